@@ -1,0 +1,58 @@
+"""Virtual machines on VLANs, on any Linux hosts with QEMU, Open vSwitch and sshd.
+
+The public names are loaded when they are first used: `import vmops` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmops.core.inventory import Inventory
+    from vmops.core.model import VM, Interface, Worker
+    from vmops.errors import (
+        InventoryError,
+        VmopsError,
+        WorkerUnreachable,
+        WorkFailed,
+    )
+    from vmops.inventory_file import load
+    from vmops.remote_executor import RemoteExecutor
+    from vmops.vm_launcher import VMLauncher
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Inventory": "vmops.core.inventory",
+    "VM": "vmops.core.model",
+    "Interface": "vmops.core.model",
+    "Worker": "vmops.core.model",
+    "InventoryError": "vmops.errors",
+    "VmopsError": "vmops.errors",
+    "WorkFailed": "vmops.errors",
+    "WorkerUnreachable": "vmops.errors",
+    "load": "vmops.inventory_file",
+    "RemoteExecutor": "vmops.remote_executor",
+    "VMLauncher": "vmops.vm_launcher",
+}
+
+__all__ = [
+    "VM",
+    "Interface",
+    "Inventory",
+    "InventoryError",
+    "RemoteExecutor",
+    "VMLauncher",
+    "VmopsError",
+    "WorkFailed",
+    "Worker",
+    "WorkerUnreachable",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vmops' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

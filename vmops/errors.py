@@ -1,0 +1,127 @@
+"""Everything that vmops raises, and the exit code that each part of the tree means.
+
+    VmopsError
+    ├── InventoryError                bad input; nothing was contacted         exit 2
+    ├── WorkerUnreachable             DNS, TCP, host key, login                exit 3
+    │   ├── HostKeyRefused            unknown under "strict", changed, revoked
+    │   └── LoginRefused              no key or password was accepted
+    └── WorkFailed                    the work itself                          exit 1
+        ├── CommandFailed             a command on a worker ended with another code than 0
+        ├── CommandTimeout            a command ran out of time and was ended
+        ├── ConnectionLost            the worker stopped answering in the middle
+        ├── UnexpectedOutput          a tool answered what we cannot read
+        ├── LaunchFailed              QEMU did not start, or a strict launch was undone
+        ├── StopTimeout               a VM did not end
+        ├── NotRunning                the VM is not running
+        ├── PortConflict              a TAP or port of that name belongs to somebody else
+        ├── MonitorError              QMP: no answer, or an error as answer
+        └── FleetFailed               keeps every worker's result, good and bad
+
+An error carries its data. Its text is what, where, why, and the cure: one to three lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class VmopsError(Exception):
+    """The root. `cure` is what the operator can do, or empty; `worker` is where, or empty."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, worker: str = "", cure: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.worker = worker
+        self.cure = cure
+
+    def __str__(self) -> str:
+        """What, where and why in one sentence; the cure on a line of its own."""
+        where = f"{self.worker}: " if self.worker else ""
+        cure = f"\n  {self.cure}" if self.cure else ""
+        return f"{where}{self.what}{cure}"
+
+
+class InventoryError(VmopsError):
+    """Bad input. Nothing was contacted. `complaints` holds every fault that was found."""
+
+    exit_code = 2
+
+    def __init__(self, *complaints: str, cure: str = "") -> None:
+        super().__init__("\n".join(complaints), cure=cure)
+        self.complaints = complaints
+
+
+class WorkerUnreachable(VmopsError):
+    """The worker could not be reached: DNS, TCP, the SSH handshake, a host key or the login."""
+
+    exit_code = 3
+
+
+class HostKeyRefused(WorkerUnreachable):
+    """The worker's host key is unknown under `strict`, or changed, or revoked."""
+
+
+class LoginRefused(WorkerUnreachable):
+    """The worker accepted none of the keys and passwords that were offered."""
+
+
+class WorkFailed(VmopsError):
+    """The worker was reached, and the work failed there."""
+
+
+class CommandFailed(WorkFailed):
+    """A command ended with an exit code other than 0."""
+
+    def __init__(
+        self, what: str, *, worker: str = "", cure: str = "", exit_code: int = 1, stderr: str = ""
+    ) -> None:
+        super().__init__(what, worker=worker, cure=cure)
+        self.returned = exit_code
+        self.stderr = stderr
+
+
+class CommandTimeout(WorkFailed):
+    """A command ran out of time. It was ended on the worker too, unless the text says otherwise."""
+
+
+class ConnectionLost(WorkFailed):
+    """The connection died, or the worker stopped answering, while something was under way."""
+
+
+class UnexpectedOutput(WorkFailed):
+    """A tool on the worker answered something that cannot be read."""
+
+
+class LaunchFailed(WorkFailed):
+    """QEMU did not start, or a strict launch was refused and undone."""
+
+
+class StopTimeout(WorkFailed):
+    """A VM did not end in its time."""
+
+
+class NotRunning(WorkFailed):
+    """The VM is not running."""
+
+
+class PortConflict(WorkFailed):
+    """A TAP or an OVS port of that name is there and belongs to somebody else."""
+
+
+class MonitorError(WorkFailed):
+    """QMP did not answer in time, or answered with an error."""
+
+
+class FleetFailed(WorkFailed):
+    """At least one VM or worker failed; `failures` holds every one of them."""
+
+    def __init__(self, failures: Sequence[VmopsError]) -> None:
+        super().__init__("\n".join(str(failure) for failure in failures))
+        self.failures = tuple(failures)
+
+    @property
+    def exit_status(self) -> int:
+        """3 when every failure is an unreachable worker, else 1."""
+        return 3 if all(isinstance(f, WorkerUnreachable) for f in self.failures) else 1
