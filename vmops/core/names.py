@@ -1,0 +1,109 @@
+"""Names that are computed, bounded and stable: TAPs, MACs, UUIDs, paths in the run directory."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+IFNAMSIZ_BYTES = 15
+"""What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""
+
+RUN_ROOT = "/run/vmops"
+LOCK_ROOT = "/run/vmops/.lock"
+"""VM names never start with a dot, so no VM's run directory can be this one."""
+
+_NAMESPACE = uuid.UUID("5c3a0f0e-8f0b-5d0e-9a53-6f6b1f1c7a10")
+_FIRST_UID = 1_900_000_000
+
+
+def tap_name(vm_id: int, interface: str) -> str:
+    """`tap_{vm_id}_{interface}`, or `tap` and 12 hex digits of its hash where that is too long.
+
+    Truncation would make two interfaces share a TAP; a hash keeps them apart and is the same
+    on every laptop.
+    """
+    plain = f"tap_{vm_id}_{interface}"
+    if len(plain.encode()) <= IFNAMSIZ_BYTES:
+        return plain
+    return "tap" + hashlib.sha256(plain.encode()).hexdigest()[: IFNAMSIZ_BYTES - 3]
+
+
+def tap_is_hashed(vm_id: int, interface: str) -> bool:
+    """True when `tap_name` could not keep the documented form."""
+    return tap_name(vm_id, interface) != f"tap_{vm_id}_{interface}"
+
+
+def derived_mac(vm_id: int, position: int) -> str:
+    """`52:54:00`, the two bytes of `vm_id`, the position of the interface counted from 1."""
+    return f"52:54:00:{vm_id >> 8:02x}:{vm_id & 0xFF:02x}:{position:02x}"
+
+
+def vm_uuid(name: str, vm_id: int) -> str:
+    """The UUID that QEMU is started with: the same for the same VM wherever it is computed."""
+    return str(uuid.uuid5(_NAMESPACE, f"{vm_id}/{name}"))
+
+
+def qemu_uid(vm_id: int) -> int:
+    """The user and group id that a VM's QEMU drops to: one for each VM, in a range nobody uses.
+
+    systemd's table of UID ranges leaves 1879048192 to 2147483647 unassigned.
+    """
+    return _FIRST_UID + vm_id
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of one VM under /run/vmops on its worker. Socket paths stay under 108 bytes."""
+
+    vm: str
+
+    @property
+    def path(self) -> str:
+        """The directory itself."""
+        return f"{RUN_ROOT}/{self.vm}"
+
+    @property
+    def pidfile(self) -> str:
+        """QEMU writes and locks it, removes it on a clean exit and leaves it when killed."""
+        return f"{self.path}/pid"
+
+    @property
+    def monitor(self) -> str:
+        """The QMP socket that vmops uses."""
+        return f"{self.path}/qmp.sock"
+
+    @property
+    def monitor_for_humans(self) -> str:
+        """A second QMP socket, so that a person at it never blocks vmops."""
+        return f"{self.path}/qmp-human.sock"
+
+    @property
+    def console(self) -> str:
+        """The socket of the serial port."""
+        return f"{self.path}/console.sock"
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """Every socket that QEMU makes there."""
+        return (self.monitor, self.monitor_for_humans, self.console)
+
+    @property
+    def logs(self) -> str:
+        """A small tmpfs: whatever the guest or QEMU print, the worker's memory stays bounded."""
+        return f"{self.path}/log"
+
+    @property
+    def console_log(self) -> str:
+        """What the serial port printed."""
+        return f"{self.logs}/console"
+
+    @property
+    def qemu_log(self) -> str:
+        """What QEMU itself printed."""
+        return f"{self.logs}/qemu"
+
+    @property
+    def lock(self) -> str:
+        """Held by whatever changes the VM; it outlives the run directory."""
+        return f"{LOCK_ROOT}/{self.vm}"

@@ -1,0 +1,98 @@
+"""The normal form of one value: each function gives it, or None for a value that is refused."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_DOTTED_DIGITS = re.compile(r"[0-9.]+")
+_MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
+_HOP = re.compile(r"(?:(?P<user>.+)@)?(?P<host>\[[^\[\]]+\]|[^\[\]@:]+)(?::(?P<port>[0-9]{1,5}))?")
+_PATH_MAX_BYTES = 4095
+
+
+def name(value: str) -> str | None:
+    """A VM, an interface or a worker. It fits a socket path and needs no quoting anywhere."""
+    return value if _NAME.fullmatch(value) else None
+
+
+def bridge(value: str) -> str | None:
+    """A name that the kernel and Open vSwitch take: at most 15 bytes."""
+    return value if _BRIDGE.fullmatch(value) else None
+
+
+def user(value: str) -> str | None:
+    """A login name, also one of a directory service with its domain."""
+    return value if _USER.fullmatch(value) else None
+
+
+def mac(value: str) -> str | None:
+    """Lower case with colons; empty stays empty. Multicast and all zero are no card's address."""
+    if value == "":
+        return ""
+    lower = value.lower()
+    if not _MAC.fullmatch(lower) or int(lower[:2], 16) & 1:
+        return None
+    colons = lower.replace("-", ":")
+    return None if colons == "00:00:00:00:00:00" else colons
+
+
+def local_path(value: str) -> str | None:
+    """The path of a file: printable, not empty, not a directory's."""
+    if not value or not value.isprintable() or value.endswith("/"):
+        return None
+    return value if len(value.encode()) <= _PATH_MAX_BYTES else None
+
+
+def image_path(value: str) -> str | None:
+    """An absolute path, or one below the SSH user's home, written with a leading `~/`.
+
+    QEMU takes what stands before a colon in a relative name (`nbd:`, `json:`) as a protocol, so
+    a relative path is never left relative.
+    """
+    if value.startswith(("/", "~/")):
+        return local_path(value)
+    return local_path(f"~/{value}") if value and not value.startswith("~") else None
+
+
+def ip_address(value: str) -> str | None:
+    """An IPv4 or IPv6 address without a zone, IPv6 in its short form."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(value)) if "%" not in value else None
+    except ValueError:
+        return None
+
+
+def address(value: str) -> str | None:
+    """A host name or an IP address; what looks like IPv4 has to be it; IPv6 may have its zone."""
+    base, percent, zone = value.partition("%")
+    ip = ip_address(base)
+    if ip is None:
+        return value if _HOST.fullmatch(value) and not _DOTTED_DIGITS.fullmatch(value) else None
+    if not percent:
+        return ip
+    return f"{ip}%{zone}" if ":" in ip and _BRIDGE.fullmatch(zone) else None
+
+
+def gateway(value: str) -> str | None:
+    """`user@host:port` for each hop, separated by commas; user and port may be missing."""
+    hops = [hop.strip(" ") for hop in value.split(",")]
+    return ",".join(hops) if all(_is_hop(hop) for hop in hops) else None
+
+
+def _is_hop(hop: str) -> bool:
+    parts = _HOP.fullmatch(hop)
+    if parts is None:
+        return False
+    host = parts["host"]
+    return (
+        (parts["user"] is None or user(parts["user"]) is not None)
+        and address(host.strip("[]")) is not None
+        and (":" in host) == host.startswith("[")
+        and (parts["port"] is None or 1 <= int(parts["port"]) <= 65535)
+    )
