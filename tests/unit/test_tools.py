@@ -1,0 +1,153 @@
+"""Builders and parsers of QEMU, Open vSwitch, ip and /proc: each parser reads its builder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmops.core import ip, ovs, process, qemu
+from vmops.core.model import VM
+
+from .worlds import VM1
+
+LAUNCH = qemu.Launch(accel="kvm", image="/a.qcow2", vnc_listen="0.0.0.0", vnc_password=False, uid=5)
+
+
+def argv(vm: VM = VM1, launch: qemu.Launch = LAUNCH) -> tuple[str, ...]:
+    return qemu.build(vm, launch).words()
+
+
+def test_the_documented_line_comes_first_and_in_order() -> None:
+    vm1 = replace(VM1, interfaces=VM1.interfaces[:1])
+    documented = (
+        "qemu-system-x86_64 -enable-kvm -m 512 -smp 1 -vnc 0.0.0.0:1 "
+        "-netdev tap,id=net0,ifname=tap_1001_eth1,script=no,downscript=no "
+        "-device e1000,netdev=net0,mac=52:54:00:03:e9:01 "
+        "-drive file=/a.qcow2,format=qcow2 -daemonize"
+    )
+    words = argv(vm1)
+    assert " ".join(words).startswith(documented)
+    assert words[words.index("-runas") + 1] == "5:5"
+
+
+paths = st.text(st.characters(blacklist_characters="\0\n", codec="utf-8"), min_size=1)
+
+
+@given(paths)
+def test_any_path_is_one_value_of_the_drive(path: str) -> None:
+    line = qemu.parse(argv(launch=replace(LAUNCH, image="/" + path)))
+    assert line.image == "/" + path
+    drive = argv(launch=replace(LAUNCH, image="/" + path))
+    option = drive[drive.index("-drive") + 1]
+    assert qemu.split_option(option) == {"file": "/" + path, "format": "qcow2"}
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "::1", "fe80::1"])
+@pytest.mark.parametrize("password", [True, False])
+def test_a_command_line_reads_back_as_it_was_built(listen: str, password: bool) -> None:
+    line = qemu.parse(argv(launch=replace(LAUNCH, vnc_listen=listen, vnc_password=password)))
+    assert (line.name, line.uuid, line.ram_mb, line.cores) == ("vm1", VM1.uuid, 512, 1)
+    assert (line.vnc_address, line.vnc_port, line.vnc_password) == (listen, 5901, password)
+    assert [(nic.tap, nic.mac, nic.device) for nic in line.nics] == [
+        ("tap_1001_eth1", "52:54:00:03:e9:01", "e1000"),
+        ("tap_1001_eth2", "52:54:00:03:e9:02", "e1000"),
+    ]
+
+
+@given(st.lists(st.text()))
+def test_anybodys_command_line_is_read_without_a_fault(words: list[str]) -> None:
+    assert qemu.parse(["qemu", *words]).nics is not None
+    assert qemu.is_of(["qemu", *words], "vm1") is False
+
+
+def test_identity_is_the_whole_word_not_a_pattern() -> None:
+    vm10 = replace(VM1, name="vm10", vm_id=10)
+    assert qemu.is_of(argv(vm10), "vm10")
+    assert not qemu.is_of(argv(vm10), "vm1")
+    assert not qemu.is_of(("vim", "qemu-system-x86_64", "-name", "vm1"), "vm1")
+
+
+def test_a_plug_sets_the_tag_and_the_owner_in_one_transaction() -> None:
+    words = ovs.plug("br0", VM1, VM1.connected).words()
+    assert words[:2] == ("ovs-vsctl", "--timeout=10")
+    text = " ".join(words)
+    assert "-- --if-exists del-port tap_1001_eth1 -- add-port br0 tap_1001_eth1 tag=101" in text
+    assert "--may-exist" not in text
+    for value in ("vm1-eth1", "52:54:00:03:e9:01", "active", VM1.uuid, "vm1"):
+        assert json.dumps(value) in text
+
+
+def tables(*, tag: Any = 101, ofport: Any = 3, ids: Any = ()) -> str:
+    bridge = [["br-int", "netdev", ["set", [["uuid", "p1"], ["uuid", "p2"]]]]]
+    empty: list[Any] = ["set", []]
+    ports = [
+        [["uuid", "p1"], "br-int", empty, empty, empty, ["uuid", "i1"]],
+        [["uuid", "p2"], "tap1", tag, ["set", [5, 6]], "trunk", ["uuid", "i2"]],
+    ]
+    interfaces = [
+        [["uuid", "i1"], "br-int", ["map", []], 65534, empty],
+        [["uuid", "i2"], "tap1", ["map", list(ids)], ofport, empty],
+    ]
+    return "\n".join(
+        json.dumps({"headings": headings, "data": data})
+        for headings, data in (
+            (["name", "datapath_type", "ports"], bridge),
+            (["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"], ports),
+            (["_uuid", "name", "external_ids", "ofport", "error"], interfaces),
+        )
+    )
+
+
+def test_the_switch_is_read_from_three_tables() -> None:
+    switch = ovs.parse(tables(ids=[["vmops-vm", "vm1"]]))
+    assert switch.bridges == {"br-int": "netdev"}
+    found = switch.ports["tap1"]
+    assert (found.bridge, found.tag, found.trunks, found.vlan_mode) == (
+        "br-int",
+        101,
+        (5, 6),
+        "trunk",
+    )
+    assert (found.owner, found.ofport, found.error) == ("vm1", 3, "")
+
+
+@pytest.mark.parametrize("tag", [["set", []], []], ids=["empty-set", "empty-list"])
+def test_a_port_without_a_tag_is_a_trunk(tag: Any) -> None:
+    assert ovs.parse(tables(tag=tag)).ports["tap1"].tag is None
+
+
+@pytest.mark.parametrize("answer", ["", "{}", tables() + "\n{}", "nonsense\n" * 3])
+def test_an_answer_that_is_not_the_tables_is_an_error_not_an_empty_switch(answer: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        ovs.parse(answer)
+
+
+def test_taps_with_and_without_a_mark() -> None:
+    assert ip.parse_taps("tap_1_eth1 vmops:vm1\ntap9 \n") == {"tap_1_eth1": "vmops:vm1", "tap9": ""}
+
+
+def proc(stat: bytes = b"", *, name: bytes = b"qemu-system-x86") -> bytes:
+    numbers = b" ".join(str(n).encode() for n in range(4, 53))
+    stat = stat or b"77 (" + name + b") S " + numbers
+    status = b"Name:\tqemu\nVmRSS:\t  2048 kB\nnonvoluntary_ctxt_switches:\t1\n"
+    return stat + b"\n" + status + b"qemu\0-name\0vm1\0"
+
+
+@pytest.mark.parametrize("name", [b"qemu", b"a) S (b", b"with space", b")"])
+def test_a_process_is_read_whatever_its_name_holds(name: bytes) -> None:
+    found = process.parse(proc(name=name))
+    assert found is not None
+    assert (found.pid, found.started, found.cpu_ticks, found.rss_kib) == (77, 22, 14 + 15, 2048)
+    assert found.argv == ("qemu", "-name", "vm1")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"77 (q) Z 1 2 3\n", proc(b"77 (q) Z " + b"1 " * 60), b"77 (q) S"]
+)
+def test_a_zombie_or_a_cut_answer_is_no_process(raw: bytes) -> None:
+    assert process.parse(raw) is None

@@ -1,0 +1,136 @@
+"""Commands as values: an argv, never a string, until `script.py` writes the one script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyIf:
+    """Words that belong to the command only where the step that sets `flag` has succeeded."""
+
+    flag: str
+    words: tuple[str, ...]
+
+
+Word = str | OnlyIf
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its words, what it reads on standard input, and its time limit in seconds.
+
+    A command without `stdin` reads nothing. One without `time_limit_s` bounds itself.
+    """
+
+    argv: tuple[Word, ...]
+    stdin: str | None = None
+    time_limit_s: int | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """The argv with every conditional word included."""
+        words: list[str] = []
+        for word in self.argv:
+            words.extend(word.words if isinstance(word, OnlyIf) else (word,))
+        return tuple(words)
+
+
+def command(*argv: Word, stdin: str | None = None, time_limit_s: int | None = None) -> Command:
+    """A `Command` from its words."""
+    return Command(tuple(argv), stdin=stdin, time_limit_s=time_limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Commands that belong together, and what takes them back.
+
+    The commands run in order up to the first that fails. `undo` runs when this step or a later
+    one fails: it must cope with a step that was half done, and touch only what the step made.
+    `sets` names the flag that `OnlyIf` asks for. A step that `may_fail` stops nothing: its own
+    undo runs, and the work goes on.
+    """
+
+    label: str
+    commands: tuple[Command, ...]
+    undo: tuple[Command, ...] = ()
+    sets: tuple[str, ...] = ()
+    may_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The quick way to do several steps at once, and the same one by one where it fails."""
+
+    together: Step
+    apart: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The steps of one subject (a VM, or the worker itself) on one worker, in order.
+
+    `lock` is a path that is held while the steps run, so two operators take turns. `guards` are
+    looked at under the lock: when one fails, what was observed no longer holds, and nothing is
+    done. Steps that can fail apart from the others run in a block of their own.
+    """
+
+    subject: str
+    steps: tuple[Step | Batch, ...]
+    lock: str = ""
+    guards: tuple[Command, ...] = ()
+
+    def numbered(self) -> tuple[Step, ...]:
+        """Every step that may run, in the order of its number in the script."""
+        flat: list[Step] = []
+        for entry in self.steps:
+            flat.extend((entry.together, *entry.apart) if isinstance(entry, Batch) else (entry,))
+        return tuple(flat)
+
+
+Outcome = Literal["done", "failed", "changed", "locked", "lost"]
+"""`changed`: a guard failed; `locked`: the lock was not had in time; `lost`: no answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step did. `exit_code` is that of the first command that failed, else 0."""
+
+    step: Step
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """True when every command of the step ended with 0."""
+        return self.exit_code == 0
+
+    def reason(self) -> str:
+        """The last words of the failing command, one line, or its exit code."""
+        said = (self.stderr or self.stdout).decode(errors="replace").strip()
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit code {self.exit_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """What came of one block: its outcome, the steps that ran, and undo steps that failed."""
+
+    subject: str
+    outcome: Outcome
+    steps: Sequence[StepResult] = ()
+    not_undone: Sequence[StepResult] = ()
+    text: str = field(default="", repr=False)
+
+    def find(self, label: str) -> StepResult | None:
+        """The last result of the step with that label."""
+        found = [result for result in self.steps if result.step.label == label]
+        return found[-1] if found else None
+
+    @property
+    def failure(self) -> StepResult | None:
+        """The step that ended the block."""
+        failed = [result for result in self.steps if not result.ok]
+        return failed[-1] if failed and self.outcome == "failed" else None

@@ -1,0 +1,256 @@
+"""The shell functions that every script brings along, for work that needs more than one program.
+
+Plain POSIX sh, as dash reads it: no arrays, no `local`, no process substitution. A function that
+looks at a process compares its start time (field 22 of /proc/PID/stat): a PID alone may have been
+given to somebody else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BLOCKS: Final = r"""
+say() {
+  printf '@@%s %s\n' "$N" "$*" && printf '@@%s %s\n' "$N" "$*" >&2 || gone=1
+}
+finish() {
+  say x "$B" "$1"
+  exit 0
+}
+r() {
+  say b "$B" "$1"
+  "s_$1" </dev/null 9>&-
+  code=$?
+  say e "$B" "$1" "$code"
+  [ -z "$gone" ] || [ -n "$finishes" ] || return 1
+  return "$code"
+}
+undo_one() {
+  "u_$1" </dev/null 9>&-
+  say u "$B" "$1" "$?"
+}
+fail() {
+  for step in "$1" $kept; do undo_one "$step"; done
+  finish failed
+}
+take_lock() {
+  [ -d "${1%/*}" ] || (umask 066 && mkdir -p "${1%/*}") || return 1
+  true >>"$1" || return 1
+  exec 9>>"$1"
+  flock -w "$2" 9
+}
+""".strip()
+"""Frames, undo and the lock. Where the operator is gone, what can be undone is undone."""
+
+PROCESSES: Final = r"""
+start_of() {
+  started=
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  set -- ${stat##*) }
+  case $1 in Z|X) return 1 ;; esac
+  started=${20}
+}
+still() {
+  start_of "$1" && [ "$started" = "$2" ]
+}
+pid_of() {
+  pid=
+  { read -r pid <"/run/vmops/$1/pid"; } 2>/dev/null
+  [ -n "$pid" ]
+}
+running() {
+  pid_of "$1" && grep -qzxFe "$2" "/proc/$pid/cmdline" 2>/dev/null
+}
+not_running() {
+  ! running "$1" "$2"
+}
+not_replaced() {
+  ! pid_of "$1" || [ "$pid" = "$2" ]
+}
+end_process() {
+  still "$1" "$2" || return 0
+  kill -s "$3" "$1" || return 1
+  tries=$(($4 * 50))
+  while still "$1" "$2"; do
+    [ "$tries" -gt 0 ] || { echo "PID $1 is still there ${4} s after SIG$3" >&2; return 1; }
+    tries=$((tries - 1))
+    sleep 0.02
+  done
+}
+report_process() {
+  pid_of "$1" && start_of "$pid" || { echo "QEMU ended as soon as it had started" >&2; return 1; }
+  echo "$pid $started"
+}
+""".strip()
+
+RUN_DIRECTORY: Final = r"""
+make_run_directory() {
+  mkdir -m 0711 "/run/vmops/$1" "/run/vmops/$1/log" &&
+    chown "$2:$2" "/run/vmops/$1" &&
+    mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "/run/vmops/$1/log"
+}
+remove_run_directory() {
+  [ -d "/run/vmops/$1" ] || return 0
+  umount -l "/run/vmops/$1/log" 2>/dev/null
+  rm -rf --one-file-system "/run/vmops/$1"
+}
+abandon() {
+  ! running "$1" "$2" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 || return 1
+  remove_run_directory "$1"
+}
+open_sockets() {
+  vm=$1
+  shift
+  for socket in "$@"; do set -- "$@" "/run/vmops/$vm/$socket"; shift; done
+  chmod 0600 "$@" && chown "$VMOPS_USER" "$@"
+}
+""".strip()
+"""The directory belongs to the user id of its QEMU, which removes the pidfile on a clean exit. The
+sockets belong to the SSH user, so that sshd can forward them."""
+
+TAPS: Final = r"""
+remove_own_tap() {
+  owner=
+  [ ! -e "/sys/class/net/$1/ifalias" ] || read -r owner <"/sys/class/net/$1/ifalias"
+  [ "$owner" != "$2" ] || ip link del dev "$1"
+}
+remove_taps() {
+  echo "$1" | ip -force -batch - >/dev/null 2>&1
+  return 0
+}
+holds_ports() {
+  pairs=$*
+  asked=
+  while [ "$#" -gt 0 ]; do
+    asked="$asked -- get Port $1 tag -- get Interface $1 ofport"
+    shift 2
+  done
+  found=$(ovs-vsctl --timeout=10 $asked) || return 1
+  set -- $found
+  for word in $pairs; do
+    case $word in
+      *[!0-9]*) tap=$word ;;
+      "$1") [ "$2" -gt 0 ] 2>/dev/null && shift 2 && continue
+        echo "the switch could not take port $tap (ofport $2)" >&2; return 1 ;;
+      *) echo "port $tap has tag $1 where $word was set" >&2; return 1 ;;
+    esac
+  done
+}
+remove_own_ports() {
+  vm=$1
+  shift
+  for port in "$@"; do
+    owner=$(ovs-vsctl --timeout=10 --if-exists get Interface "$port" external_ids:vmops-vm) ||
+      return 1
+    owner=${owner#\"}
+    [ "${owner%\"}" != "$vm" ] || ovs-vsctl --timeout=10 --if-exists del-port "$port" || return 1
+  done
+}
+gone_taps() {
+  for tap in "$@"; do
+    [ ! -e "/sys/class/net/$tap" ] || { echo "TAP $tap is still there" >&2; return 1; }
+  done
+}
+""".strip()
+
+FACTS: Final = r"""
+host_facts() {
+  read -r up idle </proc/uptime
+  echo "home $VMOPS_HOME"
+  echo "user $VMOPS_USER"
+  echo "uptime $up"
+  while read -r key value rest; do
+    case $key in MemTotal:|MemAvailable:) echo "$key $value" ;; esac
+  done </proc/meminfo
+  read -r cpus </sys/devices/system/cpu/online && echo "cpus $cpus"
+  while read -r inside outside count; do echo "uids $count"; break; done </proc/self/uid_map
+  if [ ! -e /dev/kvm ]; then echo "kvm absent"
+  elif { true <>/dev/kvm; } 2>/dev/null; then echo "kvm usable"
+  else echo "kvm denied"; fi
+  echo "qemu $(command -v qemu-system-x86_64)"
+}
+tap_facts() {
+  for file in /sys/class/net/*/tun_flags; do
+    [ -e "$file" ] || continue
+    tap=${file%/tun_flags}
+    owner=
+    read -r owner <"$tap/ifalias"
+    echo "${tap##*/} $owner"
+  done
+}
+listening_facts() {
+  grep -hs ' 0A ' /proc/net/tcp /proc/net/tcp6
+  return 0
+}
+at_home() {
+  case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; *) path=$1 ;; esac
+}
+disk_facts() {
+  at_home "$1"
+  df -Pk -- "$path" | { read -r heading; read -r device size used free rest; echo "$free"; }
+}
+image_facts() {
+  for image in "$@"; do
+    at_home "$image"
+    image=$path
+    if [ -f "$image" ] || [ -b "$image" ]; then echo there
+    elif [ -e "$image" ]; then echo odd
+    else echo missing; fi
+  done
+}
+vm_facts() {
+  [ -d "/run/vmops/$1" ] || return 0
+  echo directory
+  pid_of "$1" || return 0
+  echo "pid $pid"
+  { cat "/proc/$pid/stat" "/proc/$pid/status" "/proc/$pid/cmdline"; } 2>/dev/null
+}
+all_vm_facts() {
+  for directory in /run/vmops/*/; do
+    [ -d "$directory" ] || continue
+    vm=${directory%/}
+    vm=${vm##*/}
+    printf '\0\0vm=%s\n' "$vm"
+    vm_facts "$vm"
+  done
+}
+""".strip()
+"""What `observe` asks, with as few processes as can be: a fork costs about a millisecond."""
+
+SHELL: Final = "\n".join(
+    (
+        "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin LC_ALL=C",
+        "export PATH LC_ALL",
+        "umask 077",
+        "trap '' PIPE HUP",
+        BLOCKS,
+        PROCESSES,
+        RUN_DIRECTORY,
+        TAPS,
+        FACTS,
+    )
+)
+
+PLAIN: Final = {
+    "make_run_directory": (
+        "sudo mkdir -p -m 0711 /run/vmops/{1} /run/vmops/{1}/log\n"
+        "sudo chown {2}:{2} /run/vmops/{1}\n"
+        "sudo mount -t tmpfs -o size={3}k vmops /run/vmops/{1}/log"
+    ),
+    "remove_run_directory": "sudo umount /run/vmops/{1}/log; sudo rm -rf /run/vmops/{1}",
+    "open_sockets": "cd /run/vmops/{1} && sudo chmod 0600 *.sock && sudo chown $USER *.sock",
+    "report_process": "sudo cat /run/vmops/{1}/pid",
+    "end_process": (
+        "sudo kill -s {3} PID  # that of the pidfile, if it is still this VM's QEMU; "
+        "then up to {4} s until it is gone"
+    ),
+    "remove_taps": "sudo ip -force -batch - <<'.'\n{1}\n.",
+    "gone_taps": "# see that no TAP is left",
+    "holds_ports": "# read the ports back: tag, and that the switch has taken them",
+    "host_facts": "# read memory, CPUs, /dev/kvm, QEMU's path",
+    "all_vm_facts": "# read /run/vmops/*/pid, and of each PID /proc/PID/stat, status and cmdline",
+    "tap_facts": "# read /sys/class/net/*/tun_flags and ifalias",
+    "listening_facts": "# read the listeners in /proc/net/tcp and tcp6",
+    "image_facts": "# see that the images are there",
+}
+"""What the functions do, in the words of a dry run; {1} is a function's first argument."""

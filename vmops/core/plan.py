@@ -1,0 +1,160 @@
+"""From what is wanted and what is observed to an ordered block of steps. Pure decisions.
+
+Every function raises a WorkFailed (the reason, and its cure) when the work cannot begin: then
+nothing has been done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vmops.core import process, qemu
+from vmops.core.checks import check_boot, check_switch
+from vmops.core.command import Batch, Block, Command, Step, command
+from vmops.core.drift import Drift, drift, port_drift
+from vmops.core.model import VM, Worker
+from vmops.core.names import RunDirectory, tap_is_hashed
+from vmops.core.observed import Observed
+from vmops.core.steps import (
+    PLUGGED,
+    RUN_DIRECTORY,
+    Skip,
+    booting,
+    clearing,
+    ending,
+    plugging,
+    unplugging,
+)
+from vmops.errors import LaunchFailed, WorkFailed
+
+Action = Literal["start", "nothing", "replug", "restart", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for one VM. `block` is None when nothing is.
+
+    `notes` are for the operator: a hashed TAP name, what a dead VM left behind.
+    """
+
+    vm: VM
+    action: Action
+    block: Block | None = None
+    drift: tuple[Drift, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def launch(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
+    """Plug and boot; nothing where it runs as asked; replug where only its ports differ."""
+    if observed.vm(vm.name).process is not None:
+        return _of_running(worker, vm, observed, strict=strict)
+    check_boot(worker, vm, observed)
+    steps, skips = plugging(worker, vm, observed, strict=strict)
+    steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
+    return Plan(vm, "start", _block(vm, steps), skips=skips, notes=_notes(vm, observed))
+
+
+def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
+    """The TAPs and ports only; an interface that is plugged as asked is left alone."""
+    check_switch(worker, vm, observed)
+    steps, skips = plugging(worker, vm, observed, strict=strict)
+    busy = any(step.commands for step in Block("", steps).numbered())
+    action: Action = "replug" if busy else "nothing"
+    block = _block(vm, steps) if busy else None
+    return Plan(vm, action, block, skips=skips, notes=_hashed(vm))
+
+
+def boot(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
+    """QEMU only, with the interfaces that are plugged: on a missing TAP QEMU would make a private
+    one, and the VM's network would be dead."""
+    if observed.vm(vm.name).process is not None:
+        return _of_running(worker, vm, observed, strict=strict)
+    check_boot(worker, vm, observed)
+    unplugged = {nic.name: port_drift(worker, vm, nic, observed) for nic in vm.connected}
+    skips = tuple(
+        Skip(name, f"is not plugged ({'; '.join(map(str, found))})")
+        for name, found in unplugged.items()
+        if found
+    )
+    if skips and strict:
+        raise LaunchFailed(
+            f"{vm.name}: {skips[0].interface} {skips[0].reason}",
+            worker=worker.name,
+            cure="plug it first: fab plug",
+        )
+    flags = tuple(qemu.flag(nic) for nic in vm.connected if not unplugged[nic.name])
+    steps = (
+        *clearing(vm, observed),
+        Step(PLUGGED, (), sets=flags),
+        *booting(worker, vm, observed),
+    )
+    return Plan(vm, "start", _block(vm, steps), skips=skips, notes=_notes(vm, observed))
+
+
+def stop(
+    vm: VM, observed: Observed, *, force: bool = False, timeout_s: int = 30, unplug: bool = True
+) -> Plan:
+    """End the VM's QEMU by verified identity, then remove its ports, TAPs and run directory.
+
+    Without `force` SIGTERM goes first, and SIGKILL after `timeout_s` seconds. A VM that is not
+    there gives the action `nothing`.
+    """
+    running = observed.vm(vm.name)
+    steps: list[Step] = []
+    guards: tuple[Command, ...] = (process.not_running(vm.name, vm.uuid),)
+    if running.process is not None:
+        guards = (process.not_replaced(vm.name, running.process),)
+        steps.extend(ending(running.process, force=force, timeout_s=timeout_s))
+    if unplug:
+        steps.extend(unplugging(vm, observed))
+    if running.directory:
+        steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
+    if not steps:
+        return Plan(vm, "nothing")
+    notes = _notes(vm, observed) if running.process is None else ()
+    return Plan(vm, "stop", _block(vm, steps, guards=guards), notes=notes)
+
+
+def unplug(vm: VM, observed: Observed) -> Plan:
+    """Remove the VM's ports and TAPs. Refused while it runs: its network would die silently."""
+    if observed.vm(vm.name).process is not None:
+        raise WorkFailed(f"{vm.name} is running, its ports are in use", cure="stop it first")
+    return stop(vm, observed)
+
+
+def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:
+    found = drift(worker, vm, observed)
+    if not found:
+        return Plan(vm, "nothing")
+    if not all(item.live for item in found):
+        return Plan(vm, "restart", drift=found)
+    check_switch(worker, vm, observed)
+    steps, skips = plugging(worker, vm, observed, strict=strict)
+    block = Block(vm.name, steps, lock=RunDirectory(vm.name).lock)
+    return Plan(vm, "replug", block, drift=found, skips=skips)
+
+
+def _block(vm: VM, steps: Sequence[Step | Batch], *, guards: tuple[Command, ...] = ()) -> Block:
+    guards = guards or (process.not_running(vm.name, vm.uuid),)
+    return Block(vm.name, tuple(steps), lock=RunDirectory(vm.name).lock, guards=guards)
+
+
+def _notes(vm: VM, observed: Observed) -> tuple[str, ...]:
+    running = observed.vm(vm.name)
+    notes = _hashed(vm)
+    if running.state == "crashed":
+        notes = (f"{vm.name} had crashed: what it left behind is removed", *notes)
+    elif running.directory:
+        notes = (f"{vm.name} had powered itself off: what it left is removed", *notes)
+    return notes
+
+
+def _hashed(vm: VM) -> tuple[str, ...]:
+    return tuple(
+        f"{vm.name}: {nic.name}: tap_{vm.vm_id}_{nic.name} exceeds 15 bytes, the TAP is {nic.tap}"
+        for nic in vm.connected
+        if tap_is_hashed(vm.vm_id, nic.name)
+    )

@@ -1,0 +1,116 @@
+"""The monitor's protocol: the requests that vmops makes, and the facts in QEMU's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command of the monitor, with its arguments."""
+
+    command: str
+    arguments: Mapping[str, Any] | None = None
+
+
+CAPABILITIES = Request("qmp_capabilities")
+"""The first request of a session: without it QEMU refuses all others."""
+
+STATUS = Request("query-status")
+POWER_DOWN = Request("system_powerdown")
+RESET = Request("system_reset")
+PAUSE = Request("stop")
+RESUME = Request("cont")
+WAKE_UP = Request("system_wakeup")
+QUIT = Request("quit")
+
+LOOK = (STATUS, Request("query-block"), Request("query-blockstats"))
+"""All that `read_look` needs, sent at once."""
+
+SHUTDOWN = "SHUTDOWN"
+"""The event before QEMU ends: `guest` in its data says whether the guest powered itself off."""
+
+RUNNING, SUSPENDED, GUEST_OFF = "running", "suspended", "shutdown"
+"""Words of QEMU's status: the guest runs, sleeps, or is off while its QEMU stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A drive of the guest. `images` is the file it writes to, then its backing files, in order.
+
+    Sizes and counters are in bytes, counted since QEMU was started: `virtual_size` is what the
+    guest sees, `used` what the first image takes on the worker.
+    """
+
+    device: str
+    images: tuple[str, ...]
+    virtual_size: int
+    used: int
+    read_bytes: int
+    written_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A VM as its monitor shows it: QEMU's word for its status, and its disks."""
+
+    status: str
+    disks: tuple[Disk, ...] = ()
+
+
+def read_status(answer: Any) -> str:
+    """QEMU's word for what the VM does. Raises ValueError when that is not to be found."""
+    try:
+        return str(answer["status"])
+    except (KeyError, TypeError) as missing:
+        raise ValueError("the answer to query-status has no status") from missing
+
+
+def read_look(answers: Sequence[Any]) -> Look:
+    """What `LOOK` was answered. Raises ValueError when that cannot be read."""
+    try:
+        status, drives, counters = answers
+        return Look(read_status(status), _disks(drives, counters))
+    except (KeyError, TypeError, AttributeError) as unreadable:
+        raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
+
+
+def _disks(drives: Any, counters: Any) -> tuple[Disk, ...]:
+    """The drives that have a medium, each with the counters of its place in the machine."""
+    stats = {_place(entry): entry["stats"] for entry in counters}
+    return tuple(
+        Disk(
+            device=drive["device"] or drive["qdev"],
+            images=tuple(_chain(drive["inserted"]["image"])),
+            virtual_size=int(drive["inserted"]["image"]["virtual-size"]),
+            used=int(drive["inserted"]["image"].get("actual-size", 0)),
+            read_bytes=int(stats[_place(drive)]["rd_bytes"]),
+            written_bytes=int(stats[_place(drive)]["wr_bytes"]),
+        )
+        for drive in drives
+        if drive.get("inserted")
+    )
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("qdev") or entry["device"])
+
+
+def _chain(image: Mapping[str, Any]) -> list[str]:
+    files = [str(image["filename"])]
+    while image.get("backing-image"):
+        image = image["backing-image"]
+        files.append(str(image["filename"]))
+    return files
+
+
+def state_of(status: str) -> Literal["running", "paused"]:
+    """The documented state for QEMU's word. In all others than `running` the guest stands still."""
+    return "running" if status == RUNNING else "paused"
+
+
+def ended_by_guest(data: Mapping[str, Any]) -> bool:
+    """True when the data of a SHUTDOWN event say that the guest powered itself off."""
+    return bool(data.get("guest")) and data.get("reason") != "guest-panic"

@@ -1,0 +1,185 @@
+"""Blocks of steps to one POSIX script, and the script's output back to results.
+
+The only place that writes shell. A script prints frames around each step, on standard output and
+on standard error alike, so a step's two streams come back apart, byte for byte, without a
+temporary file on the worker:
+
+    @@NONCE b BLOCK STEP          the step begins
+    @@NONCE e BLOCK STEP CODE     the step ended
+    @@NONCE u BLOCK STEP CODE     its undo ended
+    @@NONCE x BLOCK OUTCOME       the block ended
+
+The nonce is the caller's, random and 32 hex digits long: no output can imitate a frame.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import cast
+
+from vmops.core import library
+from vmops.core.command import (
+    Batch,
+    Block,
+    BlockResult,
+    Command,
+    OnlyIf,
+    Outcome,
+    Step,
+    StepResult,
+)
+
+LOCK_WAIT_S = 30
+"""How long a script waits for another operator's work on the same VM."""
+
+
+def render(blocks: Sequence[Block], *, nonce: str) -> str:
+    """The script which runs the blocks one after the other; a failing block stops no other."""
+    lines = [library.SHELL, f"N={nonce}"]
+    for number, block in enumerate(blocks):
+        lines.extend(_block(number, block, nonce))
+    return "\n".join(lines) + "\n"
+
+
+def _block(number: int, block: Block, nonce: str) -> list[str]:
+    steps = block.numbered()
+    finishes = "" if any(step.undo for step in steps) else "1"
+    lines = ["(", f"B={number} kept= gone= finishes={finishes}"]
+    for index, step in enumerate(steps):
+        lines.extend(_function(f"s_{index}", step.commands, nonce))
+        lines.extend(_function(f"u_{index}", step.undo, nonce, every=True))
+    lines.extend(_function("guards", block.guards, nonce))
+    if block.lock:
+        lines.append(f"take_lock {shlex.quote(block.lock)} {LOCK_WAIT_S} || finish locked")
+    if block.guards:
+        lines.append("guards </dev/null >/dev/null 2>&1 9>&- || finish changed")
+    index = 0
+    for entry in block.steps:
+        if isinstance(entry, Batch):
+            lines.extend(_batch(index, entry))
+            index += 1 + len(entry.apart)
+        else:
+            lines.extend(_step(index, entry))
+            index += 1
+    lines.extend(["finish done", ")"])
+    return lines
+
+
+def _function(
+    name: str, commands: Sequence[Command], nonce: str, *, every: bool = False
+) -> list[str]:
+    """A shell function: the commands up to the first that fails, or `every` one of them."""
+    lines = [f"{name}() {{", ":"]
+    worst = "code=$?" if every else "return $?"
+    if every:
+        lines.append("code=0")
+    for entry in commands:
+        lines.extend(_command(entry, nonce, f"|| {worst}"))
+    lines.extend(["return $code" if every else "return 0", "}"])
+    return lines
+
+
+def _command(entry: Command, nonce: str, otherwise: str) -> list[str]:
+    limit = ("timeout", "-k", "2", str(entry.time_limit_s)) if entry.time_limit_s else ()
+    if any(isinstance(word, OnlyIf) for word in entry.argv):
+        lines = [f"set -- {shlex.join(limit)}"]
+        for word in entry.argv:
+            if isinstance(word, OnlyIf):
+                lines.append(f'[ -z "${{f_{word.flag}}}" ] || set -- "$@" {shlex.join(word.words)}')
+            else:
+                lines.append(f'set -- "$@" {shlex.quote(word)}')
+        line = '"$@"'
+    else:
+        lines = []
+        line = shlex.join([*limit, *cast("tuple[str, ...]", entry.argv)])
+    if entry.stdin is None:
+        return [*lines, f"{line} {otherwise}"]
+    end = f"END_{nonce}"
+    return [*lines, f"{line} <<'{end}' {otherwise}", entry.stdin.rstrip("\n"), end]
+
+
+def _step(index: int, step: Step) -> list[str]:
+    if step.may_fail:
+        return [f"if r {index}; then", *_keep(index, step), f"else undo_one {index}; fi"]
+    return [f"r {index} || fail {index}", *_keep(index, step)]
+
+
+def _batch(index: int, batch: Batch) -> list[str]:
+    lines = [f"if r {index}; then", *_keep(index, batch.together), "else", f"undo_one {index}"]
+    for offset, step in enumerate(batch.apart, start=1):
+        lines.extend(_step(index + offset, step))
+    return [*lines, "fi"]
+
+
+def _keep(index: int, step: Step) -> list[str]:
+    """What a step that succeeded leaves for later: its undo, and its flags."""
+    return [f'kept="{index} $kept"', *(f"f_{flag}=1" for flag in step.sets)]
+
+
+def shown(blocks: Sequence[Block]) -> str:
+    """The commands as a person would type them, for `--dry`: a comment for each step."""
+    lines: list[str] = []
+    for block in blocks:
+        for entry in block.steps:
+            step = entry.together if isinstance(entry, Batch) else entry
+            lines.append(f"# {block.subject}: {step.label}" if block.subject else f"# {step.label}")
+            lines.extend(_shown(entry) for entry in step.commands)
+    return "\n".join(lines)
+
+
+def _shown(entry: Command) -> str:
+    words = entry.words()
+    if words[0] in library.PLAIN:
+        return library.PLAIN[words[0]].format(*words)
+    here = f" <<'.'\n{entry.stdin}\n." if entry.stdin else ""
+    return f"sudo {shlex.join(words)}{here}"
+
+
+_FRAME = r"@@%s ([beux]) (\d+)(?: (\d+))?(?: (\w+))?\n"
+
+
+def parse(
+    blocks: Sequence[Block], *, nonce: str, stdout: bytes, stderr: bytes
+) -> tuple[BlockResult, ...]:
+    """One result for each block, in order; `lost` for a block whose end frame never came."""
+    frame = re.compile((_FRAME % nonce).encode())
+    out, outcomes = _frames(frame, stdout)
+    err, _ = _frames(frame, stderr)
+    results = []
+    for number, block in enumerate(blocks):
+        steps: list[StepResult] = []
+        not_undone: list[StepResult] = []
+        for index, step in enumerate(block.numbered()):
+            for kind, kept in (("e", steps), ("u", not_undone)):
+                if (kind, number, index) in out:
+                    code, said = out[kind, number, index]
+                    _, complained = err.get((kind, number, index), (0, b""))
+                    kept.append(StepResult(step, code, said, complained))
+        results.append(
+            BlockResult(
+                block.subject,
+                outcomes.get(number, "lost"),
+                tuple(steps),
+                tuple(undo for undo in not_undone if not undo.ok),
+            )
+        )
+    return tuple(results)
+
+
+def _frames(
+    frame: re.Pattern[bytes], stream: bytes
+) -> tuple[dict[tuple[str, int, int], tuple[int, bytes]], dict[int, Outcome]]:
+    """What stands before each end frame, back to the frame before it."""
+    ended: dict[tuple[str, int, int], tuple[int, bytes]] = {}
+    outcomes: dict[int, Outcome] = {}
+    before = 0
+    for match in frame.finditer(stream):
+        kind, block = match[1].decode(), int(match[2])
+        if kind == "x":
+            outcomes[block] = cast("Outcome", (match[4] or match[3]).decode())
+        elif kind in "eu":
+            ended[kind, block, int(match[3])] = (int(match[4]), stream[before : match.start()])
+        before = match.end()
+    return ended, outcomes
