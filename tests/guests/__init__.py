@@ -1,0 +1,28 @@
+"""Disks of small guests for tests and for the demo, made from Debian packages and kept in a cache.
+
+Every image is qcow2, boots by SeaBIOS, and is meant to be copied or used under an overlay:
+the file in the cache is shared. Building needs no root.
+"""
+
+from __future__ import annotations
+
+from .boot_sector import BANNER, PowerButton, boot_sector_image
+from .cache import cache_directory
+from .ipxe import empty_image, ipxe_address, ipxe_image
+from .linux import PROMPT, linux_address, linux_image
+from .tools import GuestBuildError, require_tools
+
+__all__ = [
+    "BANNER",
+    "PROMPT",
+    "GuestBuildError",
+    "PowerButton",
+    "boot_sector_image",
+    "cache_directory",
+    "empty_image",
+    "ipxe_address",
+    "ipxe_image",
+    "linux_address",
+    "linux_image",
+    "require_tools",
+]

@@ -1,0 +1,118 @@
+"""A small Linux: Debian's kernel and busybox in a 16 MiB disk, all of it in memory once booted.
+
+It has e1000 and virtio NICs, a root shell with the prompt `guest# ` on the serial port and on the
+screen, and powers off at the ACPI button. It needs `-m 96`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from .cache import built_once
+from .disk import syslinux_disk
+from .packages import Packages, newest_kernel
+
+PROMPT = "guest# "
+
+_HERE = Path(__file__).parent
+_INIT = _HERE / "linux_init.sh"
+_DISK_MIB = 16
+
+_MODULES = (
+    "button",
+    "evdev",
+    "e1000",
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+)
+"""In the order in which they are loaded: each after those it needs."""
+
+_SYSLINUX = """\
+default linux
+label linux
+  linux vmlinuz
+  initrd initrd
+  append console=tty0 console=ttyS0 quiet nokaslr
+"""
+
+_INITTAB = """\
+::sysinit:/etc/rc
+ttyS0::respawn:-/bin/sh
+tty1::respawn:-/bin/sh
+::ctrlaltdel:/bin/reboot
+"""
+
+_POWER_BUTTON = "#!/bin/sh\nsync\npoweroff -f\n"
+
+
+def linux_address(mac: str) -> str:
+    """The address that the guest gives to the interface with this MAC: 10.P.H.L, prefix 16.
+
+    P is the last byte of the MAC, H and L are the two before it: with a derived MAC, P is the
+    position of the interface and H.L the `vm_id`. In the guest the interface is called ethP.
+    """
+    *_, high, low, position = (int(byte, 16) for byte in mac.split(":"))
+    return f"10.{position}.{high}.{low}"
+
+
+def linux_image(cache: Path) -> Path:
+    """A qcow2 of 16 MiB. Fetches five Debian packages, 74 MB, when it has to be built.
+
+    Raises GuestBuildError when a tool is missing or fails, or a package cannot be fetched.
+    """
+
+    def build(work: Path) -> Path:
+        packages, root = Packages(cache / "packages"), work / "packages"
+        modules = [f"./lib/modules/*/{name}.ko" for name in _MODULES]
+        packages.unpack(newest_kernel(), root, "./boot/vmlinuz-*", *modules)
+        packages.unpack("busybox-static", root, "./bin/busybox")
+        (kernel,) = root.glob("boot/vmlinuz-*")
+        files = {
+            "vmlinuz": kernel.read_bytes(),
+            "initrd": gzip.compress(b"".join(_initramfs(root)), mtime=0),
+            "syslinux.cfg": _SYSLINUX.encode(),
+        }
+        return syslinux_disk(work, packages, files, size_mib=_DISK_MIB)
+
+    inputs = [_INIT, *(_HERE / name for name in ("linux.py", "disk.py", "packages.py"))]
+    return built_once(cache, "linux", inputs=inputs, build=build)
+
+
+def _initramfs(root: Path) -> Iterator[bytes]:
+    """The parts of a cpio archive, form `newc`."""
+    for folder in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "proc", "sys"):
+        yield _entry(folder, b"", mode=stat.S_IFDIR | 0o755)
+    yield _entry("lib/modules", b"", mode=stat.S_IFDIR | 0o755)
+    program = stat.S_IFREG | 0o755
+    yield _entry("bin/busybox", (root / "bin/busybox").read_bytes(), mode=program)
+    for link in ("init", "bin/sh"):
+        yield _entry(link, b"/bin/busybox", mode=stat.S_IFLNK | 0o777)
+    yield _entry("etc/rc", _INIT.read_bytes(), mode=program)
+    yield _entry("etc/inittab", _INITTAB.encode(), mode=program)
+    yield _entry("etc/profile", f"PS1='{PROMPT}'\n".encode(), mode=program)
+    yield _entry("etc/acpi/PWRF/00000080", _POWER_BUTTON.encode(), mode=program)
+    for name in _MODULES:
+        (module,) = root.glob(f"lib/modules/**/{name}.ko")
+        yield _entry(f"lib/modules/{name}.ko", module.read_bytes(), mode=program)
+    yield _entry("lib/modules/order", "".join(f"{m}\n" for m in _MODULES).encode(), mode=program)
+    yield _entry("TRAILER!!!", b"", mode=0)
+
+
+def _entry(name: str, content: bytes, *, mode: int) -> bytes:
+    """One file: thirteen numbers of eight hex digits, then name and content, each filled to 4."""
+    fields = [0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
+    return _filled(head) + _filled(content)
+
+
+def _filled(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
