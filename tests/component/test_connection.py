@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+import pytest
+
+from vmops.core.model import Worker
+from vmops.errors import LoginRefused, WorkerUnreachable
+from vmops.remote.connection import close_all, connection
+from vmops.remote.counters import counted
+
+from .conftest import write_key
+from .fake_worker import FakeWorker
+
+Start = Callable[..., FakeWorker]
+
+
+def with_login(**connect_kwargs: Any) -> fabric.Config:
+    return fabric.Config(overrides={"connect_kwargs": connect_kwargs})
+
+
+def test_one_connection_whoever_asks(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    before = counted()
+    first = connection(fake.worker(), config=config)
+    assert connection(fake.worker("another-name"), config=config.clone()) is first
+    assert fake.connections == 1
+    assert (counted() - before).connections == 1
+
+
+def test_threads_that_ask_at_once_share_one(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    together = threading.Barrier(16)
+
+    def ask(_: int) -> int:
+        together.wait()
+        return id(connection(fake.worker(), config=config))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(ask, range(16)))) == 1
+    assert fake.connections == 1
+
+
+def test_workers_are_dialled_at_the_same_time(start: Start, config: fabric.Config) -> None:
+    fakes = [start() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda fake: connection(fake.worker(), config=config), fakes))
+    assert len({id(each) for each in opened}) == 4
+    assert [fake.connections for fake in fakes] == [1, 1, 1, 1]
+
+
+def test_a_connection_that_died_is_dialled_again(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    first = connection(fake.worker(), config=config)
+    died = first.live_transport
+    fake.hang_up()
+    died.join(5)
+    assert connection(fake.worker(), config=config).live_transport is not died
+    assert fake.connections == 2
+
+
+def test_after_close_all_nothing_is_open(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    closed = connection(fake.worker(), config=config)
+    close_all()
+    assert not closed.is_connected
+    assert connection(fake.worker(), config=config).is_connected
+
+
+def test_the_connection_is_fabrics_own(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    result = connection(fake.worker(), config=config).run("echo hello", hide=True, in_stream=False)
+    assert result.stdout == "hello\n"
+
+
+def test_many_connections_do_not_pile_up_identities(start: Start, config: fabric.Config) -> None:
+    fake = start()
+    for _ in range(5):
+        connection(fake.worker(), config=config)
+        close_all()
+    assert fake.offers == 5
+    assert len(config.connect_kwargs.key_filename) == 1
+
+
+def test_a_caller_that_was_hung_up_on_tries_again(start: Start, config: fabric.Config) -> None:
+    fake = start(drop_first=3)
+    assert connection(fake.worker(), config=config).is_connected
+    assert fake.connections == 4
+
+
+def test_after_six_tries_it_says_so(start: Start, config: fabric.Config) -> None:
+    fake = start(drop_first=100)
+    with pytest.raises(WorkerUnreachable, match="hung up before the login, every time"):
+        connection(fake.worker(), config=config)
+    assert fake.connections == 6
+
+
+class TestLogin:
+    def test_with_the_workers_identity_file(self, start: Start, home: Path) -> None:
+        write_key(home / "own")
+        fake = start(keys=[paramiko.PKey.from_path(home / "own")])
+        connection(fake.worker(identity_file=str(home / "own")), config=fabric.Config())
+        assert fake.logins == ["root"]
+
+    def test_with_a_key_found_in_the_home(self, start: Start, home: Path) -> None:
+        (home / ".ssh").mkdir()
+        write_key(home / ".ssh" / "id_ed25519")
+        fake = start(keys=[paramiko.PKey.from_path(home / ".ssh" / "id_ed25519")])
+        connection(fake.worker(), config=fabric.Config())
+        assert fake.logins == ["root"]
+
+    def test_with_a_password(self, start: Start) -> None:
+        fake = start(password="correct horse")
+        worker = fake.worker(user="somebody")
+        connection(worker, config=with_login(password="correct horse"))
+        assert fake.logins == ["somebody"]
+
+    def test_with_a_key_that_has_a_passphrase(self, start: Start, home: Path) -> None:
+        key = write_key(home / "locked", "open sesame")
+        fake = start(keys=[key])
+        login = with_login(key_filename=[str(home / "locked")], passphrase="open sesame")
+        connection(fake.worker(), config=login)
+        assert fake.logins == ["root"]
+
+    def test_a_passphrase_that_does_not_fit(self, start: Start, home: Path) -> None:
+        write_key(home / "locked", "open sesame")
+        login = with_login(key_filename=[str(home / "locked")], passphrase="close sesame")
+        with pytest.raises(LoginRefused, match="the passphrase does not open it"):
+            connection(start().worker(), config=login)
+
+    def test_with_a_key_and_a_password_on_top(self, start: Start, identity: Path) -> None:
+        fake = start(needs_both=True, password="secret")
+        login = with_login(key_filename=[str(identity)], password="secret")
+        connection(fake.worker(), config=login)
+        assert fake.logins == ["root"]
+
+    def test_a_refusal_says_what_was_offered(self, start: Start, home: Path) -> None:
+        fake = start()
+        key = write_key(home / "wrong")
+        write_key(home / "locked", "open sesame")
+        files = [str(home / name) for name in ("wrong", "locked", "missing")]
+        login = with_login(key_filename=files, password="no")
+        with pytest.raises(LoginRefused) as caught:
+            connection(fake.worker(user="me"), config=login)
+        said = str(caught.value)
+        for word in (
+            "w1: 127.0.0.1 refused the login of me",
+            f"{home}/wrong ({key.fingerprint})",
+            f"{home}/locked (cannot be read: the passphrase does not open it)",
+            f"{home}/missing (no such file)",
+            "the password",
+        ):
+            assert word in said
+        assert fake.logins == []
+
+    def test_nothing_to_offer(self, start: Start) -> None:
+        with pytest.raises(LoginRefused, match="nothing: no key, no agent, no password"):
+            connection(start().worker(), config=fabric.Config())
+
+    def test_identities_only_leaves_the_home_alone(self, start: Start, home: Path) -> None:
+        (home / ".ssh").mkdir()
+        key = write_key(home / ".ssh" / "id_ed25519")
+        (home / ".ssh" / "config").write_text("Host *\n  IdentitiesOnly yes\n")
+        with pytest.raises(LoginRefused):
+            connection(start(keys=[key]).worker(), config=fabric.Config())
+
+
+class TestGateways:
+    def test_hops_are_dialled_in_their_order(self, start: Start, config: fabric.Config) -> None:
+        outer, inner, fake = start(), start(), start()
+        hops = f"root@127.0.0.1:{outer.port},root@127.0.0.1:{inner.port}"
+        assert connection(fake.worker(gateway=hops), config=config).is_connected
+        assert outer.forwards == [("127.0.0.1", inner.port)]
+        assert inner.forwards == [("127.0.0.1", fake.port)]
+        assert fake.forwards == []
+
+    def test_workers_behind_one_gateway_share_it(self, start: Start, config: fabric.Config) -> None:
+        gate, one, two = start(), start(), start()
+        hop = f"root@127.0.0.1:{gate.port}"
+        for fake in (one, two):
+            connection(fake.worker(gateway=hop), config=config)
+        assert gate.connections == 1
+        assert len(gate.forwards) == 2
+
+    def test_a_gateway_that_cannot_reach_the_worker(
+        self, start: Start, config: fabric.Config
+    ) -> None:
+        gate = start()
+        with free_port() as port:
+            pass
+        worker = Worker(
+            "w1",
+            address="127.0.0.1",
+            port=port,
+            gateway=f"root@127.0.0.1:{gate.port}",
+            known_hosts=str(gate.home / "known_hosts"),
+        )
+        with pytest.raises(WorkerUnreachable, match=f"the gateway cannot reach .*port {port}"):
+            connection(worker, config=config)
+
+    def test_a_proxy_command(self, start: Start, home: Path, identity: Path) -> None:
+        fake = start()
+        relay = home / "relay.py"
+        relay.write_text(
+            "import socket, sys, threading, os\n"
+            "there = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+            "def back():\n"
+            "    while data := there.recv(65536): os.write(1, data)\n"
+            "threading.Thread(target=back, daemon=True).start()\n"
+            "while data := os.read(0, 65536): there.sendall(data)\n"
+        )
+        (home / ".ssh").mkdir()
+        (home / ".ssh" / "config").write_text(f"Host *\n  ProxyCommand python3 {relay} %h %p\n")
+        used = with_login(key_filename=[str(identity)])
+        opened = connection(fake.worker(), config=used)
+        assert opened.run("echo through", hide=True, in_stream=False).stdout == "through\n"
+
+    def test_a_proxy_command_that_fails(self, start: Start, home: Path, identity: Path) -> None:
+        (home / ".ssh").mkdir()
+        (home / ".ssh" / "config").write_text("Host *\n  ProxyCommand false\n")
+        used = with_login(key_filename=[str(identity)])
+        with pytest.raises(WorkerUnreachable, match="the ProxyCommand ended: false"):
+            connection(start().worker(), config=used)
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+class TestUnreachable:
+    def test_nobody_listens(self) -> None:
+        with free_port() as port:
+            pass
+        with pytest.raises(WorkerUnreachable, match="refuses connections"):
+            connection(Worker("w1", address="127.0.0.1", port=port), config=fabric.Config())
+
+    def test_somebody_listens_and_says_nothing(self) -> None:
+        with free_port() as port:
+            worker = Worker("w1", address="127.0.0.1", port=port)
+            with pytest.raises(WorkerUnreachable, match=r"w1: .* says nothing for 1 s"):
+                connection(worker, config=with_login(timeout=1))
+
+    def test_no_such_name(self) -> None:
+        worker = Worker("w1", address="no-such-host.invalid")
+        with pytest.raises(WorkerUnreachable, match=r"no-such-host\.invalid cannot be resolved"):
+            connection(worker, config=fabric.Config())

@@ -1,0 +1,1 @@
+"""The way to a worker: the only importer of fabric.Connection and paramiko."""

@@ -1,0 +1,43 @@
+"""What went over the wire in this process, counted where it happens: for tests and the bench."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Sums since the process began. Subtract two of them to see what lies between.
+
+    `connections` are SSH logins, `channels` everything opened inside them, `exchanges` scripts run
+    by a root shell, `round_trips` how often something was sent after something was received, and
+    the bytes are those on the wire.
+    """
+
+    connections: int = 0
+    channels: int = 0
+    exchanges: int = 0
+    round_trips: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        before = asdict(earlier)
+        return Counters(**{name: value - before[name] for name, value in asdict(self).items()})
+
+
+_lock = threading.Lock()
+_sums = asdict(Counters())
+
+
+def count(what: str, number: int = 1) -> None:
+    """Add to one of the sums of `Counters`; safe from any thread."""
+    with _lock:
+        _sums[what] += number
+
+
+def counted() -> Counters:
+    """The sums so far."""
+    with _lock:
+        return Counters(**_sums)

@@ -1,0 +1,231 @@
+"""A worker's UNIX socket or TCP port, here: as a socket of this process, or as a local port."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+import fabric
+import paramiko
+
+from vmops.core.model import Worker
+from vmops.errors import MonitorError, VmopsError
+from vmops.remote.connection import connection
+from vmops.remote.translate import FAILURES, ChannelRefused, working
+from vmops.remote.transport import WorkerTransport
+
+OPEN_LIMIT_S = 10.0
+_CHUNK = 2**16
+
+_log = logging.getLogger("vmops")
+
+
+def open_socket(
+    worker: Worker,
+    path: str,
+    *,
+    time_limit: float = OPEN_LIMIT_S,
+    config: fabric.Config | None = None,
+) -> socket.socket:
+    """A socket of this process that is the worker's UNIX socket at `path`, opened as the SSH user.
+
+    Raises what `connection` raises, MonitorError when nobody listens there, the user may not, or
+    sshd forbids it, and ConnectionLost. Closing the socket ends it there too.
+    """
+    transport = connection(worker, config=config).live_transport
+    return _here(_open_unix(transport, worker.name, path, time_limit))
+
+
+def open_port(
+    worker: Worker, remote_address: str, remote_port: int, *, config: fabric.Config | None = None
+) -> socket.socket:
+    """A socket of this process that is an address and port as the worker sees them.
+
+    Raises what `connection` raises, MonitorError when nobody listens there or sshd forbids it, and
+    ConnectionLost. Closing the socket ends it there too.
+    """
+    transport = connection(worker, config=config).live_transport
+    return _here(_open_tcp(transport, worker.name, (remote_address, remote_port)))
+
+
+def forward_port(
+    worker: Worker,
+    remote_address: str,
+    remote_port: int,
+    *,
+    local_port: int = 0,
+    config: fabric.Config | None = None,
+) -> Forward:
+    """A port on 127.0.0.1 that leads to an address and port as the worker sees them.
+
+    `local_port` 0 takes a free one. Raises what `connection` raises, and MonitorError when the
+    local port is taken. What fails for one caller of the port is logged and ends that call only.
+    """
+    transport = connection(worker, config=config).live_transport
+
+    def opened() -> paramiko.Channel:
+        return _open_tcp(transport, worker.name, (remote_address, remote_port))
+
+    return Forward(worker.name, opened, local_port)
+
+
+def forward_unix(
+    worker: Worker, path: str, *, local_port: int = 0, config: fabric.Config | None = None
+) -> Forward:
+    """A port on 127.0.0.1 that leads to the worker's UNIX socket at `path`; see `forward_port`."""
+    transport = connection(worker, config=config).live_transport
+    return Forward(
+        worker.name, lambda: _open_unix(transport, worker.name, path, OPEN_LIMIT_S), local_port
+    )
+
+
+class Forward:
+    """A local port that leads to a worker while it is open. A context manager."""
+
+    def __init__(
+        self, worker: str, opened: Callable[[], paramiko.Channel], local_port: int
+    ) -> None:
+        self._worker = worker
+        self._opened = opened
+        self._bridges: set[Bridge] = set()
+        self._lock = threading.Lock()
+        self._is_open = True
+        try:
+            self._listener = socket.create_server(("127.0.0.1", local_port))
+        except OSError as error:
+            raise MonitorError(
+                f"port {local_port} of this machine cannot be used: {error.strerror}",
+                cure="name another local port",
+            ) from error
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        """Stop listening and end every connection that goes through."""
+        with self._lock:
+            self._is_open = False
+            bridges = list(self._bridges)
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for bridge in bridges:
+            bridge.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._lead, args=(caller,), daemon=True).start()
+
+    def _lead(self, caller: socket.socket) -> None:
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            channel = self._opened()
+        except VmopsError as error:
+            _log.error("%s", error)
+            caller.close()
+            return
+        bridge = Bridge(caller, channel, self._forget)
+        with self._lock:
+            if self._is_open:
+                self._bridges.add(bridge)
+        if bridge in self._bridges:
+            bridge.start()
+        else:
+            bridge.close()
+
+    def _forget(self, bridge: Bridge) -> None:
+        with self._lock:
+            self._bridges.discard(bridge)
+
+
+class Bridge:
+    """Carries bytes between a socket and a channel, both ways, until both ends are done."""
+
+    def __init__(
+        self,
+        near: socket.socket,
+        far: paramiko.Channel,
+        on_end: Callable[[Bridge], None] = lambda _: None,
+    ) -> None:
+        self._near = near
+        self._far = far
+        self._on_end = on_end
+
+    def start(self) -> None:
+        """Carry, in threads of its own; all is closed when they end."""
+        threading.Thread(target=self._carry_back, daemon=True).start()
+
+    def close(self) -> None:
+        """End both sides at once."""
+        with suppress(OSError):
+            self._near.shutdown(socket.SHUT_RDWR)
+        with suppress(*FAILURES):
+            self._far.close()
+
+    def _carry_back(self) -> None:
+        there = threading.Thread(target=self._carry_there, daemon=True)
+        there.start()
+        with suppress(*FAILURES):
+            while data := self._far.recv(_CHUNK):
+                self._near.sendall(data)
+        self.close()
+        there.join()
+        self._near.close()
+        self._on_end(self)
+
+    def _carry_there(self) -> None:
+        with suppress(*FAILURES):
+            while data := self._near.recv(_CHUNK):
+                self._far.sendall(data)
+        with suppress(*FAILURES):
+            self._far.shutdown_write()
+
+
+def _here(channel: paramiko.Channel) -> socket.socket:
+    ours, bridged = socket.socketpair()
+    Bridge(bridged, channel).start()
+    return ours
+
+
+def _open_unix(
+    transport: WorkerTransport, worker: str, path: str, time_limit: float
+) -> paramiko.Channel:
+    try:
+        with working(worker):
+            return transport.open_unix_socket(path, time_limit)
+    except ChannelRefused as error:
+        raise MonitorError(
+            f"{path} cannot be opened: {error.reason}",
+            worker=worker,
+            cure="is the VM running? may the SSH user open that socket? does sshd allow"
+            " AllowStreamLocalForwarding?",
+        ) from error
+
+
+def _open_tcp(transport: WorkerTransport, worker: str, there: tuple[str, int]) -> paramiko.Channel:
+    try:
+        with working(worker):
+            return transport.open_port(there, OPEN_LIMIT_S)
+    except ChannelRefused as error:
+        raise MonitorError(
+            f"{there[0]} port {there[1]} cannot be reached from there: {error.reason}",
+            worker=worker,
+            cure="does somebody listen there? does sshd allow AllowTcpForwarding?",
+        ) from error

@@ -1,0 +1,151 @@
+"""Logging in: identity files (parsed once for a process), the agent, ~/.ssh, a password.
+
+In that order, which is paramiko's and so what users of fab expect. Every offer is remembered, so a
+refusal can say what was offered.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import paramiko
+
+from vmops.remote.endpoint import Endpoint
+
+_USUAL_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
+_LOCKED = (paramiko.PasswordRequiredException, TypeError)
+"""What paramiko and the library below it raise for a key that needs a passphrase."""
+
+_INTERACTIVE = {"password", "keyboard-interactive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the operator gave for logging in, from fab's prompts or its configuration."""
+
+    password: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    key: paramiko.PKey | None = None
+    use_agent: bool = True
+    look_for_keys: bool = True
+
+    @classmethod
+    def of(cls, connect_kwargs: Any) -> Secrets:
+        """From the `connect_kwargs` of a fab configuration. A password also opens keys."""
+        password = connect_kwargs.get("password")
+        return cls(
+            password=password,
+            passphrase=connect_kwargs.get("passphrase") or password,
+            key=connect_kwargs.get("pkey"),
+            use_agent=bool(connect_kwargs.get("allow_agent", True)),
+            look_for_keys=bool(connect_kwargs.get("look_for_keys", True)),
+        )
+
+
+class Login:
+    """One login at one endpoint; what `SSHClient.connect` takes as its `auth_strategy`.
+
+    `offered` lists, for people, each key and password that was tried or why it could not be.
+    """
+
+    def __init__(self, endpoint: Endpoint, secrets: Secrets) -> None:
+        self._endpoint = endpoint
+        self._secrets = secrets
+        self._agent: paramiko.Agent | None = None
+        self.offered: list[str] = []
+
+    def authenticate(self, transport: paramiko.Transport) -> None:
+        """Offer one key after the other, then the password; AuthenticationException if none does.
+
+        A worker that wants a password on top of a key gets both.
+        """
+        last: Exception | None = None
+        for key in self._keys():
+            try:
+                wants_more = transport.auth_publickey(self._endpoint.user, key)
+            except paramiko.SSHException as error:
+                last = error
+                if not transport.is_active():
+                    break
+                continue
+            if not wants_more:
+                return
+            if _INTERACTIVE & set(wants_more):
+                break
+        if self._secrets.password is not None and transport.is_active():
+            self.offered.append("the password")
+            transport.auth_password(self._endpoint.user, self._secrets.password)
+            return
+        raise last or paramiko.AuthenticationException("nothing to offer")
+
+    def close(self) -> None:
+        """Leave the agent."""
+        if self._agent is not None:
+            self._agent.close()
+
+    def _keys(self) -> Iterator[paramiko.PKey]:
+        if self._secrets.key is not None:
+            yield self._offer(self._secrets.key, "a key in memory")
+        for path in self._endpoint.identity_files:
+            yield from self._from_file(path)
+        if self._endpoint.only_these_identities:
+            return
+        if self._secrets.use_agent:
+            self._agent = paramiko.Agent()
+            for key in self._agent.get_keys():
+                yield self._offer(key, "the agent")
+        if self._secrets.look_for_keys:
+            home = Path("~/.ssh").expanduser()
+            for path in (str(home / name) for name in _USUAL_NAMES):
+                if path not in self._endpoint.identity_files and Path(path).is_file():
+                    yield from self._from_file(path)
+
+    def _from_file(self, path: str) -> Iterator[paramiko.PKey]:
+        try:
+            key = load_key(path, self._secrets.passphrase)
+        except FileNotFoundError:
+            self.offered.append(f"{path} (no such file)")
+        except _LOCKED:
+            self.offered.append(f"{path} (locked: use --prompt-for-passphrase)")
+        except Exception as error:
+            self.offered.append(f"{path} (cannot be read: {error})")
+        else:
+            yield self._offer(key, path)
+
+    def _offer(self, key: paramiko.PKey, source: str) -> paramiko.PKey:
+        self.offered.append(f"{source} ({key.fingerprint})")
+        return key
+
+
+_keys: dict[tuple[str, int, str | None], paramiko.PKey] = {}
+_keys_lock = threading.Lock()
+
+
+def load_key(path: str, passphrase: str | None) -> paramiko.PKey:
+    """The private key in a file, with its certificate when one lies beside it.
+
+    Parsed once for a process, whoever asks: checking an RSA key takes 160 ms of CPU. A file that
+    changed is read again.
+    """
+    with _keys_lock:
+        wanted = (path, Path(path).stat().st_mtime_ns, passphrase)
+        if wanted not in _keys:
+            _keys[wanted] = _parsed(path, passphrase)
+        return _keys[wanted]
+
+
+def _parsed(path: str, passphrase: str | None) -> paramiko.PKey:
+    """A passphrase is for the keys that need one; others would be refused with it."""
+    try:
+        return paramiko.PKey.from_path(path)
+    except _LOCKED:
+        if passphrase is None:
+            raise
+    try:
+        return paramiko.PKey.from_path(path, cast(str, passphrase.encode()))
+    except ValueError as error:
+        raise paramiko.SSHException("the passphrase does not open it") from error

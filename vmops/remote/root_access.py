@@ -1,0 +1,106 @@
+"""How a user becomes root on a worker: the command that starts the loop, and sudo's refusals."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+
+from vmops.errors import WorkFailed
+from vmops.remote.endpoint import Endpoint
+
+UNDO_S = 5
+"""What a script has from the SIGTERM that says its time is up to the SIGKILL."""
+
+_READY = b"vmops: ready\n"
+
+_ONE_SCRIPT = 'trap "" PIPE HUP; script=$(head -c "$1") && exec </dev/null && eval "$script"'
+"""A script goes on when nobody reads what it prints. `timeout` resets what the loop ignores."""
+
+_LOOP = (
+    'trap "" PIPE HUP; '
+    "VMOPS_HOME=$1 VMOPS_USER=$2 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
+    "export VMOPS_HOME VMOPS_USER PATH; "
+    "exec 3<&0; echo vmops: ready; "
+    "while read -r word nonce length limit; do "
+    '[ "$word" = "$4" ] || continue; '
+    'echo "$nonce b"; echo "$nonce b" >&2; '
+    f'timeout -k {UNDO_S} "$limit" sh -c "$3" vmops "$length" <&3 3<&- & group=$!; '
+    'wait "$group"; code=$?; '
+    'case $code in 124|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
+    'echo "$nonce e $code"; echo "$nonce e 0" >&2; '
+    "done"
+)
+"""Lines other than `KEYWORD NONCE LENGTH LIMIT` are skipped: a password that sudo did not want.
+
+`timeout` leads the script's process group and ends when the script's own shell does, so what is
+left of the group then is killed.
+
+One line, without a single quote, a backslash or an exclamation mark, so that every login shell
+passes it on as it is.
+"""
+
+_CAUSES = (
+    (
+        "a password is required",
+        "sudo asks for a password",
+        "allow {user} NOPASSWD in the worker's sudoers, or use --prompt-for-sudo-password",
+    ),
+    (
+        "sudoers",
+        "{user} may not use sudo there",
+        "allow {user} in the worker's sudoers, or name another user",
+    ),
+    (
+        "not allowed to",
+        "sudo does not let {user} start a root shell",
+        "allow {user} to run /bin/sh in the worker's sudoers",
+    ),
+    (
+        "tty",
+        "sudo there wants a terminal",
+        "take requiretty out of the worker's sudoers",
+    ),
+    ("no such file", "there is no sudo", "install sudo there, or log in as root"),
+)
+
+
+class RootAccess:
+    """The way to root for one login. `command` starts the loop; `password` is its first input.
+
+    `keyword` begins the line before each script.
+    """
+
+    def __init__(self, endpoint: Endpoint, password: str | None) -> None:
+        self._endpoint = endpoint
+        self.keyword = f"vmops-{secrets.token_hex(8)}"
+        self._prompt = f"{self.keyword}:"
+        is_root = endpoint.user == "root"
+        self.password = None if is_root or password is None else f"{password}\n".encode()
+        words = ["env", "LC_ALL=C"]
+        if not is_root:
+            asks = ["-n"] if password is None else ["-S", "-p", self._prompt]
+            words += ["sudo", *asks]
+        words += ["sh", "-c", _LOOP, "vmops"]
+        given = shlex.join([_ONE_SCRIPT, self.keyword])
+        self.command = f'exec {shlex.join(words)} "$HOME" "$USER" {given}'
+
+    def is_asking(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bool:
+        """True until the loop is there. Raises WorkFailed when sudo asks a second time."""
+        if stderr.count(self._prompt.encode()) > 1:
+            raise self._failure("sudo refused the password", "is it the one of {user}?")
+        return _READY not in stdout
+
+    def refusal(self, stderr: bytes, exit_code: int | None) -> WorkFailed:
+        """Why the loop did not start, from what was said instead."""
+        said = stderr.replace(self._prompt.encode(), b"").decode(errors="replace").strip()
+        for word, what, cure in _CAUSES:
+            if word in said.lower():
+                return self._failure(what, cure)
+        last = said.splitlines()[-1] if said else f"exit code {exit_code}"
+        return self._failure(f"no root shell starts: {last}", "")
+
+    def _failure(self, what: str, cure: str) -> WorkFailed:
+        user = self._endpoint.user
+        return WorkFailed(
+            what.format(user=user), worker=self._endpoint.label, cure=cure.format(user=user)
+        )

@@ -1,0 +1,205 @@
+"""The SSH transport: fast ciphers, a peer that is watched, and what paramiko has no call for.
+
+The only module that reaches into paramiko below its public calls. paramiko waits a round trip
+before it asks for the login and another before it sends a command its input, knows no UNIX
+sockets, and notices neither a dead link nor a peer that is stuck.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import paramiko
+from paramiko.auth_handler import AuthOnlyHandler
+from paramiko.common import (
+    cMSG_CHANNEL_REQUEST,
+    cMSG_GLOBAL_REQUEST,
+    cMSG_SERVICE_REQUEST,
+    cMSG_USERAUTH_REQUEST,
+)
+from paramiko.packet import Packetizer
+from paramiko.transport import ServiceRequestingTransport
+
+from vmops.remote.counters import count
+from vmops.remote.dial import Stream
+from vmops.remote.watched import WatchedStream
+
+WINDOW_BYTES = 8 * 2**20
+"""What a worker may send ahead: 80 MB/s at a round trip of 100 ms."""
+
+_HERE = "127.0.0.1"
+_STREAMLOCAL = "direct-streamlocal@openssh.com"
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+
+
+class _Login(AuthOnlyHandler):
+    """paramiko's own, which could miss an answer that comes before it begins to wait for one."""
+
+    def send_auth_request(
+        self,
+        username: str,
+        method: str,
+        finish_message: Callable[[paramiko.Message], None] | None = None,
+    ) -> list[str]:
+        """Ask for one login and wait for the answer."""
+        self.auth_method = method
+        self.username = username
+        message = paramiko.Message()
+        message.add_byte(cMSG_USERAUTH_REQUEST)
+        for text in (username, "ssh-connection", method):
+            message.add_string(text)
+        if finish_message is not None:
+            finish_message(message)
+        self.auth_event = threading.Event()
+        transport = cast(WorkerTransport, self.transport)
+        with transport.lock:
+            transport._send_message(message)
+        return self.wait_for_response(self.auth_event)
+
+
+class _Packetizer(Packetizer):
+    """paramiko's own without its timer, a thread that holds up the end of the process.
+
+    Whoever starts the handshake has a time limit already.
+    """
+
+    def start_handshake(self, timeout: float) -> None:
+        """Nothing to start."""
+
+
+class WorkerTransport(ServiceRequestingTransport):
+    """A transport that asks for the login in the round trip in which it asks to ask for it."""
+
+    _preferred_ciphers: tuple[str, ...]
+    _preferred_keys: tuple[str, ...]
+    if TYPE_CHECKING:
+
+        def _send_message(self, message: paramiko.Message) -> None: ...
+
+    def __init__(self, stream: Stream, disabled_algorithms: Any = None) -> None:
+        self.stream = WatchedStream(stream)
+        self._named = threading.local()
+        super().__init__(
+            cast(socket.socket, self.stream),
+            disabled_algorithms=disabled_algorithms,
+            packetizer_class=_Packetizer,
+        )
+        self._preferred_ciphers = _first(_FAST_CIPHERS, self._preferred_ciphers)
+        self._service_requested = False
+
+    def ensure_session(self) -> None:
+        """Ask for the login service, once, without waiting for the answer."""
+        if not self.is_active() or not self.initial_kex_done:
+            raise paramiko.SSHException("the connection ended before the login")
+        if self._service_requested:
+            return
+        self._service_requested = True
+        self.auth_handler = _Login(self)
+        message = paramiko.Message()
+        message.add_byte(cMSG_SERVICE_REQUEST)
+        message.add_string("ssh-userauth")
+        self._send_message(message)
+
+    def ask_for(self, key_types: Sequence[str]) -> None:
+        """Ask the worker for a host key of one of these types before any other."""
+        self._preferred_keys = _first(key_types, self._preferred_keys)
+
+    def watch(self) -> None:
+        """Notice a peer that is silent for 10 s, and end the connection then."""
+        self.stream.watch(self._ping)
+
+    def open_command(self, time_limit: float) -> paramiko.Channel:
+        """A new session channel with a wide window, within `time_limit` seconds."""
+        with self._one_refusal_for_each():
+            channel = self.open_session(window_size=WINDOW_BYTES, timeout=time_limit)
+        count("channels")
+        return channel
+
+    def open_port(self, there: tuple[str, int], time_limit: float) -> paramiko.Channel:
+        """A channel to an address and port as the worker sees them."""
+        with self._one_refusal_for_each():
+            channel = self.open_channel("direct-tcpip", there, (_HERE, 0), timeout=time_limit)
+        count("channels")
+        return channel
+
+    def open_unix_socket(self, path: str, time_limit: float) -> paramiko.Channel:
+        """A channel to the worker's UNIX socket at `path`, which sshd opens as the SSH user."""
+        with self._one_refusal_for_each(), self._naming(path):
+            channel = self.open_channel(_STREAMLOCAL, timeout=time_limit)
+        count("channels")
+        return channel
+
+    @contextmanager
+    def _one_refusal_for_each(self) -> Iterator[None]:
+        """paramiko keeps one refusal for all threads, and the first that asks takes it away."""
+        try:
+            yield
+        except paramiko.ChannelException:
+            raise
+        except paramiko.SSHException as error:
+            if str(error) != "Unable to open channel." or not self.is_active():
+                raise
+            raise paramiko.ChannelException(2, "refused") from error
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        path = getattr(self._named, "path", None)
+        if path is not None:
+            del self._named.path
+            data.add_string(path)
+            data.add_string("")
+            data.add_int(0)
+        super()._send_user_message(data)  # type: ignore[misc]
+
+    @contextmanager
+    def _naming(self, path: str) -> Iterator[None]:
+        """What this thread sends next is an open request; `path` goes at its end.
+
+        paramiko knows the message's beginning, and keeps the books of channels, but not this kind.
+        """
+        self._named.path = path
+        try:
+            yield
+        finally:
+            self._named.__dict__.pop("path", None)
+
+    def start_command(self, channel: paramiko.Channel, command: bytes) -> None:
+        """Ask for `command` and do not wait for the answer, so that its input can follow at once.
+
+        A worker that refuses closes the channel.
+        """
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string("exec")
+        message.add_boolean(True)
+        message.add_string(command)
+        self._send_user_message(message)
+
+    def _ping(self) -> None:
+        if self.in_kex or not self.clear_to_send.is_set():
+            return
+        message = paramiko.Message()
+        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_string("keepalive@openssh.com")
+        message.add_boolean(True)
+        self._send_message(message)
+
+
+def _first(wanted: Sequence[str], usual: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = tuple(name for name in wanted if name in usual)
+    return chosen + tuple(name for name in usual if name not in chosen)
+
+
+def silence_paramiko() -> None:
+    """Keep paramiko's own account of failures, tracebacks included, off the terminal.
+
+    Whoever debugs, or has set a level for that logger, still gets it.
+    """
+    logger = logging.getLogger("paramiko")
+    if logger.level == logging.NOTSET and not logger.isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.CRITICAL)

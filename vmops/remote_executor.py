@@ -1,0 +1,114 @@
+"""RemoteExecutor, the documented API for running a command or a local script on a worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmops.core.model import Worker
+from vmops.errors import VmopsError
+
+if TYPE_CHECKING:
+    import fabric
+
+    from vmops.core.inventory import Inventory
+
+logger = logging.getLogger("vmops")
+
+
+class RemoteExecutor:
+    """Commands and scripts as `remote_user`, over one SSH connection for each worker.
+
+    An address that the inventory lists gets that worker's port, identity file, gateway and host-key
+    policy. Without `inventory` it is the file that VMOPS_HOSTS names, when it names one. `config`
+    is fab's, with its options; without one, ssh_config and Fabric's own files decide.
+
+    No method raises for a remote failure: it is in the result, and logged to `vmops`.
+    """
+
+    def __init__(
+        self,
+        remote_user: str = "ubuntu",
+        *,
+        inventory: Inventory | None = None,
+        config: fabric.Config | None = None,
+    ) -> None:
+        self.remote_user = remote_user
+        self.config = config
+        self._given_inventory = inventory
+
+    def execute_direct(self, remote_ip: str, command: str, timeout: float = 30) -> tuple[bool, str]:
+        """Run an inline command; several lines run one after the other in one shell.
+
+        `(True, stdout)` on exit code 0. `(False, stderr)` on any other, and `(False, message)` when
+        it could not be run, or not within `timeout` seconds; it is ended on the worker then.
+        """
+        return self._execute(remote_ip, command, None, timeout)
+
+    def execute(
+        self,
+        remote_ip: str,
+        script_path: str | os.PathLike[str],
+        args: Sequence[str] | None = None,
+        timeout: float = 30,
+    ) -> tuple[bool, str]:
+        """Stream a local script to `bash -s` on the worker, with `args` as its $1, $2, and so on.
+
+        Each of `args` arrives as one argument, whatever is in it. The result is that of
+        `execute_direct`; `(False, message)` also for a script that cannot be read here.
+        """
+        try:
+            script = Path(script_path).expanduser().read_bytes()
+        except OSError as error:
+            return self._failed(f"{script_path} cannot be read: {error.strerror}")
+        from vmops.remote.run import script_command
+
+        line = script_command([str(arg) for arg in args or ()])
+        return self._execute(remote_ip, line, script, timeout)
+
+    def worker(self, remote_ip: str, *, vnc_listen: str | None = None) -> Worker:
+        """The worker behind an address or a name of the inventory, used as `remote_user`.
+
+        `vnc_listen` is where its VMs' screens listen, instead of what the inventory says. Raises
+        InventoryError.
+        """
+        if self._inventory is None:
+            worker = Worker(remote_ip, address=remote_ip)
+        else:
+            worker = self._inventory.worker(remote_ip)
+        worker = replace(worker, user=self.remote_user)
+        return worker if vnc_listen is None else replace(worker, vnc_listen=vnc_listen)
+
+    @cached_property
+    def _inventory(self) -> Inventory | None:
+        hosts = os.environ.get("VMOPS_HOSTS")
+        if self._given_inventory is not None or not hosts:
+            return self._given_inventory
+        from vmops.inventory_file import load
+
+        return load(Path(hosts).expanduser())
+
+    def _execute(
+        self, remote_ip: str, command: str, stdin: bytes | None, timeout: float
+    ) -> tuple[bool, str]:
+        from vmops.remote.run import run
+
+        try:
+            worker = self.worker(remote_ip)
+            done = run(worker, command, stdin=stdin, time_limit=timeout, config=self.config)
+        except VmopsError as error:
+            return self._failed(str(error))
+        if done.exit_code == 0:
+            return True, done.stdout.decode(errors="replace")
+        said = done.stderr.decode(errors="replace")
+        logger.error("%s: exit code %d: %s", worker.name, done.exit_code, said.strip())
+        return False, said
+
+    def _failed(self, message: str) -> tuple[bool, str]:
+        logger.error("%s", message)
+        return False, message
