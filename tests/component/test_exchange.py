@@ -209,6 +209,7 @@ def test_an_idle_shell_that_ended_is_not_used(
     start: Start, home: Path, config: fabric.Config
 ) -> None:
     fake = start()
+    exchange(fake.worker(), "true", time_limit=10, config=config)
     exchange(fake.worker(), f"ps -o ppid= -p $PPID >{home}/loop", time_limit=10, config=config)
     opened = connection(fake.worker(), config=config)
     opened.run(f"kill -9 $(cat {home}/loop)", hide=True, in_stream=False)

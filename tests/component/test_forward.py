@@ -9,7 +9,7 @@ import fabric
 import pytest
 
 from vmops.errors import MonitorError
-from vmops.remote.forward import forward_port, open_socket
+from vmops.remote.forward import forward_port, open_port, open_socket
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
@@ -57,6 +57,22 @@ def test_a_port_of_the_worker_is_here(start: Start, echo: int, config: fabric.Co
         assert said_back(forward.port, b"hello") == b"hello"
         assert said_back(forward.port, b"x" * 3_000_000) == b"x" * 3_000_000
     assert fake.forwards == [("127.0.0.1", echo)] * 2
+
+
+def test_a_port_of_the_worker_is_a_socket_of_this_process(
+    start: Start, echo: int, config: fabric.Config
+) -> None:
+    fake = start()
+    with open_port(fake.worker(), "127.0.0.1", echo, config=config) as opened:
+        opened.settimeout(5)
+        opened.sendall(b"hello")
+        assert opened.recv(5) == b"hello"
+        opened.shutdown(socket.SHUT_WR)
+        assert opened.recv(1) == b""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(MonitorError, match=f"port {port} cannot be reached"):
+        open_port(fake.worker(), "127.0.0.1", port, config=config)
 
 
 def test_closing_ends_the_port_its_callers_and_its_threads(

@@ -29,6 +29,9 @@ from vmops.remote.translate import ChannelRefused
 SHELLS = 6
 """Shells of one worker: sshd allows ten sessions of a connection, and others want some."""
 
+FIRST_SCRIPT_BYTES = 60_000
+"""What goes with the command: in base64 it has to stay below the 131,071 bytes of an argument."""
+
 _SLACK_S = 5.0
 """How much later than the worker itself we give up."""
 
@@ -107,12 +110,11 @@ class RootShell:
     def _run(self, script: bytes, time_limit: float) -> Reply:
         nonce = secrets.token_hex(16)
         whole_seconds = max(1, math.ceil(time_limit))
-        header = f"{self._root.keyword} {nonce} {len(script)} {whole_seconds}\n".encode()
         out, err = (FramedStream(s, nonce) for s in (self._session.stdout, self._session.stderr))
         sent_at = time.monotonic()
         deadline = sent_at + whole_seconds + UNDO_S + _SLACK_S
         try:
-            self._send(header + script, deadline)
+            self._send(nonce, script, whole_seconds, deadline)
             while not (out.is_complete() and err.is_complete()):
                 if not self._session.read(deadline):
                     raise self._ended(out, deadline)
@@ -124,8 +126,11 @@ class RootShell:
             raise self._timeout(time_limit, "it was ended there")
         return Reply(out.content(), err.content(), out.code)
 
-    def _send(self, message: bytes, deadline: float) -> None:
-        """The first script follows the command that starts the loop, unless sudo asks first."""
+    def _send(self, nonce: str, script: bytes, limit_s: int, deadline: float) -> None:
+        """The first script goes with the command that starts the loop, where it fits there and sudo
+        does not ask first."""
+        header = f"{self._root.keyword} {nonce} {len(script)} {limit_s}\n".encode()
+        message = header + script
         if self._started:
             try:
                 self._session.write(message)
@@ -133,6 +138,9 @@ class RootShell:
                 raise (_EndedIdle() if self._transport.is_active() else gone) from gone
             return
         self._started = True
+        if self._root.password is None and len(script) <= FIRST_SCRIPT_BYTES:
+            self._session.start(self._root.command_with(nonce, script, limit_s))
+            return
         if self._root.password is None:
             self._session.start(self._root.command, message)
             return

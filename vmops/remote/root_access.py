@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+from base64 import b64encode
 
 from vmops.errors import WorkFailed
 from vmops.remote.endpoint import Endpoint
@@ -18,19 +19,24 @@ _ONE_SCRIPT = 'trap "" PIPE HUP; script=$(head -c "$1") && exec </dev/null && ev
 
 _LOOP = (
     'trap "" PIPE HUP; '
-    "VMOPS_HOME=$1 VMOPS_USER=$2 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
+    "VMOPS_HOME=$1 VMOPS_USER=$2 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin one=$3; "
     "export VMOPS_HOME VMOPS_USER PATH; "
-    "exec 3<&0; echo vmops: ready; "
-    "while read -r word nonce length limit; do "
-    '[ "$word" = "$4" ] || continue; '
-    'echo "$nonce b"; echo "$nonce b" >&2; '
-    f'timeout -k {UNDO_S} "$limit" sh -c "$3" vmops "$length" <&3 3<&- & group=$!; '
+    "run() { "
+    'echo "$1 b"; echo "$1 b" >&2; '
+    f'timeout -k {UNDO_S} "$3" sh -c "$one" vmops "$2" <&3 3<&- & group=$!; '
     'wait "$group"; code=$?; '
     'case $code in 124|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
-    'echo "$nonce e $code"; echo "$nonce e 0" >&2; '
+    'echo "$1 e $code"; echo "$1 e 0" >&2; '
+    "}; "
+    "exec 3<&0; echo vmops: ready; "
+    '[ -z "$5" ] || printf %s "$8" | base64 -d | { exec 3<&0; run "$5" "$6" "$7"; } || exit 1; '
+    "while read -r word nonce length limit; do "
+    '[ "$word" != "$4" ] || run "$nonce" "$length" "$limit"; '
     "done"
 )
-"""Lines other than `KEYWORD NONCE LENGTH LIMIT` are skipped: a password that sudo did not want.
+"""A first script may come as arguments: nonce, length, limit, and itself in base64. The next ones
+come on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines are skipped: a
+password that sudo did not want.
 
 `timeout` leads the script's process group and ends when the script's own shell does, so what is
 left of the group then is killed.
@@ -67,6 +73,9 @@ _CAUSES = (
 class RootAccess:
     """The way to root for one login. `command` starts the loop; `password` is its first input.
 
+    sshd takes no input for a command before it has said that it runs: a first script that goes with
+    `command_with` saves that round trip.
+
     `keyword` begins the line before each script.
     """
 
@@ -83,6 +92,11 @@ class RootAccess:
         words += ["sh", "-c", _LOOP, "vmops"]
         given = shlex.join([_ONE_SCRIPT, self.keyword])
         self.command = f'exec {shlex.join(words)} "$HOME" "$USER" {given}'
+
+    def command_with(self, nonce: str, script: bytes, limit_s: int) -> str:
+        """The command that starts the loop with this script as its first."""
+        encoded = b64encode(script).decode()
+        return f"{self.command} {nonce} {len(script)} {limit_s} {encoded}"
 
     def is_asking(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bool:
         """True until the loop is there. Raises WorkFailed when sudo asks a second time."""
