@@ -10,6 +10,7 @@ from .boot_sector import BANNER, PowerButton, boot_sector_image
 from .cache import cache_directory
 from .ipxe import empty_image, ipxe_address, ipxe_image
 from .linux import PROMPT, linux_address, linux_image
+from .talker import talker_image
 from .tools import GuestBuildError, require_tools
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "linux_address",
     "linux_image",
     "require_tools",
+    "talker_image",
 ]

@@ -15,6 +15,7 @@ from . import (
     cache_directory,
     ipxe_image,
     linux_image,
+    talker_image,
 )
 
 _GUESTS: dict[str, Callable[[Path], Path]] = {
@@ -23,6 +24,7 @@ _GUESTS: dict[str, Callable[[Path], Path]] = {
     "boot-sector-twice": partial(boot_sector_image, button=PowerButton.TWICE),
     "ipxe": ipxe_image,
     "linux": linux_image,
+    "talker": talker_image,
 }
 
 

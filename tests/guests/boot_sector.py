@@ -34,12 +34,18 @@ def boot_sector_image(cache: Path, button: PowerButton = PowerButton.ONCE) -> Pa
     """
 
     def build(work: Path) -> Path:
-        program, raw = work / "boot_sector.o", work / "disk.raw"
-        run("as", "--32", "--defsym", f"PRESSES={button.value}", "-o", program, _SOURCE)
-        flat = ("-m", "elf_i386", "-Ttext=0x7c00", "--oformat=binary")
-        run("ld", *flat, "-o", raw, program)
-        os.truncate(raw, _DISK_BYTES)
-        return to_qcow2(raw, work / "disk.qcow2")
+        return boot_disk(work, _SOURCE, PRESSES=button.value)
 
     name = f"boot-sector-{button.name.lower()}"
     return built_once(cache, name, inputs=[_SOURCE, Path(__file__)], build=build)
+
+
+def boot_disk(work: Path, source: Path, **symbols: int) -> Path:
+    """A qcow2 of 1 MiB in `work` that begins with the assembled source, given these symbols."""
+    program, raw = work / "boot_sector.o", work / "disk.raw"
+    defined = [word for name, value in symbols.items() for word in ("--defsym", f"{name}={value}")]
+    run("as", "--32", *defined, "-o", program, source)
+    flat = ("-m", "elf_i386", "-Ttext=0x7c00", "--oformat=binary")
+    run("ld", *flat, "-o", raw, program)
+    os.truncate(raw, _DISK_BYTES)
+    return to_qcow2(raw, work / "disk.qcow2")

@@ -11,6 +11,8 @@ PACKAGES = {
     "apt-cache": "apt",
     "apt-get": "apt",
     "as": "binutils",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "dpkg-deb": "dpkg",
     "ld": "binutils",
     "qemu-img": "qemu-utils",

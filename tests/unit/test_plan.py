@@ -302,12 +302,24 @@ def test_plug_of_what_is_plugged_is_nothing() -> None:
     assert labels(plan.plug(WORKER, VM1, without_port(plugged(), TAP2))) == ["plugged", "plug eth2"]
 
 
+def test_plug_of_a_running_vm_only_wants_it_to_be_the_same() -> None:
+    block = plan.plug(WORKER, VM1, without_port(running(), TAP2)).block
+    assert block is not None
+    assert [guard.argv for guard in block.guards] == [("not_replaced", "vm1", "4821")]
+
+
+@pytest.mark.parametrize("pidfile", [True, False])
+def test_plug_begins_a_new_life_for_a_vm_that_died(pidfile: bool) -> None:
+    """What it plugs is not what the dead one left, so nobody tidies it away."""
+    assert labels(plan.plug(WORKER, VM1, dead(pidfile=pidfile))) == ["leftovers", "plugged"]
+
+
 def test_stop_of_what_is_not_there_is_nothing() -> None:
     assert plan.stop(VM1, EMPTY).action == "nothing"
 
 
 def test_force_goes_straight_to_sigkill_by_pid_and_start_time() -> None:
-    made = plan.stop(VM1, running(), force=True)
+    made = plan.stop(VM1, running())
     assert labels(made) == ["SIGKILL", "remove ports", "remove TAPs", "run directory"]
     assert commands(made, "SIGKILL") == ["end_process 4821 5000 KILL 10"]
     assert commands(made, "remove ports")[0].count("del-port") == 2
@@ -327,5 +339,5 @@ def test_unplug_is_refused_while_the_vm_runs() -> None:
 def test_unknown_is_not_absent() -> None:
     """Where OVSDB cannot be read, the ports are removed by name all the same."""
     seen = replace(running(), switch=ovs.Switch(fault="down"))
-    made = plan.stop(VM1, seen, force=True)
+    made = plan.stop(VM1, seen)
     assert commands(made, "remove ports")[0].count("del-port") == 2

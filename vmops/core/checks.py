@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmops.core import qemu
+from vmops.core.capacity import refusal
 from vmops.core.model import VM, Worker
 from vmops.core.observed import Observed
 from vmops.errors import LaunchFailed, WorkFailed
@@ -27,12 +28,18 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         )
 
 
-def check_boot(worker: Worker, vm: VM, observed: Observed) -> None:
-    """Raise for whatever would make the boot fail, before anything is done."""
+def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True) -> None:
+    """Raise for whatever would make the boot fail, before anything is done.
+
+    Without `room`, memory and the VNC port are not looked at.
+    """
     check_switch(worker, vm, observed)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
         raise LaunchFailed(f"{vm.name}: {reason}", worker=worker.name, cure=cure)
+    lacking = refusal(worker, [vm], observed) if room else None
+    if lacking is not None:
+        raise lacking
 
 
 def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
@@ -48,14 +55,4 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     if worker.accel == "kvm" and host.kvm != "usable":
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"
         return why, 'enable virtualisation there, or set accel = "auto" or "tcg"'
-    if vm.vnc_port in observed.listening:
-        return (
-            f"TCP port {vm.vnc_port} is in use, vnc_port needs it",
-            f"see who has it: sudo ss -ltnp 'sport = :{vm.vnc_port}'; or change vnc_port",
-        )
-    if vm.ram_mb > host.available_mb:
-        return (
-            f"needs {vm.ram_mb} MiB of memory, {host.available_mb} MiB are available",
-            "stop another VM, or lower ram_mb",
-        )
     return "", ""

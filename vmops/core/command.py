@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -109,25 +109,29 @@ class StepResult:
 
     def reason(self) -> str:
         """The last words of the failing command, one line, or its exit code."""
-        said = (self.stderr or self.stdout).decode(errors="replace").strip()
+        said = (self.stderr.strip() or self.stdout).decode(errors="replace").strip()
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {self.exit_code}"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """What came of one block: its outcome, the steps that ran, and undo steps that failed."""
+    """What came of one block: its outcome, the steps that ran, and the undos that ran."""
 
     subject: str
     outcome: Outcome
     steps: Sequence[StepResult] = ()
-    not_undone: Sequence[StepResult] = ()
-    text: str = field(default="", repr=False)
+    undone: Sequence[StepResult] = ()
 
     def find(self, label: str) -> StepResult | None:
         """The last result of the step with that label."""
         found = [result for result in self.steps if result.step.label == label]
         return found[-1] if found else None
+
+    @property
+    def not_undone(self) -> tuple[StepResult, ...]:
+        """The undos that failed: what they were to remove may be there still."""
+        return tuple(undo for undo in self.undone if not undo.ok)
 
     @property
     def failure(self) -> StepResult | None:

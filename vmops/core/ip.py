@@ -1,4 +1,4 @@
-"""TAP devices with iproute2: the commands that make and remove them, and what `tap_facts` says.
+"""TAP devices: the commands that make and remove them, and what the kernel says of them.
 
 A TAP that vmops makes carries `vmops:VM` as its alias. Undo removes a TAP only with that alias.
 """
@@ -6,6 +6,7 @@ A TAP that vmops makes carries `vmops:VM` as its alias. Undo removes a TAP only 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from vmops.core.command import Command, command
@@ -41,6 +42,11 @@ def adopt_tap(tap: str, vm: str) -> Command:
     return command("ip", "link", "set", "dev", tap, "up", "alias", alias(vm))
 
 
+def are_there(taps: Sequence[str]) -> Command:
+    """A guard: none of these TAPs was removed."""
+    return command("ls", "-d", *(f"/sys/class/net/{tap}" for tap in taps))
+
+
 def undo_create(tap: str, vm: str) -> Command:
     """Remove the TAP if it carries the VM's mark; absent is fine."""
     return command("remove_own_tap", tap, alias(vm))
@@ -64,3 +70,27 @@ def parse_taps(text: str) -> Mapping[str, str]:
     """TAP name to alias, from `tap_facts`; the alias of an unmarked TAP is empty."""
     pairs = (line.partition(" ") for line in text.splitlines() if line)
     return MappingProxyType({tap: owner for tap, _, owner in pairs})
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What has gone through a TAP since it was made, in bytes, as its guest sees it."""
+
+    received_bytes: int
+    sent_bytes: int
+
+
+def count_traffic() -> Command:
+    """What `parse_traffic` reads."""
+    return command("cat", "/proc/net/dev")
+
+
+def parse_traffic(text: str) -> Mapping[str, Traffic]:
+    """The traffic of each network device. What a TAP has sent, its guest has received."""
+    found = {}
+    for line in text.splitlines():
+        device, colon, numbers = line.partition(":")
+        counters = numbers.split()
+        if colon and len(counters) >= 9 and counters[0].isdigit() and counters[8].isdigit():
+            found[device.strip()] = Traffic(int(counters[8]), int(counters[0]))
+    return MappingProxyType(found)

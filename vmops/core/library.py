@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmops.core.log_library import LOGS
+
 BLOCKS: Final = r"""
 say() {
   printf '@@%s %s\n' "$N" "$*" && printf '@@%s %s\n' "$N" "$*" >&2 || gone=1
@@ -42,6 +44,35 @@ take_lock() {
 """.strip()
 """Frames, undo and the lock. Where the operator is gone, what can be undone is undone."""
 
+LANES: Final = r"""
+in_one_line() {
+  IFS='
+'
+  set -f
+  set -- $1
+  IFS=$LINE_END
+  said=$*
+  unset IFS
+  set +f
+}
+framed() {
+  said=$("$1_$3" </dev/null 2>&1 9>&-)
+  code=$?
+  in_one_line "$said"
+  printf '@@%s %s %s %s %s %.900s\n' "$N" "$2" "$B" "$3" "$code" "$said" || gone=1
+}
+r() {
+  framed s E "$1"
+  [ -z "$gone" ] || [ -n "$finishes" ] || return 1
+  return "$code"
+}
+undo_one() {
+  framed u U "$1"
+}
+""".strip()
+"""Where blocks run at once a step is told in one short line: that is a single write, in bash too,
+which a pipe keeps whole."""
+
 PROCESSES: Final = r"""
 start_of() {
   started=
@@ -67,15 +98,22 @@ not_running() {
 not_replaced() {
   ! pid_of "$1" || [ "$pid" = "$2" ]
 }
-end_process() {
-  still "$1" "$2" || return 0
-  kill -s "$3" "$1" || return 1
-  tries=$(($4 * 50))
+await_end() {
+  tries=$(($3 * 50))
   while still "$1" "$2"; do
-    [ "$tries" -gt 0 ] || { echo "PID $1 is still there ${4} s after SIG$3" >&2; return 1; }
+    [ "$tries" -gt 0 ] || { echo "PID $1 is still there after $3 s" >&2; return 1; }
     tries=$((tries - 1))
     sleep 0.02
   done
+}
+end_process() {
+  still "$1" "$2" || return 0
+  kill -s "$3" "$1" || return 1
+  echo "SIG$3"
+  await_end "$1" "$2" "$4"
+}
+end_holder() {
+  [ "$(readlink "/proc/$1/fd/$2")" != "socket:[$3]" ] || kill "$1"
 }
 report_process() {
   pid_of "$1" && start_of "$pid" || { echo "QEMU ended as soon as it had started" >&2; return 1; }
@@ -85,8 +123,8 @@ report_process() {
 
 RUN_DIRECTORY: Final = r"""
 make_run_directory() {
-  mkdir -m 0711 "/run/vmops/$1" "/run/vmops/$1/log" &&
-    chown "$2:$2" "/run/vmops/$1" &&
+  [ ! -e "/run/vmops/$1" ] &&
+    install -d -m 0711 -o "$2" -g "$2" "/run/vmops/$1" "/run/vmops/$1/log" &&
     mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "/run/vmops/$1/log"
 }
 remove_run_directory() {
@@ -95,18 +133,25 @@ remove_run_directory() {
   rm -rf --one-file-system "/run/vmops/$1"
 }
 abandon() {
-  ! running "$1" "$2" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 || return 1
+  ! running "$1" "$2" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 >/dev/null ||
+    return 1
   remove_run_directory "$1"
 }
 open_sockets() {
   vm=$1
   shift
-  for socket in "$@"; do set -- "$@" "/run/vmops/$vm/$socket"; shift; done
-  chmod 0600 "$@" && chown "$VMOPS_USER" "$@"
+  for socket in "$@"; do
+    socket=/run/vmops/$vm/$socket
+    [ -S "$socket" ] && [ ! -L "$socket" ] || { echo "there is no socket $socket" >&2; return 1; }
+    set -- "$@" "$socket"
+    shift
+  done
+  chown -h "$VMOPS_USER" "$@"
 }
 """.strip()
 """The directory belongs to the user id of its QEMU, which removes the pidfile on a clean exit. The
-sockets belong to the SSH user, so that sshd can forward them."""
+sockets belong to the SSH user, so that sshd can forward them. Whoever rules QEMU rules its
+directory too, and could put a link in a socket's place."""
 
 TAPS: Final = r"""
 remove_own_tap() {
@@ -164,7 +209,7 @@ host_facts() {
   done </proc/meminfo
   read -r cpus </sys/devices/system/cpu/online && echo "cpus $cpus"
   while read -r inside outside count; do echo "uids $count"; break; done </proc/self/uid_map
-  if [ ! -e /dev/kvm ]; then echo "kvm absent"
+  if [ ! -c /dev/kvm ]; then echo "kvm absent"
   elif { true <>/dev/kvm; } 2>/dev/null; then echo "kvm usable"
   else echo "kvm denied"; fi
   echo "qemu $(command -v qemu-system-x86_64)"
@@ -179,8 +224,7 @@ tap_facts() {
   done
 }
 listening_facts() {
-  grep -hs ' 0A ' /proc/net/tcp /proc/net/tcp6
-  return 0
+  ss -Hltn
 }
 at_home() {
   case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; *) path=$1 ;; esac
@@ -226,6 +270,7 @@ SHELL: Final = "\n".join(
         BLOCKS,
         PROCESSES,
         RUN_DIRECTORY,
+        LOGS,
         TAPS,
         FACTS,
     )
@@ -233,24 +278,28 @@ SHELL: Final = "\n".join(
 
 PLAIN: Final = {
     "make_run_directory": (
-        "sudo mkdir -p -m 0711 /run/vmops/{1} /run/vmops/{1}/log\n"
-        "sudo chown {2}:{2} /run/vmops/{1}\n"
+        "sudo install -d -m 0711 -o {2} -g {2} /run/vmops/{1} /run/vmops/{1}/log\n"
         "sudo mount -t tmpfs -o size={3}k vmops /run/vmops/{1}/log"
     ),
     "remove_run_directory": "sudo umount /run/vmops/{1}/log; sudo rm -rf /run/vmops/{1}",
-    "open_sockets": "cd /run/vmops/{1} && sudo chmod 0600 *.sock && sudo chown $USER *.sock",
+    "open_sockets": "sudo sh -c 'chown $SUDO_USER /run/vmops/{1}/*.sock'",
     "report_process": "sudo cat /run/vmops/{1}/pid",
+    "await_end": "# wait up to {3} s until the process of the pidfile has ended",
     "end_process": (
         "sudo kill -s {3} PID  # that of the pidfile, if it is still this VM's QEMU; "
         "then up to {4} s until it is gone"
     ),
+    "trim_logs": "# keep the newest {1} KiB of each log in /run/vmops/*/log",
+    "reserve_log": "sudo fallocate -n -l {2} /run/vmops/{1}/log/qemu",
+    "measure_logs": "# read the sizes of /run/vmops/*/log/*",
+    "log_part": "sudo tail -n {5} /run/vmops/{1}/log/{2}",
     "remove_taps": "sudo ip -force -batch - <<'.'\n{1}\n.",
     "gone_taps": "# see that no TAP is left",
     "holds_ports": "# read the ports back: tag, and that the switch has taken them",
     "host_facts": "# read memory, CPUs, /dev/kvm, QEMU's path",
     "all_vm_facts": "# read /run/vmops/*/pid, and of each PID /proc/PID/stat, status and cmdline",
     "tap_facts": "# read /sys/class/net/*/tun_flags and ifalias",
-    "listening_facts": "# read the listeners in /proc/net/tcp and tcp6",
+    "listening_facts": "sudo ss -Hltn",
     "image_facts": "# see that the images are there",
 }
 """What the functions do, in the words of a dry run; {1} is a function's first argument."""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vmops.core import ip, ovs, process, qemu
+from vmops.core import ip, logs, ovs, process, qemu
 from vmops.core.command import Block, BlockResult, Step, StepResult, command
 from vmops.core.model import VM
 from vmops.core.process import Process
@@ -56,6 +55,11 @@ class RunningVM:
         return "stopped" if self.pid is None else "crashed"
 
     @property
+    def powered_off(self) -> bool:
+        """True when it ended by itself, and nobody has removed what it left."""
+        return self.directory and self.pid is None
+
+    @property
     def command_line(self) -> qemu.CommandLine:
         """What the running QEMU was started with."""
         return qemu.parse(self.process.argv if self.process else ())
@@ -97,6 +101,11 @@ HOST, TAPS, LISTENING, SWITCH, RUNNING, IMAGES = (
 )
 
 
+def ask_running() -> Block:
+    """The block which reads only what `read_running` gives: quick, for who asks often."""
+    return Block("", (Step(RUNNING, (logs.trim(), command("all_vm_facts")), may_fail=True),))
+
+
 def ask(vms: Sequence[VM] = ()) -> Block:
     """The block which reads everything that a plan for these VMs needs, in one exchange."""
     images = [vm.qcow_image for vm in vms]
@@ -104,7 +113,7 @@ def ask(vms: Sequence[VM] = ()) -> Block:
         "",
         (
             Step(HOST, (command("host_facts"),), may_fail=True),
-            Step(RUNNING, (command("all_vm_facts"),), may_fail=True),
+            Step(RUNNING, (logs.trim(), command("all_vm_facts")), may_fail=True),
             Step(TAPS, (command("tap_facts"),), may_fail=True),
             Step(LISTENING, (command("listening_facts"),), may_fail=True),
             Step(IMAGES, (command("image_facts", *images),), may_fail=True),
@@ -131,6 +140,14 @@ def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:
         vms=_vms(said[RUNNING].stdout),
         images={vm.qcow_image: answer for vm, answer in zip(vms, answers, strict=False)},
     )
+
+
+def read_running(result: BlockResult) -> Mapping[str, RunningVM]:
+    """What runs by name, from the answer to `ask_running` or `ask`. Raises ValueError."""
+    found = result.find(RUNNING)
+    if found is None:
+        raise ValueError("the answer is cut short")
+    return _vms(found.stdout)
 
 
 def _text(said: Mapping[str, StepResult], label: str) -> str:
@@ -172,8 +189,10 @@ def _switch(said: Mapping[str, StepResult]) -> ovs.Switch:
 
 
 def _listening(text: str) -> frozenset[int]:
-    """TCP ports with a listener, from /proc/net/tcp and tcp6."""
-    return frozenset(int(port, 16) for port in re.findall(r":\s+[0-9A-F]+:([0-9A-F]{4}) ", text))
+    """TCP ports with a listener, from `ss -Hltn`: the local address is the fourth column."""
+    rows = (line.split() for line in text.splitlines())
+    ports = (row[3].rpartition(":")[2] for row in rows if len(row) > 3)
+    return frozenset(int(port) for port in ports if port.isdigit())
 
 
 def _vms(raw: bytes) -> dict[str, RunningVM]:

@@ -139,14 +139,14 @@ def parse(answer: str) -> Switch:
 
 def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: str) -> Port:
     first = backing[0] if backing else {"external_ids": ["map", []], "ofport": [], "error": []}
-    marks: list[tuple[str, str]] = first["external_ids"][1]
+    marks: Any = first["external_ids"]
     return Port(
         name=row["name"],
         bridge=bridge,
         tag=_optional(row["tag"]),
         trunks=tuple(_members(row["trunks"])),
         vlan_mode=_optional(row["vlan_mode"]) or "",
-        external_ids=dict(marks),
+        external_ids=dict(marks[1]),
         ofport=_optional(first["ofport"]),
         error=_optional(first["error"]) or "",
     )

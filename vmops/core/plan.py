@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vmops.core import process, qemu
+from vmops.core import ip, process, qemu
 from vmops.core.checks import check_boot, check_switch
 from vmops.core.command import Batch, Block, Command, Step, command
 from vmops.core.drift import Drift, drift, port_drift
+from vmops.core.exposure import vnc_warning
 from vmops.core.model import VM, Worker
 from vmops.core.names import RunDirectory, tap_is_hashed
 from vmops.core.observed import Observed
 from vmops.core.steps import (
+    KILL,
     PLUGGED,
     RUN_DIRECTORY,
     Skip,
@@ -29,7 +31,7 @@ from vmops.core.steps import (
 )
 from vmops.errors import LaunchFailed, WorkFailed
 
-Action = Literal["start", "nothing", "replug", "restart", "stop"]
+Action = Literal["start", "nothing", "replug", "restart", "stop", "tidy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +49,47 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def launch(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
-    """Plug and boot; nothing where it runs as asked; replug where only its ports differ."""
+def launch(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
+) -> Plan:
+    """Plug and boot; nothing where it runs as asked; replug where only its ports differ.
+
+    Without `room` its memory and VNC port are not looked at: they are for all VMs that start
+    together (together.py).
+    """
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
-    check_boot(worker, vm, observed)
+    check_boot(worker, vm, observed, room=room)
     steps, skips = plugging(worker, vm, observed, strict=strict)
     steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
-    return Plan(vm, "start", _block(vm, steps), skips=skips, notes=_notes(vm, observed))
+    block = _block(vm, steps, guards=_taken_over(vm, observed))
+    return Plan(vm, "start", block, skips=skips, notes=_start_notes(worker, vm, observed))
 
 
 def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
-    """The TAPs and ports only; an interface that is plugged as asked is left alone."""
+    """The TAPs and ports only; an interface that is plugged as asked is left alone.
+
+    The run directory of a VM that died goes: what is plugged from now on is not what it left.
+    """
     check_switch(worker, vm, observed)
     steps, skips = plugging(worker, vm, observed, strict=strict)
+    runs = observed.vm(vm.name).process
+    steps = steps if runs else (*clearing(vm, observed), *steps)
     busy = any(step.commands for step in Block("", steps).numbered())
     action: Action = "replug" if busy else "nothing"
-    block = _block(vm, steps) if busy else None
+    guards = (process.not_replaced(vm.name, runs),) if runs else _taken_over(vm, observed)
+    block = _block(vm, steps, guards=guards) if busy else None
     return Plan(vm, action, block, skips=skips, notes=_hashed(vm))
 
 
-def boot(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
+def boot(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
+) -> Plan:
     """QEMU only, with the interfaces that are plugged: on a missing TAP QEMU would make a private
     one, and the VM's network would be dead."""
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
-    check_boot(worker, vm, observed)
+    check_boot(worker, vm, observed, room=room)
     unplugged = {nic.name: port_drift(worker, vm, nic, observed) for nic in vm.connected}
     skips = tuple(
         Skip(name, f"is not plugged ({'; '.join(map(str, found))})")
@@ -91,31 +108,40 @@ def boot(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
         Step(PLUGGED, (), sets=flags),
         *booting(worker, vm, observed),
     )
-    return Plan(vm, "start", _block(vm, steps), skips=skips, notes=_notes(vm, observed))
+    block = _block(vm, steps, guards=_taken_over(vm, observed))
+    return Plan(vm, "start", block, skips=skips, notes=_start_notes(worker, vm, observed))
 
 
-def stop(
-    vm: VM, observed: Observed, *, force: bool = False, timeout_s: int = 30, unplug: bool = True
-) -> Plan:
+def stop(vm: VM, observed: Observed, *, by: Sequence[str] = (KILL,)) -> Plan:
     """End the VM's QEMU by verified identity, then remove its ports, TAPs and run directory.
 
-    Without `force` SIGTERM goes first, and SIGKILL after `timeout_s` seconds. A VM that is not
-    there gives the action `nothing`.
+    `by` says how, as in `steps.ending`. A VM that is not there gives the action `nothing`.
     """
     running = observed.vm(vm.name)
     steps: list[Step] = []
     guards: tuple[Command, ...] = (process.not_running(vm.name, vm.uuid),)
     if running.process is not None:
         guards = (process.not_replaced(vm.name, running.process),)
-        steps.extend(ending(running.process, force=force, timeout_s=timeout_s))
-    if unplug:
-        steps.extend(unplugging(vm, observed))
+        steps.extend(ending(running.process, by))
+    steps.extend(unplugging(vm, observed))
     if running.directory:
         steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
     if not steps:
         return Plan(vm, "nothing")
     notes = _notes(vm, observed) if running.process is None else ()
     return Plan(vm, "stop", _block(vm, steps, guards=guards), notes=notes)
+
+
+def tidy(vm: VM, observed: Observed) -> Plan:
+    """Remove the ports and TAPs of a VM that powered itself off; nothing for any other.
+
+    Its run directory stays, with what it printed last, until it is launched or stopped.
+    """
+    steps = unplugging(vm, observed) if observed.vm(vm.name).powered_off else []
+    if not steps:
+        return Plan(vm, "nothing")
+    note = f"{vm.name} has powered itself off: its ports and TAPs are removed"
+    return Plan(vm, "tidy", _block(vm, steps), notes=(note,))
 
 
 def unplug(vm: VM, observed: Observed) -> Plan:
@@ -142,6 +168,12 @@ def _block(vm: VM, steps: Sequence[Step | Batch], *, guards: tuple[Command, ...]
     return Block(vm.name, tuple(steps), lock=RunDirectory(vm.name).lock, guards=guards)
 
 
+def _taken_over(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    """Guards: no QEMU of the VM runs, and the TAPs that were there still are."""
+    taps = [nic.tap for nic in vm.connected if nic.tap in observed.taps]
+    return (process.not_running(vm.name, vm.uuid), *((ip.are_there(taps),) if taps else ()))
+
+
 def _notes(vm: VM, observed: Observed) -> tuple[str, ...]:
     running = observed.vm(vm.name)
     notes = _hashed(vm)
@@ -150,6 +182,14 @@ def _notes(vm: VM, observed: Observed) -> tuple[str, ...]:
     elif running.directory:
         notes = (f"{vm.name} had powered itself off: what it left is removed", *notes)
     return notes
+
+
+def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
+    notes = _notes(vm, observed)
+    if worker.vnc_listen is None:
+        return notes
+    risk = vnc_warning(vm.name, worker.name, listen=worker.vnc_listen, port=vm.vnc_port)
+    return (*notes, f"warning: {risk}") if risk else notes
 
 
 def _hashed(vm: VM) -> tuple[str, ...]:

@@ -57,9 +57,15 @@ def parse(raw: bytes) -> Process | None:
 def end(process: Process, signal: str, *, wait_s: int) -> Command:
     """Send the signal to just this process and wait until it is gone; gone already is fine.
 
-    Exit code 1 when it is still there after `wait_s` seconds.
+    It prints the signal that it sent. Exit code 1 when the process is still there after `wait_s`
+    seconds.
     """
     return command("end_process", str(process.pid), str(process.started), signal, str(wait_s))
+
+
+def await_end(process: Process, *, wait_s: int) -> Command:
+    """Wait until the process is gone. Exit code 1 when it is still there after `wait_s` seconds."""
+    return command("await_end", str(process.pid), str(process.started), str(wait_s))
 
 
 def not_running(vm: str, uuid: str) -> Command:

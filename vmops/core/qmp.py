@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,11 @@ class Request:
 
     command: str
     arguments: Mapping[str, Any] | None = None
+
+    def __str__(self) -> str:
+        """The request as the monitor reads it."""
+        arguments = {"arguments": self.arguments} if self.arguments else {}
+        return json.dumps({"execute": self.command, **arguments})
 
 
 CAPABILITIES = Request("qmp_capabilities")
@@ -30,10 +36,11 @@ LOOK = (STATUS, Request("query-block"), Request("query-blockstats"))
 """All that `read_look` needs, sent at once."""
 
 SHUTDOWN = "SHUTDOWN"
-"""The event before QEMU ends: `guest` in its data says whether the guest powered itself off."""
+"""The event before QEMU ends; its data say who ended it."""
 
-RUNNING, SUSPENDED, GUEST_OFF = "running", "suspended", "shutdown"
-"""Words of QEMU's status: the guest runs, sleeps, or is off while its QEMU stays."""
+RUNNING, PAUSED, SUSPENDED, IO_ERROR = "running", "paused", "suspended", "io-error"
+GUEST_OFF = "shutdown"
+"""Words of QEMU's status: the guest is off while its QEMU stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,15 @@ def state_of(status: str) -> Literal["running", "paused"]:
     return "running" if status == RUNNING else "paused"
 
 
-def ended_by_guest(data: Mapping[str, Any]) -> bool:
-    """True when the data of a SHUTDOWN event say that the guest powered itself off."""
-    return bool(data.get("guest")) and data.get("reason") != "guest-panic"
+def awakening(status: str) -> Request | None:
+    """What makes the guest run on; None when it runs, or when nothing but a reset would help."""
+    return {PAUSED: RESUME, IO_ERROR: RESUME, SUSPENDED: WAKE_UP}.get(status)
+
+
+def ended_by(farewell: Mapping[str, Any]) -> str:
+    """What ended QEMU, from the data of its SHUTDOWN event: `guest`, `quit`, `SIGTERM`, or another
+    reason in QEMU's own words."""
+    reason = str(farewell.get("reason", ""))
+    return {"guest-shutdown": "guest", "host-qmp-quit": "quit", "host-signal": "SIGTERM"}.get(
+        reason, reason
+    )

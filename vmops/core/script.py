@@ -9,6 +9,11 @@ temporary file on the worker:
     @@NONCE u BLOCK STEP CODE     its undo ended
     @@NONCE x BLOCK OUTCOME       the block ended
 
+Where blocks run at once, a step or an undo comes whole in one line:
+
+    @@NONCE E BLOCK STEP CODE WHAT IT SAID
+    @@NONCE U BLOCK STEP CODE WHAT IT SAID
+
 The nonce is the caller's, random and 32 hex digits long: no output can imitate a frame.
 """
 
@@ -17,6 +22,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import chain
 from typing import cast
 
 from vmops.core import library
@@ -35,12 +41,21 @@ LOCK_WAIT_S = 30
 """How long a script waits for another operator's work on the same VM."""
 
 
-def render(blocks: Sequence[Block], *, nonce: str) -> str:
-    """The script which runs the blocks one after the other; a failing block stops no other."""
+def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
+    """The script which runs the blocks, `lanes` of them at once; a failing block stops no other.
+
+    With several lanes only the first 900 bytes of what a step prints come back, both streams
+    together and without empty lines.
+    """
     lines = [library.SHELL, f"N={nonce}"]
-    for number, block in enumerate(blocks):
-        lines.extend(_block(number, block, nonce))
-    return "\n".join(lines) + "\n"
+    texts = [_block(number, block, nonce) for number, block in enumerate(blocks)]
+    lanes = min(lanes, len(blocks))
+    if lanes < 2:
+        return "\n".join(chain(lines, *texts)) + "\n"
+    lines.extend((f"LINE_END='{_LINE_END}'", library.LANES))
+    for lane in range(lanes):
+        lines.extend(("(", *chain(*texts[lane::lanes]), ") &"))
+    return "\n".join((*lines, "wait")) + "\n"
 
 
 def _block(number: int, block: Block, nonce: str) -> list[str]:
@@ -138,6 +153,9 @@ def _shown(entry: Command) -> str:
 
 
 _FRAME = r"@@%s ([beux]) (\d+)(?: (\d+))?(?: (\w+))?\n"
+_WHOLE = r"@@%s ([EU]) (\d+) (\d+) (\d+) (.*)\n"
+_LINE_END = "\x1e"
+"""What stands for a newline inside a line; ASCII calls it the record separator."""
 
 
 def parse(
@@ -146,13 +164,16 @@ def parse(
     """One result for each block, in order; `lost` for a block whose end frame never came."""
     frame = re.compile((_FRAME % nonce).encode())
     out, outcomes = _frames(frame, stdout)
+    for match in re.finditer((_WHOLE % nonce).encode(), stdout):
+        said = match[5].replace(_LINE_END.encode(), b"\n")
+        out[match[1].decode().lower(), int(match[2]), int(match[3])] = (int(match[4]), said)
     err, _ = _frames(frame, stderr)
     results = []
     for number, block in enumerate(blocks):
         steps: list[StepResult] = []
-        not_undone: list[StepResult] = []
+        undone: list[StepResult] = []
         for index, step in enumerate(block.numbered()):
-            for kind, kept in (("e", steps), ("u", not_undone)):
+            for kind, kept in (("e", steps), ("u", undone)):
                 if (kind, number, index) in out:
                     code, said = out[kind, number, index]
                     _, complained = err.get((kind, number, index), (0, b""))
@@ -162,7 +183,7 @@ def parse(
                 block.subject,
                 outcomes.get(number, "lost"),
                 tuple(steps),
-                tuple(undo for undo in not_undone if not undo.ok),
+                tuple(undone),
             )
         )
     return tuple(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vmops.core import ip, ovs, process, qemu
+from vmops.core import ip, logs, ovs, process, qemu
 from vmops.core.command import Batch, Command, Step, command
 from vmops.core.drift import launch_values, port_drift
 from vmops.core.model import VM, Nic, Worker
@@ -15,9 +15,14 @@ from vmops.core.process import Process
 from vmops.errors import PortConflict
 
 LEFTOVERS, RUN_DIRECTORY, QEMU, PID = "leftovers", "run directory", "QEMU", "pid"
-TERM_STEP, KILL_STEP, UNPLUG, TAPS_GONE = "SIGTERM", "SIGKILL", "remove ports", "remove TAPs"
+EXIT, TERM, KILL = "exit", "SIGTERM", "SIGKILL"
+UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
 PLUG, PLUG_ALL, PLUGGED = "plug", "plug all", "plugged"
 
+EXIT_WAIT_S = 30
+"""A QEMU that is ending writes what it still holds to its disks."""
+
+TERM_WAIT_S = 5
 KILL_WAIT_S = 10
 
 
@@ -29,12 +34,17 @@ class Skip:
     reason: str
 
 
-def ending(found: Process, *, force: bool, timeout_s: int) -> list[Step]:
-    """SIGTERM with time to react, unless `force`; then SIGKILL for what is still there."""
-    kill = Step(KILL_STEP, (process.end(found, "KILL", wait_s=KILL_WAIT_S),))
-    if force:
-        return [kill]
-    return [Step(TERM_STEP, (process.end(found, "TERM", wait_s=timeout_s),), may_fail=True), kill]
+def ending(found: Process, by: Sequence[str]) -> list[Step]:
+    """The ways to end a process, of EXIT, TERM and KILL, each for what the one before has left.
+
+    EXIT only waits, for a process that is ending by itself.
+    """
+    ways = {
+        EXIT: process.await_end(found, wait_s=EXIT_WAIT_S),
+        TERM: process.end(found, "TERM", wait_s=TERM_WAIT_S),
+        KILL: process.end(found, "KILL", wait_s=KILL_WAIT_S),
+    }
+    return [Step(way, (ways[way],), may_fail=way != by[-1]) for way in by]
 
 
 def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
@@ -119,7 +129,10 @@ def conflict(vm: VM, nic: Nic, observed: Observed) -> str:
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
-    """The run directory, QEMU, and its PID. Undone, QEMU is ended and the directory removed."""
+    """The run directory, QEMU, and its PID. Undone, QEMU is ended and the directory removed.
+
+    QEMU says why it cannot start in its log, which goes with the directory: the undo brings it.
+    """
     values = launch_values(worker, vm, observed)
     run = RunDirectory(vm.name)
     sockets = [path.rpartition("/")[2] for path in run.sockets]
@@ -129,7 +142,15 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
             (command("make_run_directory", vm.name, str(values.uid), str(qemu.LOG_KIB)),),
             undo=(command("abandon", vm.name, vm.uuid),),
         ),
-        Step(QEMU, (qemu.build(vm, values), command("open_sockets", vm.name, *sockets))),
+        Step(
+            QEMU,
+            (
+                qemu.build(vm, values),
+                command("open_sockets", vm.name, *sockets),
+                logs.reserve(vm.name),
+            ),
+            undo=(command("cat", run.qemu_log),),
+        ),
         Step(PID, (command("report_process", vm.name),)),
     )
 

@@ -1,0 +1,5 @@
+"""Hands the tasks of vmops to fab."""
+
+from vmops.tasks import ns
+
+__all__ = ["ns"]

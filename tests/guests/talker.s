@@ -1,0 +1,69 @@
+# A guest of one sector for SeaBIOS that prints on COM1: a banner, and then, for each byte that is
+# typed, LINES numbered lines of 64 bytes as fast as it can, and a word at their end.
+
+        .set    COM1, 0x3f8
+
+        .intel_syntax noprefix
+        .code16
+        .text
+        .globl  _start
+_start: jmp     0:start
+start:  xor     ax, ax
+        mov     ds, ax
+        mov     es, ax
+        mov     ss, ax
+        mov     sp, 0x7c00
+        cld
+        mov     si, offset banner
+        call    print
+wait:   mov     dx, COM1 + 5
+        in      al, dx
+        test    al, 1
+        jz      wait
+        mov     dx, COM1
+        in      al, dx
+
+        xor     ebx, ebx
+line:   inc     ebx
+        mov     eax, ebx
+        mov     di, offset number + 7
+        mov     cx, 8
+digit:  mov     dl, al
+        and     dl, 15
+        add     dl, '0'
+        cmp     dl, '9'
+        jbe     1f
+        add     dl, 'A' - '0' - 10
+1:      mov     [di], dl
+        dec     di
+        shr     eax, 4
+        loop    digit
+        mov     si, offset text
+        call    print
+        cmp     ebx, LINES
+        jb      line
+        mov     si, offset done
+        call    print
+        jmp     wait
+
+print:  lodsb
+        test    al, al
+        jz      2f
+        push    ax
+        mov     dx, COM1 + 5
+1:      in      al, dx
+        test    al, 0x20
+        jz      1b
+        pop     ax
+        mov     dx, COM1
+        out     dx, al
+        jmp     print
+2:      ret
+
+banner: .asciz  "\r\nVMOPS-GUEST-UP\r\n"
+done:   .asciz  "VMOPS-TALKER-DONE\r\n"
+text:   .ascii  "VMOPS-LINE "
+number: .asciz  "00000000 .........................................\r\n"
+
+        .org    510
+        .word   0xaa55

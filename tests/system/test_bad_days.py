@@ -1,0 +1,255 @@
+"""Bad input and bad days: one clear message each, the right exit code, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vmops.lab import Lab
+
+from .lab_helpers import wait_until
+from .operator import FAB, ROOT, Operator, Said, small_vm
+
+
+@pytest.fixture
+def alone(own_lab: Callable[..., Lab], tmp_path: Path) -> Iterator[Operator]:
+    """An operator with a lab of one worker of their own, to break."""
+    folder = tmp_path / "operator"
+    folder.mkdir()
+    somebody = Operator(own_lab(1), folder)
+    somebody.write()
+    yield somebody
+    somebody.clean_up()
+
+
+def assert_clear(said: Said, code: int, *words: str) -> None:
+    """The exit code, all the words, at most three lines for the one error, no traceback."""
+    assert said.code == code, said
+    for word in words:
+        assert word in said.err, said.err
+    assert "Traceback" not in said.err + said.out
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, said.err
+    assert len(said.err.strip().splitlines()) <= 3, said.err
+
+
+BAD_INPUT = [
+    pytest.param(("launch", "--vm", "vm2"), ("vm2", 'did you mean "vm1"'), id="unknown-vm"),
+    pytest.param(("launch",), ("which VM", "--vm"), id="no-vm"),
+    pytest.param(("launch", "--vm", "web*"), ("web*",), id="glob-without-a-match"),
+    pytest.param(("-H", "worker11", "doctor"), ("worker11", "worker1"), id="unknown-worker"),
+    pytest.param(("launch", "--vm", "$(touch /tmp/x)"), ("touch",), id="hostile-name"),
+    pytest.param(("status", "--format", "xml"), ("xml", "json"), id="unknown-format"),
+    pytest.param(("script", "/no/such/script", "--worker", "worker1"), ("/no/such",), id="script"),
+    pytest.param(("run", "true"), ("-H",), id="run-nowhere"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD_INPUT)
+def test_bad_input_contacts_nothing(
+    operator: Operator, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    operator.add(small_vm("vm1", 1, 101), image=False)
+    before = [worker.connections for worker in operator.lab.status().workers]
+    assert_clear(operator.fab(*words), 2, *said)
+    assert [worker.connections for worker in operator.lab.status().workers] == before
+
+
+def test_a_broken_inventory_is_told_whole(operator: Operator) -> None:
+    operator.hosts_toml.write_text("[vms.a]\nvm_id = 0\nram = 5\n[worker.x]\n")
+    said = operator.fab("status")
+    assert said.code == 2
+    for part in ("vms.a.vm_id", "vms.a.ram", 'did you mean "ram_mb"', '"workers"'):
+        assert part in said.err
+    missing = operator.fab("status", env={"VMOPS_HOSTS": "/no/hosts.toml"})
+    assert_clear(missing, 2, "/no/hosts.toml")
+
+
+def test_a_vm_pinned_elsewhere_is_refused(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101), "worker2", image=False)
+    said = operator.fab("-H", "worker1", "launch", "--vm", "vm1")
+    assert_clear(said, 2, "pinned to worker worker2")
+
+
+def test_a_missing_image(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101), image=False)
+    said = operator.fab("launch", "--vm", "vm1")
+    assert_clear(said, 1, "worker1", "no image /home/ubuntu/vm_images/vm1.qcow2", "qcow_image")
+    assert operator.taps("worker1") == set()
+
+
+def test_an_image_that_is_not_qcow2(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    operator.on("worker1", "sh", "-c", "echo nonsense >/home/ubuntu/vm_images/vm1.qcow2")
+    said = operator.fab("launch", "--vm", "vm1")
+    assert_clear(said, 1, "QEMU failed", "not in qcow2 format", "undone")
+    assert operator.taps("worker1") == set()
+    assert operator.port("worker1", "tap_1_eth1") is None
+    assert operator.on("worker1", "ls", "/run/vmops") == ""
+
+
+def test_a_vnc_port_in_use(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    listen = "import socket, time; s = socket.create_server(('127.0.0.1', 5901)); time.sleep(60)"
+    script = f'python3 -c "{listen}" >/dev/null 2>&1 & echo $!'
+    pid = operator.on("worker1", "sh", "-c", script).strip()
+    try:
+        wait_until(lambda: ":5901" in operator.on("worker1", "ss", "-ltnH"))
+        assert_clear(operator.fab("launch", "--vm", "vm1"), 1, "5901", "in use", "ss -ltnp")
+    finally:
+        operator.on("worker1", "kill", pid)
+
+
+def test_no_kvm(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    text = operator.hosts_toml.read_text().replace('accel = "tcg"', 'accel = "kvm"')
+    operator.hosts_toml.write_text(text)
+    operator.on("worker1", "mount", "--bind", "/etc/hostname", "/dev/kvm")
+    try:
+        assert_clear(operator.fab("launch", "--vm", "vm1"), 1, "no /dev/kvm", 'accel = "auto"')
+        doctor = operator.fab("-H", "worker1", "doctor")
+        assert doctor.code == 1
+        assert "/dev/kvm" in doctor.err
+    finally:
+        operator.on("worker1", "umount", "/dev/kvm")
+
+
+def test_open_vswitch_is_not_running(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    alone.lab.stop_daemon("worker1", "ovsdb-server")
+    assert_clear(alone.fab("launch", "--vm", "vm1"), 1, "Open vSwitch does not answer", "systemctl")
+    assert alone.taps("worker1") == set()
+    doctor = alone.fab("doctor")
+    assert doctor.code == 1
+    assert "ovsdb-server" in doctor.err
+
+
+def test_the_switch_daemon_is_away(alone: Operator) -> None:
+    """OVSDB takes the port and nobody makes it: the VM is not left with a dead network."""
+    alone.add(small_vm("vm1", 1, 101))
+    alone.lab.stop_daemon("worker1", "ovs-vswitchd")
+    said = alone.fab("launch", "--vm", "vm1", "--strict")
+    assert said.code == 1, said
+    assert "plug eth1 failed" in said.err
+    assert alone.taps("worker1") == set()
+    assert alone.qemus("worker1") == {}
+    doctor = alone.fab("doctor")
+    assert doctor.code == 1
+    assert "ovs-vswitchd" in doctor.err
+
+
+def test_no_such_bridge(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    text = operator.hosts_toml.read_text().replace('bridge = "br-int"', 'bridge = "br-lan"')
+    operator.hosts_toml.write_text(text)
+    said = operator.fab("launch", "--vm", "vm1")
+    assert_clear(said, 1, "no bridge br-lan", "br-int", "add-br br-lan")
+    assert operator.taps("worker1") == set()
+
+
+def test_sudo_that_asks_for_a_password(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    alone.on("worker1", "sh", "-c", "sed -i s/NOPASSWD:// /etc/sudoers.d/*")
+    said = alone.fab("launch", "--vm", "vm1")
+    assert_clear(said, 1, "worker1", "sudo", "password", "--prompt-for-sudo-password")
+
+
+def test_a_key_that_is_refused(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    alone.on("worker1", "rm", "/home/ubuntu/.ssh/authorized_keys")
+    assert_clear(alone.fab("launch", "--vm", "vm1"), 3, "worker1", "ubuntu")
+
+
+def test_a_changed_host_key(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    known = alone.folder / "known_hosts"
+    key = alone.folder / "other"
+    subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", key], check=True)
+    host = f"[{alone.address('worker1')}]:2222"
+    known.write_text(f"{host} {key.with_suffix('.pub').read_text()}")
+    text = alone.hosts_toml.read_text().replace(str(alone.lab.known_hosts), str(known))
+    alone.hosts_toml.write_text(text)
+    said = alone.fab("launch", "--vm", "vm1")
+    assert_clear(said, 3, "SHA256:", str(known), "ssh-keygen -f", " -R ")
+    assert alone.qemus("worker1") == {}
+
+
+def test_a_worker_that_is_down(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    alone.lab.fault("worker1", "drop")
+    assert_clear(alone.fab("launch", "--vm", "vm1"), 3, "worker1")
+    said = alone.fab("status", "--format", "json")
+    assert said.code == 3
+    assert said.json[0]["state"] == "unknown"
+    assert said.json[0]["error"]
+    assert alone.fab("doctor").code == 3
+
+
+def test_a_worker_that_stops_answering_in_the_middle(alone: Operator) -> None:
+    alone.add(small_vm("vm1", 1, 101))
+    alone.lab.fault("worker1", "freeze", after_bytes=4000)
+    began = time.monotonic()
+    said = alone.fab("launch", "--vm", "vm1")
+    assert said.code in (1, 3), said
+    assert "worker1" in said.err
+    assert "Traceback" not in said.err
+    assert time.monotonic() - began < 40
+
+
+@pytest.mark.parametrize("command", ["sleep 987", "sudo sleep 987"])
+def test_a_time_out_ends_the_remote_process_too(operator: Operator, command: str) -> None:
+    said = operator.fab("-H", "worker1", "run", command, "--timeout", "1")
+    assert_clear(said, 1, "worker1", "1 s")
+    processes = operator.on("worker1", "ps", "-eo", "args")
+    assert "sleep 987" not in processes
+
+
+def test_a_command_that_fails_says_its_code(operator: Operator) -> None:
+    said = operator.fab("-H", "worker1", "run", "echo out; echo err >&2; exit 7")
+    assert (said.code, said.out) == (1, "out\n")
+    assert "err\n" in said.err
+    assert "exit code 7" in said.err
+
+
+@pytest.mark.parametrize("when", ["a command", "a launch"])
+def test_ctrl_c(operator: Operator, when: str) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    words = ["-H", "worker1", "run", "touch /tmp/begun; sleep 60", "--timeout", "60"]
+    if when == "a launch":
+        words = ["launch", "--vm", "vm1"]
+    fab = subprocess.Popen(
+        [FAB, *words],
+        cwd=ROOT,
+        env=operator.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if when == "a command":
+        wait_until(lambda: "begun" in operator.on("worker1", "ls", "/tmp"))
+    else:
+        wait_until(lambda: "tap_1_eth1" in operator.taps("worker1"))
+    os.kill(fab.pid, signal.SIGINT)
+    out, err = fab.communicate(timeout=10)
+    assert "Traceback" not in out + err
+    if fab.returncode != 0:
+        assert fab.returncode == 1
+        assert "interrupted" in err
+    operator.on("worker1", "rm", "-f", "/tmp/begun")
+    if when == "a launch":
+        wait_until(lambda: whole_or_nothing(operator), seconds=15)
+
+
+def whole_or_nothing(operator: Operator) -> bool:
+    """vm1 runs as asked, or nothing of it is there."""
+    (found,) = operator.ok("status", "--format", "json").json
+    whole = found["state"] == "running" and found["interfaces"][0]["plugged"]
+    nothing = found["state"] == "stopped" and operator.taps("worker1") == set()
+    return bool(whole or nothing)

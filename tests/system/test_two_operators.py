@@ -1,0 +1,88 @@
+"""Two operators at once, and one who vanishes: the worker's lock and the script's own undo."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from .lab_helpers import wait_until
+from .operator import FAB, ROOT, Operator, small_vm
+
+
+def begin(operator: Operator, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [FAB, *words],
+        cwd=ROOT,
+        env=operator.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_launches_at_once_start_one_vm(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101, 102))
+    both = [begin(operator, "launch", "--vm", "vm1", "--strict") for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    pid = operator.qemus("worker1")["vm1"]
+    assert all(out.strip().endswith(f"PID {pid}") for out, _ in said)
+    assert sum("already runs" in out for out, _ in said) == 1
+    assert operator.ok("status", "--format", "json").json[0]["drift"] == []
+
+
+def test_a_launch_and_a_stop_at_once_leave_all_or_nothing(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    for _ in range(3):
+        both = [
+            begin(operator, "launch", "--vm", "vm1"),
+            begin(operator, "stop", "--force", "--vm", "vm1"),
+        ]
+        for process in both:
+            process.communicate(timeout=60)
+        if "vm1" in operator.qemus("worker1"):
+            assert operator.ok("status", "--format", "json").json[0]["drift"] == []
+        else:
+            assert operator.taps("worker1") == set()
+            assert operator.port("worker1", "tap_1_eth1") is None
+
+
+def test_a_vm_that_somebody_holds_is_waited_for(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    operator.ok("launch", "--vm", "vm1")
+    held = "exec 9>>/run/vmops/.lock/vm1; flock 9; touch /tmp/held; sleep 2; rm /tmp/held"
+    argv = operator.lab.enter("worker1", ["sh", "-c", held])
+    holder = subprocess.Popen(argv)
+    wait_until(lambda: "held" in operator.on("worker1", "ls", "/tmp"))
+    began = time.monotonic()
+    operator.ok("stop", "--force", "--vm", "vm1")
+    assert time.monotonic() - began > 1
+    assert holder.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("bytes_more", [0, 400, 1200])
+def test_a_connection_that_is_cut_leaves_all_or_nothing(
+    operator: Operator, bytes_more: int
+) -> None:
+    """The cut comes while the script of the launch is under way."""
+    operator.add(small_vm("vm1", 1, 101, 102, 103))
+    launching = begin(operator, "launch", "--vm", "vm1")
+    wait_until(lambda: operator.taps("worker1") != set(), seconds=20)
+    operator.lab.fault("worker1", "reset", after_bytes=bytes_more)
+    out, err = launching.communicate(timeout=40)
+    operator.lab.heal("worker1")
+    assert "Traceback" not in out + err
+    if launching.returncode != 0:
+        assert "worker1" in err
+
+    def settled() -> bool:
+        (found,) = operator.ok("status", "--format", "json").json
+        plugged = [nic["plugged"] for nic in found["interfaces"]]
+        whole = found["state"] == "running" and all(plugged) and not found["drift"]
+        nothing = found["state"] == "stopped" and operator.taps("worker1") == set()
+        return bool(whole or nothing)
+
+    wait_until(settled, seconds=20)

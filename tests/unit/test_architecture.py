@@ -1,0 +1,84 @@
+"""The rooms of the house: imports run downwards only, and each room keeps its own rules."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from vmops.tasks import ns
+
+PACKAGE = Path(__file__).parents[2] / "vmops"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES = 400
+
+ALLOWED = {
+    "core": {"core", "errors"},
+    "remote": {"remote", "core", "errors", "wait"},
+    "ops": {"ops", "remote", "core", "errors", "wait"},
+    "lab": {"lab", "core", "errors", "wait"},
+    "tasks": {"tasks", "ops", "core", "lab", "errors", "wait", "inventory_file"},
+}
+"""What each room may import of vmops."""
+
+OUTSIDE = {
+    "core": {"fabric", "invoke", "paramiko", "qemu", "rich", "asyncio", "subprocess", "socket"},
+    "ops": {"fabric", "paramiko", "rich"},
+    "tasks": {"paramiko"},
+    "lab": {"fabric", "paramiko", "rich"},
+}
+"""What each room may not import of others."""
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+IN_ROOMS = [path for path in MODULES if room(path)]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=name)
+def test_imports_run_downwards(path: Path) -> None:
+    ours = {entry.split(".")[1] for entry in imports(path) if entry.startswith("vmops.")}
+    assert ours - {"__version__"} <= ALLOWED[room(path)]
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=name)
+def test_a_room_keeps_out_what_does_not_belong_there(path: Path) -> None:
+    others = {entry.split(".")[0] for entry in imports(path)}
+    assert not others & OUTSIDE.get(room(path), set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_can_be_read_in_one_go(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", [p for p in IN_ROOMS if room(p) != "tasks"], ids=name)
+def test_only_tasks_print(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    printed = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    assert not printed
+
+
+@pytest.mark.parametrize("task", sorted(ns.task_names))
+def test_the_help_of_every_task_has_an_example(task: str) -> None:
+    assert "fab " in (ns[task].__doc__ or "")
+    undocumented = [a.name for a in ns[task].get_arguments() if not a.help]
+    assert not undocumented

@@ -1,0 +1,155 @@
+"""Room for VMs that start together: memory and VNC ports, told before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from vmops.core import together
+from vmops.core.capacity import refusal
+from vmops.core.model import VM
+from vmops.core.observed import Observed
+from vmops.core.plan import Plan
+from vmops.core.together import Terms
+from vmops.errors import LaunchFailed, WorkFailed
+
+from .worlds import EMPTY, HOST, VM1, WORKER, running, with_port
+from .worlds import port as port_of
+
+
+def vm(name: str, number: int, *, ram_mb: int = 512, vnc_port: int = 0) -> VM:
+    return VM(
+        name,
+        vm_id=number,
+        ram_mb=ram_mb,
+        cores=1,
+        vnc_port=vnc_port or 5900 + number,
+        qcow_image=f"~/{name}.qcow2",
+    )
+
+
+A, B, C = vm("a", 1), vm("b", 2), vm("c", 3)
+
+
+def world(available_mb: int = 4000, *, listening: Sequence[int] = ()) -> Observed:
+    images = {each.qcow_image: "there" for each in (A, B, C, VM1)}
+    host = replace(HOST, available_mb=available_mb)
+    return replace(EMPTY, host=host, listening=frozenset(listening), images=images)
+
+
+@pytest.mark.parametrize(
+    ("vms", "seen", "reason"),
+    [
+        pytest.param([], world(0), None, id="nothing-starts"),
+        pytest.param([A, B, C], world(1536), None, id="just-enough-memory"),
+        pytest.param(
+            [A, B, C],
+            world(1535),
+            "none of a, b, c is started: together they need 1536 MiB of memory, "
+            "1535 MiB are available",
+            id="memory-for-two-of-three",
+        ),
+        pytest.param(
+            [A], world(511), "a: needs 512 MiB of memory, 511 MiB are available", id="one-vm"
+        ),
+        pytest.param([A, B], world(listening=[5903, 22]), None, id="other-ports-in-use"),
+        pytest.param(
+            [A, B],
+            world(listening=[5902]),
+            "none of a, b is started: TCP port 5902 is in use, b's vnc_port needs it",
+            id="port-in-use",
+        ),
+        pytest.param(
+            [A],
+            world(listening=[5901]),
+            "a: TCP port 5901 is in use, vnc_port needs it",
+            id="port-in-use-one-vm",
+        ),
+        pytest.param(
+            [A, vm("twin", 9, vnc_port=5901)],
+            world(),
+            "TCP port 5901 is the vnc_port of a and of twin",
+            id="the-same-port-twice",
+        ),
+        pytest.param(
+            [A, B],
+            world(1000, listening=[5901]),
+            "needs it; together they need 1024 MiB of memory, 1000 MiB are available",
+            id="both",
+        ),
+    ],
+)
+def test_what_is_lacking_is_told_with_its_numbers(
+    vms: list[VM], seen: Observed, reason: str | None
+) -> None:
+    refused = refusal(WORKER, vms, seen)
+    if reason is None:
+        assert refused is None
+    else:
+        assert refused is not None
+        assert reason in refused.what
+        assert refused.worker == "w1"
+        assert refused.cure
+
+
+def test_overcommit_is_about_memory_only() -> None:
+    assert refusal(WORKER, [A], world(1), overcommit=True) is None
+    assert refusal(WORKER, [A], world(1, listening=[5901]), overcommit=True) is not None
+
+
+def test_what_a_vm_to_be_restarted_holds_is_free() -> None:
+    """It listens on its port and holds 1 MiB; a port of its own that it moves to is not free."""
+    seen = replace(running(), listening=frozenset({5901, 5999}))
+    seen = replace(seen, host=replace(HOST, available_mb=511))
+    assert refusal(WORKER, [VM1], seen) is None
+    assert refusal(WORKER, [replace(VM1, ram_mb=513)], seen) is not None
+    assert refusal(WORKER, [replace(VM1, vnc_port=5999)], seen) is not None
+
+
+def decided(vms: list[VM], seen: Observed, **terms: bool) -> list[str]:
+    """The action of each plan, or the reason why there is none."""
+    found = together.plans(WORKER, vms, seen, terms=Terms(**terms))
+    return [entry.action if isinstance(entry, Plan) else entry.what for entry in found]
+
+
+def test_where_there_is_no_room_for_all_none_starts_and_the_rest_goes_on() -> None:
+    """VM1 runs and is replugged; `a` and `b` would fit one by one."""
+    retagged = with_port(running(before=world(1023)), port_of(VM1, "tap_1001_eth1", 999))
+    first, second, third = decided([A, VM1, B], retagged)
+    assert second == "replug"
+    assert first == third
+    assert "1024 MiB" in first
+    assert decided([A, VM1, B], retagged, overcommit=True) == ["start", "replug", "start"]
+
+
+def test_a_vm_that_cannot_start_needs_no_room() -> None:
+    seen = replace(world(1024), images={A.qcow_image: "there", B.qcow_image: "there"})
+    first, second, third = decided([A, B, C], seen)
+    assert (first, second) == ("start", "start")
+    assert "no image" in third
+
+
+def test_a_restart_counts_only_where_it_is_wanted() -> None:
+    grown = replace(VM1, ram_mb=5000)
+    seen = running(before=world(600))
+    assert decided([A, grown], seen) == ["start", "restart"]
+    first, second = decided([A, grown], seen, restart=True)
+    assert first == second
+    assert "none of a, vm1 is started" in first
+
+
+def test_a_vm_that_would_not_come_up_again_is_not_to_be_restarted() -> None:
+    moved = replace(VM1, qcow_image="/gone.qcow2")
+    seen = running()
+    assert decided([moved], seen) == ["restart"]
+    (reason,) = decided([moved], seen, restart=True)
+    assert "no image /gone.qcow2" in reason
+
+
+def test_the_refusal_is_one_error_for_all() -> None:
+    found = together.plans(WORKER, [A, B], world(1), terms=Terms())
+    assert isinstance(found[0], LaunchFailed)
+    assert found[0] is found[1]
+    assert isinstance(found[0], WorkFailed)

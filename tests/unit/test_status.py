@@ -1,0 +1,231 @@
+"""A VM's status from facts, and how it looks."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vmops.core import ip, qmp, status
+from vmops.core.ip import Traffic
+from vmops.core.observed import Observed
+from vmops.core.qmp import Disk, Look
+from vmops.core.status import VMStatus
+from vmops.errors import MonitorError
+from vmops.ops.status import Survey, merged
+from vmops.tasks.status_table import drawn, duration, plain, size
+
+from .worlds import EMPTY, VM1, WORKER, dead, port, running, with_port, without_port
+
+NET_DEV = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
+    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0
+tap_1001_eth1: 2000   20    0    0    0     0          0         0     3000      30    0    0    0
+tap_1001_eth2:0 0 0 0 0 0 0 0 7 0 0 0 0 0 0 0
+broken: x y
+"""
+TRAFFIC = ip.parse_traffic(NET_DEV)
+DISK = Disk(
+    "ide0-hd0", ("/images/vm1.qcow2", "/images/base.qcow2"), 1 << 30, 1 << 20, 2048, 1500000
+)
+
+
+def of(seen: Observed) -> VMStatus:
+    return status.of(WORKER, VM1, seen, TRAFFIC)
+
+
+def test_what_a_tap_sends_its_guest_receives() -> None:
+    assert TRAFFIC["tap_1001_eth1"] == Traffic(received_bytes=3000, sent_bytes=2000)
+    assert TRAFFIC["tap_1001_eth2"] == Traffic(received_bytes=7, sent_bytes=0)
+    assert set(TRAFFIC) == {"lo", "tap_1001_eth1", "tap_1001_eth2"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "pid", "plugged"),
+    [
+        pytest.param(EMPTY, "stopped", None, False, id="never there"),
+        pytest.param(dead(pidfile=False), "stopped", None, True, id="powered off"),
+        pytest.param(dead(pidfile=True), "crashed", None, True, id="killed"),
+        pytest.param(running(), "running", 4821, True, id="running"),
+    ],
+)
+def test_the_state_without_the_monitor(
+    seen: Observed, state: str, pid: int | None, plugged: bool
+) -> None:
+    found = of(seen)
+    assert (found.state, found.pid) == (state, pid)
+    assert [nic.plugged for nic in found.interfaces] == [plugged] * 2
+
+
+def test_a_running_vm_in_numbers() -> None:
+    seen = running()
+    mine = seen.vm("vm1")
+    assert mine.process is not None
+    busy = replace(mine, process=replace(mine.process, cpu_ticks=9500, rss_kib=40960))
+    found = of(replace(seen, vms={"vm1": busy}))
+    assert (found.uptime_s, found.cpu_s, found.cpu_percent) == (950.0, 95.0, 10.0)
+    assert (found.memory_mb, found.vnc) == (40, "127.0.0.1:5901")
+    assert found.image == "/home/ubuntu/vm1.qcow2"
+    assert [nic.traffic for nic in found.interfaces] == [Traffic(3000, 2000), Traffic(7, 0)]
+
+
+def test_an_interface_is_as_open_vswitch_has_it() -> None:
+    seen = with_port(running(), port(VM1, "tap_1001_eth1", 7))
+    seen = without_port(seen, "tap_1001_eth2")
+    first, second = of(seen).interfaces
+    assert (first.vlan_id, first.plugged) == (101, False)
+    assert first.port is not None
+    assert first.port.tag == 7
+    assert (second.port, second.plugged) == (None, False)
+    assert {d.field: (d.running, d.wanted) for d in of(seen).drift} == {
+        "interfaces.eth1.vlan_id": ("7", "101"),
+        "interfaces.eth2.port": ("missing", "tap_1001_eth2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "state"), [("running", "running"), ("paused", "paused"), ("io-error", "paused")]
+)
+def test_the_monitor_says_what_the_guest_does(word: str, state: str) -> None:
+    found = status.with_look(of(running()), Look(word, (DISK,)))
+    assert (found.state, found.monitor, found.disks) == (state, word, (DISK,))
+
+
+def test_a_monitor_that_does_not_answer_is_not_guessed_at() -> None:
+    error = MonitorError("vm1: the monitor does not answer")
+    found = status.with_look(of(running()), error)
+    assert (found.state, found.monitor, found.error) == ("unknown", "", error)
+    assert found.pid == 4821, "what the worker says of it stays"
+
+
+def test_a_vm_that_the_inventory_lacks_is_told_from_its_command_line() -> None:
+    found = status.of_unmanaged(WORKER, "vm1", running(), TRAFFIC)
+    assert (found.vm, found.state, found.pid, found.managed) == ("vm1", "running", 4821, False)
+    assert found.vnc == "127.0.0.1:5901"
+    assert [(nic.tap, nic.vlan_id, nic.plugged) for nic in found.interfaces] == [
+        ("tap_1001_eth1", 101, True),
+        ("tap_1001_eth2", 102, True),
+    ]
+    assert found.drift == ()
+
+
+def item(name: str = "vm1", state: str = "running", **more: Any) -> VMStatus:
+    return replace(VMStatus(name, "w1", "192.0.2.1", state), **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "percent"),
+    [
+        pytest.param(None, item(pid=1, uptime_s=10, cpu_s=1), 10.0, id="whole life"),
+        pytest.param(
+            item(pid=1, uptime_s=10, cpu_s=1),
+            item(pid=1, uptime_s=12, cpu_s=3),
+            100.0,
+            id="since the look before",
+        ),
+        pytest.param(
+            item(pid=1, uptime_s=100, cpu_s=50),
+            item(pid=2, uptime_s=10, cpu_s=1),
+            10.0,
+            id="another process by now",
+        ),
+        pytest.param(None, item(pid=1, uptime_s=0, cpu_s=1), 0.0, id="just started"),
+    ],
+)
+def test_the_load_is_measured_between_two_looks(
+    before: VMStatus | None, now: VMStatus, percent: float
+) -> None:
+    assert status.cpu_since(before, now) == percent
+
+
+def test_a_vm_that_may_be_anywhere_is_said_once_where_it_is() -> None:
+    error = MonitorError("w2 is down")
+    surveys = [
+        Survey((item(state="stopped"), item("other", "crashed", managed=False)), ("a note",)),
+        Survey((item(state="unknown", worker="w2"),), (), (error,)),
+        Survey((item(worker="w3"), item("other", worker="w3", managed=False))),
+    ]
+    found = merged(surveys)
+    assert [(vm.vm, vm.worker, vm.state) for vm in found.vms] == [
+        ("vm1", "w3", "running"),
+        ("other", "w1", "crashed"),
+        ("other", "w3", "running"),
+    ]
+    assert (found.notes, found.errors) == (("a note",), (error,))
+
+
+SEVERAL = [
+    replace(status.with_look(of(running()), Look("running", (DISK,))), cpu_s=9.5),
+    item("vm2", "paused", pid=7, uptime_s=3700, monitor="guest-panicked", managed=False),
+    item("vm3", "stopped", image="/images/vm3.qcow2"),
+]
+
+
+def test_a_line_for_each_vm_in_a_pipe() -> None:
+    headings, rows = plain(SEVERAL, detailed=True, before={})
+    lines = [dict(zip(headings, row, strict=True)) for row in rows]
+    assert lines[0] == {
+        "VM": "vm1",
+        "WORKER": "w1",
+        "STATE": "running",
+        "PID": "4821",
+        "UPTIME": "15m 50s",
+        "CPU": "1.0%",
+        "MEMORY": "1 MiB",
+        "VNC": "127.0.0.1:5901",
+        "READ": "2.0k",
+        "WRITTEN": "1.5M",
+        "IN": "3.0k",
+        "OUT": "2.0k",
+        "INTERFACES": "eth1:101, eth2:102",
+        "IMAGE": "vm1.qcow2 <- base.qcow2",
+        "DRIFT": "-",
+    }
+    assert lines[1]["STATE"] == "paused guest-panicked unmanaged"
+    assert lines[2]["IMAGE"] == "vm3.qcow2"
+    assert {lines[2][name] for name in ("PID", "UPTIME", "CPU", "MEMORY", "VNC", "READ")} == {"-"}
+
+
+def test_the_drawn_table_fits_80_columns() -> None:
+    from rich.console import Console
+
+    seen = with_port(running(), port(VM1, "tap_1001_eth1", 7))
+    found = [*SEVERAL, status.with_look(of(seen), Look("running", (DISK,)))]
+    for detailed in (True, False):
+        console = Console(file=io.StringIO(), width=80)
+        console.print(drawn(found, detailed=detailed, before={}))
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "127.0.0.1:5901" in text, "no cell is folded"
+        assert "guest-panicked" in text
+        assert "unmanaged" in text
+        assert ("interfaces.eth1.vlan_id: 7 -> 101" in text) is detailed
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0k"),
+        (2048, "2.0k"),
+        (1500000, "1.5M"),
+        (3 * 10**12, "3.0T"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59, "59s"), (184, "3m 4s"), (18360, "5h 6m"), (633600, "7d 8h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_every_request_of_a_look_is_a_question() -> None:
+    assert all(request.command.startswith("query-") for request in qmp.LOOK)

@@ -1,0 +1,163 @@
+"""Waiting for a state: when it ends, and with which words, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from vmops.core.observed import RunningVM
+from vmops.errors import MonitorError, NotRunning, WorkerUnreachable, WorkFailed
+from vmops.ops import waiting
+from vmops.ops.lifecycle import Outcome
+from vmops.ops.route import Route
+from vmops.ops.waiting import Sight
+from vmops.wait import wait_for
+
+from .worlds import EMPTY, VM1, WORKER, running
+
+ROUTE = Route(WORKER)
+RUNS = Sight("running", ("running",))
+STANDS = Sight("paused")
+OFF = Sight("stopped", ("stopped", "guest-off"))
+CRASHED = Sight("crashed", ("stopped",), NotRunning("vm1 has crashed"))
+SILENT = Sight("not known: vm1: the monitor does not answer")
+
+
+@dataclass
+class World:
+    """A VM that is seen so, one look after the other; the last sight stays."""
+
+    sights: Sequence[Sight]
+    now: float = 0.0
+    looked: int = 0
+
+    def look(self, *_: Any) -> dict[str, Sight]:
+        self.looked += 1
+        return {"vm1": self.sights[min(self.looked, len(self.sights)) - 1]}
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def wait(self, state: str, time_limit_s: float = 10) -> Outcome:
+        (outcome,) = waiting.wait(
+            ROUTE,
+            [VM1],
+            state,
+            time_limit_s=time_limit_s,
+            patience=partial(wait_for, clock=lambda: self.now, sleep=self.sleep),
+        )
+        return outcome
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World([RUNS])
+    monkeypatch.setattr(waiting, "_look", made.look)
+    monkeypatch.setattr(waiting, "observe", lambda *_: EMPTY)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("state", "sights", "looks"),
+    [
+        ("running", [RUNS], 1),
+        ("running", [OFF, CRASHED, STANDS, SILENT, RUNS], 5),
+        ("stopped", [OFF], 1),
+        ("stopped", [RUNS, CRASHED], 2),
+        ("guest-off", [RUNS, STANDS, OFF], 3),
+        ("guest-off", [Sight("shutdown", ("guest-off",))], 1),
+    ],
+)
+def test_it_ends_as_soon_as_the_state_is_there(
+    world: World, state: str, sights: list[Sight], looks: int
+) -> None:
+    world.sights = sights
+    assert world.wait(state).error is None
+    assert world.looked == looks
+
+
+@pytest.mark.parametrize(
+    ("state", "sight", "words"),
+    [
+        ("running", STANDS, "vm1 is not running after 10 s: it is paused"),
+        ("running", OFF, "vm1 is not running after 10 s: it is stopped"),
+        ("running", SILENT, "it is not known: vm1: the monitor does not answer"),
+        ("running", CRASHED, "vm1 has crashed"),
+        ("stopped", RUNS, "vm1 is not stopped after 10 s: it is running"),
+        ("guest-off", RUNS, "vm1 is not guest-off after 10 s: it is running"),
+    ],
+)
+def test_it_ends_with_its_time_and_says_what_is_there_instead(
+    world: World, state: str, sight: Sight, words: str
+) -> None:
+    world.sights = [sight]
+    outcome = world.wait(state)
+    assert isinstance(outcome.error, WorkFailed)
+    assert words in str(outcome.error)
+    assert world.now == 10.0
+
+
+def test_a_crashed_vms_guest_will_never_power_off(world: World) -> None:
+    world.sights = [CRASHED]
+    assert "has crashed" in str(world.wait("guest-off").error)
+    assert world.now == 0.0
+
+
+def test_looks_grow_rarer_up_to_one_a_second(world: World) -> None:
+    world.wait("stopped", time_limit_s=60)
+    assert 60 <= world.looked <= 66
+
+
+def test_a_worker_that_goes_away_ends_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = WorkerUnreachable("no answer", worker="w1")
+
+    def look(*_: Any) -> dict[str, Sight]:
+        raise gone
+
+    monkeypatch.setattr(waiting, "_look", look)
+    assert world.wait("running").error is gone
+
+
+MINE = running().vm("vm1")
+
+
+@pytest.mark.parametrize(
+    ("vm", "status", "meets"),
+    [
+        (MINE, "running", {"running"}),
+        (MINE, "paused", set()),
+        (MINE, "guest-panicked", set()),
+        (MINE, "shutdown", {"guest-off"}),
+        (MINE, MonitorError("busy"), set()),
+        (RunningVM("vm1"), "", {"stopped", "guest-off"}),
+        (RunningVM("vm1", directory=True), "", {"stopped", "guest-off"}),
+        (RunningVM("vm1", directory=True, pid=5), "", {"stopped"}),
+    ],
+)
+def test_what_each_vm_meets(
+    monkeypatch: pytest.MonkeyPatch, vm: RunningVM, status: Any, meets: set[str]
+) -> None:
+    monkeypatch.setattr(waiting, "perform", lambda *_, **__: [None])
+    monkeypatch.setattr(waiting, "read_running", lambda _: {"vm1": vm})
+    asked: list[str] = []
+
+    def statuses(_: Route, names: Sequence[str], **__: Any) -> dict[str, Any]:
+        asked.extend(names)
+        return dict.fromkeys(names, status)
+
+    monkeypatch.setattr(waiting, "statuses", statuses)
+    assert set(waiting._look(ROUTE, [VM1], "running")["vm1"].meets) == meets
+    assert bool(asked) == (vm.process is not None), "only what runs has a monitor"
+
+
+def test_monitors_are_left_alone_where_only_the_process_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "perform", lambda *_, **__: [None])
+    monkeypatch.setattr(waiting, "read_running", lambda _: {"vm1": MINE})
+    monkeypatch.setattr(waiting, "statuses", lambda _, names, **__: {} if not names else 1 / 0)
+    assert waiting._look(ROUTE, [VM1], "stopped")["vm1"].meets == ("running",)

@@ -1,0 +1,17 @@
+"""Who else reaches a VM's VNC when it asks for no password."""
+
+from __future__ import annotations
+
+
+def vnc_warning(vm: str, worker: str, *, listen: str, port: int) -> str:
+    """The risk of VNC without a password on that address of the worker; empty on its loopback.
+
+    `listen` is an address in its normal form; empty is every address.
+    """
+    if listen == "::1" or listen.startswith("127."):
+        return ""
+    return (
+        f"{vm}: anybody who reaches port {port} on {listen or 'any address'} of {worker} sees and"
+        " controls it: its VNC has no password\n"
+        "  for one-time passwords on loopback, leave vnc_listen out of hosts.toml and restart it"
+    )

@@ -1,0 +1,43 @@
+"""The shell functions for the logs in the run directories, part of what every script brings along.
+
+A log is trimmed by punching a hole at its beginning: QEMU goes on writing meanwhile, nothing is
+copied, and the offsets of what is kept stay what they were.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOGS: Final = r"""
+trim_logs() {
+  du -k /run/vmops/*/log/* 2>/dev/null | while read -r kib file; do
+    [ "$kib" -le "$(($1 + $1 / 8))" ] || trim_log "$file" "$1"
+  done >/dev/null 2>&1 &
+}
+trim_log() {
+  free=$(stat -f -c %a "$1") && size=$(stat -c %s "$1") || return 1
+  fallocate -p -o 0 -l "$(((size - $2 * 1024) / 4096 * 4096))" "$1" || return 1
+  [ "$free" -gt 0 ] || [ "${1##*/}" != console ] ||
+    printf '\r\n[vmops: the log was full, output is missing here]\r\n' >>"$1"
+}
+reserve_log() {
+  fallocate -n -l "$2" "/run/vmops/$1/log/qemu" >/dev/null 2>&1 &
+}
+measure_logs() {
+  sizes=$(stat -c '%n=%s' /run/vmops/*/log/* 2>/dev/null)
+  return 0
+}
+log_part() {
+  log=/run/vmops/$1/log/$2
+  case $sizes in *"$log="*) size=${sizes#*"$log="} ;; *) return 1 ;; esac
+  size=${size%%[!0-9]*}
+  from=$3
+  [ "$from" -le "$size" ] || from=0
+  [ "$((size - from))" -le "$4" ] || from=$((size - $4))
+  echo "$from $size"
+  [ "$from" -lt "$size" ] || return 0
+  tail -c "+$((from + 1))" "$log" | head -c "$((size - from))" | tail -n "$5"
+}
+""".strip()
+"""Trimming and reserving answer nothing, so they run beside the script and cost it no time. A full
+tmpfs refuses what is printed: the hole is then followed by a word on that."""

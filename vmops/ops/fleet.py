@@ -1,0 +1,75 @@
+"""The same work on many workers at once, capped; one dead worker never stops or hides the rest."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
+
+from vmops.ops.route import Group as Group
+
+if TYPE_CHECKING:
+    from vmops.ops.lifecycle import Outcome
+
+DEFAULT_PARALLEL = 32
+"""Workers at once: near ones keep two cores busy at 8 already, far ones are faster the more."""
+
+T = TypeVar("T")
+
+
+def on_each(
+    groups: Sequence[Group], work: Callable[[Group], T], *, parallel: int = DEFAULT_PARALLEL
+) -> Iterator[tuple[Group, T]]:
+    """Run `work` for each group, at most `parallel` at once, and give the results as they come.
+
+    `work` reports failures in its result. What it raises all the same is raised here. When the
+    caller leaves early nothing else begins; what has begun goes on in threads that do not keep the
+    process alive.
+    """
+    if len(groups) == 1:
+        yield groups[0], work(groups[0])
+        return
+    waiting = deque(groups)
+    ended: SimpleQueue[tuple[Group, T] | BaseException] = SimpleQueue()
+
+    def take_turns() -> None:
+        while waiting:
+            try:
+                group = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                ended.put((group, work(group)))
+            except BaseException as error:
+                ended.put(error)
+
+    try:
+        for _ in range(max(1, min(parallel, len(groups)))):
+            Thread(target=take_turns, daemon=True).start()
+        for _ in groups:
+            result = ended.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        waiting.clear()
+
+
+def once_each(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """One outcome for each VM where one that is pinned to no worker was looked for on all.
+
+    What was done, or failed, counts for more than that nothing was there to be done.
+    """
+    best: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.vm not in best or _weight(outcome) > _weight(best[outcome.vm]):
+            best[outcome.vm] = outcome
+    return list(best.values())
+
+
+def _weight(outcome: Outcome) -> int:
+    if outcome.error is not None:
+        return 1
+    return 2 if outcome.changed else 0

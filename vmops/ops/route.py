@@ -1,0 +1,33 @@
+"""Where work goes: a worker and how this process gets there, and the VMs that are asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmops.core.model import VM, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A worker and how this process gets there: fab's configuration, None for the defaults."""
+
+    worker: Worker
+    config: Any = None
+
+    def connect_early(self) -> None:
+        """Begin to connect in the background, while the caller imports what the work needs.
+
+        What goes wrong is raised by the first use. Raises InventoryError.
+        """
+        from vmops.remote.connection import connect_early
+
+        connect_early(self.worker, config=self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The VMs that one worker is asked about; none at all is fine."""
+
+    route: Route
+    vms: tuple[VM, ...] = ()

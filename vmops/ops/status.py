@@ -1,0 +1,118 @@
+"""Looking at VMs: one exchange with the worker, then all monitors of what runs there at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vmops.core import ip, qmp
+from vmops.core import observed as facts
+from vmops.core import status as statuses
+from vmops.core.command import Block, Step
+from vmops.core.model import VM
+from vmops.core.observed import Observed
+from vmops.core.status import VMStatus
+from vmops.errors import NotRunning, UnexpectedOutput, VmopsError
+from vmops.ops.act import OBSERVE_LIMIT_S, Route, perform
+from vmops.ops.monitors import frozen, talk
+from vmops.ops.tidy import tidy
+
+if TYPE_CHECKING:
+    from vmops.remote.monitor import Monitor
+
+MONITOR_LIMIT_S = 2.0
+"""For each monitor; they are asked at the same time."""
+
+LOOKS = 2
+"""A VM that ends between the two questions is looked at again."""
+
+_TRAFFIC = "traffic"
+_RANK = {"running": 0, "paused": 0, "crashed": 1, "unknown": 2, "stopped": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """VMs at one moment. `notes` say what was done on the way, `errors` why one is unknown."""
+
+    vms: tuple[VMStatus, ...]
+    notes: tuple[str, ...] = ()
+    errors: tuple[VmopsError, ...] = ()
+
+
+def survey(
+    route: Route, vms: Sequence[VM], *, unmanaged: bool = False, monitors: bool = True
+) -> Survey:
+    """These VMs in order, and with `unmanaged` what else has a run directory on the worker.
+
+    A worker that cannot be asked gives `unknown`, never `stopped`. Without `monitors` only the
+    worker is asked. Ports of a VM that has powered itself off are removed. Never raises.
+    """
+    worker = route.worker
+    try:
+        for _ in range(LOOKS):
+            seen, traffic = _observe(route, vms)
+            found = [statuses.of(worker, vm, seen, traffic) for vm in vms]
+            if unmanaged:
+                others = sorted(set(seen.vms) - {vm.name for vm in vms})
+                found += [statuses.of_unmanaged(worker, name, seen, traffic) for name in others]
+            if monitors:
+                found = _with_monitors(route, found, seen)
+            if not any(isinstance(item.error, NotRunning) for item in found):
+                break
+    except VmopsError as error:
+        unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
+        return Survey(tuple(replace(unknown, vm=vm.name) for vm in vms), errors=(error,))
+    errors = tuple(item.error for item in found if item.error is not None)
+    return Survey(tuple(found), tuple(tidy(route, vms, seen).values()), errors)
+
+
+def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VMStatus]:
+    """The VMs of a `survey`."""
+    return list(survey(route, vms, monitors=monitors).vms)
+
+
+def merged(surveys: Iterable[Survey]) -> Survey:
+    """Several workers' surveys as one. A VM that may be anywhere is said once, where it is."""
+    best: dict[tuple[str, str], VMStatus] = {}
+    notes: list[str] = []
+    errors: list[VmopsError] = []
+    for one in surveys:
+        notes += one.notes
+        errors += one.errors
+        for item in one.vms:
+            place = (item.vm, "" if item.managed else item.worker)
+            if place not in best or _RANK[item.state] < _RANK[best[place].state]:
+                best[place] = item
+    return Survey(tuple(best.values()), tuple(notes), tuple(errors))
+
+
+def _observe(route: Route, vms: Sequence[VM]) -> tuple[Observed, Mapping[str, ip.Traffic]]:
+    block = facts.ask(vms)
+    count = Step(_TRAFFIC, (ip.count_traffic(),), may_fail=True)
+    more = Block(block.subject, (*block.steps, count))
+    (result,) = perform(route, [more], time_limit_s=OBSERVE_LIMIT_S)
+    try:
+        seen = facts.read(result, vms)
+    except ValueError as unreadable:
+        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
+    counted = result.find(_TRAFFIC)
+    return seen, ip.parse_traffic(counted.stdout.decode(errors="replace") if counted else "")
+
+
+def _with_monitors(route: Route, found: Sequence[VMStatus], seen: Observed) -> list[VMStatus]:
+    running = {item.vm: seen.vm(item.vm) for item in found if item.pid is not None}
+    looks: dict[str, qmp.Look | VmopsError] = {
+        name: frozen(name, vm, route.worker.name)
+        for name, vm in running.items()
+        if vm.process is not None and vm.process.stopped
+    }
+    able = [name for name in running if name not in looks]
+    looks |= talk(route, able, _look, time_limit_s=MONITOR_LIMIT_S)
+    return [
+        statuses.with_look(item, looks[item.vm]) if item.vm in looks else item for item in found
+    ]
+
+
+async def _look(monitor: Monitor) -> qmp.Look:
+    return qmp.read_look(await monitor.ask(*qmp.LOOK))

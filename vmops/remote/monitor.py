@@ -1,0 +1,216 @@
+"""Short, bounded talks in QMP with the monitors of a worker's VMs, with all of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+import fabric
+from qemu.qmp import (
+    ConnectError,
+    ExecInterruptedError,
+    ExecuteError,
+    QMPClient,
+    QMPError,
+    Runstate,
+    StateError,
+)
+
+from vmops.core import qmp
+from vmops.core.model import Worker
+from vmops.core.names import RunDirectory
+from vmops.core.qmp import Request
+from vmops.errors import MonitorError, VmopsError
+from vmops.remote.connection import connection
+from vmops.remote.forward import open_socket
+
+MOST_OPENING = 32
+"""Sockets of one worker that are opened at the same time."""
+
+FIRST_SOCKET_S = 1.0
+"""How long a greeting of the first of the two sockets is waited for."""
+
+LONGEST_QUOTE = 200
+
+_SESSION_FAILURES = (QMPError, EOFError, OSError, ValueError)
+"""What ends a session: QEMU hung up, or said what is no QMP."""
+
+T = TypeVar("T")
+
+_library_log = logging.getLogger("qemu.qmp")
+_library_log.addHandler(logging.NullHandler())
+_library_log.setLevel(logging.INFO)
+"""Its debug messages hold every request, a VNC password among them."""
+
+
+class SocketRefused(MonitorError):
+    """The monitor's socket cannot be opened: nobody listens, or the SSH user may not open it."""
+
+
+class Unanswered(MonitorError):
+    """The monitor is there, and no greeting or answer came in time."""
+
+
+class Monitor:
+    """An open session with one VM's monitor. Whatever fails is a MonitorError."""
+
+    def __init__(self, client: QMPClient, vm: str, worker: str, time_limit: float) -> None:
+        self._client = client
+        self._vm = vm
+        self._worker = worker
+        self._time_limit = time_limit
+        self._negotiated = False
+
+    @property
+    def vm(self) -> str:
+        """The name of the VM."""
+        return self._vm
+
+    async def ask(self, *requests: Request) -> list[Any]:
+        """The answers, in order. The requests go out together: one round trip for all of them.
+
+        MonitorError when one is refused, when the answers do not come in time, or when QEMU ends.
+        """
+        opening = () if self._negotiated else (qmp.CAPABILITIES,)
+        self._negotiated = True
+        sent = (*opening, *requests)
+        names = ", ".join(request.command for request in requests)
+        try:
+            async with asyncio.timeout(self._time_limit):
+                answers = await asyncio.gather(
+                    *(self._client.execute(entry.command, entry.arguments) for entry in sent)
+                )
+        except TimeoutError as error:
+            what = f"the monitor does not answer {names} within {self._time_limit:g} s"
+            raise Unanswered(f"{self._vm}: {what}", worker=self._worker) from error
+        except ExecuteError as error:
+            command = error.sent.get("execute")
+            raise self.failure(f"QEMU refuses {command}: {_short(error)}") from error
+        except (ExecInterruptedError, StateError) as error:
+            raise self.failure(f"asked for {names}: {await self._why_closed()}") from error
+        except QMPError as error:
+            what = f"QEMU's answer to {names} cannot be read: {_short(error)}"
+            raise self.failure(what) from error
+        return answers[len(opening) :]
+
+    async def ended(self, time_limit: float) -> bool:
+        """Wait until QEMU has closed the session, which it does when it ends; False in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(time_limit):
+                while self._client.runstate == Runstate.RUNNING:
+                    await self._client.runstate_changed()
+        return self._client.runstate != Runstate.RUNNING
+
+    def farewell(self) -> Mapping[str, Any] | None:
+        """The data of the event with which QEMU says that it ends; None when it said nothing."""
+        said = [event for event in self._client.events.history if event["event"] == qmp.SHUTDOWN]
+        return cast("Mapping[str, Any]", said[-1].get("data", {})) if said else None
+
+    async def close(self) -> None:
+        """End the session, so that the next one's turn comes."""
+        with suppress(*_SESSION_FAILURES):
+            await self._client.disconnect()
+
+    def failure(self, what: str, *, cure: str = "") -> MonitorError:
+        """An error that names this VM and its worker."""
+        return MonitorError(f"{self._vm}: {what}", worker=self._worker, cure=cure)
+
+    async def _why_closed(self) -> str:
+        try:
+            await self._client.disconnect()
+        except (QMPError, ValueError) as error:
+            return f"the answer is cut short, or no QMP: {_short(error)}"
+        except _SESSION_FAILURES:
+            return "QEMU ended, or hung up"
+        return "the monitor was closed"
+
+
+Conversation = Callable[[Monitor], Awaitable[T]]
+
+
+def talk(
+    worker: Worker,
+    vms: Sequence[str],
+    conversation: Conversation[T],
+    *,
+    time_limit: float,
+    config: fabric.Config | None = None,
+) -> dict[str, T | VmopsError]:
+    """Hold the conversation with each VM's monitor, all at once: its result, or what failed, by VM.
+
+    `time_limit`, in seconds, is for opening a session, and then for each answer. QEMU serves one
+    client of a socket at a time: where somebody has the first one, the one for humans is tried.
+    The conversation raises ValueError for what it cannot read, a MonitorError in the result. The
+    other errors are SocketRefused, Unanswered, ConnectionLost and those of `connection`.
+    """
+    try:
+        connection(worker, config=config)
+    except VmopsError as error:
+        return dict.fromkeys(vms, error)
+
+    async def one(vm: str) -> T | VmopsError:
+        try:
+            client = await _greeted(worker, vm, time_limit, config)
+            monitor = Monitor(client, vm, worker.name, time_limit)
+            try:
+                return await conversation(monitor)
+            finally:
+                await monitor.close()
+        except VmopsError as error:
+            return error
+        except ValueError as error:
+            return MonitorError(f"{vm}: what QEMU said cannot be read: {error}", worker=worker.name)
+
+    async def all_of_them() -> list[T | VmopsError]:
+        opening = ThreadPoolExecutor(max(1, min(MOST_OPENING, len(vms))))
+        asyncio.get_running_loop().set_default_executor(opening)
+        return await asyncio.gather(*(one(vm) for vm in vms))
+
+    return dict(zip(vms, asyncio.run(all_of_them()), strict=True))
+
+
+async def _greeted(
+    worker: Worker, vm: str, time_limit: float, config: fabric.Config | None
+) -> QMPClient:
+    """A session that QEMU has greeted, on the first of its two sockets that is free."""
+    run = RunDirectory(vm)
+    patience = min(FIRST_SOCKET_S, time_limit / 2)
+    refused: MonitorError | None = None
+    for path, limit in ((run.monitor, patience), (run.monitor_for_humans, time_limit - patience)):
+        deadline = asyncio.get_running_loop().time() + limit
+        client = QMPClient()
+        client.negotiate = False
+        try:
+            socket = await asyncio.to_thread(
+                open_socket, worker, path, time_limit=limit, config=config
+            )
+            async with asyncio.timeout_at(deadline):
+                await client.connect(socket)
+        except TimeoutError:
+            continue
+        except MonitorError as error:
+            refused = error
+            continue
+        except ConnectError as error:
+            what = f"{vm}: its monitor does not greet: {_why(error)}"
+            raise MonitorError(what, worker=worker.name) from error
+        return client
+    cure = f"see who has it, there: sudo ss -xp | grep {run.path}/qmp"
+    if refused is not None:
+        what = f"{vm}: the monitor takes no client: it is busy, or QEMU has ended"
+        raise SocketRefused(what, worker=worker.name, cure=cure) from refused
+    what = f"{vm}: the monitor is busy or does not answer: no greeting within {time_limit:g} s"
+    raise Unanswered(what, worker=worker.name, cure=cure)
+
+
+def _why(error: ConnectError) -> str:
+    return "QEMU ended, or hung up" if isinstance(error.exc, EOFError) else _short(error.exc)
+
+
+def _short(error: Exception) -> str:
+    """The first line, and not all of that: the library quotes whatever was received."""
+    return str(error).partition("\n")[0][:LONGEST_QUOTE]

@@ -1,0 +1,31 @@
+"""The command line: Invoke tasks, tables, progress, exit codes. The only place that prints.
+
+`from vmops.tasks import ns` in a fabfile brings all of them. Nothing heavy is imported before a
+task runs: `fab --list` must stay as quick as Fabric itself.
+"""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+
+from vmops.tasks import lab, power, status, vm, worker
+
+ns = Collection(
+    vm.launch,
+    vm.plug,
+    vm.boot,
+    vm.pid,
+    vm.stop,
+    vm.unplug,
+    power.restart,
+    power.reset,
+    power.pause,
+    power.resume,
+    power.wait,
+    status.status,
+    status.ps,
+    worker.doctor,
+    worker.run,
+    worker.script,
+)
+ns.add_collection(Collection.from_module(lab), name="lab")

@@ -1,0 +1,164 @@
+"""Which VMs on which workers a task means: hosts.toml, -H, --vm and --worker together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmops.errors import InventoryError
+
+if TYPE_CHECKING:
+    from vmops.core.inventory import Inventory
+    from vmops.core.model import VM, Worker
+    from vmops.ops.fleet import Group
+
+VARIABLE = "VMOPS_HOSTS"
+FILE = "hosts.toml"
+LAB_NETWORK = "127.0.10."
+
+
+def inventory_path(c: Any) -> Path:
+    """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
+    hosts.toml beside the fabfile (or here, without a fabfile)."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if host_of(c).startswith(LAB_NETWORK):
+        from vmops.lab.layout import default_directory
+
+        lab = default_directory() / FILE
+        if lab.exists():
+            return lab
+    beside = getattr(c.config, "_project_prefix", None)
+    return Path(beside or ".") / FILE
+
+
+def inventory(c: Any) -> Inventory:
+    """The inventory. Raises InventoryError with every complaint of the file."""
+    from vmops.inventory_file import load
+
+    return load(inventory_path(c))
+
+
+def host_of(c: Any) -> str:
+    """What -H said for this call, or empty."""
+    return str(getattr(c, "original_host", "") or "")
+
+
+def worker_at(c: Any, listed: Inventory) -> Worker | None:
+    """The worker that -H names, with the user and port that it was given there."""
+    host = host_of(c)
+    if not host:
+        return None
+    found = listed.worker(host)
+    said = c.ssh_config
+    if c.user not in (said.get("user"), c.config.user):
+        found = replace(found, user=c.user)
+    if int(c.port) not in (int(said.get("port", 22)), int(c.config.port)):
+        found = replace(found, port=int(c.port))
+    return found
+
+
+def groups_of_vms(c: Any, pattern: str | None, *, task: str) -> list[Group]:
+    """The VMs that `--vm` names, grouped by worker. Raises InventoryError."""
+    if not pattern:
+        raise InventoryError(f"{task}: which VM?", cure=f"fab {task} --vm NAME; fab {task} --help")
+    listed = inventory(c)
+    return grouped(c, listed, listed.select(pattern))
+
+
+def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
+    """Each VM with its worker; -H decides where it may."""
+    at = worker_at(c, listed)
+    placed: dict[str, tuple[Worker, list[VM]]] = {}
+    for vm in vms:
+        worker = listed.worker_of(vm, host_of(c) or None)
+        worker = at if at is not None else worker
+        placed.setdefault(worker.name, (worker, []))[1].append(vm)
+    return _begun(c, [_group(c, worker, mine) for worker, mine in placed.values()])
+
+
+def groups_of_workers(c: Any, names: str | None, listed: Inventory | None = None) -> list[Group]:
+    """The workers that -H or `--worker` name, else all, each with the VMs that may be there."""
+    return _begun(c, _all_groups(c, names, listed or inventory(c)))
+
+
+def _all_groups(c: Any, names: str | None, listed: Inventory) -> list[Group]:
+    at = worker_at(c, listed)
+    if at is not None:
+        workers = [at]
+    elif names:
+        workers = [listed.worker(name.strip()) for name in names.split(",")]
+    else:
+        workers = list(listed.workers.values())
+    if not workers:
+        raise InventoryError(f"{listed.source} lists no worker", cure="name one with -H")
+    return [_group(c, worker, vms_of(listed, worker)) for worker in workers]
+
+
+def groups_of_fleet(
+    c: Any, pattern: str | None, names: str | None, *, to_start: bool
+) -> list[Group]:
+    """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
+
+    A VM that is pinned to no worker is looked for on each; but where it is `to_start`, -H has to
+    place it, or a hosts.toml with one worker. Raises InventoryError.
+    """
+    listed = inventory(c)
+    host = host_of(c)
+    if host and names:
+        raise InventoryError("-H and --worker both say where", cure="leave one of them out")
+    chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
+    if host and pattern:
+        return grouped(c, listed, chosen)
+    free = [vm for vm in chosen if vm.worker is None]
+    if to_start and free and not host and len(listed.workers) != 1:
+        if not names:
+            raise _unplaced(listed, free)
+        chosen = tuple(vm for vm in chosen if vm.worker is not None)
+    kept = set(chosen)
+    groups = [
+        replace(group, vms=tuple(vm for vm in group.vms if vm in kept))
+        for group in _all_groups(c, names, listed)
+    ]
+    groups = [group for group in groups if group.vms]
+    if not groups and (pattern or names or host):
+        where = f" on {host or names}" if names or host else ""
+        raise InventoryError(
+            f"{listed.source}: no VM{f' of {pattern!r}' if pattern else ''} is{where}",
+            cure="-H WORKER places a VM that is pinned to none" if free else "",
+        )
+    return _begun(c, groups)
+
+
+def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
+    return InventoryError(
+        *(f"{listed.source}: nothing says on which worker VM {vm.name} is" for vm in free),
+        cure='place it with -H WORKER, or pin it: worker = "..." in its section',
+    )
+
+
+def vms_of(listed: Inventory, worker: Worker) -> list[VM]:
+    """The VMs that are pinned to the worker, and the ones that are pinned to none."""
+    return [vm for vm in listed.vms.values() if vm.worker in (None, worker.name)]
+
+
+def _begun(c: Any, groups: list[Group]) -> list[Group]:
+    """With one worker, begin to connect now: what the task imports next costs as long."""
+    if len(groups) == 1 and not c.config.run.dry:
+        groups[0].route.connect_early()
+    return groups
+
+
+def _group(c: Any, worker: Worker, vms: Sequence[VM]) -> Group:
+    from vmops.ops.route import Group, Route
+
+    return Group(Route(worker, _fabric_config(c)), tuple(vms))
+
+
+def _fabric_config(c: Any) -> Any:
+    """fab's configuration; plain Invoke's lacks what Fabric needs, so the defaults serve there."""
+    return c.config if hasattr(c.config, "base_ssh_config") else None
