@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from vmops.tasks import lab, power, status, vm, worker
+from vmops.tasks import console, lab, logs, power, status, vm, worker
 
 ns = Collection(
     vm.launch,
@@ -24,6 +24,8 @@ ns = Collection(
     power.wait,
     status.status,
     status.ps,
+    console.console,
+    logs.logs,
     worker.doctor,
     worker.run,
     worker.script,
