@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from vmops.tasks import console, lab, logs, power, status, vm, worker
+from vmops.tasks import console, keyboard, lab, logs, power, screen, status, vm, vnc, worker
 
 ns = Collection(
     vm.launch,
@@ -26,6 +26,10 @@ ns = Collection(
     status.ps,
     console.console,
     logs.logs,
+    vnc.vnc,
+    screen.screenshot,
+    keyboard.sendkey,
+    keyboard.type_text,
     worker.doctor,
     worker.run,
     worker.script,

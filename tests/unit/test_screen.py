@@ -1,0 +1,192 @@
+"""What the monitor is asked for a screen and for VNC, the files of pictures, the viewers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmops.core import qemu, screen, vnc
+from vmops.core.exposure import vnc_warning
+from vmops.core.plan import boot, launch
+from vmops.core.viewers import choose
+from vmops.errors import InventoryError, WorkFailed
+from vmops.tasks.picture_files import save, targets
+
+from .worlds import EMPTY, VM1, WORKER, plugged
+
+
+def version(major: Any, minor: Any) -> dict[str, Any]:
+    return {"qemu": {"major": major, "minor": minor, "micro": 0}, "package": ""}
+
+
+@pytest.mark.parametrize(
+    ("found", "png"), [((6, 2), False), ((7, 0), False), ((7, 1), True), ((10, 0), True)]
+)
+def test_an_older_qemu_is_not_asked_for_png(found: tuple[int, int], png: bool) -> None:
+    assert screen.knows_png(version(*found)) is png
+    arguments = screen.dump("/run/vmops/vm1/screen-1", png=png).arguments
+    assert arguments is not None
+    assert arguments.get("format") == ("png" if png else None)
+
+
+@pytest.mark.parametrize("answer", [{}, {"qemu": {}}, {"qemu": 7}, None, version("x", 1)])
+def test_a_version_that_cannot_be_read_is_said(answer: Any) -> None:
+    with pytest.raises(ValueError, match=r"no version|invalid literal"):
+        screen.knows_png(answer)
+
+
+def test_a_picture_is_fetched_without_following_a_link_and_removed() -> None:
+    path = screen.picture_path("vm1", "abc")
+    assert path == "/run/vmops/vm1/screen-abc"
+    read, remove = screen.fetch("vm1", path).numbered()
+    assert "nofollow" in read.commands[0].argv[2]
+    assert read.undo == remove.commands
+    assert remove.commands[0].argv == ("rm", "-f", "--", path)
+
+
+@pytest.mark.parametrize(
+    ("option", "reached"),
+    [
+        ("127.0.0.1:1,password=on", vnc.Display("127.0.0.1", 5901, "127.0.0.1", True)),
+        ("0.0.0.0:1", vnc.Display("127.0.0.1", 5901, "0.0.0.0", False)),
+        (":7", vnc.Display("127.0.0.1", 5907, "", False)),
+        ("[::]:7", vnc.Display("::1", 5907, "::", False)),
+        ("192.0.2.7:0", vnc.Display("192.0.2.7", 5900, "192.0.2.7", False)),
+        ("none", None),
+        ("unix:/run/x", None),
+    ],
+)
+def test_where_a_running_vms_vnc_is_reached(option: str, reached: vnc.Display | None) -> None:
+    assert vnc.display(qemu.parse([qemu.BINARY, "-vnc", option])) == reached
+
+
+def test_a_password_has_as_many_letters_as_vnc_looks_at() -> None:
+    letters = iter("abcdefghij")
+    assert vnc.new_password(lambda among: next(letters)) == "abcdefgh"
+    assert len(set(vnc.PASSWORD_CHARACTERS)) == len(vnc.PASSWORD_CHARACTERS)
+    assert not set("0O1lI") & set(vnc.PASSWORD_CHARACTERS)
+
+
+def test_a_password_is_replaced_before_it_is_let_expire() -> None:
+    given, until = vnc.lend("secret12", seconds=120)
+    assert given.arguments == {"protocol": "vnc", "password": "secret12"}
+    assert until.arguments == {"protocol": "vnc", "time": "+120"}
+    replaced, expired = vnc.void("other345")
+    assert replaced.arguments == {"protocol": "vnc", "password": "other345"}
+    assert expired.arguments == {"protocol": "vnc", "time": "now"}
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.8.8.8", "::1"])
+def test_loopback_is_no_risk_to_name(listen: str) -> None:
+    assert vnc_warning("vm1", "w1", listen=listen, port=5901) == ""
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.0.2.1", ""])
+def test_vnc_that_is_open_to_others_is_warned_of(listen: str) -> None:
+    said = vnc_warning("vm1", "w1", listen=listen, port=5901)
+    assert all(word in said for word in ("vm1", "5901", listen, "w1", "no password"))
+    assert len(said.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"), [(None, False), ("127.0.0.1", False), ("0.0.0.0", True)]
+)
+def test_a_launch_warns_of_vnc_that_is_open_to_others(listen: str | None, warned: bool) -> None:
+    worker = replace(WORKER, vnc_listen=listen)
+    for plan in (launch(worker, VM1, EMPTY), boot(worker, VM1, plugged())):
+        assert any("no password" in note for note in plan.notes) is warned
+
+
+@pytest.mark.parametrize(
+    ("platform", "there", "argv"),
+    [
+        ("linux", {"vncviewer", "remote-viewer", "gvncviewer"}, ("vncviewer", "127.0.0.1::40001")),
+        ("linux", {"remote-viewer", "gvncviewer"}, ("remote-viewer",)),
+        ("linux", {"gvncviewer"}, ("gvncviewer", "127.0.0.1:34101")),
+        ("darwin", set(), ("open", "vnc://127.0.0.1:40001")),
+    ],
+)
+def test_a_viewer_is_started_without_the_password_on_its_command_line(
+    platform: str, there: set[str], argv: tuple[str, ...]
+) -> None:
+    viewer = choose(40001, "secret12", platform=platform, has=there.__contains__)
+    assert viewer is not None
+    assert viewer.argv == argv
+    elsewhere = f"{dict(viewer.environment)} {viewer.file}"
+    assert ("secret12" in elsewhere) is viewer.takes_password
+
+
+def test_no_viewer_where_none_is_installed_or_none_can_reach_the_port() -> None:
+    assert choose(40001, "", platform="linux", has=lambda name: False) is None
+    assert choose(5000, "", platform="linux", has=lambda name: name == "gvncviewer") is None
+
+
+def test_a_server_without_password_gets_none_from_a_viewer() -> None:
+    for name in ("vncviewer", "remote-viewer"):
+        viewer = choose(40001, "", platform="linux", has=lambda n, name=name: n == name)
+        assert viewer is not None
+        assert viewer.environment == {}
+        assert "password" not in viewer.file
+
+
+def test_a_picture_is_named_by_the_vm_and_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stamp = r"-\d{8}-\d{6}\.png"
+    assert re.fullmatch("vm1" + stamp, str(targets(["vm1"], "", each=False, force=False).main))
+    sheet = targets(["vm1", "vm2"], str(tmp_path), each=False, force=False)
+    assert sheet.main.parent == tmp_path
+    assert re.fullmatch("screens" + stamp, sheet.main.name)
+
+
+@pytest.mark.parametrize(
+    ("vms", "each", "names"),
+    [
+        (["vm1"], False, ["a.png"]),
+        (["vm1"], True, ["a.png"]),
+        (["vm1", "vm2"], False, ["a.png"]),
+        (["vm1", "vm2"], True, ["a.png", "a-vm1.png", "a-vm2.png"]),
+    ],
+)
+def test_the_files_of_one_and_of_several(
+    tmp_path: Path, vms: list[str], each: bool, names: list[str]
+) -> None:
+    found = targets(vms, str(tmp_path / "a.png"), each=each, force=False)
+    assert [path.name for path in (found.main, *found.each.values())] == names
+    assert found.is_sheet is (len(vms) > 1)
+
+
+def test_no_file_is_overwritten_unasked(tmp_path: Path) -> None:
+    there = tmp_path / "a-vm2.png"
+    there.write_bytes(b"precious")
+    with pytest.raises(InventoryError, match=r"a-vm2\.png exists already"):
+        targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=True, force=False)
+    targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=True, force=True)
+    targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=False, force=False)
+    assert there.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("output", ["a.jpg", "a", "nowhere/a.png"])
+def test_a_file_that_cannot_be_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InventoryError):
+        targets(["vm1"], output, each=False, force=False)
+
+
+def test_a_picture_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save(path, b"first")
+    save(path, b"second")
+    assert path.read_bytes() == b"second"
+    folder = tmp_path / "b.png"
+    folder.mkdir()
+    with pytest.raises(WorkFailed, match=r"cannot write .*b\.png"):
+        save(folder, b"third")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "b.png"]

@@ -1,0 +1,117 @@
+"""A VM's VNC server for one operator: found, opened by a one-time password, led to this machine."""
+
+from __future__ import annotations
+
+import secrets
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from vmops.core import observed as facts
+from vmops.core import vnc
+from vmops.core.model import VM
+from vmops.core.observed import RunningVM
+from vmops.core.qmp import STATUS, Request
+from vmops.core.vnc import Display
+from vmops.errors import NotRunning, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.ops.act import OBSERVE_LIMIT_S, Route, perform
+from vmops.ops.monitors import ask, frozen, not_running
+
+if TYPE_CHECKING:
+    import socket
+
+    from vmops.remote.forward import Forward
+
+LEASE_S = 120
+"""How long a password serves when nobody extends it: an operator may vanish at any moment."""
+
+EXTEND_EVERY_S = 40.0
+
+
+def find(route: Route, vm: VM) -> Display:
+    """Where the VNC server of the running VM is.
+
+    Raises NotRunning, MonitorError where its QEMU is held by a signal, WorkFailed where it has no
+    VNC server, and what `perform` raises.
+    """
+    (result,) = perform(route, [facts.ask_running()], time_limit_s=OBSERVE_LIMIT_S)
+    worker = route.worker.name
+    try:
+        running = facts.read_running(result).get(vm.name, RunningVM(vm.name))
+    except ValueError as unreadable:
+        raise UnexpectedOutput(str(unreadable), worker=worker) from unreadable
+    if running.process is None:
+        raise not_running(vm.name, running, worker)
+    if running.process.stopped:
+        raise frozen(vm.name, running, worker)
+    display = vnc.display(running.command_line)
+    if display is None:
+        raise WorkFailed(f"{vm.name} runs without a VNC server", worker=worker)
+    return display
+
+
+class Access:
+    """The right to use a VM's VNC server, while it is entered.
+
+    `password` is empty for a server that asks for none. A VM has one password at a time: whoever
+    gets access next replaces it. Everything here raises what `ops.monitors.ask` finds.
+    """
+
+    def __init__(self, route: Route, vm: VM, display: Display) -> None:
+        self._route = route
+        self.vm = vm.name
+        self.worker = route.worker.name
+        self.password = vnc.new_password(secrets.choice) if display.has_password else ""
+
+    def __enter__(self) -> Self:
+        """Set the password. Raises also where a server without one cannot be asked anything."""
+        if self.password:
+            self._tell(*vnc.lend(self.password, seconds=LEASE_S))
+        else:
+            self._tell(STATUS)
+        return self
+
+    def extend(self) -> None:
+        """See that the VM is still there, and let the password serve for LEASE_S more."""
+        self._tell(vnc.extend(seconds=LEASE_S) if self.password else STATUS)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Make the password void. Where that fails and nothing else did, WorkFailed says so."""
+        if not self.password:
+            return
+        try:
+            self._tell(*vnc.void(vnc.new_password(secrets.choice)))
+        except NotRunning:
+            return
+        except VmopsError as failed:
+            if kind is None:
+                raise WorkFailed(
+                    f"{self.vm}: its VNC password could not be made void: {failed.what}",
+                    worker=self.worker,
+                    cure=f"nobody gets in with it after {LEASE_S} s",
+                ) from failed
+
+    def _tell(self, *requests: Request) -> None:
+        answer = ask(self._route, [self.vm], requests)[self.vm]
+        if isinstance(answer, VmopsError):
+            raise answer
+
+
+def forward(route: Route, display: Display, *, local_port: int = 0) -> Forward:
+    """A port on this machine's loopback that leads to the VNC server; 0 takes a free one."""
+    from vmops.remote.forward import forward_port
+
+    return forward_port(
+        route.worker, display.address, display.port, local_port=local_port, config=route.config
+    )
+
+
+def connect(route: Route, display: Display) -> socket.socket:
+    """A socket of this process that is a connection to the VNC server."""
+    from vmops.remote.forward import open_port
+
+    return open_port(route.worker, display.address, display.port, config=route.config)

@@ -1,0 +1,62 @@
+"""The files that screenshots are saved to: named, never overwritten unasked, whole or absent."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmops.errors import InventoryError, WorkFailed
+
+SUFFIX = ".png"
+SHEET = "screens"
+"""What a contact sheet is called, before the time, when nobody names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The files to be written: the only VM's or the sheet, and each VM's own beside a sheet."""
+
+    main: Path
+    is_sheet: bool
+    each: Mapping[str, Path] = field(default_factory=dict)
+
+
+def targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targets:
+    """The files for pictures of these VMs. Raises InventoryError when one of them cannot be.
+
+    An empty `output`, or a folder, gets a file that is named by the VM and the time.
+    """
+    main = Path(output).expanduser()
+    if not output or main.is_dir():
+        name = vms[0] if len(vms) == 1 else SHEET
+        main = main / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
+    if main.suffix.lower() != SUFFIX:
+        raise InventoryError(f"--output {output!r}: a picture's name ends in {SUFFIX}")
+    beside = {vm: main.with_stem(f"{main.stem}-{vm}") for vm in vms} if each else {}
+    found = Targets(main, len(vms) > 1, beside if len(vms) > 1 else {})
+    if not main.parent.is_dir():
+        raise InventoryError(f"there is no folder {main.parent}")
+    there = [str(path) for path in (found.main, *found.each.values()) if path.exists()]
+    if there and not force:
+        raise InventoryError(
+            f"{', '.join(there)} exists already", cure="--force replaces it; or another --output"
+        )
+    return found
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write the file whole, or leave what was there. Raises WorkFailed."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                unfinished.unlink()
+    except OSError as error:
+        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
