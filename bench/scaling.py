@@ -1,0 +1,123 @@
+"""What more of something costs: interfaces of a VM, VMs on a worker, workers in the inventory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bench.figures import median, slope
+from bench.machines import fleet as fleet_of
+from bench.machines import machine
+from bench.place import Place
+from bench.processes import Call, Processes, Work
+from bench.results import Results
+from bench.single import Say
+from bench.turns import Measured, measure
+from bench.ways import shell, vmops
+from vmops.core.model import VM
+from vmops.ops.lifecycle import launch
+from vmops.ops.status import status
+from vmops.remote.connection import close_all
+from vmops.remote.counters import counted
+
+
+def interfaces(place: Place, counts: Sequence[int], rounds: int, *, say: Say) -> Results:
+    """Launch and stop of a VM by its number of interfaces, as a library and by the best script."""
+    place.grow(1)
+    vms = [machine(f"nics-{n}", number=20 + n, interfaces=n) for n in counts]
+    place.prepare(vms)
+    library = [Measured(vmops.warm(place, [vm])) for vm in vms]
+    script = [Measured(shell.optimised_there(place, [vm])) for vm in vms]
+    say(f"interfaces: {', '.join(map(str, counts))}")
+    measure(place, [*library, *script], rounds, say=lambda text: None)
+    rows = [
+        {
+            "interfaces": count,
+            "launch": median(run.start_s for run in mine.runs.values()),
+            "stop": median(run.stop_s for run in mine.runs.values()),
+            "script_there": median(run.start_s for run in other.runs.values()),
+            "exchanges": median(run.exchanges for run in mine.runs.values()),
+            "turns": median(run.traffic.turns for run in mine.runs.values()),
+        }
+        for count, mine, other in zip(counts, library, script, strict=True)
+    ]
+    growth = {key: slope([(row["interfaces"], row[key]) for row in rows]) for key in _GROWING}
+    return {"rows": rows, "growth_s": growth}
+
+
+_GROWING = ("launch", "stop", "script_there")
+
+
+def machines(place: Place, counts: Sequence[int], *, say: Say) -> Results:
+    """All VMs of one worker launched, looked at and stopped at once, by how many they are."""
+    place.grow(1)
+    most = [machine(f"many-{n}", number=100 + n, interfaces=1) for n in range(max(counts))]
+    place.prepare(most)
+    rows = []
+    for count in counts:
+        say(f"VMs on one worker: {count}")
+        rows.append(_machines(place, most[:count]))
+    return {"rows": rows}
+
+
+def _machines(place: Place, vms: Sequence[VM]) -> Results:
+    kill = vmops.Operation(place, vmops.kill, vms)
+    vmops.Operation(place, vmops.kill, vms[:1])()
+    try:
+        before = counted()
+        launched_s = _seconds(vmops.Operation(place, launch, vms))
+        exchanges = (counted() - before).exchanges
+        status_s = median([_seconds(vmops.Operation(place, status, vms)) for _ in range(3)])
+        return {
+            "vms": len(vms),
+            "launch": launched_s,
+            "status": status_s,
+            "stop": _seconds(kill),
+            "exchanges": exchanges,
+        }
+    finally:
+        close_all()
+
+
+def workers(place: Place, counts: Sequence[int], rounds: int, *, say: Say) -> Results:
+    """A cold `fab status` of so many workers, with one ssh login measured beside it."""
+    names = place.grow(max(counts))
+    place.prepare(fleet_of(names, each=1, interfaces=1))
+    asked = {
+        count: Processes([[vmops.fab(place, "status", "--worker", ",".join(names[:count]))]])
+        for count in counts
+    }
+    login = Processes([[Call((*place.ssh(names[0]), "true"))]])
+    peaks = {count: work.weigh() for count, work in asked.items()}
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    logins: dict[int, list[float]] = {count: [] for count in counts}
+    traffic = {}
+    for number in range(rounds):
+        say(f"workers: {', '.join(map(str, counts))}; round {number + 1} of {rounds}")
+        for count, work in asked.items():
+            logins[count].append(_seconds(login))
+            before = place.traffic()
+            times[count].append(_seconds(work))
+            traffic[count] = place.traffic() - before
+    return {
+        "login": median(taken for one in logins.values() for taken in one),
+        "rows": [
+            {
+                "workers": count,
+                "status": median(times[count]),
+                "of_login": median(
+                    mine / other for mine, other in zip(times[count], logins[count], strict=True)
+                ),
+                "connections": traffic[count].connections,
+                "turns": traffic[count].turns,
+                "peak_mib": round(peaks[count] / 1024, 1),
+            }
+            for count in counts
+        ],
+    }
+
+
+def _seconds(work: Work) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun

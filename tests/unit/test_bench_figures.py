@@ -1,0 +1,158 @@
+"""The bench's arithmetic, its verdicts and its tables, on figures that were made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.figures import ratio, slope
+from bench.place import Traffic
+from bench.report import text
+from bench.results import of_ways
+from bench.tables import table
+from bench.targets import verdicts
+from bench.turns import Measured, Run
+from bench.ways.way import unavailable
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        pytest.param(
+            {0: 1.0, 1: 2.0, 2: 9.0}, {0: 2.0, 1: 4.0, 2: 3.0}, 0.5, id="median-of-rounds"
+        ),
+        pytest.param({0: 3.0, 1: 30.0}, {0: 1.0, 1: 10.0}, 3.0, id="a-slow-round-slows-both"),
+        pytest.param({0: 1.0, 5: 7.0}, {0: 2.0}, 0.5, id="only-common-rounds"),
+        pytest.param({0: 1.0}, {1: 1.0}, None, id="no-common-round"),
+    ],
+)
+def test_a_ratio_is_taken_round_by_round(
+    mine: dict[int, float], theirs: dict[int, float], expected: float | None
+) -> None:
+    assert ratio(mine, theirs) == expected
+
+
+def test_the_slope_of_a_line_is_found_through_noise_that_cancels_out() -> None:
+    assert slope([(1, 10.0), (2, 13.0), (3, 14.0), (4, 17.0)]) == pytest.approx(2.2)
+
+
+def test_no_line_goes_through_one_place() -> None:
+    with pytest.raises(ValueError, match="no line"):
+        slope([(1, 2.0), (1, 3.0)])
+
+
+def test_columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() -> None:
+    drawn = table(("way", "s"), [["a long name", "1.00"], ["b", "12.00"]])
+    assert drawn.splitlines() == [
+        "way              s",
+        "-----------  -----",
+        "a long name   1.00",
+        "b            12.00",
+    ]
+
+
+def measured(key: str, *pairs: tuple[float, float]) -> Measured:
+    """A way that took these seconds for start and stop, round after round."""
+    runs = {n: Run(start, stop, Traffic(2, 18, 2048), 4) for n, (start, stop) in enumerate(pairs)}
+    return Measured(unavailable(key, f"the way {key}", ""), 1024, runs)
+
+
+def test_an_entry_compares_a_way_with_both_references() -> None:
+    entries = of_ways(
+        [
+            measured("script", (1.0, 1.0), (3.0, 3.0), (1.0, 1.0)),
+            measured("documented-there", (0.5, 0.5), (1.5, 1.5), (0.5, 0.5)),
+            measured("vmops", (0.8, 0.8), (2.4, 2.4), (0.9, 0.9)),
+        ]
+    )
+    vmops = entries["vmops"]
+    assert (vmops["seconds"], vmops["of_script"], vmops["of_there"]) == (1.8, 0.8, 1.6)
+    assert (vmops["connections"], vmops["turns"], vmops["kib"], vmops["peak_mib"]) == (2, 18, 2, 1)
+
+
+def test_a_way_without_runs_says_why() -> None:
+    entries = of_ways([Measured(unavailable("ansible", "Ansible", "not installed"))])
+    assert entries == {"ansible": {"title": "Ansible", "missing": "not installed"}}
+
+
+def results(**changes: float) -> dict[str, Any]:
+    """A run in which every target is reached by just a little, unless changed."""
+    figure = {
+        "near": 1.0,
+        "far": 0.85,
+        "library": 0.6,
+        "library_far": 1.1,
+        "fleet": 1.16,
+        "growth_s": 0.015,
+        "exchanges": 2,
+        "of_login": 6.0,
+        **changes,
+    }
+    interfaces = [
+        {"interfaces": 1, "exchanges": 2},
+        {"interfaces": 8, "exchanges": figure["exchanges"]},
+    ]
+    return {
+        "single": {
+            "0": {
+                "vmops": {"of_script": figure["near"]},
+                "library": {"of_there": figure["library"]},
+            },
+            "100": {
+                "vmops": {"of_script": figure["far"]},
+                "library": {"seconds": figure["library_far"]},
+                "documented-there": {"seconds": 0.5},
+            },
+        },
+        "fleet": {"vms": 20, "ways": {"vmops": {"of_there": figure["fleet"]}}},
+        "scaling": {
+            "interfaces": {"rows": interfaces, "growth_s": {"launch": figure["growth_s"]}},
+            "workers": {"rows": [{"workers": 32, "of_login": figure["of_login"]}]},
+        },
+    }
+
+
+def missed(found: dict[str, Any]) -> list[str]:
+    return [verdict.what for verdict in verdicts(found) if not verdict.reached and not verdict.aim]
+
+
+def test_every_target_is_judged_and_reached_at_its_limit() -> None:
+    assert missed(results()) == []
+    assert len([verdict for verdict in verdicts(results()) if not verdict.aim]) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"near": 1.01}, "one new ssh, 0 ms", id="near"),
+        pytest.param({"far": 0.86}, "one new ssh, 100 ms", id="far"),
+        pytest.param({"library": 0.61}, "library, connection open / ", id="library"),
+        pytest.param({"library_far": 1.11}, "library, connection open, 100 ms", id="library-far"),
+        pytest.param({"fleet": 1.17}, "fab up + fab down", id="fleet"),
+        pytest.param({"growth_s": 0.0151}, "growth of a launch", id="growth"),
+        pytest.param({"exchanges": 3}, "further exchanges", id="exchanges"),
+        pytest.param({"of_login": 6.1}, "status of 32 workers", id="status"),
+    ],
+)
+def test_a_target_that_is_missed_is_told(change: dict[str, float], words: str) -> None:
+    (what,) = missed(results(**change))
+    assert words in what
+
+
+def test_a_small_fleet_is_not_judged_by_the_target_for_twenty() -> None:
+    small = results()
+    small["fleet"]["vms"] = 8
+    assert not [verdict for verdict in verdicts(small) if "fab up" in verdict.what]
+
+
+def test_the_report_shows_every_way_and_why_one_is_missing() -> None:
+    entries = of_ways(
+        [
+            measured("script", (1.0, 1.0)),
+            Measured(unavailable("ansible", "Ansible", "not installed")),
+        ]
+    )
+    shown = text({"single": {"0": entries}})
+    assert "the way script" in shown
+    assert "left out: Ansible: not installed" in shown
