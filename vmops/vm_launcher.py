@@ -9,8 +9,8 @@ from typing import Any
 from vmops.core.model import VM
 from vmops.errors import VmopsError
 from vmops.ops import lifecycle
-from vmops.ops.act import Route
 from vmops.ops.lifecycle import Outcome
+from vmops.ops.route import Route
 from vmops.remote_executor import RemoteExecutor
 
 logger = logging.getLogger("vmops")

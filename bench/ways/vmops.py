@@ -16,8 +16,8 @@ from vmops import load
 from vmops.core.model import VM
 from vmops.core.status import VMStatus
 from vmops.ops import lifecycle
-from vmops.ops.act import Route
 from vmops.ops.lifecycle import Outcome
+from vmops.ops.route import Route
 from vmops.remote.connection import close_all
 
 Operate = Callable[[Route, Sequence[VM]], Sequence[Outcome | VMStatus]]

@@ -238,7 +238,8 @@ def test_a_link_that_a_hostile_qemu_leaves_is_not_followed(operator: Operator) -
     """Its run directory is its own: what it puts in the picture's place must not be read."""
     from vmops.core import screen
     from vmops.inventory_file import load
-    from vmops.ops.act import Route, perform
+    from vmops.ops.act import perform
+    from vmops.ops.route import Route
 
     guest(operator)
     path = screen.picture_path("vm1", "0")

@@ -89,8 +89,8 @@ def test_an_operator_who_vanishes_leaves_a_password_that_expires(
 ) -> None:
     from vmops.core import qmp, vnc
     from vmops.inventory_file import load
-    from vmops.ops.act import Route
     from vmops.ops.monitors import ask
+    from vmops.ops.route import Route
 
     vm = guest(operator)
     worker = load(operator.hosts_toml).worker("worker1")

@@ -11,7 +11,7 @@ from vmops.core.qmp import Request
 from vmops.core.vnc import Display
 from vmops.errors import ConnectionLost, MonitorError, NotRunning, VmopsError, WorkFailed
 from vmops.ops import vnc
-from vmops.ops.act import Route
+from vmops.ops.route import Route
 from vmops.tasks.vnc import _stay
 
 from .worlds import VM1, WORKER

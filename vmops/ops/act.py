@@ -20,7 +20,7 @@ from vmops.core.names import RunDirectory
 from vmops.core.observed import Observed
 from vmops.core.plan import Plan
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.route import Route as Route
+from vmops.ops.route import Route
 
 commands = logging.getLogger("vmops.commands")
 """What is about to run on a worker, as a person would type it: `fab -e` shows it."""

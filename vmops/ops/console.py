@@ -16,7 +16,8 @@ from vmops.core.observed import RunningVM
 from vmops.core.process import Process
 from vmops.errors import ConnectionLost, MonitorError, UnexpectedOutput, WorkFailed
 from vmops.ops import endings, monitors
-from vmops.ops.act import Route, perform
+from vmops.ops.act import perform
+from vmops.ops.route import Route
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:

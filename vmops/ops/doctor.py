@@ -13,7 +13,8 @@ from vmops.core.command import Block, BlockResult, Step, command
 from vmops.core.model import VM, Worker
 from vmops.core.observed import Observed
 from vmops.errors import VmopsError, WorkFailed
-from vmops.ops.act import OBSERVE_LIMIT_S, Route, perform
+from vmops.ops.act import OBSERVE_LIMIT_S, perform
+from vmops.ops.route import Route
 
 LOW_DISK_MB = 1024
 

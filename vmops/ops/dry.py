@@ -15,7 +15,7 @@ from vmops.core.qemu import BINARY
 from vmops.core.qmp import Request
 from vmops.core.steps import EXIT, KILL, TERM
 from vmops.errors import WorkFailed
-from vmops.ops.act import Route
+from vmops.ops.route import Route
 
 _TURNS = {"pause": (qmp.PAUSE,), "resume": (qmp.RESUME,), "reset": (qmp.RESET,)}
 

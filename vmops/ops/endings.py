@@ -10,7 +10,8 @@ from vmops.core.observed import RunningVM
 from vmops.core.process import Process
 from vmops.core.script import LOCK_WAIT_S
 from vmops.errors import UnexpectedOutput
-from vmops.ops.act import Route, perform
+from vmops.ops.act import perform
+from vmops.ops.route import Route
 
 
 def settled(route: Route, vm: str) -> RunningVM:

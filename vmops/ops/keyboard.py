@@ -12,8 +12,8 @@ from vmops.core import qmp
 from vmops.core.keys import Burst, Chord, bursts
 from vmops.core.model import VM
 from vmops.errors import VmopsError
-from vmops.ops.act import Route
 from vmops.ops.monitors import talk
+from vmops.ops.route import Route
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:

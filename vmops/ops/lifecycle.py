@@ -14,7 +14,8 @@ from vmops.core.plan import Plan
 from vmops.core.steps import Skip
 from vmops.core.together import Terms
 from vmops.errors import ConnectionLost, LaunchFailed, StopTimeout, VmopsError, WorkFailed
-from vmops.ops.act import Done, Route, carry_out, carry_out_all
+from vmops.ops.act import Done, carry_out, carry_out_all
+from vmops.ops.route import Route
 from vmops.ops.shutdown import Asked, shut_down
 
 USUAL_TERMS = Terms()

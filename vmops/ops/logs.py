@@ -17,7 +17,8 @@ from vmops.core.logs import Marks, Parts
 from vmops.core.observed import RunningVM
 from vmops.errors import NotRunning, UnexpectedOutput, VmopsError
 from vmops.ops import endings
-from vmops.ops.act import Route, perform
+from vmops.ops.act import perform
+from vmops.ops.route import Route
 from vmops.wait import wait_for
 
 READ_LIMIT_S = 60.0

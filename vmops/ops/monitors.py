@@ -12,7 +12,8 @@ from vmops.core.names import RunDirectory
 from vmops.core.observed import RunningVM
 from vmops.core.qmp import Request
 from vmops.errors import MonitorError, NotRunning, UnexpectedOutput, VmopsError
-from vmops.ops.act import Route, perform
+from vmops.ops.act import perform
+from vmops.ops.route import Route
 
 if TYPE_CHECKING:
     from vmops.remote.monitor import Conversation, Monitor

@@ -12,9 +12,10 @@ from vmops.core.model import VM
 from vmops.core.together import Terms
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops import lifecycle
-from vmops.ops.act import Route, observe
+from vmops.ops.act import observe
 from vmops.ops.lifecycle import Outcome
 from vmops.ops.monitors import talk
+from vmops.ops.route import Route
 
 if TYPE_CHECKING:
     from vmops.remote.monitor import Conversation, Monitor

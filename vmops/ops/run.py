@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops.errors import CommandFailed, InventoryError, VmopsError
-from vmops.ops.act import Route, commands
+from vmops.ops.act import commands
+from vmops.ops.route import Route
 
 
 @dataclass(frozen=True, slots=True)

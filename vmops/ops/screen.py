@@ -12,8 +12,9 @@ from vmops.core.command import BlockResult
 from vmops.core.model import VM
 from vmops.core.pictures import Picture, read_picture
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import Route, perform
+from vmops.ops.act import perform
 from vmops.ops.monitors import talk
+from vmops.ops.route import Route
 
 if TYPE_CHECKING:
     from vmops.remote.monitor import Monitor

@@ -12,8 +12,8 @@ from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.core.steps import EXIT, KILL, TERM
 from vmops.errors import ConnectionLost, MonitorError, VmopsError, WorkerUnreachable
-from vmops.ops.act import Route
 from vmops.ops.monitors import talk
+from vmops.ops.route import Route
 
 if TYPE_CHECKING:
     from vmops.remote.monitor import Monitor

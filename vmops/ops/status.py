@@ -14,8 +14,9 @@ from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.core.status import VMStatus
 from vmops.errors import NotRunning, UnexpectedOutput, VmopsError
-from vmops.ops.act import OBSERVE_LIMIT_S, Route, perform
+from vmops.ops.act import OBSERVE_LIMIT_S, perform
 from vmops.ops.monitors import frozen, talk
+from vmops.ops.route import Route
 from vmops.ops.tidy import tidy
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from vmops.core import plan as plans
 from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.errors import VmopsError
-from vmops.ops.act import ACT_LIMIT_S, Route, perform
+from vmops.ops.act import ACT_LIMIT_S, perform
+from vmops.ops.route import Route
 
 
 def tidy(route: Route, vms: Sequence[VM], seen: Observed) -> dict[str, str]:

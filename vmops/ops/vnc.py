@@ -13,8 +13,9 @@ from vmops.core.observed import RunningVM
 from vmops.core.qmp import STATUS, Request
 from vmops.core.vnc import Display
 from vmops.errors import NotRunning, UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import OBSERVE_LIMIT_S, Route, perform
+from vmops.ops.act import OBSERVE_LIMIT_S, perform
 from vmops.ops.monitors import ask, frozen, not_running
+from vmops.ops.route import Route
 
 if TYPE_CHECKING:
     import socket

@@ -9,9 +9,10 @@ from vmops.core import qmp
 from vmops.core.model import VM
 from vmops.core.observed import RunningVM, ask_running, read_running
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import OBSERVE_LIMIT_S, Route, observe, perform
+from vmops.ops.act import OBSERVE_LIMIT_S, observe, perform
 from vmops.ops.lifecycle import Outcome
 from vmops.ops.monitors import not_running, statuses
+from vmops.ops.route import Route
 from vmops.ops.tidy import tidy
 from vmops.wait import wait_for
 

@@ -14,7 +14,7 @@ from vmops.tasks.selection import groups_of_vms
 
 if TYPE_CHECKING:
     from vmops.ops.console import Line
-    from vmops.ops.fleet import Group
+    from vmops.ops.route import Group
     from vmops.tasks.terminal import Ending
 
 AFTER_INPUT_S = 5

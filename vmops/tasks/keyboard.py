@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
+from vmops.tasks.common import FORMAT_HELP, VM_HELP, each
 from vmops.tasks.output import check_format, finish, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
-from vmops.tasks.vm import FORMAT_HELP, VM_HELP, each
 
 if TYPE_CHECKING:
     from vmops.core.keys import Chord
-    from vmops.ops.fleet import Group
     from vmops.ops.keyboard import Pressed
+    from vmops.ops.route import Group
 
 STANDARD_INPUT = "-"
 LONGEST_HOLD_MS = 1000

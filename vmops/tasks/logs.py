@@ -13,13 +13,13 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from vmops.errors import FleetFailed, VmopsError
+from vmops.tasks.common import VM_HELP, each
 from vmops.tasks.output import complain, give, reporting
 from vmops.tasks.selection import groups_of_vms
-from vmops.tasks.vm import VM_HELP, each
 
 if TYPE_CHECKING:
-    from vmops.ops.fleet import Group
     from vmops.ops.logs import Reading
+    from vmops.ops.route import Group
     from vmops.tasks.log_display import LogDisplay
 
 LINES = 100

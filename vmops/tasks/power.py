@@ -7,9 +7,7 @@ from typing import Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.output import check_format, give, give_json, reporting, say
-from vmops.tasks.selection import groups_of_vms
-from vmops.tasks.vm import (
+from vmops.tasks.common import (
     FORMAT_HELP,
     TIMEOUT_HELP,
     VM_HELP,
@@ -21,6 +19,8 @@ from vmops.tasks.vm import (
     finish_all,
     tell,
 )
+from vmops.tasks.output import check_format, give, give_json, reporting, say
+from vmops.tasks.selection import groups_of_vms
 
 
 @task(

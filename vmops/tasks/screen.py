@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
+from vmops.tasks.common import FORMAT_HELP, VM_HELP
+from vmops.tasks.common import each as on_each
 from vmops.tasks.output import check_format, finish, give, give_json, reporting
 from vmops.tasks.selection import groups_of_vms
-from vmops.tasks.vm import FORMAT_HELP, VM_HELP
-from vmops.tasks.vm import each as on_each
 
 if TYPE_CHECKING:
     from vmops.core.pictures import Picture
-    from vmops.ops.fleet import Group
+    from vmops.ops.route import Group
     from vmops.ops.screen import Shot
     from vmops.tasks.picture_files import Targets
 

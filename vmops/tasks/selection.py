@@ -13,7 +13,7 @@ from vmops.errors import InventoryError
 if TYPE_CHECKING:
     from vmops.core.inventory import Inventory
     from vmops.core.model import VM, Worker
-    from vmops.ops.fleet import Group
+    from vmops.ops.route import Group
 
 VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"

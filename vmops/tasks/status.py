@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
+from vmops.tasks.common import FORMAT_HELP, PARALLEL_HELP, VM_HELP, check_parallel, dry, each
 from vmops.tasks.output import check_format, finish, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms, groups_of_workers
-from vmops.tasks.vm import FORMAT_HELP, PARALLEL_HELP, VM_HELP, check_parallel, dry, each
 from vmops.tasks.worker import WORKER_HELP
 
 if TYPE_CHECKING:
     from vmops.core.status import InterfaceStatus, VMStatus
-    from vmops.ops.fleet import Group
+    from vmops.ops.route import Group
     from vmops.ops.status import Survey
 
 WATCH_HELP = "Look again and again, until q or Ctrl-C; in a pipe a block for each look."

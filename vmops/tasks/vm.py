@@ -1,34 +1,31 @@
-"""One VM's life from the command line: plug, boot, pid, launch, status, stop, unplug."""
+"""A VM's life from the command line: launch, plug, boot, pid, stop, unplug."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
 
-from vmops.errors import InventoryError
-from vmops.tasks.output import (
-    check_format,
-    complain,
-    finish,
-    give,
-    give_json,
-    reporting,
-    say,
+from vmops.tasks.common import (
+    FORMAT_HELP,
+    OVERCOMMIT_HELP,
+    TIMEOUT_HELP,
+    VM_HELP,
+    as_dict,
+    check_timeout,
+    dry,
+    each,
+    ended_by,
+    finish_all,
+    tell,
 )
+from vmops.tasks.output import check_format, finish, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
 
 if TYPE_CHECKING:
-    from vmops.ops.fleet import Group
     from vmops.ops.lifecycle import Outcome
 
-VM_HELP = "Name of the VM; several separated by commas, or a glob such as 'web*'."
-FORMAT_HELP = "text (default) or json."
-TIMEOUT_HELP = "Seconds for the guest to power off, before QEMU is ended harder (default 30)."
 STRICT_HELP = "Refuse and undo when an interface cannot be plugged, instead of leaving it out."
-PARALLEL_HELP = "Workers at once (default 32)."
-OVERCOMMIT_HELP = "Start the VMs although the memory available there does not suffice for them."
 
 
 @task(
@@ -84,15 +81,9 @@ def plug(c: Any, vm: str | None = None, strict: bool = False) -> None:
     from vmops.ops import lifecycle
 
     groups = groups_of_vms(c, vm, task="plug")
-    if dry(c, groups, "plug", strict=strict):
-        return
-    outcomes = each(groups, lambda g: lifecycle.plug(g.route, g.vms, strict=strict))
-    tell(outcomes)
-    for outcome in outcomes:
-        if outcome.error is None:
-            what = "plugged" if outcome.changed else "was plugged already"
-            say(f"{outcome.vm} on {outcome.worker}: {what}")
-    finish_all(outcomes)
+    if not dry(c, groups, "plug", strict=strict):
+        outcomes = each(groups, lambda g: lifecycle.plug(g.route, g.vms, strict=strict))
+        _tell_all(outcomes, "plugged", "was plugged already")
 
 
 @task(help={"vm": VM_HELP})
@@ -106,15 +97,9 @@ def unplug(c: Any, vm: str | None = None) -> None:
     from vmops.ops import lifecycle
 
     groups = groups_of_vms(c, vm, task="unplug")
-    if dry(c, groups, "unplug"):
-        return
-    outcomes = each(groups, lambda g: lifecycle.unplug(g.route, g.vms))
-    tell(outcomes)
-    for outcome in outcomes:
-        if outcome.error is None:
-            what = "unplugged" if outcome.changed else "was not plugged"
-            say(f"{outcome.vm} on {outcome.worker}: {what}")
-    finish_all(outcomes)
+    if not dry(c, groups, "unplug"):
+        outcomes = each(groups, lambda g: lifecycle.unplug(g.route, g.vms))
+        _tell_all(outcomes, "unplugged", "was not plugged")
 
 
 @task(help={"vm": VM_HELP, "strict": "Refuse when an interface is not plugged."})
@@ -129,15 +114,20 @@ def boot(c: Any, vm: str | None = None, strict: bool = False) -> None:
     from vmops.ops import lifecycle
 
     groups = groups_of_vms(c, vm, task="boot")
-    if dry(c, groups, "boot", strict=strict):
-        return
-    terms = Terms(strict=strict)
-    outcomes = each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
+    if not dry(c, groups, "boot", strict=strict):
+        terms = Terms(strict=strict)
+        outcomes = each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
+        _tell_all(outcomes, "runs", "already runs")
+
+
+def _tell_all(outcomes: list[Outcome], changed: str, unchanged: str) -> None:
+    """A line for each VM, in the words for what was done or was so already; raise the failures."""
     tell(outcomes)
     for outcome in outcomes:
         if outcome.error is None:
-            what = "runs" if outcome.changed else "already runs"
-            say(f"{outcome.vm} on {outcome.worker}: {what}, PID {outcome.pid}")
+            what = changed if outcome.changed else unchanged
+            pid = f", PID {outcome.pid}" if outcome.pid else ""
+            say(f"{outcome.vm} on {outcome.worker}: {what}{pid}")
     finish_all(outcomes)
 
 
@@ -218,87 +208,3 @@ def stop(
             what = "stopped" if ended else "cleaned up" if o.changed else "was not there"
             say(f"{o.vm} on {o.worker}: {what}{ended_by(o)}")
     finish_all(outcomes)
-
-
-def check_timeout(timeout: float) -> None:
-    """Raise InventoryError for a time that cannot be waited."""
-    if timeout < 0:
-        raise InventoryError(f"--timeout {timeout:g}: must be 0 seconds or more")
-
-
-def check_parallel(parallel: int) -> None:
-    """Raise InventoryError for a cap that allows nothing; 0 leaves it to the fleet."""
-    if parallel < 0:
-        raise InventoryError(f"--parallel {parallel}: must be 1 or more")
-
-
-def ended_by(outcome: Outcome) -> str:
-    """What ended a VM, in brackets: its guest, asked once or twice, or what it took instead."""
-    if outcome.how == "guest":
-        return " (by its guest, asked twice)" if outcome.asked > 1 else " (by its guest)"
-    return f" ({outcome.how})" if outcome.how else ""
-
-
-def each(
-    groups: list[Group],
-    work: Callable[[Group], list[Any]],
-    *,
-    parallel: int = 0,
-    told: Callable[[Any], None] | None = None,
-) -> list[Any]:
-    """The work of every group, on many workers at once, in the order of the groups.
-
-    `parallel` caps the workers, 0 leaves that to the fleet. `told` gets each result as it comes.
-    """
-    from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
-
-    found: dict[int, list[Any]] = {}
-    for group, results in on_each(groups, work, parallel=parallel or DEFAULT_PARALLEL):
-        found[id(group)] = results
-        if told is not None:
-            for result in results:
-                told(result)
-    return [item for group in groups for item in found[id(group)]]
-
-
-def tell(outcomes: list[Outcome]) -> None:
-    """What the operator has to know beside the result: notes, and interfaces left out."""
-    from vmops.errors import WorkFailed
-
-    for outcome in outcomes:
-        for note in outcome.notes:
-            say(note)
-        complain(
-            WorkFailed(
-                f"{outcome.vm}: interface {skip.interface} is left out: {skip.reason}",
-                worker=outcome.worker,
-            )
-            for skip in outcome.skipped
-        )
-
-
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """The documented JSON object of a launch."""
-    return {
-        "vm": outcome.vm,
-        "worker": outcome.worker,
-        "pid": outcome.pid,
-        "changed": outcome.changed,
-        "skipped_interfaces": [skip.interface for skip in outcome.skipped],
-    }
-
-
-def finish_all(outcomes: list[Outcome]) -> None:
-    """Raise the failures among the outcomes."""
-    finish([outcome.error for outcome in outcomes if outcome.error is not None])
-
-
-def dry(c: Any, groups: list[Group], what: str, **options: Any) -> bool:
-    """With `fab --dry`: print what would run, contact nothing, and say True."""
-    if not c.config.run.dry:
-        return False
-    from vmops.ops.dry import shown
-
-    for group in groups:
-        give(shown(group.route, group.vms, what, **options))
-    return True

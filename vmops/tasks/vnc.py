@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError, MonitorError, WorkFailed
+from vmops.tasks.common import FORMAT_HELP
 from vmops.tasks.output import check_format, complain, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
-from vmops.tasks.vm import FORMAT_HELP
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:
     import subprocess
 
     from vmops.core.model import VM
-    from vmops.ops.act import Route
+    from vmops.ops.route import Route
     from vmops.ops.vnc import Access
 
 MOST_PORT = 65535

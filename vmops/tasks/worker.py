@@ -6,6 +6,7 @@ from typing import Any
 
 from invoke.tasks import task
 
+from vmops.tasks.common import FORMAT_HELP, dry, each
 from vmops.tasks.output import (
     check_format,
     finish,
@@ -16,7 +17,6 @@ from vmops.tasks.output import (
     say,
 )
 from vmops.tasks.selection import groups_of_workers, inventory, worker_at
-from vmops.tasks.vm import FORMAT_HELP, dry, each
 
 WORKER_HELP = "Workers by name, separated by commas; -H does the same for one. Default: all."
 
