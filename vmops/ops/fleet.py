@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-from vmops.ops.route import Group as Group
+from vmops.ops.route import Group
 
 if TYPE_CHECKING:
     from vmops.ops.lifecycle import Outcome

@@ -8,9 +8,24 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from vmops.tasks import console, keyboard, lab, logs, power, screen, status, vm, vnc, worker
+from vmops.tasks import (
+    console,
+    fleet,
+    keyboard,
+    lab,
+    logs,
+    power,
+    screen,
+    status,
+    vm,
+    vnc,
+    worker,
+)
 
 ns = Collection(
+    fleet.up,
+    fleet.down,
+    fleet.plan,
     vm.launch,
     vm.plug,
     vm.boot,

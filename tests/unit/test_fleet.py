@@ -1,0 +1,121 @@
+"""Work on many workers at once: the cap, results as they come, leaving early."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from vmops.core.model import Settings
+from vmops.errors import WorkerUnreachable
+from vmops.ops.fleet import on_each, once_each
+from vmops.ops.lifecycle import Outcome
+from vmops.ops.route import Group, Route
+
+PATIENCE_S = 10
+
+
+def group(number: int) -> Group:
+    return Group(Route(Settings().worker(f"w{number}", address=f"192.0.2.{number}")))
+
+
+GROUPS = [group(number) for number in range(1, 7)]
+
+
+def name(of: Group) -> str:
+    return of.route.worker.name
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 6, 50])
+def test_as_many_at_once_as_allowed_and_no_more(parallel: int) -> None:
+    """Each waits until the cap is reached, so fewer at once would never end."""
+    busy, most = 0, 0
+    changed = threading.Condition()
+    expected = min(parallel, len(GROUPS))
+
+    def work(_: Group) -> str:
+        nonlocal busy, most
+        with changed:
+            busy += 1
+            most = max(most, busy)
+            changed.notify_all()
+            assert changed.wait_for(lambda: most >= expected, PATIENCE_S)
+            busy -= 1
+        return "done"
+
+    assert {name(g) for g, _ in on_each(GROUPS, work, parallel=parallel)} == set(map(name, GROUPS))
+    assert most == expected
+
+
+def test_a_result_is_there_before_the_slow_ones() -> None:
+    go_on = threading.Event()
+
+    def work(of: Group) -> str:
+        if of is not GROUPS[3]:
+            assert go_on.wait(PATIENCE_S)
+        return name(of)
+
+    results = on_each(GROUPS, work, parallel=6)
+    assert next(results)[1] == "w4"
+    go_on.set()
+    assert len(list(results)) == 5
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_the_work_raises_is_raised_here(count: int) -> None:
+    def work(_: Group) -> str:
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        list(on_each(GROUPS[:count], work))
+
+
+def test_nothing_begins_after_the_caller_left() -> None:
+    """The first thread ends its first work, and is held with the second in its next one."""
+    begun: list[threading.Thread] = []
+    all_busy, left = threading.Event(), threading.Event()
+
+    def work(_: Group) -> None:
+        begun.append(threading.current_thread())
+        if len(begun) == 3:
+            all_busy.set()
+        if len(begun) > 1:
+            assert left.wait(PATIENCE_S)
+
+    results = on_each(GROUPS, work, parallel=2)
+    next(results)
+    assert all_busy.wait(PATIENCE_S)
+    results.close()
+    left.set()
+    for thread in begun:
+        assert thread.daemon, "it would keep the process alive"
+        thread.join(PATIENCE_S)
+    assert len(begun) == 3
+
+
+def test_no_groups_are_no_work() -> None:
+    assert list(on_each([], lambda _: None)) == []
+
+
+LOST = WorkerUnreachable("no route", worker="w2")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kept"),
+    [
+        pytest.param([("w1", "nothing"), ("w2", "nothing")], "w1", id="nowhere"),
+        pytest.param([("w1", "nothing"), ("w2", "stop")], "w2", id="where-it-was"),
+        pytest.param([("w1", "nothing"), ("w2", LOST)], "w2", id="unknown-is-not-absent"),
+        pytest.param([("w1", "stop"), ("w2", LOST)], "w1", id="done-is-done"),
+    ],
+)
+def test_a_vm_that_was_looked_for_everywhere_is_told_once(
+    outcomes: list[tuple[str, str | WorkerUnreachable]], kept: str
+) -> None:
+    told = once_each(
+        Outcome("vm1", where, "nothing", error=what)
+        if isinstance(what, WorkerUnreachable)
+        else Outcome("vm1", where, what)
+        for where, what in outcomes
+    )
+    assert [(outcome.vm, outcome.worker) for outcome in told] == [("vm1", kept)]
