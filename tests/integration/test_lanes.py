@@ -17,7 +17,7 @@ SHELLS = ("dash", "bash")
 
 def run(*blocks: Block, lanes: int, shell: str = "dash") -> tuple[BlockResult, ...]:
     text = script.render(blocks, nonce=NONCE, lanes=lanes)
-    done = subprocess.run([shell, "-c", text], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([shell, "-c", text], capture_output=True, timeout=30, check=True)
     return script.parse(blocks, nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
 
 
@@ -52,6 +52,14 @@ def test_a_lane_takes_its_blocks_in_turn(tmp_path: Path, lanes: int) -> None:
         for n in range(8)
     ]
     assert [result.outcome for result in run(*blocks, lanes=lanes)] == ["done"] * 8
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_there_may_be_more_lanes_than_blocks(count: int, shell: str) -> None:
+    blocks = [Block(f"vm{n}", (shell_step("say", f"echo {n}"),)) for n in range(count)]
+    results = run(*blocks, lanes=8, shell=shell)
+    assert [int(result.steps[0].stdout) for result in results] == list(range(count))
 
 
 @pytest.mark.parametrize("shell", SHELLS)

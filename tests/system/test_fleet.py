@@ -434,6 +434,17 @@ def test_dry_shows_the_scripts_of_all_workers_and_contacts_none(fleet: Operator)
     assert [worker.connections for worker in fleet.lab.status().workers] == before
 
 
+def test_a_vm_that_somebody_holds_keeps_none_of_its_worker_waiting(fleet: Operator) -> None:
+    with held(fleet, "worker1", "a1"):
+        fab = begun(fleet, "up", told=4)
+        wait_until(lambda: "a2" in fleet.qemus("worker1"))
+        assert "a1" not in fleet.qemus("worker1")
+    out, _ = fab.communicate(timeout=20)
+    assert fab.returncode == 0
+    assert column(out, 2) == ["started"] * 6
+    assert len(running(fleet)) == 6
+
+
 def test_ctrl_c_leaves_each_vm_whole_or_not_there(fleet: Operator) -> None:
     with held(fleet, "worker1", "a2"):
         fab = begun(fleet, "up", told=4)

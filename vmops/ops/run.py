@@ -26,17 +26,18 @@ def run_command(route: Route, command: str, *, time_limit_s: float) -> Ended:
     return _run(route, command, stdin=None, time_limit_s=time_limit_s)
 
 
-def run_script(route: Route, path: str, args: Sequence[str], *, time_limit_s: float) -> Ended:
-    """Stream a local script to the worker's `bash -s`, with positional arguments.
-
-    Raises InventoryError when the script cannot be read: nothing was contacted then.
-    """
-    from vmops.remote.run import script_command
-
+def read_script(path: str) -> bytes:
+    """A local script. Raises InventoryError when it cannot be read."""
     try:
-        text = Path(path).expanduser().read_bytes()
+        return Path(path).expanduser().read_bytes()
     except OSError as unreadable:
         raise InventoryError(f"cannot read {path}: {unreadable.strerror}") from unreadable
+
+
+def run_script(route: Route, text: bytes, args: Sequence[str], *, time_limit_s: float) -> Ended:
+    """Stream a script to the worker's `bash -s`, with positional arguments; see `run_command`."""
+    from vmops.remote.run import script_command
+
     return _run(route, script_command(args), stdin=text, time_limit_s=time_limit_s)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from contextlib import suppress
 from functools import cache
@@ -196,6 +197,22 @@ def close_all() -> None:
         _connections.clear()
     for each in reversed(ended):
         each.close()
+
+
+def _hang_up() -> None:
+    """At the end of the process, and without waiting for who is still dialling.
+
+    A channel that is thrown away after that would try to close itself, and wait for ever for a lock
+    that one of our threads, frozen by then, had taken.
+    """
+    for each in list(_connections.values()):
+        transport = each.client.get_transport()
+        if transport is not None:
+            with suppress(*FAILURES):
+                transport.close()
+
+
+atexit.register(_hang_up)
 
 
 def _known(endpoint: Endpoint, config: fabric.Config) -> WorkerConnection:

@@ -112,8 +112,9 @@ class Monitor:
 
     async def close(self) -> None:
         """End the session, so that the next one's turn comes."""
-        with suppress(*_SESSION_FAILURES):
-            await self._client.disconnect()
+        with suppress(TimeoutError, *_SESSION_FAILURES):
+            async with asyncio.timeout(self._time_limit):
+                await self._client.disconnect()
 
     def failure(self, what: str, *, cure: str = "") -> MonitorError:
         """An error that names this VM and its worker."""

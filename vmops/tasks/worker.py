@@ -86,13 +86,14 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
     """
     import shlex
 
-    from vmops.ops.run import run_script
+    from vmops.ops.run import read_script, run_script
 
+    text = read_script(path)
     words = shlex.split(args)
     _remote(
         c,
         worker,
-        lambda route: run_script(route, path, words, time_limit_s=timeout),
+        lambda route: run_script(route, text, words, time_limit_s=timeout),
         f"bash -s -- {shlex.join(words)} <{path}",
     )
 
