@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class FakeWorker:
     needs_both: bool = False
     drop_first: int = 0
     most_sessions: int = 10
+    refuses_after_s: float = 0
     keys: list[paramiko.PKey] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     offers: int = 0
@@ -115,6 +117,7 @@ class _Server(paramiko.ServerInterface):
         if kind != "session":
             return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         if self.sessions >= self.fake.most_sessions:
+            time.sleep(self.fake.refuses_after_s)
             return OPEN_FAILED_CONNECT_FAILED
         self.sessions += 1
         return OPEN_SUCCEEDED
@@ -165,7 +168,7 @@ class _Server(paramiko.ServerInterface):
             _send(channel.send_exit_status, code)
         for pump in pumps:
             pump.join()
-        channel.close()
+        _send(channel.close)
         self.sessions -= 1
 
     def _forward(self, chanid: int, there: socket.socket) -> None:
@@ -179,7 +182,7 @@ class _Server(paramiko.ServerInterface):
             there.sendall(data)
         there.shutdown(socket.SHUT_WR)
         back.join()
-        channel.close()
+        _send(channel.close)
 
 
 def _pump(source: int, send: Any) -> None:
@@ -188,9 +191,10 @@ def _pump(source: int, send: Any) -> None:
             return
 
 
-def _send(send: Any, data: object) -> bool:
+def _send(send: Any, *data: object) -> bool:
+    """False when the connection is gone: what a command still has to say is lost then."""
     try:
-        send(data)
+        send(*data)
     except (OSError, EOFError):
         return False
     return True

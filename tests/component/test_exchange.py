@@ -174,6 +174,19 @@ def test_more_threads_than_shells_wait_their_turn(
     assert len(fake.commands) <= min(SHELLS, most_sessions)
 
 
+def test_a_refused_shell_comes_when_the_only_one_has_just_ended_its_work(
+    start: Start, config: fabric.Config
+) -> None:
+    fake = start(most_sessions=1, refuses_after_s=1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(exchange, fake.worker(), "sleep 0.5", time_limit=10, config=config)
+        assert wait_for(lambda: fake.commands or None, 5)
+        second = exchange(fake.worker(), "echo mine", time_limit=10, config=config)
+        assert first.result().exit_code == 0
+    assert second.stdout == b"mine\n"
+    assert len(fake.commands) == 1
+
+
 def test_nobody_waits_forever_for_a_turn(start: Start, config: fabric.Config) -> None:
     fake = start(most_sessions=1)
     with ThreadPoolExecutor(1) as pool:

@@ -191,9 +191,11 @@ class _Pool:
             except BaseException as error:
                 with self._changed:
                     self._taken -= 1
-                    if not (isinstance(error, ChannelRefused) and self._taken):
+                    self._changed.notify()
+                    others = self._taken + len(self._idle)
+                    if not (isinstance(error, ChannelRefused) and others):
                         raise
-                    self._most = self._taken
+                    self._most = others
 
     def _idle_or_turn(self, opened: WorkerConnection, deadline: float) -> RootShell | None:
         """An idle shell, or None for the right to open one; either counts as taken."""
