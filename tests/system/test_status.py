@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from typing import Any
 
@@ -262,6 +263,28 @@ def test_watch_in_a_pipe_gives_a_document_a_look_until_the_reader_leaves(
     assert [look[0]["state"] for look in looks] == ["running"] * 3
     assert looks[0][0]["uptime_s"] < looks[1][0]["uptime_s"] < looks[2][0]["uptime_s"]
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("words", ["status", "ps", "plan", "doctor", "status --format json"])
+def test_a_reader_who_leaves_early_is_no_failure(operator: Operator, words: str) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [FAB, "-H", "worker1", *words.split()]
+    ended = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env=operator.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    told = operator.fab("-H", "worker1", *words.split())
+    assert ended.stderr.decode() == told.err
+    assert ended.returncode == told.code
 
 
 @pytest.mark.parametrize("task", ["status", "ps"])

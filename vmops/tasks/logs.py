@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from invoke.tasks import task
 
 from vmops.errors import FleetFailed, VmopsError
 from vmops.tasks.common import VM_HELP, each
-from vmops.tasks.output import complain, give, reporting
+from vmops.tasks.output import complain, drop_output, give, reporting
 from vmops.tasks.selection import groups_of_vms
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _show(
                 complain([reading.error])
         display.end()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
     except KeyboardInterrupt:
         if not following:
             raise

@@ -45,6 +45,8 @@ def reporting(body: F) -> F:
         except KeyboardInterrupt:
             say("interrupted: what a worker had begun, it finishes or undoes; see: fab status")
             raise Exit(code=1) from None
+        except BrokenPipeError:
+            drop_output()
 
     return task  # type: ignore[return-value]
 
@@ -92,9 +94,27 @@ def colour(stream: Any) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
+_dropping = False
+
+
+def drop_output() -> None:
+    """The reader of standard output has left: what is still printed there goes nowhere."""
+    global _dropping
+    _dropping = True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def reader_has_left() -> bool:
+    """True after `fab … | head` has read what it wanted."""
+    return _dropping
+
+
 def give(text: str) -> None:
-    """Data, on standard output."""
-    print(text, flush=True)
+    """Data, on standard output. Work goes on to its end when its reader leaves."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        drop_output()
 
 
 def give_json(value: Any) -> None:
@@ -109,9 +129,8 @@ def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        give("  ".join(cells).rstrip())
+    padded = ([cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines)
+    give("\n".join("  ".join(cells).rstrip() for cells in padded))
 
 
 STATE_STYLES = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from vmops.tasks.output import give, give_table
+from vmops.tasks.output import give, give_table, reader_has_left
 from vmops.tasks.status_table import Before, drawn, key, plain
 from vmops.wait import wait_for
 
@@ -65,23 +65,13 @@ def _screen(seen: Survey, interval_s: float, detailed: bool, before: Before) -> 
 def _repeat(look: Look, interval_s: float, show: Callable[[Survey, Before], None]) -> None:
     """Look and show, with the look before, until there is to be none."""
     before: Before = {}
-    with _quietly(), _keys() as quits:
+    with suppress(KeyboardInterrupt), _keys() as quits:
         while True:
             seen = look()
             show(seen, before)
             before = {key(item): item for item in seen.vms}
-            if quits(interval_s):
+            if reader_has_left() or quits(interval_s):
                 return
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Ctrl-C, and a pipe whose reader has gone, are ways to end it, not failures."""
-    try:
-        with suppress(KeyboardInterrupt):
-            yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
