@@ -78,9 +78,9 @@ def test_a_vm_pinned_elsewhere_is_refused(operator: Operator) -> None:
 
 
 def test_a_missing_image(operator: Operator) -> None:
-    operator.add(small_vm("vm1", 1, 101), image=False)
-    said = operator.fab("launch", "--vm", "vm1")
-    assert_clear(said, 1, "worker1", "no image /home/ubuntu/vm_images/vm1.qcow2", "qcow_image")
+    operator.add(small_vm("bare", 1, 101), image=False)
+    said = operator.fab("launch", "--vm", "bare")
+    assert_clear(said, 1, "worker1", "no image /home/ubuntu/vm_images/bare.qcow2", "qcow_image")
     assert operator.taps("worker1") == set()
 
 
