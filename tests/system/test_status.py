@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from vmops.core import observed as facts
 from vmops.core.model import VM
 from vmops.inventory_file import load
+from vmops.ops.act import perform
 from vmops.ops.route import Route
 from vmops.ops.status import survey
 from vmops.remote.connection import close_all
@@ -142,6 +144,30 @@ def test_each_state_is_told_as_it_is(
     assert found["pid"] == (pid if state in ("paused", "unknown") else None)
     assert reason in found.get("error", "")
     assert operator.fab("ps").out.splitlines()[1].split()[2] == state
+
+
+def test_the_switch_is_asked_where_there_is_a_vm_or_a_tap(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    route = Route(load(operator.hosts_toml).worker("worker1"))
+
+    def switch() -> bytes:
+        (result,) = perform(route, [facts.ask_status()], time_limit_s=10)
+        answer = result.find(facts.SWITCH)
+        assert answer is not None
+        return answer.stdout
+
+    try:
+        assert switch() == b"none\n"
+        assert status(operator)["interfaces"][0]["port"] is None
+        operator.ok("plug", "--vm", "vm1")
+        assert b"tap_1_eth1" in switch()
+        found = status(operator)
+        (nic,) = found["interfaces"]
+        assert (found["state"], nic["plugged"], nic["port"]["tag"]) == ("stopped", True, 101)
+        operator.ok("unplug", "--vm", "vm1")
+        assert switch() == b"none\n"
+    finally:
+        close_all()
 
 
 def test_a_monitor_that_does_not_answer_is_said_and_the_rest_is_told(operator: Operator) -> None:

@@ -34,7 +34,7 @@ DISK = Disk(
 
 
 def of(seen: Observed) -> VMStatus:
-    return status.of(WORKER, VM1, seen, TRAFFIC)
+    return status.of(WORKER, VM1, replace(seen, traffic=TRAFFIC))
 
 
 def test_what_a_tap_sends_its_guest_receives() -> None:
@@ -102,7 +102,7 @@ def test_a_monitor_that_does_not_answer_is_not_guessed_at() -> None:
 
 
 def test_a_vm_that_the_inventory_lacks_is_told_from_its_command_line() -> None:
-    found = status.of_unmanaged(WORKER, "vm1", running(), TRAFFIC)
+    found = status.of_unmanaged(WORKER, "vm1", replace(running(), traffic=TRAFFIC))
     assert (found.vm, found.state, found.pid, found.managed) == ("vm1", "running", 4821, False)
     assert found.vnc == "127.0.0.1:5901"
     assert [(nic.tap, nic.vlan_id, nic.plugged) for nic in found.interfaces] == [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vmops.core.command import Command, command
+from vmops.core.library import WHERE_VMS
 
 _GROUP_BASE = 0x766D0000
 """Link groups of removals: a number that nobody else is likely to use, plus the VM's."""
@@ -81,8 +82,8 @@ class Traffic:
 
 
 def count_traffic() -> Command:
-    """What `parse_traffic` reads."""
-    return command("cat", "/proc/net/dev")
+    """What `parse_traffic` reads; nothing where there is no VM."""
+    return command(WHERE_VMS, "cat", "/proc/net/dev")
 
 
 def parse_traffic(text: str) -> Mapping[str, Traffic]:

@@ -205,14 +205,15 @@ host_facts() {
   echo "user $VMOPS_USER"
   echo "uptime $up"
   while read -r key value rest; do
-    case $key in MemTotal:|MemAvailable:) echo "$key $value" ;; esac
+    case $key in MemTotal:) echo "$key $value" ;; MemAvailable:) echo "$key $value"; break ;; esac
   done </proc/meminfo
   read -r cpus </sys/devices/system/cpu/online && echo "cpus $cpus"
   while read -r inside outside count; do echo "uids $count"; break; done </proc/self/uid_map
   if [ ! -c /dev/kvm ]; then echo "kvm absent"
   elif { true <>/dev/kvm; } 2>/dev/null; then echo "kvm usable"
   else echo "kvm denied"; fi
-  echo "qemu $(command -v qemu-system-x86_64)"
+  printf 'qemu '
+  command -v qemu-system-x86_64 || echo
 }
 tap_facts() {
   for file in /sys/class/net/*/tun_flags; do
@@ -249,6 +250,12 @@ vm_facts() {
   echo "pid $pid"
   { cat "/proc/$pid/stat" "/proc/$pid/status" "/proc/$pid/cmdline"; } 2>/dev/null
 }
+where_vms() {
+  for file in /run/vmops/*/ /sys/class/net/tap*; do
+    [ ! -e "$file" ] || { "$@"; return; }
+  done
+  echo none
+}
 all_vm_facts() {
   for directory in /run/vmops/*/; do
     [ -d "$directory" ] || continue
@@ -259,7 +266,12 @@ all_vm_facts() {
   done
 }
 """.strip()
-"""What `observe` asks, with as few processes as can be: a fork costs about a millisecond."""
+"""What is asked, with as few processes as can be: a fork costs about a millisecond. `where_vms`
+runs a command only on a worker with a VM, or a TAP of one."""
+
+WHERE_VMS: Final = "where_vms"
+NO_VMS: Final = "none"
+"""What `where_vms` prints instead."""
 
 SHELL: Final = "\n".join(
     (

@@ -10,6 +10,8 @@ from typing import Final
 
 LOGS: Final = r"""
 trim_logs() {
+  set -- "$1" /run/vmops/*/log/*
+  [ -e "$2" ] || return 0
   du -k /run/vmops/*/log/* 2>/dev/null | while read -r kib file; do
     [ "$kib" -le "$(($1 + $1 / 8))" ] || trim_log "$file" "$1"
   done >/dev/null 2>&1 &

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vmops.core import ip, logs, ovs, process, qemu
-from vmops.core.command import Block, BlockResult, Step, StepResult, command
+from vmops.core.command import Block, BlockResult, Command, Step, StepResult, command
+from vmops.core.library import NO_VMS, WHERE_VMS
 from vmops.core.model import VM
 from vmops.core.process import Process
 
@@ -68,7 +69,8 @@ class RunningVM:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """A worker's facts at one moment. `images` maps the paths that were asked to `there`,
-    `missing`, or `odd` for what is neither a file nor a block device."""
+    `missing`, or `odd` for what is neither a file nor a block device. `traffic` is by device, and
+    is there only after `ask_status`."""
 
     host: Host
     switch: ovs.Switch
@@ -76,6 +78,7 @@ class Observed:
     listening: Collection[int] = ()
     vms: Mapping[str, RunningVM] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    traffic: Mapping[str, ip.Traffic] = field(default_factory=dict)
 
     def vm(self, name: str) -> RunningVM:
         """The VM of that name; one that nothing is known of is not running."""
@@ -91,19 +94,37 @@ def absolute(image: str, home: str) -> str:
     return home + image[1:] if image == "~" or image.startswith("~/") else image
 
 
-HOST, TAPS, LISTENING, SWITCH, RUNNING, IMAGES = (
+HOST, TAPS, LISTENING, SWITCH, RUNNING, IMAGES, TRAFFIC = (
     "the worker",
     "TAPs",
     "listening ports",
     "Open vSwitch",
     "running VMs",
     "images",
+    "traffic",
 )
+
+
+def _step(label: str, *commands: Command) -> Step:
+    return Step(label, commands, may_fail=True)
+
+
+_RUNNING = _step(RUNNING, logs.trim(), command("all_vm_facts"))
+_THERE = (_step(HOST, command("host_facts")), _RUNNING, _step(TAPS, command("tap_facts")))
 
 
 def ask_running() -> Block:
     """The block which reads only what `read_running` gives: quick, for who asks often."""
-    return Block("", (Step(RUNNING, (logs.trim(), command("all_vm_facts")), may_fail=True),))
+    return Block("", (_RUNNING,))
+
+
+def ask_status() -> Block:
+    """The block which reads what the status of VMs needs: little where nothing runs.
+
+    Without a VM or a TAP the switch is not asked: its ports lead nowhere then.
+    """
+    switch = Command((WHERE_VMS, *ovs.query().argv))
+    return Block("", (*_THERE, _step(SWITCH, switch), _step(TRAFFIC, ip.count_traffic())))
 
 
 def ask(vms: Sequence[VM] = ()) -> Block:
@@ -112,18 +133,16 @@ def ask(vms: Sequence[VM] = ()) -> Block:
     return Block(
         "",
         (
-            Step(HOST, (command("host_facts"),), may_fail=True),
-            Step(RUNNING, (logs.trim(), command("all_vm_facts")), may_fail=True),
-            Step(TAPS, (command("tap_facts"),), may_fail=True),
-            Step(LISTENING, (command("listening_facts"),), may_fail=True),
-            Step(IMAGES, (command("image_facts", *images),), may_fail=True),
-            Step(SWITCH, (ovs.query(),), may_fail=True),
+            *_THERE,
+            _step(LISTENING, command("listening_facts")),
+            _step(IMAGES, command("image_facts", *images)),
+            _step(SWITCH, ovs.query()),
         ),
     )
 
 
 def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:
-    """The facts from what `ask` brought back.
+    """The facts from what `ask` or `ask_status` brought back.
 
     Raises ValueError when the worker's own facts cannot be read: nothing can be decided then.
     """
@@ -139,6 +158,7 @@ def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:
         listening=_listening(_text(said, LISTENING)),
         vms=_vms(said[RUNNING].stdout),
         images={vm.qcow_image: answer for vm, answer in zip(vms, answers, strict=False)},
+        traffic=ip.parse_traffic(_text(said, TRAFFIC)),
     )
 
 
@@ -182,8 +202,11 @@ def _switch(said: Mapping[str, StepResult]) -> ovs.Switch:
     entry = said.get(SWITCH)
     if entry is None or not entry.ok:
         return ovs.Switch(fault=entry.reason() if entry else "no answer")
+    text = _text(said, SWITCH)
+    if text.strip() == NO_VMS:
+        return ovs.Switch()
     try:
-        return ovs.parse(_text(said, SWITCH))
+        return ovs.parse(text)
     except (ValueError, KeyError, IndexError, TypeError) as unreadable:
         return ovs.Switch(fault=f"ovs-vsctl's answer cannot be read: {unreadable}")
 

@@ -19,9 +19,8 @@ The nonce is the caller's, random and 32 hex digits long: no output can imitate 
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast
 
@@ -146,14 +145,14 @@ def shown(blocks: Sequence[Block]) -> str:
 
 def _shown(entry: Command) -> str:
     words = entry.words()
+    if words[0] == library.WHERE_VMS:
+        return f"# where there is a VM:\n{_shown(Command(words[1:]))}"
     if words[0] in library.PLAIN:
         return library.PLAIN[words[0]].format(*words)
     here = f" <<'.'\n{entry.stdin}\n." if entry.stdin else ""
     return f"sudo {shlex.join(words)}{here}"
 
 
-_FRAME = r"@@%s ([beux]) (\d+)(?: (\d+))?(?: (\w+))?\n"
-_WHOLE = r"@@%s ([EU]) (\d+) (\d+) (\d+) (.*)\n"
 _LINE_END = "\x1e"
 """What stands for a newline inside a line; ASCII calls it the record separator."""
 
@@ -162,12 +161,8 @@ def parse(
     blocks: Sequence[Block], *, nonce: str, stdout: bytes, stderr: bytes
 ) -> tuple[BlockResult, ...]:
     """One result for each block, in order; `lost` for a block whose end frame never came."""
-    frame = re.compile((_FRAME % nonce).encode())
-    out, outcomes = _frames(frame, stdout)
-    for match in re.finditer((_WHOLE % nonce).encode(), stdout):
-        said = match[5].replace(_LINE_END.encode(), b"\n")
-        out[match[1].decode().lower(), int(match[2]), int(match[3])] = (int(match[4]), said)
-    err, _ = _frames(frame, stderr)
+    out, outcomes = _ended(nonce, stdout)
+    err, _ = _ended(nonce, stderr)
     results = []
     for number, block in enumerate(blocks):
         steps: list[StepResult] = []
@@ -189,18 +184,29 @@ def parse(
     return tuple(results)
 
 
-def _frames(
-    frame: re.Pattern[bytes], stream: bytes
+def _ended(
+    nonce: str, stream: bytes
 ) -> tuple[dict[tuple[str, int, int], tuple[int, bytes]], dict[int, Outcome]]:
-    """What stands before each end frame, back to the frame before it."""
+    """What each step and undo said, and its exit code; and each block's outcome."""
     ended: dict[tuple[str, int, int], tuple[int, bytes]] = {}
     outcomes: dict[int, Outcome] = {}
-    before = 0
-    for match in frame.finditer(stream):
-        kind, block = match[1].decode(), int(match[2])
+    for frame, before in _frames(nonce, stream):
+        kind, block, *rest = frame.split(" ", 4)
         if kind == "x":
-            outcomes[block] = cast("Outcome", (match[4] or match[3]).decode())
+            outcomes[int(block)] = cast("Outcome", rest[0])
         elif kind in "eu":
-            ended[kind, block, int(match[3])] = (int(match[4]), stream[before : match.start()])
-        before = match.end()
+            ended[kind, int(block), int(rest[0])] = (int(rest[1]), before)
+        elif kind in "EU":
+            said = rest[2].replace(_LINE_END, "\n").encode(errors="surrogateescape")
+            ended[kind.lower(), int(block), int(rest[0])] = (int(rest[1]), said)
     return ended, outcomes
+
+
+def _frames(nonce: str, stream: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each whole frame without its nonce, and what stands between it and the frame before."""
+    before, *parts = stream.split(f"@@{nonce} ".encode())
+    for part in parts:
+        frame, newline, after = part.partition(b"\n")
+        if newline:
+            yield frame.decode(errors="surrogateescape"), before
+        before = after

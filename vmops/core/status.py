@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vmops.core import ovs, qmp
@@ -71,20 +70,18 @@ def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
     return round(100 * (now.cpu_s - before.cpu_s) / (now.uptime_s - before.uptime_s), 1)
 
 
-def of(worker: Worker, vm: VM, seen: Observed, traffic: Mapping[str, Traffic]) -> VMStatus:
+def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
     """A VM of the inventory, from the worker's facts alone."""
     found = _of_process(worker, seen.vm(vm.name), seen)
     return replace(
         found,
         image=found.image or seen.image_path(vm.qcow_image),
-        interfaces=tuple(_interface(worker, vm, nic, seen, traffic) for nic in vm.nics),
+        interfaces=tuple(_interface(worker, vm, nic, seen) for nic in vm.nics),
         drift=drift(worker, vm, seen),
     )
 
 
-def of_unmanaged(
-    worker: Worker, name: str, seen: Observed, traffic: Mapping[str, Traffic]
-) -> VMStatus:
+def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
     """A VM that has a run directory on the worker and is not of its inventory."""
     running = seen.vm(name)
     interfaces = []
@@ -99,7 +96,7 @@ def of_unmanaged(
                 mac=nic.mac,
                 plugged=port is not None and nic.tap in seen.taps and not port.error,
                 port=port,
-                traffic=traffic.get(nic.tap),
+                traffic=seen.traffic.get(nic.tap),
             )
         )
     return replace(_of_process(worker, running, seen), interfaces=tuple(interfaces), managed=False)
@@ -131,9 +128,7 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
     )
 
 
-def _interface(
-    worker: Worker, vm: VM, nic: Nic, seen: Observed, traffic: Mapping[str, Traffic]
-) -> InterfaceStatus:
+def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceStatus:
     return InterfaceStatus(
         name=nic.name,
         tap=nic.tap,
@@ -142,5 +137,5 @@ def _interface(
         mac=nic.mac,
         plugged=nic.vlan_id is not None and not port_drift(worker, vm, nic, seen),
         port=seen.switch.ports.get(nic.tap),
-        traffic=traffic.get(nic.tap),
+        traffic=seen.traffic.get(nic.tap),
     )

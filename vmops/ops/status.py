@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmops.core import ip, qmp
 from vmops.core import observed as facts
+from vmops.core import qmp
 from vmops.core import status as statuses
-from vmops.core.command import Block, Step
 from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.core.status import VMStatus
@@ -28,7 +27,6 @@ MONITOR_LIMIT_S = 2.0
 LOOKS = 2
 """A VM that ends between the two questions is looked at again."""
 
-_TRAFFIC = "traffic"
 _RANK = {"running": 0, "paused": 0, "crashed": 1, "unknown": 2, "stopped": 3}
 
 
@@ -52,11 +50,11 @@ def survey(
     worker = route.worker
     try:
         for _ in range(LOOKS):
-            seen, traffic = _observe(route, vms)
-            found = [statuses.of(worker, vm, seen, traffic) for vm in vms]
+            seen = _observe(route)
+            found = [statuses.of(worker, vm, seen) for vm in vms]
             if unmanaged:
                 others = sorted(set(seen.vms) - {vm.name for vm in vms})
-                found += [statuses.of_unmanaged(worker, name, seen, traffic) for name in others]
+                found += [statuses.of_unmanaged(worker, name, seen) for name in others]
             if monitors:
                 found = _with_monitors(route, found, seen)
             if not any(isinstance(item.error, NotRunning) for item in found):
@@ -88,17 +86,12 @@ def merged(surveys: Iterable[Survey]) -> Survey:
     return Survey(tuple(best.values()), tuple(notes), tuple(errors))
 
 
-def _observe(route: Route, vms: Sequence[VM]) -> tuple[Observed, Mapping[str, ip.Traffic]]:
-    block = facts.ask(vms)
-    count = Step(_TRAFFIC, (ip.count_traffic(),), may_fail=True)
-    more = Block(block.subject, (*block.steps, count))
-    (result,) = perform(route, [more], time_limit_s=OBSERVE_LIMIT_S)
+def _observe(route: Route) -> Observed:
+    (result,) = perform(route, [facts.ask_status()], time_limit_s=OBSERVE_LIMIT_S)
     try:
-        seen = facts.read(result, vms)
+        return facts.read(result)
     except ValueError as unreadable:
         raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
-    counted = result.find(_TRAFFIC)
-    return seen, ip.parse_traffic(counted.stdout.decode(errors="replace") if counted else "")
 
 
 def _with_monitors(route: Route, found: Sequence[VMStatus], seen: Observed) -> list[VMStatus]:

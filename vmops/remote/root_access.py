@@ -14,28 +14,33 @@ UNDO_S = 5
 
 _READY = b"vmops: ready\n"
 
-_ONE_SCRIPT = 'trap "" PIPE HUP; script=$(head -c "$1") && exec </dev/null && eval "$script"'
+_IGNORE = 'trap "" PIPE HUP; '
 """A script goes on when nobody reads what it prints. `timeout` resets what the loop ignores."""
 
+_FROM_STDIN = f'{_IGNORE}script=$(head -c "$1") && exec </dev/null && eval "$script"'
+
 _LOOP = (
-    'trap "" PIPE HUP; '
-    "VMOPS_HOME=$1 VMOPS_USER=$2 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin one=$3; "
+    f"{_IGNORE}"
+    "VMOPS_HOME=$1 VMOPS_USER=$2 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
     "export VMOPS_HOME VMOPS_USER PATH; "
     "run() { "
     'echo "$1 b"; echo "$1 b" >&2; '
-    f'timeout -k {UNDO_S} "$3" sh -c "$one" vmops "$2" <&3 3<&- & group=$!; '
+    f'timeout -k {UNDO_S} "$2" sh -c "$3" vmops "$4" <&3 3<&- & group=$!; '
     'wait "$group"; code=$?; '
     'case $code in 124|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
     'echo "$1 e $code"; echo "$1 e 0" >&2; '
     "}; "
-    "exec 3<&0; echo vmops: ready; "
-    '[ -z "$5" ] || printf %s "$8" | base64 -d | { exec 3<&0; run "$5" "$6" "$7"; } || exit 1; '
+    "exec 3</dev/null; echo vmops: ready; "
+    'if [ -n "$5" ]; then '
+    'first=$(printf %s "$7" | base64 -d) && run "$5" "$6" "$first" || exit 1; '
+    "fi; "
+    "exec 3<&0; "
     "while read -r word nonce length limit; do "
-    '[ "$word" != "$4" ] || run "$nonce" "$length" "$limit"; '
+    '[ "$word" != "$4" ] || run "$nonce" "$limit" "$3" "$length"; '
     "done"
 )
-"""A first script may come as arguments: nonce, length, limit, and itself in base64. The next ones
-come on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines are skipped: a
+"""A first script may come as arguments: nonce, limit, and itself in base64. The next ones come
+on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines are skipped: a
 password that sudo did not want.
 
 `timeout` leads the script's process group and ends when the script's own shell does, so what is
@@ -90,13 +95,13 @@ class RootAccess:
             asks = ["-n"] if password is None else ["-S", "-p", self._prompt]
             words += ["sudo", *asks]
         words += ["sh", "-c", _LOOP, "vmops"]
-        given = shlex.join([_ONE_SCRIPT, self.keyword])
+        given = shlex.join([_FROM_STDIN, self.keyword])
         self.command = f'exec {shlex.join(words)} "$HOME" "$USER" {given}'
 
     def command_with(self, nonce: str, script: bytes, limit_s: int) -> str:
         """The command that starts the loop with this script as its first."""
-        encoded = b64encode(script).decode()
-        return f"{self.command} {nonce} {len(script)} {limit_s} {encoded}"
+        encoded = b64encode(_IGNORE.encode() + script).decode()
+        return f"{self.command} {nonce} {limit_s} {encoded}"
 
     def is_asking(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bool:
         """True until the loop is there. Raises WorkFailed when sudo asks a second time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,19 @@ def with_includes(config: fabric.Config) -> SSHConfig:
     An included file's settings apply inside the Host or Match that includes it; its own Host
     blocks apply by themselves. Raises OSError or paramiko's ConfigParseError.
     """
-    loaded = config.base_ssh_config
+    runtime = getattr(config, "_runtime_ssh_path", None)
+    paths = (runtime,) if runtime else (config._user_ssh_path, config._system_ssh_path)
+    return _followed(config.base_ssh_config, paths)
+
+
+@lru_cache(maxsize=8)
+def _followed(loaded: Any, paths: tuple[str, ...]) -> SSHConfig:
+    """For all workers once; `loaded` is told from others by its identity."""
     followed = SSHConfig()
     if not any("include" in rule["config"] for rule in loaded._config):
         followed._config = loaded._config
         return followed
-    runtime = getattr(config, "_runtime_ssh_path", None)
-    for path in [runtime] if runtime else [config._user_ssh_path, config._system_ssh_path]:
+    for path in paths:
         file = Path(path).expanduser()
         if file.is_file():
             followed.parse(io.StringIO("\n".join(_lines(file, _DEPTH))))
