@@ -35,8 +35,8 @@ A, B, C = vm("a", 1), vm("b", 2), vm("c", 3)
 
 def world(available_mb: int = 4000, *, listening: Sequence[int] = ()) -> Observed:
     images = {each.qcow_image: "there" for each in (A, B, C, VM1)}
-    host = replace(HOST, available_mb=available_mb)
-    return replace(EMPTY, host=host, listening=frozenset(listening), images=images)
+    host = HOST._replace(available_mb=available_mb)
+    return EMPTY._replace(host=host, listening=frozenset(listening), images=images)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_overcommit_is_about_memory_only() -> None:
 
 def test_what_a_vm_to_be_restarted_holds_is_free() -> None:
     """It listens on its port and holds 1 MiB; a port of its own that it moves to is not free."""
-    seen = replace(running(), listening=frozenset({5901, 5999}))
-    seen = replace(seen, host=replace(HOST, available_mb=511))
+    seen = running()._replace(listening=frozenset({5901, 5999}))
+    seen = seen._replace(host=HOST._replace(available_mb=511))
     assert refusal(WORKER, [VM1], seen) is None
     assert refusal(WORKER, [replace(VM1, ram_mb=513)], seen) is not None
     assert refusal(WORKER, [replace(VM1, vnc_port=5999)], seen) is not None
@@ -125,7 +125,7 @@ def test_where_there_is_no_room_for_all_none_starts_and_the_rest_goes_on() -> No
 
 
 def test_a_vm_that_cannot_start_needs_no_room() -> None:
-    seen = replace(world(1024), images={A.qcow_image: "there", B.qcow_image: "there"})
+    seen = world(1024)._replace(images={A.qcow_image: "there", B.qcow_image: "there"})
     first, second, third = decided([A, B, C], seen)
     assert (first, second) == ("start", "start")
     assert "no image" in third

@@ -125,7 +125,7 @@ def test_what_needs_a_restart_is_named_from_and_to(wanted: VM, worker: Worker, f
             id="a-mode-of-its-own",
         ),
         pytest.param(
-            replace(port(VM1, TAP1, 101), bridge="br0"),
+            port(VM1, TAP1, 101)._replace(bridge="br0"),
             "interfaces.eth1.bridge: br0 -> br-int",
             id="bridge",
         ),
@@ -151,7 +151,7 @@ def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, f
 
 def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:
     seen = running()
-    made = plan.launch(WORKER, VM1, replace(seen, taps={TAP2: ip.alias("vm1")}))
+    made = plan.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.alias("vm1")}))
     assert made.action == "restart"
 
 
@@ -159,63 +159,63 @@ def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:
     ("seen", "worker", "reason", "cure"),
     [
         pytest.param(
-            replace(EMPTY, images={"~/vm1.qcow2": "missing"}),
+            EMPTY._replace(images={"~/vm1.qcow2": "missing"}),
             WORKER,
             "no image /home/ubuntu/vm1.qcow2",
             "qcow_image",
             id="no-image",
         ),
         pytest.param(
-            replace(EMPTY, images={"~/vm1.qcow2": "odd"}),
+            EMPTY._replace(images={"~/vm1.qcow2": "odd"}),
             WORKER,
             "neither a file nor a block device",
             "qcow_image",
             id="image-is-a-folder",
         ),
         pytest.param(
-            replace(EMPTY, host=replace(HOST, qemu="")),
+            EMPTY._replace(host=HOST._replace(qemu="")),
             WORKER,
             "not installed",
             "apt",
             id="no-qemu",
         ),
         pytest.param(
-            replace(EMPTY, host=replace(HOST, kvm="absent")),
+            EMPTY._replace(host=HOST._replace(kvm="absent")),
             WORKER,
             "no /dev/kvm",
             'accel = "auto"',
             id="no-kvm",
         ),
         pytest.param(
-            replace(EMPTY, host=replace(HOST, kvm="denied")),
+            EMPTY._replace(host=HOST._replace(kvm="denied")),
             WORKER,
             "cannot be opened",
             'accel = "auto"',
             id="kvm-denied",
         ),
         pytest.param(
-            replace(EMPTY, listening=frozenset({5901})),
+            EMPTY._replace(listening=frozenset({5901})),
             WORKER,
             "port 5901 is in use",
             "ss -ltnp",
             id="vnc-port-in-use",
         ),
         pytest.param(
-            replace(EMPTY, host=replace(HOST, available_mb=511)),
+            EMPTY._replace(host=HOST._replace(available_mb=511)),
             WORKER,
             "512 MiB",
             "lower ram_mb",
             id="memory",
         ),
         pytest.param(
-            replace(EMPTY, switch=ovs.Switch(fault="database connection failed")),
+            EMPTY._replace(switch=ovs.Switch(fault="database connection failed")),
             WORKER,
             "Open vSwitch does not answer: database connection failed",
             "systemctl",
             id="no-ovs",
         ),
         pytest.param(
-            replace(EMPTY, switch=ovs.Switch({"br0": ""})),
+            EMPTY._replace(switch=ovs.Switch({"br0": ""})),
             WORKER,
             "no bridge br-int; Open vSwitch has: br0",
             "add-br br-int",
@@ -235,14 +235,14 @@ def test_what_would_fail_is_refused_before_anything_is_done(
 
 def test_auto_takes_kvm_only_where_it_can_be_opened() -> None:
     auto = replace(WORKER, accel="auto")
-    without = replace(EMPTY, host=replace(HOST, kvm="denied"))
+    without = EMPTY._replace(host=HOST._replace(kvm="denied"))
     assert "-enable-kvm" in commands(plan.launch(auto, VM1, EMPTY), "QEMU")[0]
     assert "-accel tcg" in commands(plan.launch(auto, VM1, without), "QEMU")[0]
 
 
 def test_a_vm_without_a_connected_interface_needs_no_switch() -> None:
     lonely = replace(VM1, interfaces=(Interface("eth1"),))
-    seen = replace(EMPTY, switch=ovs.Switch(fault="down"))
+    seen = EMPTY._replace(switch=ovs.Switch(fault="down"))
     assert labels(plan.launch(WORKER, lonely, seen)) == ["run directory", "QEMU", "pid"]
 
 
@@ -252,7 +252,7 @@ FOREIGN = [
         f"port {TAP1} belongs to lsp1",
         id="port",
     ),
-    pytest.param(replace(EMPTY, taps={TAP1: "vmops:vm9"}), f"TAP {TAP1} belongs to vm9", id="tap"),
+    pytest.param(EMPTY._replace(taps={TAP1: "vmops:vm9"}), f"TAP {TAP1} belongs to vm9", id="tap"),
 ]
 
 
@@ -338,6 +338,6 @@ def test_unplug_is_refused_while_the_vm_runs() -> None:
 
 def test_unknown_is_not_absent() -> None:
     """Where OVSDB cannot be read, the ports are removed by name all the same."""
-    seen = replace(running(), switch=ovs.Switch(fault="down"))
+    seen = running()._replace(switch=ovs.Switch(fault="down"))
     made = plan.stop(VM1, seen)
     assert commands(made, "remove ports")[0].count("del-port") == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -130,8 +130,8 @@ def test_a_frozen_qemu_is_killed_without_asking() -> None:
     seen = running()
     mine = seen.vm("vm1")
     assert mine.process is not None
-    frozen = replace(mine, process=replace(mine.process, state="T"))
-    seen = replace(seen, vms={"vm1": frozen})
+    frozen = mine._replace(process=mine.process._replace(state="T"))
+    seen = seen._replace(vms={"vm1": frozen})
     asked = shut_down(Route(WORKER), [VM1], seen, timeout_s=30)["vm1"]
     assert isinstance(asked, Asked)
     assert asked.by == (KILL,)
@@ -185,7 +185,7 @@ def test_only_ports_go_where_a_vm_powered_itself_off() -> None:
         pytest.param(running(), id="running"),
         pytest.param(dead(pidfile=True), id="crashed"),
         pytest.param(
-            replace(EMPTY, vms={"vm1": RunningVM("vm1", directory=True)}), id="tidy already"
+            EMPTY._replace(vms={"vm1": RunningVM("vm1", directory=True)}), id="tidy already"
         ),
     ],
 )
@@ -194,5 +194,5 @@ def test_nothing_is_tidied_elsewhere(seen: Observed) -> None:
 
 
 def test_what_was_only_plugged_is_not_tidied() -> None:
-    seen = replace(dead(pidfile=False), vms={})
+    seen = dead(pidfile=False)._replace(vms={})
     assert plan.tidy(VM1, seen).action == "nothing"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ DISK = Disk(
 
 
 def of(seen: Observed) -> VMStatus:
-    return status.of(WORKER, VM1, replace(seen, traffic=TRAFFIC))
+    return status.of(WORKER, VM1, seen._replace(traffic=TRAFFIC))
 
 
 def test_what_a_tap_sends_its_guest_receives() -> None:
@@ -64,8 +63,8 @@ def test_a_running_vm_in_numbers() -> None:
     seen = running()
     mine = seen.vm("vm1")
     assert mine.process is not None
-    busy = replace(mine, process=replace(mine.process, cpu_ticks=9500, rss_kib=40960))
-    found = of(replace(seen, vms={"vm1": busy}))
+    busy = mine._replace(process=mine.process._replace(cpu_ticks=9500, rss_kib=40960))
+    found = of(seen._replace(vms={"vm1": busy}))
     assert (found.uptime_s, found.cpu_s, found.cpu_percent) == (950.0, 95.0, 10.0)
     assert (found.memory_mb, found.vnc) == (40, "127.0.0.1:5901")
     assert found.image == "/home/ubuntu/vm1.qcow2"
@@ -102,7 +101,7 @@ def test_a_monitor_that_does_not_answer_is_not_guessed_at() -> None:
 
 
 def test_a_vm_that_the_inventory_lacks_is_told_from_its_command_line() -> None:
-    found = status.of_unmanaged(WORKER, "vm1", replace(running(), traffic=TRAFFIC))
+    found = status.of_unmanaged(WORKER, "vm1", running()._replace(traffic=TRAFFIC))
     assert (found.vm, found.state, found.pid, found.managed) == ("vm1", "running", 4821, False)
     assert found.vnc == "127.0.0.1:5901"
     assert [(nic.tap, nic.vlan_id, nic.plugged) for nic in found.interfaces] == [
@@ -113,7 +112,7 @@ def test_a_vm_that_the_inventory_lacks_is_told_from_its_command_line() -> None:
 
 
 def item(name: str = "vm1", state: str = "running", **more: Any) -> VMStatus:
-    return replace(VMStatus(name, "w1", "192.0.2.1", state), **more)
+    return VMStatus(name, "w1", "192.0.2.1", state)._replace(**more)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_a_vm_that_may_be_anywhere_is_said_once_where_it_is() -> None:
 
 
 SEVERAL = [
-    replace(status.with_look(of(running()), Look("running", (DISK,))), cpu_s=9.5),
+    status.with_look(of(running()), Look("running", (DISK,)))._replace(cpu_s=9.5),
     item("vm2", "paused", pid=7, uptime_s=3700, monitor="guest-panicked", managed=False),
     item("vm3", "stopped", image="/images/vm3.qcow2"),
 ]

@@ -40,9 +40,9 @@ paths = st.text(st.characters(blacklist_characters="\0\n", codec="utf-8"), min_s
 
 @given(paths)
 def test_any_path_is_one_value_of_the_drive(path: str) -> None:
-    line = qemu.parse(argv(launch=replace(LAUNCH, image="/" + path)))
+    line = qemu.parse(argv(launch=LAUNCH._replace(image="/" + path)))
     assert line.image == "/" + path
-    drive = argv(launch=replace(LAUNCH, image="/" + path))
+    drive = argv(launch=LAUNCH._replace(image="/" + path))
     option = drive[drive.index("-drive") + 1]
     assert qemu.split_option(option) == {"file": "/" + path, "format": "qcow2"}
 
@@ -50,7 +50,7 @@ def test_any_path_is_one_value_of_the_drive(path: str) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "::1", "fe80::1"])
 @pytest.mark.parametrize("password", [True, False])
 def test_a_command_line_reads_back_as_it_was_built(listen: str, password: bool) -> None:
-    line = qemu.parse(argv(launch=replace(LAUNCH, vnc_listen=listen, vnc_password=password)))
+    line = qemu.parse(argv(launch=LAUNCH._replace(vnc_listen=listen, vnc_password=password)))
     assert (line.name, line.uuid, line.ram_mb, line.cores) == ("vm1", VM1.uuid, 512, 1)
     assert (line.vnc_address, line.vnc_port, line.vnc_password) == (listen, 5901, password)
     assert [(nic.tap, nic.mac, nic.device) for nic in line.nics] == [

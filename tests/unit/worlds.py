@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from vmops.core import ip, ovs, qemu
@@ -48,7 +47,7 @@ def plugged(vm: VM = VM1, before: Observed = EMPTY) -> Observed:
     ports = {nic.tap: port(vm, nic.tap, nic.vlan_id) for nic in vm.connected}
     taps = {nic.tap: ip.alias(vm.name) for nic in vm.connected}
     switch = ovs.Switch(before.switch.bridges, {**before.switch.ports, **ports})
-    return replace(before, switch=switch, taps={**before.taps, **taps})
+    return before._replace(switch=switch, taps={**before.taps, **taps})
 
 
 def running(vm: VM = VM1, worker: Worker = WORKER, before: Observed = EMPTY) -> Observed:
@@ -57,20 +56,20 @@ def running(vm: VM = VM1, worker: Worker = WORKER, before: Observed = EMPTY) -> 
     argv = qemu.build(vm, launch_values(worker, vm, seen)).words()
     process = Process(pid=4821, started=5000, state="S", cpu_ticks=0, rss_kib=1024, argv=argv)
     mine = RunningVM(vm.name, directory=True, pid=4821, process=process)
-    return replace(seen, vms={**seen.vms, vm.name: mine})
+    return seen._replace(vms={**seen.vms, vm.name: mine})
 
 
 def dead(vm: VM = VM1, *, pidfile: bool) -> Observed:
     """The VM's QEMU gone: killed (its pidfile left) or ended by itself."""
     left = RunningVM(vm.name, directory=True, pid=4821 if pidfile else None)
-    return replace(plugged(vm), vms={vm.name: left})
+    return plugged(vm)._replace(vms={vm.name: left})
 
 
 def with_port(seen: Observed, changed: ovs.Port) -> Observed:
     ports = {**seen.switch.ports, changed.name: changed}
-    return replace(seen, switch=ovs.Switch(seen.switch.bridges, ports))
+    return seen._replace(switch=ovs.Switch(seen.switch.bridges, ports))
 
 
 def without_port(seen: Observed, name: str) -> Observed:
     ports = {key: value for key, value in seen.switch.ports.items() if key != name}
-    return replace(seen, switch=ovs.Switch(seen.switch.bridges, ports))
+    return seen._replace(switch=ovs.Switch(seen.switch.bridges, ports))

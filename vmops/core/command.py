@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class OnlyIf:
+class OnlyIf(NamedTuple):
     """Words that belong to the command only where the step that sets `flag` has succeeded."""
 
     flag: str
@@ -18,8 +16,7 @@ class OnlyIf:
 Word = str | OnlyIf
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One command: its words, what it reads on standard input, and its time limit in seconds.
 
     A command without `stdin` reads nothing. One without `time_limit_s` bounds itself.
@@ -42,8 +39,7 @@ def command(*argv: Word, stdin: str | None = None, time_limit_s: int | None = No
     return Command(tuple(argv), stdin=stdin, time_limit_s=time_limit_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """Commands that belong together, and what takes them back.
 
     The commands run in order up to the first that fails. `undo` runs when this step or a later
@@ -59,16 +55,14 @@ class Step:
     may_fail: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """The quick way to do several steps at once, and the same one by one where it fails."""
 
     together: Step
     apart: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The steps of one subject (a VM, or the worker itself) on one worker, in order.
 
     `lock` is a path that is held while the steps run, so two operators take turns. `guards` are
@@ -93,8 +87,7 @@ Outcome = Literal["done", "failed", "changed", "locked", "lost"]
 """`changed`: a guard failed; `locked`: the lock was not had in time; `lost`: no answer came."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(NamedTuple):
     """What one step did. `exit_code` is that of the first command that failed, else 0."""
 
     step: Step
@@ -114,8 +107,7 @@ class StepResult:
         return lines[-1] if lines else f"exit code {self.exit_code}"
 
 
-@dataclass(frozen=True, slots=True)
-class BlockResult:
+class BlockResult(NamedTuple):
     """What came of one block: its outcome, the steps that ran, and the undos that ran."""
 
     subject: str

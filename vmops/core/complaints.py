@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.errors import InventoryError
 
@@ -70,8 +70,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; there is: {few}" if names else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One complaint: where, relative to what is being read, and the value with its rule."""
 
     path: KeyPath

@@ -6,8 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.names import derived_mac, tap_name
@@ -15,8 +14,7 @@ from vmops.core.names import derived_mac, tap_name
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """Something that one VM takes on its worker, and the key it takes it by."""
 
     vm: KeyPath

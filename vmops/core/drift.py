@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core import ovs, qemu
 from vmops.core.model import VM, Nic, Worker
@@ -12,8 +12,7 @@ UNSET_LISTEN = "127.0.0.1"
 """Where VNC listens when the inventory does not say: the worker's loopback, with a password."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(NamedTuple):
     """One field: what runs and what is wanted. `live` when it can change without a restart."""
 
     field: str

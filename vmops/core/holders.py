@@ -7,7 +7,7 @@ waits in silence, which only /proc/net/unix shows.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core.command import Command, command
 
@@ -15,16 +15,14 @@ _SERVED, _WAITING = "03", "02"
 _USER = re.compile(r'\("([^"]*)",pid=(\d+),fd=(\d+)\)')
 
 
-@dataclass(frozen=True, slots=True)
-class Callers:
+class Callers(NamedTuple):
     """How many clients of a socket are being served, and how many wait for their turn."""
 
     served: int
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """The process at the other end of a connection: its name, and which socket of its own it is.
 
     `address` is where that process is connected to over TCP, so where an sshd's user is.

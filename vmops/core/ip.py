@@ -6,8 +6,8 @@ A TAP that vmops makes carries `vmops:VM` as its alias. Undo removes a TAP only 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.command import Command, command
 from vmops.core.library import WHERE_VMS
@@ -73,8 +73,7 @@ def parse_taps(text: str) -> Mapping[str, str]:
     return MappingProxyType({tap: owner for tap, _, owner in pairs})
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """What has gone through a TAP since it was made, in bytes, as its guest sees it."""
 
     received_bytes: int

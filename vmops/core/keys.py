@@ -6,8 +6,8 @@ Text is typed as on a US keyboard: QEMU sends the place of a key, the guest deci
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.complaints import guess, printable, show
 from vmops.core.qmp import Request
@@ -133,8 +133,7 @@ MOST_KEYS = 64
 """Keys of one burst. QEMU queues 1024 events, six for each key, and drops what exceeds them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Burst:
+class Burst(NamedTuple):
     """Requests that are sent at once, and the seconds until the guest has had all their keys."""
 
     requests: tuple[Request, ...]

@@ -7,7 +7,7 @@ nobody does fills the tmpfs at most; QEMU then drops the rest and goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core.command import Block, BlockResult, Command, Step, command
 from vmops.core.qemu import LOG_KIB
@@ -26,16 +26,14 @@ ALL_LINES = "+1"
 """The number of lines, as `tail` has it, that means all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """How far a VM's logs have been read, in bytes."""
 
     console: int = 0
     qemu: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What was read of a log. It reaches to byte `end`; `missed` bytes before it are not there."""
 
     data: bytes = b""
@@ -43,8 +41,7 @@ class Part:
     missed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What was read of a VM's logs. A log that is not there is None."""
 
     console: Part | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from typing import NamedTuple
 
 IFNAMSIZ_BYTES = 15
 """What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""
@@ -52,8 +52,7 @@ def qemu_uid(vm_id: int) -> int:
     return _FIRST_UID + vm_id
 
 
-@dataclass(frozen=True, slots=True)
-class RunDirectory:
+class RunDirectory(NamedTuple):
     """The paths of one VM under /run/vmops on its worker. Socket paths stay under 108 bytes."""
 
     vm: str

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from vmops.core import ip, logs, ovs, process, qemu
 from vmops.core.command import Block, BlockResult, Command, Step, StepResult, command
@@ -20,8 +20,7 @@ WHOLE_UID_RANGE = 4294967295
 State = Literal["running", "stopped", "crashed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """The worker itself. Memory is in MiB; `kvm` is usable, denied or absent."""
 
     home: str
@@ -35,8 +34,7 @@ class Host:
     whole_uid_range: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RunningVM:
+class RunningVM(NamedTuple):
     """What /run/vmops/NAME and /proc say of one VM.
 
     `process` is there only when the pidfile's process is this VM's QEMU. `pid` is what the pidfile
@@ -66,19 +64,18 @@ class RunningVM:
         return qemu.parse(self.process.argv if self.process else ())
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """A worker's facts at one moment. `images` maps the paths that were asked to `there`,
     `missing`, or `odd` for what is neither a file nor a block device. `traffic` is by device, and
     is there only after `ask_status`."""
 
     host: Host
     switch: ovs.Switch
-    taps: Mapping[str, str] = field(default_factory=dict)
+    taps: Mapping[str, str] = MappingProxyType({})
     listening: Collection[int] = ()
-    vms: Mapping[str, RunningVM] = field(default_factory=dict)
-    images: Mapping[str, str] = field(default_factory=dict)
-    traffic: Mapping[str, ip.Traffic] = field(default_factory=dict)
+    vms: Mapping[str, RunningVM] = MappingProxyType({})
+    images: Mapping[str, str] = MappingProxyType({})
+    traffic: Mapping[str, ip.Traffic] = MappingProxyType({})
 
     def vm(self, name: str) -> RunningVM:
         """The VM of that name; one that nothing is known of is not running."""

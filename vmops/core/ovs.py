@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from vmops.core.command import Command, command
 from vmops.core.model import VM, Nic
@@ -21,8 +21,7 @@ TIME_LIMIT_S = 10
 _VSCTL = ("ovs-vsctl", f"--timeout={TIME_LIMIT_S}")
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(NamedTuple):
     """One row of Port, with its bridge and its Interface's owner and state.
 
     `tag` is None for a trunk. `ofport` is None until the switch has taken the port, -1 when it
@@ -34,7 +33,7 @@ class Port:
     tag: int | None
     trunks: tuple[int, ...] = ()
     vlan_mode: str = ""
-    external_ids: Mapping[str, str] = field(default_factory=dict)
+    external_ids: Mapping[str, str] = MappingProxyType({})
     ofport: int | None = None
     error: str = ""
 
@@ -44,15 +43,14 @@ class Port:
         return self.external_ids.get(OWNER) or self.external_ids.get("iface-id", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(NamedTuple):
     """What the worker's Open vSwitch holds: bridge name to datapath type, and every port by name.
 
     `fault` says why it could not be read, in its own words; then the rest is unknown, not absent.
     """
 
-    bridges: Mapping[str, str] = field(default_factory=dict)
-    ports: Mapping[str, Port] = field(default_factory=dict)
+    bridges: Mapping[str, str] = MappingProxyType({})
+    ports: Mapping[str, Port] = MappingProxyType({})
     fault: str = ""
 
 

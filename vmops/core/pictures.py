@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.complaints import printable
 
@@ -25,8 +24,7 @@ MOST_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """A screen as PNG, and its size in pixels."""
 
     png: bytes
@@ -49,8 +47,7 @@ def read_picture(data: bytes) -> Picture:
         raise ValueError(f"no picture: {unreadable}") from unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(NamedTuple):
     """One field of a contact sheet: a name, where that is, and a picture or why there is none."""
 
     name: str

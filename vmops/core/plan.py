@@ -7,8 +7,7 @@ nothing has been done.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core import ip, process, qemu
 from vmops.core.checks import check_boot, check_switch
@@ -34,8 +33,7 @@ from vmops.errors import LaunchFailed, WorkFailed
 Action = Literal["start", "nothing", "replug", "restart", "stop", "tidy"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be done for one VM. `block` is None when nothing is.
 
     `notes` are for the operator: a hashed TAP name, what a dead VM left behind.

@@ -6,7 +6,7 @@ and the same start time when the signal is sent. Never a pattern: `qemu.*vm1` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core.command import Command, command
 
@@ -14,8 +14,7 @@ CLOCK_TICKS = 100
 """USER_HZ of every Linux on x86: the unit of the times in /proc/PID/stat, per second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process as /proc showed it. Times are in clock ticks, `started` since boot."""
 
     pid: int

@@ -6,8 +6,8 @@ what runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.command import Command, OnlyIf, Word
 from vmops.core.model import VM, Nic
@@ -26,8 +26,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=allow,spawn=allow,resourcecontrol
 """Denying more makes QEMU kill itself when it daemonizes or drops its user id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """What the worker adds to a VM for its command line.
 
     `accel` is "kvm" or "tcg". `image` is an absolute path. With `vnc_password` QEMU refuses every
@@ -93,8 +92,7 @@ def uid_for(vm: VM, *, whole_range: bool) -> int:
     return qemu_uid(vm.vm_id) if whole_range else NOBODY
 
 
-@dataclass(frozen=True, slots=True)
-class RunningNic:
+class RunningNic(NamedTuple):
     """An interface as QEMU was started with it."""
 
     tap: str
@@ -102,8 +100,7 @@ class RunningNic:
     device: str
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """What a running QEMU's command line says. Missing parts are empty or 0."""
 
     name: str = ""
@@ -117,7 +114,7 @@ class CommandLine:
     vnc_password: bool = False
     image: str = ""
     nics: tuple[RunningNic, ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
 
     @property
     def vnc(self) -> str:

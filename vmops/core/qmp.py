@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One command of the monitor, with its arguments."""
 
     command: str
@@ -43,8 +41,7 @@ GUEST_OFF = "shutdown"
 """Words of QEMU's status: the guest is off while its QEMU stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(NamedTuple):
     """A drive of the guest. `images` is the file it writes to, then its backing files, in order.
 
     Sizes and counters are in bytes, counted since QEMU was started: `virtual_size` is what the
@@ -59,8 +56,7 @@ class Disk:
     written_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A VM as its monitor shows it: QEMU's word for its status, and its disks."""
 
     status: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core import normal
 
@@ -27,8 +26,7 @@ _KINDS: Mapping[type, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What one value has to be.
 
     `text` says it after "must be". `normal` gives the value in its one normal form, or None to

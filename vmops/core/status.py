@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vmops.core import ovs, qmp
 from vmops.core.drift import Drift, drift, port_drift
@@ -13,8 +13,7 @@ from vmops.core.process import CLOCK_TICKS
 from vmops.errors import VmopsError
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceStatus:
+class InterfaceStatus(NamedTuple):
     """An interface as it is wanted, and whether it is plugged just so.
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
@@ -30,8 +29,7 @@ class InterfaceStatus:
     traffic: Traffic | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VMStatus:
+class VMStatus(NamedTuple):
     """One VM at one moment. `state` is running, paused, stopped, crashed or unknown.
 
     `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
@@ -73,8 +71,7 @@ def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
 def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
     """A VM of the inventory, from the worker's facts alone."""
     found = _of_process(worker, seen.vm(vm.name), seen)
-    return replace(
-        found,
+    return found._replace(
         image=found.image or seen.image_path(vm.qcow_image),
         interfaces=tuple(_interface(worker, vm, nic, seen) for nic in vm.nics),
         drift=drift(worker, vm, seen),
@@ -99,15 +96,15 @@ def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
                 traffic=seen.traffic.get(nic.tap),
             )
         )
-    return replace(_of_process(worker, running, seen), interfaces=tuple(interfaces), managed=False)
+    return _of_process(worker, running, seen)._replace(interfaces=tuple(interfaces), managed=False)
 
 
 def with_look(status: VMStatus, look: qmp.Look | VmopsError) -> VMStatus:
     """The same VM with what its monitor said. What cannot be asked is `unknown`, not guessed."""
     if isinstance(look, VmopsError):
-        return replace(status, state="unknown", error=look)
+        return status._replace(state="unknown", error=look)
     state = qmp.state_of(look.status)
-    return replace(status, state=state, monitor=look.status, disks=look.disks)
+    return status._replace(state=state, monitor=look.status, disks=look.disks)
 
 
 def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:

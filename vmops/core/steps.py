@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core import ip, logs, ovs, process, qemu
 from vmops.core.command import Batch, Command, Step, command
@@ -26,8 +26,7 @@ TERM_WAIT_S = 5
 KILL_WAIT_S = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """An interface that is left out, and why."""
 
     interface: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core import plan
 from vmops.core.capacity import refusal
@@ -14,8 +14,7 @@ from vmops.core.plan import Plan
 from vmops.errors import WorkFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What a launch may do.
 
     `strict` refuses a VM of which an interface cannot be plugged, `overcommit` starts VMs beyond

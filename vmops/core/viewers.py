@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 FIRST_PORT = 5900
 """The port of display 0: gvncviewer counts displays, and knows no ports below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Viewer:
+class Viewer(NamedTuple):
     """A viewer to be started: its argv, and what it is handed apart from that.
 
     `file` is the content of a private file whose path follows argv. `takes_password` is False for
@@ -19,7 +18,7 @@ class Viewer:
     """
 
     argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = MappingProxyType({})
     file: str = ""
     takes_password: bool = False
     stays: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core.exposure import vnc_warning
 from vmops.core.qemu import CommandLine
@@ -19,8 +19,7 @@ _LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server that listens on every address is reached on its own machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Display:
+class Display(NamedTuple):
     """A running VM's VNC server: where its worker reaches it, and on which address it listens."""
 
     address: str

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from vmops.core import observed as facts
 from vmops.core import script
@@ -35,8 +35,7 @@ LANES = 8
 waits for the switch, the kernel or its QEMU."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What came of one VM: the plan, what its steps did, or the error that ended it.
 
     `result` is None where nothing was to be done or nothing could be tried.

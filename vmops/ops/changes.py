@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core import together
 from vmops.core.drift import Drift
@@ -18,8 +18,7 @@ from vmops.ops.lifecycle import Outcome
 from vmops.ops.route import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What `up` would do about one VM.
 
     `action` is start, nothing, replug or restart; refused where `up` would fail, and unknown where

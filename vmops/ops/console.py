@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core import holders, logs
 from vmops.core import observed as facts
@@ -30,8 +29,7 @@ _TURN_LIMIT_S = 2.0
 _CALLERS, _SOCKET = "callers", "socket"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """An open serial port. `recent` is what it printed last; `socket` is the caller's to close."""
 
     vm: str
@@ -90,8 +88,7 @@ def ending(route: Route, line: Line) -> str:
     return f"{line.vm} {endings.in_words(running)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """A VM that runs, who is at its console, and what that printed last."""
 
     process: Process

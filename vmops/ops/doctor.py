@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from posixpath import dirname
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core import observed as facts
 from vmops.core import ovs, qemu
@@ -21,8 +20,7 @@ LOW_DISK_MB = 1024
 _QEMU, _VSWITCHD, _DISK = "QEMU version", "ovs-vswitchd version", "free disk"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that was looked at: its name, what was found, and the cure where it is not `ok`."""
 
     name: str
@@ -31,8 +29,7 @@ class Check:
     cure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """All checks of one worker. `unreachable` is why none could be made."""
 
     worker: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from vmops.core import observed as facts
 from vmops.core.names import RunDirectory
 from vmops.core.observed import RunningVM
@@ -19,7 +17,7 @@ def settled(route: Route, vm: str) -> RunningVM:
 
     Raises as `perform` does.
     """
-    block = replace(facts.ask_running(), lock=RunDirectory(vm).lock)
+    block = facts.ask_running()._replace(lock=RunDirectory(vm).lock)
     (seen,) = perform(route, [block], time_limit_s=LOCK_WAIT_S * 2)
     try:
         return facts.read_running(seen).get(vm, RunningVM(vm))

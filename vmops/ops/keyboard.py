@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core import qmp
 from vmops.core.keys import Burst, Chord, bursts
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from vmops.remote.monitor import Monitor
 
 
-@dataclass(frozen=True, slots=True)
-class Pressed:
+class Pressed(NamedTuple):
     """How many chords one VM got, and the error that ended it, if any did."""
 
     vm: str

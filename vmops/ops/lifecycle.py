@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vmops.core import plan as plans
 from vmops.core import steps, together
@@ -21,8 +21,7 @@ from vmops.ops.shutdown import Asked, shut_down
 USUAL_TERMS = Terms()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one VM. With an `error` the VM is as it was, unless the error says otherwise.
 
     `action` is what was done: start, replug, stop, or nothing where all was as asked. `how` names
@@ -131,14 +130,14 @@ def _started(done: Done, seen: dict[str, Observed]) -> Outcome:
         return outcome
     if done.result is None:
         process = seen[done.vm.name].vm(done.vm.name).process if done.vm.name in seen else None
-        return replace(outcome, pid=process.pid if process else 0)
+        return outcome._replace(pid=process.pid if process else 0)
     skipped = (*done.plan.skips, *_failed_nics(done.result))
-    outcome = replace(outcome, skipped=skipped)
+    outcome = outcome._replace(skipped=skipped)
     failure = done.result.failure
     if failure is not None:
-        return replace(outcome, error=_launch_failed(done, failure, done.result))
+        return outcome._replace(error=_launch_failed(done, failure, done.result))
     pid = done.result.find(steps.PID)
-    return replace(outcome, pid=int(pid.stdout.split()[0]) if pid else 0)
+    return outcome._replace(pid=int(pid.stdout.split()[0]) if pid else 0)
 
 
 def _begun(done: Done) -> Outcome:
@@ -176,13 +175,13 @@ def _stopped(done: Done, asked: Asked | None = None) -> Outcome:
     outcome = _begun(done)
     if asked is not None:
         notes = (*outcome.notes, asked.note) if asked.note else outcome.notes
-        outcome = replace(outcome, how=asked.how, asked=asked.presses, notes=notes)
+        outcome = outcome._replace(how=asked.how, asked=asked.presses, notes=notes)
     if done.error or done.result is None:
         return outcome
     ways = (steps.EXIT, steps.TERM, steps.KILL)
     said = {entry.step.label: entry.stdout.decode().split() for entry in done.result.steps}
     sent = [way for way in ways if way in said.get(way, ())]
-    outcome = replace(outcome, how=sent[-1] if sent else outcome.how)
+    outcome = outcome._replace(how=sent[-1] if sent else outcome.how)
     failed = [entry for entry in done.result.steps if not entry.ok]
     failed = [entry for entry in failed if not (entry.step.label in ways and entry.step.may_fail)]
     if not failed:
@@ -191,7 +190,7 @@ def _stopped(done: Done, asked: Asked | None = None) -> Outcome:
     if first.step.label in ways:
         what = f"{done.vm.name} does not end: {first.reason()}"
         cure = f"look at it, then: fab stop --vm {done.vm.name} --force"
-        return replace(outcome, error=StopTimeout(what, worker=done.worker.name, cure=cure))
+        return outcome._replace(error=StopTimeout(what, worker=done.worker.name, cure=cure))
     what = f"{done.vm.name}: {first.step.label} failed: {first.reason()}"
     error = WorkFailed(what, worker=done.worker.name, cure="fab doctor status")
-    return replace(outcome, error=error)
+    return outcome._replace(error=error)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from typing import NamedTuple
 
 from vmops.core import logs
 from vmops.core import observed as facts
@@ -27,8 +27,7 @@ _LONGEST_PAUSE_S = 0.4
 """Between two readings of logs that do not grow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What was read of a VM's logs, or the `error` for which nothing could be.
 
     `ended` is empty while the VM runs, else says how it ended; the logs are complete then.
@@ -36,7 +35,7 @@ class Reading:
 
     vm: str
     running: RunningVM
-    parts: Parts = field(default_factory=Parts)
+    parts: Parts = Parts()
     ended: str = ""
     error: VmopsError | None = None
 
@@ -100,7 +99,7 @@ class _Watch:
             return now
         running = endings.settled(self._route, now.vm)
         parts = Parts() if now.running.process is not None else now.parts
-        return replace(now, parts=parts, ended=endings.in_words(running), error=None)
+        return now._replace(parts=parts, ended=endings.in_words(running), error=None)
 
 
 def _read(route: Route, marks: Mapping[str, Marks], lines: str) -> list[Reading]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vmops.core import capacity, qmp
 from vmops.core.checks import check_boot
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from vmops.remote.monitor import Conversation, Monitor
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What a monitor was told, if anything had to be: the action, and what to know beside it."""
 
     action: Literal["pause", "resume", "reset", "nothing"]
@@ -110,8 +108,7 @@ def restart(
 
 
 def _joined(stopped: Outcome, started: Outcome) -> Outcome:
-    return replace(
-        started,
+    return started._replace(
         action="restart" if stopped.changed else started.action,
         how=stopped.how,
         asked=stopped.asked,

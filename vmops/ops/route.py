@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.model import VM, Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A worker and how this process gets there: fab's configuration, None for the defaults."""
 
     worker: Worker
@@ -25,8 +23,7 @@ class Route:
         connect_early(self.worker, config=self.config)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """The VMs that one worker is asked about; none at all is fine."""
 
     route: Route

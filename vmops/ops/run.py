@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from vmops.errors import CommandFailed, InventoryError, VmopsError
 from vmops.ops.act import commands
 from vmops.ops.route import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What came of it. `error` is a CommandFailed for another exit code than 0."""
 
     worker: str

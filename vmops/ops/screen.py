@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core import screen
 from vmops.core.command import BlockResult
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 FETCH_LIMIT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(NamedTuple):
     """One VM's picture, or the error that there is instead."""
 
     vm: str

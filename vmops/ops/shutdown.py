@@ -4,8 +4,7 @@ not."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core import qmp
 from vmops.core.model import VM
@@ -24,8 +23,7 @@ PRESSES = 2
 QUIT_WAIT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What came of asking one VM. `how` is what ended it, as `qmp.ended_by` has it.
 
     With an empty `how` it may still run. `by` is what has to follow, as in `steps.ending`,

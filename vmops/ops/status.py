@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core import observed as facts
 from vmops.core import qmp
@@ -30,8 +29,7 @@ LOOKS = 2
 _RANK = {"running": 0, "paused": 0, "crashed": 1, "unknown": 2, "stopped": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """VMs at one moment. `notes` say what was done on the way, `errors` why one is unknown."""
 
     vms: tuple[VMStatus, ...]
@@ -61,7 +59,7 @@ def survey(
                 break
     except VmopsError as error:
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
-        return Survey(tuple(replace(unknown, vm=vm.name) for vm in vms), errors=(error,))
+        return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
     errors = tuple(item.error for item in found if item.error is not None)
     return Survey(tuple(found), tuple(tidy(route, vms, seen).values()), errors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmops.core import qmp
 from vmops.core.model import VM
@@ -23,8 +23,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _MONITOR_LIMIT_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """A VM at one look: the word for what it is, and which of `STATES` that is.
 
     `final` is why it will be in no other state by itself.

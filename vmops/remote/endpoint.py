@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fabric
 import paramiko
@@ -65,8 +65,7 @@ _Place = tuple[str, int]
 """Host and port."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What somebody asked for: None where ssh_config decides."""
 
     alias: str

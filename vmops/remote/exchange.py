@@ -12,7 +12,7 @@ import math
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import fabric
 
@@ -39,8 +39,7 @@ _TIMED_OUT = (124, 137)
 """How `timeout` ends when the SIGTERM sufficed, and when it took the SIGKILL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a script printed, byte for byte, and its exit code."""
 
     stdout: bytes

@@ -16,8 +16,8 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import paramiko
 
@@ -29,8 +29,7 @@ SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
 _log = logging.getLogger("vmops")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
+class KnownKey(NamedTuple):
     """One line of a known_hosts file that is about the host wanted."""
 
     type: str

@@ -12,7 +12,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import fabric
 
@@ -67,8 +67,7 @@ Who was found once is followed on, also when its parent has ended since.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """How a command ended and what it printed, byte for byte. `exit_code` -1: by a signal."""
 
     exit_code: int

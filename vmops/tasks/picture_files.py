@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.errors import InventoryError, WorkFailed
 
@@ -16,13 +17,12 @@ SHEET = "screens"
 """What a contact sheet is called, before the time, when nobody names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(NamedTuple):
     """The files to be written: the only VM's or the sheet, and each VM's own beside a sheet."""
 
     main: Path
     is_sheet: bool
-    each: Mapping[str, Path] = field(default_factory=dict)
+    each: Mapping[str, Path] = MappingProxyType({})
 
 
 def targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targets:

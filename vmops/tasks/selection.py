@@ -121,7 +121,7 @@ def groups_of_fleet(
         chosen = tuple(vm for vm in chosen if vm.worker is not None)
     kept = set(chosen)
     groups = [
-        replace(group, vms=tuple(vm for vm in group.vms if vm in kept))
+        group._replace(vms=tuple(vm for vm in group.vms if vm in kept))
         for group in _all_groups(c, names, listed)
     ]
     groups = [group for group in groups if group.vms]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
@@ -153,7 +152,7 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "memory_mb": item.memory_mb if runs else None,
         "vnc": item.vnc or None,
         "image": item.image or None,
-        "disks": [asdict(disk) for disk in item.disks],
+        "disks": [disk._asdict() for disk in item.disks],
         "interfaces": [_interface_as_dict(nic) for nic in item.interfaces],
         "drift": [{"field": d.field, "running": d.running, "wanted": d.wanted} for d in item.drift],
         **({"error": str(item.error)} if item.error is not None else {}),
