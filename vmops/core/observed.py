@@ -125,17 +125,16 @@ def ask_status() -> Block:
 
 
 def ask(vms: Sequence[VM] = ()) -> Block:
-    """The block which reads everything that a plan for these VMs needs, in one exchange."""
+    """The block which reads everything that a plan to start these VMs needs, in one exchange.
+
+    Without VMs it is what ending one needs.
+    """
     images = [vm.qcow_image for vm in vms]
-    return Block(
-        "",
-        (
-            *_THERE,
-            _step(LISTENING, command("listening_facts")),
-            _step(IMAGES, command("image_facts", *images)),
-            _step(SWITCH, ovs.query()),
-        ),
+    starting = (
+        _step(LISTENING, command("listening_facts")),
+        _step(IMAGES, command("image_facts", *images)),
     )
+    return Block("", (*_THERE, *(starting if vms else ()), _step(SWITCH, ovs.query())))
 
 
 def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:

@@ -75,7 +75,7 @@ def perform(
 
 
 def observe(route: Route, vms: Sequence[VM] = ()) -> Observed:
-    """The worker's facts, with what these VMs need of it. Raises as `perform` does."""
+    """The worker's facts, with what these VMs need to start. Raises as `perform` does."""
     (result,) = perform(route, [facts.ask(vms)], time_limit_s=OBSERVE_LIMIT_S)
     try:
         return facts.read(result, vms)
@@ -83,9 +83,14 @@ def observe(route: Route, vms: Sequence[VM] = ()) -> Observed:
         raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
 
 
-def carry_out(route: Route, vms: Sequence[VM], decide: Decide) -> list[Done]:
-    """Decide for each VM and do it: one `Done` for each, in order. Never raises a VmopsError."""
-    return carry_out_all(route, vms, one_by_one(decide))
+def carry_out(
+    route: Route, vms: Sequence[VM], decide: Decide, *, ending: bool = False
+) -> list[Done]:
+    """Decide for each VM and do it: one `Done` for each, in order. Never raises a VmopsError.
+
+    With `ending` nothing is asked that only a start needs.
+    """
+    return carry_out_all(route, vms, one_by_one(decide), ending=ending)
 
 
 def one_by_one(decide: Decide) -> DecideAll:
@@ -100,14 +105,16 @@ def one_by_one(decide: Decide) -> DecideAll:
     return lambda vms, seen: [decide_one(vm, seen) for vm in vms]
 
 
-def carry_out_all(route: Route, vms: Sequence[VM], decide: DecideAll) -> list[Done]:
+def carry_out_all(
+    route: Route, vms: Sequence[VM], decide: DecideAll, *, ending: bool = False
+) -> list[Done]:
     """Decide for all VMs of a worker together and do it; see `carry_out`."""
     done: dict[str, Done] = {}
     waiting = list(vms)
     try:
         for _ in range(LOOKS):
             if waiting:
-                seen = observe(route, waiting)
+                seen = observe(route, () if ending else waiting)
                 done |= {item.vm.name: item for item in _once(route, waiting, seen, decide)}
                 waiting = [vm for vm in waiting if _changed(done[vm.name])]
     except VmopsError as error:

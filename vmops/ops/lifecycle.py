@@ -98,13 +98,13 @@ def stop(
         asked.update((name, a) for name, a in answers.items() if isinstance(a, Asked))
         return [_stop_after(vm, seen, answers.get(vm.name)) for vm in waiting]
 
-    done = {item.vm.name: item for item in carry_out_all(route, vms, decide)}
+    done = {item.vm.name: item for item in carry_out_all(route, vms, decide, ending=True)}
     return [_stopped(done[vm.name], asked.get(vm.name)) for vm in vms]
 
 
 def unplug(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     """Remove each VM's ports and TAPs; refused for a VM that runs."""
-    return [_stopped(item) for item in carry_out(route, vms, plans.unplug)]
+    return [_stopped(item) for item in carry_out(route, vms, plans.unplug, ending=True)]
 
 
 def _stop_after(vm: VM, seen: Observed, asked: Asked | ConnectionLost | None) -> Plan | WorkFailed:
