@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from vmops import core
 from vmops.tasks import ns
 
 PACKAGE = Path(__file__).parents[2] / "vmops"
@@ -68,6 +70,12 @@ def test_a_room_keeps_out_what_does_not_belong_there(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_a_module_can_be_read_in_one_go(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+def test_the_map_of_core_names_each_module_once() -> None:
+    named = re.findall(r"`(\w+)`", core.__doc__ or "")
+    there = [path.stem for path in MODULES if room(path) == "core" and path.stem != "__init__"]
+    assert sorted(named) == there
 
 
 @pytest.mark.parametrize("path", [p for p in IN_ROOMS if room(p) != "tasks"], ids=name)
