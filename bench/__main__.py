@@ -16,7 +16,10 @@ from bench.profile import TASKS, profile
 from bench.single import WAYS, single
 from vmops.errors import VmopsError
 
-LATEST = ROOT / "bench" / "results" / "latest.json"
+RESULTS = ROOT / "bench" / "results"
+LATEST, PART = RESULTS / "latest.json", RESULTS / "part.json"
+"""Of a whole run, whose figures the documentation quotes; of any other."""
+
 ROUNDS, QUICK_ROUNDS = 7, 3
 
 
@@ -35,9 +38,11 @@ def options() -> argparse.Namespace:
     add("--fleet", action="store_true", help="twenty VMs on four workers")
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
     add("--profile", choices=tuple(TASKS), help="where the time of this task goes, instead")
-    add("--output", type=Path, default=LATEST, help="where the JSON goes")
+    add("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, {PART.name} of a part)")
     add("--show", type=Path, help="only print the tables of this JSON")
     found = parser.parse_args()
+    part = len(sys.argv) > 1
+    found.output = found.output or (PART if part else LATEST)
     if not (found.single or found.fleet or found.scaling):
         found.single = found.fleet = found.scaling = True
     found.rounds = found.rounds or (QUICK_ROUNDS if found.quick else ROUNDS)

@@ -85,7 +85,8 @@ def _interfaces(axis: Any, rows: Sequence[Mapping[str, float]]) -> None:
 
 def _workers(axis: Any, rows: Sequence[Mapping[str, float]]) -> None:
     counts = [row["workers"] for row in rows]
-    axis.plot(counts, [row["status"] for row in rows], "o-", color=OURS, label="fab status", ms=4)
+    for key, label, style in (("with_vms", "a VM on each", "o-"), ("idle", "idle workers", "o:")):
+        axis.plot(counts, [row[key] for row in rows], style, color=OURS, label=label, ms=4)
     _finish(axis, "Status, s, by workers")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from bench.figures import median, slope
 from bench.machines import fleet as fleet_of
 from bench.machines import machine
-from bench.place import Place
+from bench.place import Place, Traffic
 from bench.processes import Call, Processes, Work
 from bench.results import Results
 from bench.single import Say
@@ -80,41 +81,74 @@ def _machines(place: Place, vms: Sequence[VM]) -> Results:
 
 
 def workers(place: Place, counts: Sequence[int], rounds: int, *, say: Say) -> Results:
-    """A cold `fab status` of so many workers, with one ssh login measured beside it."""
+    """A cold `fab status` of so many workers, first idle and then with a VM each, and one ssh login
+    measured beside it."""
     names = place.grow(max(counts))
-    place.prepare(fleet_of(names, each=1, interfaces=1))
-    asked = {
-        count: Processes([[vmops.fab(place, "status", "--worker", ",".join(names[:count]))]])
-        for count in counts
-    }
-    login = Processes([[Call((*place.ssh(names[0]), "true"))]])
-    peaks = {count: work.weigh() for count, work in asked.items()}
-    times: dict[int, list[float]] = {count: [] for count in counts}
-    logins: dict[int, list[float]] = {count: [] for count in counts}
-    traffic = {}
-    for number in range(rounds):
-        say(f"workers: {', '.join(map(str, counts))}; round {number + 1} of {rounds}")
-        for count, work in asked.items():
-            logins[count].append(_seconds(login))
-            before = place.traffic()
-            times[count].append(_seconds(work))
-            traffic[count] = place.traffic() - before
+    vms = fleet_of(names, each=1, interfaces=1)
+    place.prepare(vms)
+    idle = _looks(place, names, counts, rounds, say=lambda text: say(f"{text}, idle"))
+    vmops.Operation(place, launch, vms)()
+    close_all()
+    try:
+        busy = _looks(place, names, counts, rounds, say=lambda text: say(f"{text}, a VM on each"))
+    finally:
+        vmops.Operation(place, vmops.kill, vms)()
+        close_all()
     return {
-        "login": median(taken for one in logins.values() for taken in one),
+        "login": median(look.login_s for looks in (idle, busy) for look in looks),
         "rows": [
             {
                 "workers": count,
-                "status": median(times[count]),
-                "of_login": median(
-                    mine / other for mine, other in zip(times[count], logins[count], strict=True)
-                ),
-                "connections": traffic[count].connections,
-                "turns": traffic[count].turns,
-                "peak_mib": round(peaks[count] / 1024, 1),
+                "idle": without.status_s,
+                "of_login": without.of_login,
+                "with_vms": with_vms.status_s,
+                "with_vms_of_login": with_vms.of_login,
+                "connections": with_vms.traffic.connections,
+                "turns": with_vms.traffic.turns,
+                "peak_mib": with_vms.peak_mib,
             }
-            for count in counts
+            for count, without, with_vms in zip(counts, idle, busy, strict=True)
         ],
     }
+
+
+class _Look(NamedTuple):
+    """`fab status` of some workers: medians, in seconds; the ratio is the median of the rounds'."""
+
+    status_s: float
+    login_s: float
+    of_login: float
+    traffic: Traffic
+    peak_mib: float
+
+
+def _looks(
+    place: Place, names: Sequence[str], counts: Sequence[int], rounds: int, *, say: Say
+) -> list[_Look]:
+    """One for each count; in a round each count takes its turn, a login before it."""
+    login = Processes([[Call((*place.ssh(names[0]), "true"))]])
+    asked = [
+        Processes([[vmops.fab(place, "status", "--worker", ",".join(names[:count]))]])
+        for count in counts
+    ]
+    peaks = [work.weigh() for work in asked]
+    runs: list[list[tuple[float, float, Traffic]]] = [[] for _ in counts]
+    for number in range(rounds):
+        say(f"workers: {', '.join(map(str, counts))}; round {number + 1} of {rounds}")
+        for work, mine in zip(asked, runs, strict=True):
+            login_s = _seconds(login)
+            before = place.traffic()
+            mine.append((_seconds(work), login_s, place.traffic() - before))
+    return [
+        _Look(
+            status_s=median(status_s for status_s, _, _ in mine),
+            login_s=median(login_s for _, login_s, _ in mine),
+            of_login=median(status_s / login_s for status_s, login_s, _ in mine),
+            traffic=mine[-1][2],
+            peak_mib=round(peak / 1024, 1),
+        )
+        for mine, peak in zip(runs, peaks, strict=True)
+    ]
 
 
 def _seconds(work: Work) -> float:

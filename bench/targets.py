@@ -77,7 +77,10 @@ def _scaling(results: Results) -> Iterator[Verdict]:
         yield Verdict("further exchanges for further interfaces", more, 0.0)
     for row in scaling.get("workers", {}).get("rows", []):
         if row["workers"] == 32:
-            yield Verdict("status of 32 workers / one ssh login", row["of_login"], 1.5 / 0.25)
+            limit = 1.5 / 0.25
+            yield Verdict("status of 32 workers / one ssh login", row["of_login"], limit)
+            with_vms = "the same, with a VM on each"
+            yield Verdict(with_vms, row["with_vms_of_login"], limit)
 
 
 def _get(entries: Results, way: str, key: str) -> float | None:
