@@ -291,3 +291,19 @@ def test_dry_run_shows_the_commands(operator: Operator, lab: Lab) -> None:
     said = operator.ok("--dry", "logs", "--vm", "vm1", "--lines", "7")
     assert "sudo tail -n 7 /run/vmops/vm1/log/console" in said.out
     assert [worker.connections for worker in lab.status().workers] == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("logs", "--lines", "-1"), ("console", "--lines", "-1"), ("console", "--timeout", "-1")],
+)
+def test_numbers_that_mean_nothing_contact_nobody(
+    operator: Operator, lab: Lab, words: tuple[str, str, str]
+) -> None:
+    operator.add(small_vm("vm1", 1), image=False)
+    before = [worker.connections for worker in lab.status().workers]
+    task, option, number = words
+    said = operator.fab(task, "--vm", "vm1", f"{option}={number}")
+    assert (said.code, said.out) == (2, "")
+    assert f"{option} {number}: must be 0" in said.err
+    assert [worker.connections for worker in lab.status().workers] == before

@@ -25,6 +25,12 @@ def check_timeout(timeout: float) -> None:
         raise InventoryError(f"--timeout {timeout:g}: must be 0 seconds or more")
 
 
+def check_lines(lines: int) -> None:
+    """Raise InventoryError for a number of lines that cannot be shown."""
+    if lines < 0:
+        raise InventoryError(f"--lines {lines}: must be 0 or more")
+
+
 def check_parallel(parallel: int) -> None:
     """Raise InventoryError for a cap that allows nothing; 0 leaves it to the fleet."""
     if parallel < 0:

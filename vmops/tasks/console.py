@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError, WorkFailed
+from vmops.tasks.common import check_lines, check_timeout
 from vmops.tasks.output import give, reporting, say
 from vmops.tasks.selection import groups_of_vms
 
@@ -45,6 +46,8 @@ def console(
     goes to standard output.
     Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
     """
+    check_lines(lines)
+    check_timeout(timeout)
     group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
     name = group.vms[0].name
     if c.config.run.dry:

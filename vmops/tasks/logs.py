@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from vmops.errors import FleetFailed, VmopsError
-from vmops.tasks.common import VM_HELP, each
+from vmops.tasks.common import VM_HELP, check_lines, each
 from vmops.tasks.output import complain, drop_output, give, reporting
 from vmops.tasks.selection import groups_of_vms
 
@@ -53,6 +53,7 @@ def logs(
     """
     from vmops.tasks.log_display import LogDisplay
 
+    check_lines(lines)
     groups = groups_of_vms(c, vm, task="logs")
     if c.config.run.dry:
         for group in groups:
