@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vmops.core import qmp
-from vmops.core.model import Settings, Worker
+from vmops.core.model import Settings
 from vmops.errors import MonitorError, VmopsError
 from vmops.remote import monitor as monitors
 from vmops.remote.monitor import Monitor, SocketRefused, Unanswered, talk
@@ -34,7 +34,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     def here(path: str) -> Path:
         return tmp_path / path.removeprefix("/run/vmops/").replace("/", "-")
 
-    def open_socket(_: Worker, path: str, **__: Any) -> socket.socket:
+    def open_socket_of(_: object, __: str, path: str, **___: Any) -> socket.socket:
         stream = socket.socket(socket.AF_UNIX)
         try:
             stream.connect(str(here(path)))
@@ -47,7 +47,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         return started[-1]
 
     monkeypatch.setattr(monitors, "connection", lambda *_, **__: None)
-    monkeypatch.setattr(monitors, "open_socket", open_socket)
+    monkeypatch.setattr(monitors, "open_socket_of", open_socket_of)
     yield start_one
     for fake in started:
         fake.close()

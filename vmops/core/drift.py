@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from vmops.core import ovs, qemu
@@ -61,11 +62,13 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
         ("qcow_image", line.image, launch.image),
     )
     found = [Drift(name, str(has), str(want)) for name, has, want in pairs if has != want]
-    return (*found, *_nic_drift(worker, vm, observed))
+    has = {nic.tap: nic for nic in line.nics}
+    return (*found, *_nic_drift(worker, vm, has, observed))
 
 
-def _nic_drift(worker: Worker, vm: VM, observed: Observed) -> list[Drift]:
-    has = {nic.tap: nic for nic in observed.vm(vm.name).command_line.nics}
+def _nic_drift(
+    worker: Worker, vm: VM, has: Mapping[str, qemu.RunningNic], observed: Observed
+) -> list[Drift]:
     found = []
     for nic in vm.connected:
         where = f"interfaces.{nic.name}"

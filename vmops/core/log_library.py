@@ -10,11 +10,14 @@ from typing import Final
 
 LOGS: Final = r"""
 trim_logs() {
-  set -- "$1" /run/vmops/*/log/*
-  [ -e "$2" ] || return 0
-  du -k /run/vmops/*/log/* 2>/dev/null | while read -r kib file; do
+  for log in /run/vmops/*/log/*; do
+    [ ! -s "$log" ] || { trim_long_logs "$1" >/dev/null 2>&1 & return; }
+  done
+}
+trim_long_logs() {
+  du -k /run/vmops/*/log/* | while read -r kib file; do
     [ "$kib" -le "$(($1 + $1 / 8))" ] || trim_log "$file" "$1"
-  done >/dev/null 2>&1 &
+  done
 }
 trim_log() {
   free=$(stat -f -c %a "$1") && size=$(stat -c %s "$1") || return 1

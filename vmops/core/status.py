@@ -111,6 +111,7 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
     process = running.process
     if process is None:
         return VMStatus(running.name, worker.name, worker.address, running.state)
+    line = running.command_line
     return VMStatus(
         vm=running.name,
         worker=worker.name,
@@ -120,8 +121,8 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
         uptime_s=round(max(0.0, seen.host.uptime_s - process.started / CLOCK_TICKS), 2),
         cpu_s=process.cpu_ticks / CLOCK_TICKS,
         memory_mb=process.rss_kib // 1024,
-        vnc=running.command_line.vnc,
-        image=running.command_line.image,
+        vnc=line.vnc,
+        image=line.image,
     )
 
 

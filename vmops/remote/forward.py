@@ -14,7 +14,7 @@ import paramiko
 
 from vmops.core.model import Worker
 from vmops.errors import MonitorError, VmopsError
-from vmops.remote.connection import connection
+from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.translate import FAILURES, ChannelRefused, working
 from vmops.remote.transport import WorkerTransport
 
@@ -36,8 +36,15 @@ def open_socket(
     Raises what `connection` raises, MonitorError when nobody listens there, the user may not, or
     sshd forbids it, and ConnectionLost. Closing the socket ends it there too.
     """
-    transport = connection(worker, config=config).live_transport
-    return _here(_open_unix(transport, worker.name, path, time_limit))
+    opened = connection(worker, config=config)
+    return open_socket_of(opened, worker.name, path, time_limit=time_limit)
+
+
+def open_socket_of(
+    opened: WorkerConnection, worker: str, path: str, *, time_limit: float
+) -> socket.socket:
+    """The same over a connection that is open; `worker` is its name, for messages."""
+    return _here(_open_unix(opened.live_transport, worker, path, time_limit))
 
 
 def open_port(

@@ -14,6 +14,7 @@ from qemu.qmp import (
     ConnectError,
     ExecInterruptedError,
     ExecuteError,
+    Message,
     QMPClient,
     QMPError,
     Runstate,
@@ -25,8 +26,8 @@ from vmops.core.model import Worker
 from vmops.core.names import RunDirectory
 from vmops.core.qmp import Request
 from vmops.errors import MonitorError, VmopsError
-from vmops.remote.connection import connection
-from vmops.remote.forward import open_socket
+from vmops.remote.connection import WorkerConnection, connection
+from vmops.remote.forward import open_socket_of
 
 MOST_OPENING = 32
 """Sockets of one worker that are opened at the same time."""
@@ -45,6 +46,16 @@ _library_log = logging.getLogger("qemu.qmp")
 _library_log.addHandler(logging.NullHandler())
 _library_log.setLevel(logging.INFO)
 """Its debug messages hold every request, a VNC password among them."""
+
+
+class _Client(QMPClient):
+    """The library's, without its log of each message, which takes longer than reading one does."""
+
+    def _cb_inbound(self, msg: Message) -> Message:
+        return msg
+
+    def _cb_outbound(self, msg: Message) -> Message:
+        return msg
 
 
 class SocketRefused(MonitorError):
@@ -149,13 +160,13 @@ def talk(
     other errors are SocketRefused, Unanswered, ConnectionLost and those of `connection`.
     """
     try:
-        connection(worker, config=config)
+        opened = connection(worker, config=config)
     except VmopsError as error:
         return dict.fromkeys(vms, error)
 
     async def one(vm: str) -> T | VmopsError:
         try:
-            client = await _greeted(worker, vm, time_limit, config)
+            client = await _greeted(opened, worker.name, vm, time_limit)
             monitor = Monitor(client, vm, worker.name, time_limit)
             try:
                 return await conversation(monitor)
@@ -174,21 +185,17 @@ def talk(
     return dict(zip(vms, asyncio.run(all_of_them()), strict=True))
 
 
-async def _greeted(
-    worker: Worker, vm: str, time_limit: float, config: fabric.Config | None
-) -> QMPClient:
+async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: float) -> QMPClient:
     """A session that QEMU has greeted, on the first of its two sockets that is free."""
     run = RunDirectory(vm)
     patience = min(FIRST_SOCKET_S, time_limit / 2)
     refused: MonitorError | None = None
     for path, limit in ((run.monitor, patience), (run.monitor_for_humans, time_limit - patience)):
         deadline = asyncio.get_running_loop().time() + limit
-        client = QMPClient()
+        client = _Client()
         client.negotiate = False
         try:
-            socket = await asyncio.to_thread(
-                open_socket, worker, path, time_limit=limit, config=config
-            )
+            socket = await asyncio.to_thread(open_socket_of, opened, worker, path, time_limit=limit)
             async with asyncio.timeout_at(deadline):
                 await client.connect(socket)
         except TimeoutError:
@@ -198,14 +205,14 @@ async def _greeted(
             continue
         except ConnectError as error:
             what = f"{vm}: its monitor does not greet: {_why(error)}"
-            raise MonitorError(what, worker=worker.name) from error
+            raise MonitorError(what, worker=worker) from error
         return client
     cure = f"see who has it, there: sudo ss -xp | grep {run.path}/qmp"
     if refused is not None:
         what = f"{vm}: the monitor takes no client: it is busy, or QEMU has ended"
-        raise SocketRefused(what, worker=worker.name, cure=cure) from refused
+        raise SocketRefused(what, worker=worker, cure=cure) from refused
     what = f"{vm}: the monitor is busy or does not answer: no greeting within {time_limit:g} s"
-    raise Unanswered(what, worker=worker.name, cure=cure)
+    raise Unanswered(what, worker=worker, cure=cure)
 
 
 def _why(error: ConnectError) -> str:
