@@ -8,13 +8,13 @@ from vmops.core.inventory import Inventory, parse
 from vmops.errors import InventoryError
 
 
-def load(path: Path) -> Inventory:
+def load(path: Path | str) -> Inventory:
     """The inventory in the file at `path`, which messages call as it was given.
 
     Raises InventoryError: no such file, not readable, not UTF-8, or every fault inside it.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         cure = "write one (docs/inventory.md), or point VMOPS_HOSTS at it"
         raise InventoryError(f"{path}: there is no such file", cure=cure) from error

@@ -39,3 +39,9 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     path = tmp_path / "hosts.toml"
     path.write_bytes(b"\xef\xbb\xbf" + b'[workers.w1]\r\naddress = "10.0.0.1"\r\n')
     assert list(load(path).workers) == ["w1"]
+
+
+def test_a_path_may_be_a_string(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_text('[workers.w1]\naddress = "192.0.2.1"\n')
+    assert load(str(path)) == load(path)
