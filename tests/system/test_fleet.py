@@ -19,6 +19,7 @@ import pytest
 
 from tests.guests import boot_sector_image, cache_directory
 from vmops.lab import Lab
+from vmops.lab.daemons import DATABASE
 
 from .conftest import PORT, free_network, require_a_lab
 from .lab_helpers import wait_until
@@ -432,6 +433,35 @@ def test_dry_shows_the_scripts_of_all_workers_and_contacts_none(fleet: Operator)
     assert fleet.ok("--dry", "down").out.count("remove TAPs") == 6
     assert "# on worker2" in fleet.ok("--dry", "plan").out
     assert [worker.connections for worker in fleet.lab.status().workers] == before
+
+
+def transactions(operator: Operator, worker: str, word: str) -> list[str]:
+    """The ovs-vsctl calls that changed the worker's switch and hold the word, from its log."""
+    log = operator.on(worker, "ovsdb-tool", "show-log", DATABASE)
+    return [line for line in log.splitlines() if "ovs-vsctl" in line and word in line]
+
+
+def test_the_ports_of_a_worker_are_one_transaction(fleet: Operator) -> None:
+    before = transactions(fleet, "worker1", "add-port")
+    fleet.ok("up")
+    (made,) = transactions(fleet, "worker1", "add-port")[len(before) :]
+    for tap in ("tap_1_eth1", "tap_2_eth1"):
+        assert f"add-port br-int {tap}" in made
+
+
+def test_a_bad_interface_stops_no_other_vm_that_starts_with_it(fleet: Operator) -> None:
+    """A device that is no TAP has its name, which is seen only when it is to be made."""
+    fleet.on("worker1", "ip", "link", "add", "tap_2_eth1", "type", "veth", "peer", "name", "other")
+    try:
+        said = fleet.fab("up")
+        assert set(running(fleet)) == {"a1", "a2", "b1", "b2", "c1", "c2"}
+        assert "a2: interface eth1 is left out" in said.err
+        port = fleet.port("worker1", "tap_1_eth1")
+        assert port is not None
+        assert port["tag"] == "101"
+        assert fleet.port("worker1", "tap_2_eth1") is None
+    finally:
+        fleet.on("worker1", "ip", "link", "del", "tap_2_eth1")
 
 
 def test_a_vm_that_somebody_holds_keeps_none_of_its_worker_waiting(fleet: Operator) -> None:

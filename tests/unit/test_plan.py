@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core import ip, ovs, plan
+from vmops.core import ip, joint, ovs, plan
 from vmops.core.model import VM, Interface, Worker
 from vmops.core.observed import Observed
 from vmops.errors import LaunchFailed, PortConflict, WorkFailed
@@ -341,3 +341,20 @@ def test_unknown_is_not_absent() -> None:
     seen = running()._replace(switch=ovs.Switch(fault="down"))
     made = plan.stop(VM1, seen)
     assert commands(made, "remove ports")[0].count("del-port") == 2
+
+
+def test_the_ports_of_several_vms_are_one_transaction_each_with_its_own_words() -> None:
+    vm2 = replace(VM1, name="vm2", vm_id=1002, vnc_port=5902)
+    plans = [plan.launch(WORKER, vm, EMPTY) for vm in (VM1, vm2)]
+    found = [joint.step_of(made.block) for made in plans if made.block is not None]
+    together = [
+        entry.words() for entry in joint.commands([step for _, step in filter(None, found)])
+    ]
+    (transaction,) = [words for words in together if words[0] == "ovs-vsctl"]
+    for vm in (VM1, vm2):
+        for nic in vm.connected:
+            assert ("add-port", "br-int", nic.tap, f"tag={nic.vlan_id}") in zip(
+                transaction, transaction[1:], transaction[2:], transaction[3:], strict=False
+            )
+    assert together[-1][0] == "holds_ports"
+    assert len(together[-1]) == 1 + 2 * 4

@@ -19,12 +19,15 @@ Word = str | OnlyIf
 class Command(NamedTuple):
     """One command: its words, what it reads on standard input, and its time limit in seconds.
 
-    A command without `stdin` reads nothing. One without `time_limit_s` bounds itself.
+    A command without `stdin` reads nothing. One without `time_limit_s` bounds itself. `common` is
+    how many of its words it begins with that others begin with too, when one process can do the
+    work of all: these words, and then what each of them adds.
     """
 
     argv: tuple[Word, ...]
     stdin: str | None = None
     time_limit_s: int | None = None
+    common: int = 0
 
     def words(self) -> tuple[str, ...]:
         """The argv with every conditional word included."""
@@ -45,7 +48,8 @@ class Step(NamedTuple):
     The commands run in order up to the first that fails. `undo` runs when this step or a later
     one fails: it must cope with a step that was half done, and touch only what the step made.
     `sets` names the flag that `OnlyIf` asks for. A step that `may_fail` stops nothing: its own
-    undo runs, and the work goes on.
+    undo runs, and the work goes on. A `joint` step may be done before the block begins, together
+    with those of other blocks.
     """
 
     label: str
@@ -53,6 +57,7 @@ class Step(NamedTuple):
     undo: tuple[Command, ...] = ()
     sets: tuple[str, ...] = ()
     may_fail: bool = False
+    joint: bool = False
 
 
 class Batch(NamedTuple):

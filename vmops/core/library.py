@@ -35,9 +35,12 @@ fail() {
   for step in "$1" $kept; do undo_one "$step"; done
   finish failed
 }
-take_lock() {
+make_lock() {
   [ -d "${1%/*}" ] || (umask 066 && mkdir -p "${1%/*}") || return 1
-  true >>"$1" || return 1
+  true >>"$1"
+}
+take_lock() {
+  make_lock "$1" || return 1
   exec 9>>"$1"
   flock -w "$2" 9
 }
@@ -69,9 +72,22 @@ r() {
 undo_one() {
   framed u U "$1"
 }
+quietly() {
+  "$1" </dev/null >/dev/null 2>&1
+}
+join() {
+  make_lock "$2" || return 1
+  eval "exec $1>>\"\$2\""
+  flock -n "$1" && quietly "$3" || { eval "exec $1>&-"; return 1; }
+}
+only_if() {
+  eval "joins=\$f_$1"
+  shift
+  [ -z "$joins" ] || "$@"
+}
 """.strip()
 """Where blocks run at once a step is told in one short line: that is a single write, in bash too,
-which a pipe keeps whole."""
+which a pipe keeps whole. A block joins its group when its lock is free and its guards hold."""
 
 PROCESSES: Final = r"""
 start_of() {
@@ -188,7 +204,8 @@ remove_own_ports() {
     owner=$(ovs-vsctl --timeout=10 --if-exists get Interface "$port" external_ids:vmops-vm) ||
       return 1
     owner=${owner#\"}
-    [ "${owner%\"}" != "$vm" ] || ovs-vsctl --timeout=10 --if-exists del-port "$port" || return 1
+    [ "${owner%\"}" != "$vm" ] ||
+      ovs-vsctl --timeout=10 --no-wait --if-exists del-port "$port" || return 1
   done
 }
 gone_taps() {

@@ -65,13 +65,14 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
         words += ["--", "add-port", bridge, nic.tap, f"tag={nic.vlan_id}"]
         words += ["--", "set", "Interface", nic.tap]
         words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
-    return command(*words)
+    return Command(tuple(words), common=len(_VSCTL))
 
 
 def read_back(nics: Iterable[Nic]) -> Command:
     """Fails unless each port holds its VLAN and the switch has taken it: `add-port` of a device
     that cannot be opened ends with 0."""
-    return command("holds_ports", *(word for nic in nics for word in (nic.tap, str(nic.vlan_id))))
+    ports = (word for nic in nics for word in (nic.tap, str(nic.vlan_id)))
+    return Command(("holds_ports", *ports), common=1)
 
 
 def _marks(vm: VM, nic: Nic) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast
 
-from vmops.core import library
+from vmops.core import joint, library
 from vmops.core.command import (
     Batch,
     Block,
@@ -44,31 +44,67 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
     """The script which runs the blocks, `lanes` of them at once; a failing block stops no other.
 
     With several lanes only the first 900 bytes of what a step prints come back, both streams
-    together and without empty lines.
+    together and without empty lines; and joint steps of different blocks are done together. Where
+    that fails it is taken back, and each block does its own.
     """
     lines = [library.SHELL, f"N={nonce}"]
-    texts = [_block(number, block, nonce) for number, block in enumerate(blocks)]
-    lanes = min(lanes, len(blocks))
-    if lanes < 2:
-        return "\n".join(chain(lines, *texts)) + "\n"
+    if min(lanes, len(blocks)) < 2:
+        alone = (_block(number, block, nonce) for number, block in enumerate(blocks))
+        return "\n".join(chain(lines, *alone)) + "\n"
     lines.extend((f"LINE_END='{_LINE_END}'", library.LANES))
+    groups = list(joint.groups(blocks))
+    texts = [_group([(n, blocks[n]) for n in numbers], nonce) for numbers in groups]
+    lanes = min(max(1, lanes // max(map(len, groups))), len(groups))
     for lane in range(lanes):
         lines.extend(("(", *chain(*texts[lane::lanes]), ") &"))
     return "\n".join((*lines, "wait")) + "\n"
 
 
-def _block(number: int, block: Block, nonce: str) -> list[str]:
+def _group(members: Sequence[tuple[int, Block]], nonce: str) -> list[str]:
+    """Blocks that begin at once, after what they do together; one alone is just that block."""
+    if len(members) == 1:
+        return _block(*members[0], nonce)
+    lines = ["(", "joined="]
+    for place, (_, block) in enumerate(members):
+        lines.extend(_function(f"guards_{place}", block.guards, nonce))
+        lock = f"{joint.FIRST_DESCRIPTOR + place} {shlex.quote(block.lock)}"
+        joins = f"f_{joint.flag(place)}"
+        lines.append(f"{joins}=; join {lock} guards_{place} && {joins}=1")
+    steps = [found[1] for _, block in members if (found := joint.step_of(block))]
+    lines.extend(_function("jointly", joint.commands(steps), nonce))
+    lines.extend(_function("undo_jointly", joint.undo(steps), nonce, every=True))
+    lines.append("if quietly jointly; then joined=1; else quietly undo_jointly; fi")
+    for place, (number, block) in enumerate(members):
+        lines.extend((*_block(number, block, nonce, place=place)[:-1], ") &"))
+    return [*lines, _LET_GO, "wait", ")"]
+
+
+_LET_GO = "exec " + " ".join(f"{joint.FIRST_DESCRIPTOR + n}>&-" for n in range(joint.MOST))
+"""The locks of a group: each of its blocks keeps its own, the group itself none."""
+
+
+def _block(number: int, block: Block, nonce: str, *, place: int | None = None) -> list[str]:
+    """A block; `place` is that in its group. There its lock is taken already, and its guards hold,
+    where it has joined."""
     steps = block.numbered()
     finishes = "" if any(step.undo for step in steps) else "1"
     lines = ["(", f"B={number} kept= gone= finishes={finishes}"]
+    shared, unless = None, ""
+    if place is not None and (found := joint.step_of(block)):
+        joins = f'"$f_{joint.flag(place)}"'
+        shared, unless = found[0], f"[ -n {joins} ] || "
+        lines.append(f"[ -z {joins} ] || exec 9>&{joint.FIRST_DESCRIPTOR + place}")
+        lines.extend((_LET_GO, f"{unless}joined="))
     for index, step in enumerate(steps):
-        lines.extend(_function(f"s_{index}", step.commands, nonce))
+        done = index == shared
+        lines.extend(_function(f"s_{index}", step.commands, nonce, unless_joined=done))
         lines.extend(_function(f"u_{index}", step.undo, nonce, every=True))
     lines.extend(_function("guards", block.guards, nonce))
     if block.lock:
-        lines.append(f"take_lock {shlex.quote(block.lock)} {LOCK_WAIT_S} || finish locked")
+        lock = f"take_lock {shlex.quote(block.lock)} {LOCK_WAIT_S}"
+        lines.append(f"{unless}{lock} || finish locked")
     if block.guards:
-        lines.append("guards </dev/null >/dev/null 2>&1 9>&- || finish changed")
+        lines.append(f"{unless}guards </dev/null >/dev/null 2>&1 9>&- || finish changed")
     index = 0
     for entry in block.steps:
         if isinstance(entry, Batch):
@@ -82,10 +118,15 @@ def _block(number: int, block: Block, nonce: str) -> list[str]:
 
 
 def _function(
-    name: str, commands: Sequence[Command], nonce: str, *, every: bool = False
+    name: str,
+    commands: Sequence[Command],
+    nonce: str,
+    *,
+    every: bool = False,
+    unless_joined: bool = False,
 ) -> list[str]:
     """A shell function: the commands up to the first that fails, or `every` one of them."""
-    lines = [f"{name}() {{", ":"]
+    lines = [f"{name}() {{", '[ -z "$joined" ] || return 0' if unless_joined else ":"]
     worst = "code=$?" if every else "return $?"
     if every:
         lines.append("code=0")

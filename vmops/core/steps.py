@@ -76,8 +76,9 @@ def plugging(
             _plug_step(f"{PLUG} {nic.name}", worker, vm, [nic], observed, may_fail=not strict)
             for nic in missing
         )
-        together = _plug_step(PLUG_ALL, worker, vm, missing, observed)
-        steps.append(Batch(together, apart) if len(missing) > 1 else apart[0])
+        together = _plug_step(PLUG_ALL, worker, vm, missing, observed)._replace(joint=True)
+        one = apart[0]._replace(joint=True)
+        steps.append(Batch(together, apart) if len(missing) > 1 else one)
     return tuple(steps), tuple(skips)
 
 

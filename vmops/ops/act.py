@@ -30,7 +30,7 @@ ACT_LIMIT_S = 120.0
 LOOKS = 3
 """How often a plan is made anew because another operator changed the VM in between."""
 
-LANES = 8
+LANES = 12
 """How many VMs of one worker are acted on at once, by one script: most of the time each of them
 waits for the switch, the kernel or its QEMU."""
 
