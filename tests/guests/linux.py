@@ -7,8 +7,9 @@ screen, and powers off at the ACPI button. It needs `-m 96`.
 from __future__ import annotations
 
 import gzip
+import lzma
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .cache import built_once
@@ -34,7 +35,8 @@ _MODULES = (
     "net_failover",
     "virtio_net",
 )
-"""In the order in which they are loaded: each after those it needs."""
+"""In the order in which they are loaded: each after those it needs. A kernel may have some of them
+built in."""
 
 _SYSLINUX = """\
 default linux
@@ -72,13 +74,17 @@ def linux_image(cache: Path) -> Path:
 
     def build(work: Path) -> Path:
         packages, root = Packages(cache / "packages"), work / "packages"
-        modules = [f"./lib/modules/*/{name}.ko" for name in _MODULES]
-        packages.unpack(newest_kernel(), root, "./boot/vmlinuz-*", *modules)
-        packages.unpack("busybox-static", root, "./bin/busybox")
+        image = newest_kernel()
+        packages.unpack(image, root, "./boot/vmlinuz-*", "./*lib/modules/*/modules.builtin")
+        (listed,) = root.rglob("modules.builtin")
+        built_in = {Path(line).stem for line in listed.read_text().splitlines()}
+        modules = [name for name in _MODULES if name not in built_in]
+        packages.unpack(image, root, *(f"./*lib/modules/*/{name}.ko*" for name in modules))
+        packages.unpack("busybox-static", root, "./*bin/busybox")
         (kernel,) = root.glob("boot/vmlinuz-*")
         files = {
             "vmlinuz": kernel.read_bytes(),
-            "initrd": gzip.compress(b"".join(_initramfs(root)), mtime=0),
+            "initrd": gzip.compress(b"".join(_initramfs(root, modules)), mtime=0),
             "syslinux.cfg": _SYSLINUX.encode(),
         }
         return syslinux_disk(work, packages, files, size_mib=_DISK_MIB)
@@ -87,23 +93,26 @@ def linux_image(cache: Path) -> Path:
     return built_once(cache, "linux", inputs=inputs, build=build)
 
 
-def _initramfs(root: Path) -> Iterator[bytes]:
+def _initramfs(root: Path, modules: Sequence[str]) -> Iterator[bytes]:
     """The parts of a cpio archive, form `newc`."""
     for folder in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "proc", "sys"):
         yield _entry(folder, b"", mode=stat.S_IFDIR | 0o755)
     yield _entry("lib/modules", b"", mode=stat.S_IFDIR | 0o755)
     program = stat.S_IFREG | 0o755
-    yield _entry("bin/busybox", (root / "bin/busybox").read_bytes(), mode=program)
+    (busybox,) = root.rglob("bin/busybox")
+    yield _entry("bin/busybox", busybox.read_bytes(), mode=program)
     for link in ("init", "bin/sh"):
         yield _entry(link, b"/bin/busybox", mode=stat.S_IFLNK | 0o777)
     yield _entry("etc/rc", _INIT.read_bytes(), mode=program)
     yield _entry("etc/inittab", _INITTAB.encode(), mode=program)
     yield _entry("etc/profile", f"PS1='{PROMPT}'\n".encode(), mode=program)
     yield _entry("etc/acpi/PWRF/00000080", _POWER_BUTTON.encode(), mode=program)
-    for name in _MODULES:
-        (module,) = root.glob(f"lib/modules/**/{name}.ko")
-        yield _entry(f"lib/modules/{name}.ko", module.read_bytes(), mode=program)
-    yield _entry("lib/modules/order", "".join(f"{m}\n" for m in _MODULES).encode(), mode=program)
+    for name in modules:
+        (file,) = root.rglob(f"{name}.ko*")
+        module = file.read_bytes()
+        module = lzma.decompress(module) if file.suffix == ".xz" else module
+        yield _entry(f"lib/modules/{name}.ko", module, mode=program)
+    yield _entry("lib/modules/order", "".join(f"{m}\n" for m in modules).encode(), mode=program)
     yield _entry("TRAILER!!!", b"", mode=0)
 
 

@@ -53,8 +53,8 @@ def plugged(vm: VM = VM1, before: Observed = EMPTY) -> Observed:
 def running(vm: VM = VM1, worker: Worker = WORKER, before: Observed = EMPTY) -> Observed:
     """The VM plugged and running, as its launch would have left it."""
     seen = plugged(vm, before)
-    argv = qemu.build(vm, launch_values(worker, vm, seen)).words()
-    process = Process(pid=4821, started=5000, state="S", cpu_ticks=0, rss_kib=1024, argv=argv)
+    _, _, _, *argv = qemu.build(vm, launch_values(worker, vm, seen)).words()
+    process = Process(4821, started=5000, state="S", cpu_ticks=0, rss_kib=1024, argv=tuple(argv))
     mine = RunningVM(vm.name, directory=True, pid=4821, process=process)
     return seen._replace(vms={**seen.vms, vm.name: mine})
 

@@ -137,6 +137,26 @@ report_process() {
 }
 """.strip()
 
+START: Final = r"""
+start_qemu() {
+  limit=$1
+  user=$2
+  shift 2
+  said=$(timeout -k 2 "$limit" "$@" -runas "$user" 2>&1)
+  code=$?
+  case $said in *"-runas: invalid option"*)
+    timeout -k 2 "$limit" "$@" -run-with "user=$user"
+    return
+  esac
+  [ -z "$said" ] || echo "$said" >&2
+  return "$code"
+}
+""".strip()
+"""`-runas` is gone in QEMU 10, and what took its place is unknown before 9.1. A QEMU that refuses
+an option has done nothing yet, and to try costs less than to ask for the version."""
+
+START_QEMU: Final = "start_qemu"
+
 RUN_DIRECTORY: Final = r"""
 make_run_directory() {
   [ ! -e "/run/vmops/$1" ] &&
@@ -298,6 +318,7 @@ SHELL: Final = "\n".join(
         "trap '' PIPE HUP",
         BLOCKS,
         PROCESSES,
+        START,
         RUN_DIRECTORY,
         LOGS,
         TAPS,
@@ -320,6 +341,7 @@ PLAIN: Final = {
     ),
     "trim_logs": "# keep the newest {1} KiB of each log in /run/vmops/*/log",
     "reserve_log": "sudo fallocate -n -l {2} /run/vmops/{1}/log/qemu",
+    "print_log": "sudo cat /run/vmops/{1}/log/{2}",
     "measure_logs": "# read the sizes of /run/vmops/*/log/*",
     "log_part": "sudo tail -n {5} /run/vmops/{1}/log/{2}",
     "remove_taps": "sudo ip -force -batch - <<'.'\n{1}\n.",

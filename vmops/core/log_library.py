@@ -32,6 +32,9 @@ measure_logs() {
   sizes=$(stat -c '%n=%s' /run/vmops/*/log/* 2>/dev/null)
   return 0
 }
+print_log() {
+  [ ! -s "/run/vmops/$1/log/$2" ] || cat "/run/vmops/$1/log/$2"
+}
 log_part() {
   log=/run/vmops/$1/log/$2
   case $sizes in *"$log="*) size=${sizes#*"$log="} ;; *) return 1 ;; esac

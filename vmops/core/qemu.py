@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.command import Command, OnlyIf, Word
+from vmops.core.library import START_QEMU
 from vmops.core.model import VM, Nic
 from vmops.core.names import RunDirectory, qemu_uid
 
@@ -51,7 +52,11 @@ def escaped(value: str) -> str:
 
 
 def build(vm: VM, launch: Launch) -> Command:
-    """The command line. An interface takes part where the step that plugs it has set its flag."""
+    """What starts QEMU: its time limit, whom it becomes, and its command line.
+
+    An interface takes part where the step that plugs it has set its flag. Whom it becomes is put
+    last, by the option that this QEMU has for it.
+    """
     run = RunDirectory(vm.name)
     words: list[Word] = [BINARY]
     words += ["-enable-kvm"] if launch.accel == "kvm" else ["-accel", launch.accel]
@@ -68,9 +73,8 @@ def build(vm: VM, launch: Launch) -> Command:
         *("-serial", "chardev:console"),
         *("-D", run.qemu_log),
         *("-sandbox", _SANDBOX),
-        *("-runas", f"{launch.uid}:{launch.uid}"),
     ]
-    return Command(tuple(words), time_limit_s=START_LIMIT_S)
+    return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
 
 
 def _nic(number: int, nic: Nic) -> tuple[str, ...]:

@@ -188,6 +188,8 @@ def _shown(entry: Command) -> str:
     words = entry.words()
     if words[0] == library.WHERE_VMS:
         return f"# where there is a VM:\n{_shown(Command(words[1:]))}"
+    if words[0] == library.START_QEMU:
+        return _shown(Command((*words[3:], "-runas", words[2])))
     if words[0] in library.PLAIN:
         return library.PLAIN[words[0]].format(*words)
     here = f" <<'.'\n{entry.stdin}\n." if entry.stdin else ""

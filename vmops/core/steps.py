@@ -149,7 +149,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
                 command("open_sockets", vm.name, *sockets),
                 logs.reserve(vm.name),
             ),
-            undo=(command("cat", run.qemu_log),),
+            undo=(command("print_log", vm.name, logs.QEMU),),
         ),
         Step(PID, (command("report_process", vm.name),)),
     )
