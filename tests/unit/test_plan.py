@@ -151,7 +151,7 @@ def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, f
 
 def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:
     seen = running()
-    made = plan.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.alias("vm1")}))
+    made = plan.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.Tap(ip.alias("vm1"))}))
     assert made.action == "restart"
 
 
@@ -252,7 +252,11 @@ FOREIGN = [
         f"port {TAP1} belongs to lsp1",
         id="port",
     ),
-    pytest.param(EMPTY._replace(taps={TAP1: "vmops:vm9"}), f"TAP {TAP1} belongs to vm9", id="tap"),
+    pytest.param(
+        EMPTY._replace(taps={TAP1: ip.Tap("vmops:vm9")}),
+        f"TAP {TAP1} belongs to vm9",
+        id="tap",
+    ),
 ]
 
 
@@ -268,6 +272,38 @@ def test_what_belongs_to_somebody_else_is_skipped_and_never_touched(
     with pytest.raises(PortConflict, match=reason):
         plan.launch(WORKER, VM1, seen, strict=True)
     assert plan.stop(VM1, seen).block is None, "nothing of the VM's own is there"
+
+
+@pytest.mark.parametrize("seen", [entry.values[0] for entry in FOREIGN], ids=["port", "tap"])
+def test_a_vm_without_an_interface_that_it_cannot_have_is_not_restarted_for_it(
+    seen: Observed,
+) -> None:
+    eth1, eth2 = VM1.interfaces
+    only_eth2 = replace(VM1, interfaces=(replace(eth1, vlan_id=None), eth2))
+    found = running(only_eth2, before=seen)
+    lone = plan.launch(WORKER, VM1, found)
+    assert (lone.action, [skip.interface for skip in lone.skips]) == ("nothing", ["eth1"])
+    other = plan.launch(WORKER, replace(VM1, cores=2), found)
+    assert [item.field for item in other.drift] == ["cores"]
+    with pytest.raises(PortConflict):
+        plan.launch(WORKER, VM1, found, strict=True)
+
+
+@pytest.mark.parametrize("alias", ["", "vmops:vm1"])
+def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str) -> None:
+    """Most likely it is the VM, started by another system: not to be run twice, nor cut off."""
+    seen = plugged()._replace(taps={TAP2: ip.Tap(alias, in_use=True)})
+    for act in (plan.launch, plan.plug, plan.boot):
+        with pytest.raises(WorkFailed, match=f"did not start uses its TAP {TAP2}"):
+            act(WORKER, VM1, seen)
+    for end in (plan.stop, plan.unplug):
+        with pytest.raises(WorkFailed, match="did not start"):
+            end(VM1, seen)
+    left = dead(pidfile=False)
+    assert plan.tidy(VM1, left).action == "tidy"
+    assert plan.tidy(VM1, left._replace(taps=seen.taps)).action == "nothing"
+    mine = running()._replace(taps={tap: ip.Tap("vmops:vm1", in_use=True) for tap in (TAP1, TAP2)})
+    assert plan.launch(WORKER, VM1, mine).action == "nothing"
 
 
 def test_strict_steps_end_the_block_where_lenient_ones_do_not() -> None:
@@ -305,7 +341,7 @@ def test_plug_of_what_is_plugged_is_nothing() -> None:
 def test_plug_of_a_running_vm_only_wants_it_to_be_the_same() -> None:
     block = plan.plug(WORKER, VM1, without_port(running(), TAP2)).block
     assert block is not None
-    assert [guard.argv for guard in block.guards] == [("not_replaced", "vm1", "4821")]
+    assert [guard.argv for guard in block.guards] == [("still_running", "vm1", "4821", "5000")]
 
 
 @pytest.mark.parametrize("pidfile", [True, False])
@@ -337,10 +373,15 @@ def test_unplug_is_refused_while_the_vm_runs() -> None:
 
 
 def test_unknown_is_not_absent() -> None:
-    """Where OVSDB cannot be read, the ports are removed by name all the same."""
+    """Where OVSDB cannot be read, the ports are removed all the same, if they are the VM's."""
     seen = running()._replace(switch=ovs.Switch(fault="down"))
     made = plan.stop(VM1, seen)
-    assert commands(made, "remove ports")[0].count("del-port") == 2
+    assert commands(made, "remove ports") == [f"remove_own_ports vm1 {TAP1} {TAP2}"]
+
+
+def test_a_running_vm_is_not_to_be_restarted_because_the_switch_is_silent() -> None:
+    with pytest.raises(WorkFailed, match="Open vSwitch does not answer: down"):
+        plan.launch(WORKER, VM1, running()._replace(switch=ovs.Switch(fault="down")))
 
 
 def test_the_ports_of_several_vms_are_one_transaction_each_with_its_own_words() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from vmops.core import ip, qmp, status
-from vmops.core.ip import Traffic
+from vmops.core import ip, ovs, qmp, status
+from vmops.core.ip import Tap, Traffic
 from vmops.core.observed import Observed
 from vmops.core.qmp import Disk, Look
 from vmops.core.status import VMStatus
@@ -16,7 +16,7 @@ from vmops.errors import MonitorError
 from vmops.ops.status import Survey, merged
 from vmops.tasks.status_table import drawn, duration, plain, size
 
-from .worlds import EMPTY, VM1, WORKER, dead, port, running, with_port, without_port
+from .worlds import EMPTY, VM1, WORKER, dead, plugged, port, running, with_port, without_port
 
 NET_DEV = """\
 Inter-|   Receive                                                |  Transmit
@@ -83,6 +83,20 @@ def test_an_interface_is_as_open_vswitch_has_it() -> None:
         "interfaces.eth1.vlan_id": ("7", "101"),
         "interfaces.eth2.port": ("missing", "tap_1001_eth2"),
     }
+
+
+def test_what_open_vswitch_does_not_say_is_unknown() -> None:
+    seen = running()._replace(switch=ovs.Switch(fault="down"))
+    for found in (of(seen), status.of_unmanaged(WORKER, "vm1", seen)):
+        assert [nic.plugged for nic in found.interfaces] == [None, None]
+
+
+def test_a_vm_whose_tap_some_other_process_uses_is_not_called_stopped() -> None:
+    used = plugged()._replace(taps={"tap_1001_eth1": Tap(in_use=True)})
+    found = of(used)
+    assert found.state == "unknown"
+    assert "did not start uses its TAP tap_1001_eth1" in str(found.error)
+    assert of(plugged()).state == "stopped"
 
 
 @pytest.mark.parametrize(

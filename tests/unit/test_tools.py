@@ -128,7 +128,10 @@ def test_an_answer_that_is_not_the_tables_is_an_error_not_an_empty_switch(answer
 
 
 def test_taps_with_and_without_a_mark() -> None:
-    assert ip.parse_taps("tap_1_eth1 vmops:vm1\ntap9 \n") == {"tap_1_eth1": "vmops:vm1", "tap9": ""}
+    assert ip.parse_taps("tap_1_eth1 0 vmops:vm1\ntap9 1 \n") == {
+        "tap_1_eth1": ip.Tap("vmops:vm1"),
+        "tap9": ip.Tap(in_use=True),
+    }
 
 
 def proc(stat: bytes = b"", *, name: bytes = b"qemu-system-x86") -> bytes:

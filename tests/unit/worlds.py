@@ -45,7 +45,7 @@ def port(vm: VM, name: str, tag: int | None, **more: Any) -> ovs.Port:
 def plugged(vm: VM = VM1, before: Observed = EMPTY) -> Observed:
     """All interfaces of the VM plugged as it wants them."""
     ports = {nic.tap: port(vm, nic.tap, nic.vlan_id) for nic in vm.connected}
-    taps = {nic.tap: ip.alias(vm.name) for nic in vm.connected}
+    taps = {nic.tap: ip.Tap(ip.alias(vm.name)) for nic in vm.connected}
     switch = ovs.Switch(before.switch.bridges, {**before.switch.ports, **ports})
     return before._replace(switch=switch, taps={**before.taps, **taps})
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from vmops.core import qemu
+from vmops.core import ip, qemu
 from vmops.core.capacity import refusal
 from vmops.core.model import VM, Worker
 from vmops.core.observed import Observed
 from vmops.errors import LaunchFailed, WorkFailed
+
+
+def switch_fault(worker: Worker, observed: Observed) -> WorkFailed:
+    """Why Open vSwitch could not be asked, and the cure."""
+    return WorkFailed(
+        f"Open vSwitch does not answer: {observed.switch.fault}",
+        worker=worker.name,
+        cure="start it there: sudo systemctl start openvswitch-switch",
+    )
 
 
 def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
@@ -14,11 +23,7 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
     if not vm.connected:
         return
     if observed.switch.fault:
-        raise WorkFailed(
-            f"Open vSwitch does not answer: {observed.switch.fault}",
-            worker=worker.name,
-            cure="start it there: sudo systemctl start openvswitch-switch",
-        )
+        raise switch_fault(worker, observed)
     if worker.bridge not in observed.switch.bridges:
         have = ", ".join(sorted(observed.switch.bridges)) or "none"
         raise WorkFailed(
@@ -28,12 +33,38 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         )
 
 
+def in_use(vm: VM, observed: Observed) -> WorkFailed | None:
+    """What is wrong where a VM that is not known to run has a TAP that some process uses.
+
+    That is most likely the VM itself, started by another system: a second one beside it would do
+    harm, and so would taking the TAP away.
+    """
+    if observed.vm(vm.name).process is not None:
+        return None
+    for nic in vm.connected:
+        tap = observed.taps.get(nic.tap)
+        if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):
+            return WorkFailed(
+                f"{vm.name}: a process that vmops did not start uses its TAP {nic.tap}",
+                cure=f"see which: sudo sh -c 'grep -ls {nic.tap} /proc/[0-9]*/fdinfo/*'; end it",
+            )
+    return None
+
+
+def check_unused(vm: VM, observed: Observed) -> None:
+    """Raise what `in_use` finds."""
+    found = in_use(vm, observed)
+    if found is not None:
+        raise found
+
+
 def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True) -> None:
     """Raise for whatever would make the boot fail, before anything is done.
 
     Without `room`, memory and the VNC port are not looked at.
     """
     check_switch(worker, vm, observed)
+    check_unused(vm, observed)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
         raise LaunchFailed(f"{vm.name}: {reason}", worker=worker.name, cure=cure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core import ovs, qemu
@@ -20,6 +20,10 @@ class Drift(NamedTuple):
     running: str
     wanted: str
     live: bool = False
+
+    def is_of(self, fields: Sequence[str]) -> bool:
+        """True when the field is one of these, or a part of one."""
+        return any(self.field == field or self.field.startswith(f"{field}.") for field in fields)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.running} -> {self.wanted}"
@@ -92,7 +96,7 @@ def port_drift(worker: Worker, vm: VM, nic: Nic, observed: Observed) -> list[Dri
     if nic.tap not in observed.taps:
         return [Drift(f"{where}.tap", "missing", nic.tap)]
     if observed.switch.fault:
-        return [Drift(f"{where}.port", "unknown", nic.tap)]
+        return [Drift(f"{where}.port", "unknown", nic.tap, live=True)]
     port = observed.switch.ports.get(nic.tap)
     if port is None:
         return [Drift(f"{where}.port", "missing", nic.tap, live=True)]

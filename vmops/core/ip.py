@@ -67,10 +67,18 @@ def remove_taps(taps: Sequence[str], vm_id: int) -> tuple[Command, ...]:
     )
 
 
-def parse_taps(text: str) -> Mapping[str, str]:
-    """TAP name to alias, from `tap_facts`; the alias of an unmarked TAP is empty."""
-    pairs = (line.partition(" ") for line in text.splitlines() if line)
-    return MappingProxyType({tap: owner for tap, _, owner in pairs})
+class Tap(NamedTuple):
+    """A TAP that is there. Its alias is empty where it is unmarked. `in_use` is that a process has
+    it open: the kernel gives a TAP a carrier then."""
+
+    alias: str = ""
+    in_use: bool = False
+
+
+def parse_taps(text: str) -> Mapping[str, Tap]:
+    """Every TAP by name, from `tap_facts`."""
+    rows = (line.split(" ", 2) for line in text.splitlines() if line)
+    return MappingProxyType({name: Tap(owner, carrier == "1") for name, carrier, owner in rows})
 
 
 class Traffic(NamedTuple):

@@ -102,14 +102,18 @@ still() {
 }
 pid_of() {
   pid=
+  [ -f "/run/vmops/$1/pid" ] && [ ! -L "/run/vmops/$1/pid" ] || return 1
   { read -r pid <"/run/vmops/$1/pid"; } 2>/dev/null
   [ -n "$pid" ]
 }
 running() {
-  pid_of "$1" && grep -qzxFe "$2" "/proc/$pid/cmdline" 2>/dev/null
+  pid_of "$1" && grep -qzxFe "/run/vmops/$1/pid" "/proc/$pid/cmdline" 2>/dev/null
 }
 not_running() {
-  ! running "$1" "$2"
+  ! running "$1"
+}
+still_running() {
+  running "$1" && [ "$pid" = "$2" ] && still "$2" "$3"
 }
 not_replaced() {
   ! pid_of "$1" || [ "$pid" = "$2" ]
@@ -136,6 +140,8 @@ report_process() {
   echo "$pid $started"
 }
 """.strip()
+"""A pidfile lies where its QEMU may write: what is no plain file there is not opened, as a FIFO
+would hold up whoever reads it."""
 
 START: Final = r"""
 start_qemu() {
@@ -169,7 +175,7 @@ remove_run_directory() {
   rm -rf --one-file-system "/run/vmops/$1"
 }
 abandon() {
-  ! running "$1" "$2" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 >/dev/null ||
+  ! running "$1" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 >/dev/null ||
     return 1
   remove_run_directory "$1"
 }
@@ -256,9 +262,10 @@ tap_facts() {
   for file in /sys/class/net/*/tun_flags; do
     [ -e "$file" ] || continue
     tap=${file%/tun_flags}
-    owner=
+    owner= carrier=0
     read -r owner <"$tap/ifalias"
-    echo "${tap##*/} $owner"
+    { read -r carrier <"$tap/carrier"; } 2>/dev/null
+    echo "${tap##*/} ${carrier:-0} $owner"
   done
 }
 listening_facts() {
@@ -349,7 +356,7 @@ PLAIN: Final = {
     "holds_ports": "# read the ports back: tag, and that the switch has taken them",
     "host_facts": "# read memory, CPUs, /dev/kvm, QEMU's path",
     "all_vm_facts": "# read /run/vmops/*/pid, and of each PID /proc/PID/stat, status and cmdline",
-    "tap_facts": "# read /sys/class/net/*/tun_flags and ifalias",
+    "tap_facts": "# of each TAP, read ifalias and carrier in /sys/class/net",
     "listening_facts": "sudo ss -Hltn",
     "image_facts": "# see that the images are there",
 }

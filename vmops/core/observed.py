@@ -71,7 +71,7 @@ class Observed(NamedTuple):
 
     host: Host
     switch: ovs.Switch
-    taps: Mapping[str, str] = MappingProxyType({})
+    taps: Mapping[str, ip.Tap] = MappingProxyType({})
     listening: Collection[int] = ()
     vms: Mapping[str, RunningVM] = MappingProxyType({})
     images: Mapping[str, str] = MappingProxyType({})

@@ -102,9 +102,9 @@ def unplug(taps: Iterable[str]) -> Command:
     return command(*words)
 
 
-def undo_plug(vm: VM, nics: Iterable[Nic]) -> Command:
-    """Remove the ports that carry the VM's mark; absent is fine."""
-    return command("remove_own_ports", vm.name, *(nic.tap for nic in nics))
+def unplug_own(vm: VM, taps: Iterable[str]) -> Command:
+    """Remove those of the ports that carry the VM's mark; absent is fine."""
+    return command("remove_own_ports", vm.name, *taps)
 
 
 def query() -> Command:

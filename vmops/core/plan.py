@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from vmops.core import ip, process, qemu
-from vmops.core.checks import check_boot, check_switch
+from vmops.core.checks import check_boot, check_switch, check_unused, in_use
 from vmops.core.command import Batch, Block, Command, Step, command
 from vmops.core.drift import Drift, drift, port_drift
 from vmops.core.exposure import vnc_warning
@@ -24,6 +24,7 @@ from vmops.core.steps import (
     Skip,
     booting,
     clearing,
+    conflict,
     ending,
     plugging,
     unplugging,
@@ -70,12 +71,13 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     The run directory of a VM that died goes: what is plugged from now on is not what it left.
     """
     check_switch(worker, vm, observed)
+    check_unused(vm, observed)
     steps, skips = plugging(worker, vm, observed, strict=strict)
     runs = observed.vm(vm.name).process
     steps = steps if runs else (*clearing(vm, observed), *steps)
     busy = any(step.commands for step in Block("", steps).numbered())
     action: Action = "replug" if busy else "nothing"
-    guards = (process.not_replaced(vm.name, runs),) if runs else _taken_over(vm, observed)
+    guards = (process.still_running(vm.name, runs),) if runs else _taken_over(vm, observed)
     block = _block(vm, steps, guards=guards) if busy else None
     return Plan(vm, action, block, skips=skips, notes=_hashed(vm))
 
@@ -113,11 +115,13 @@ def boot(
 def stop(vm: VM, observed: Observed, *, by: Sequence[str] = (KILL,)) -> Plan:
     """End the VM's QEMU by verified identity, then remove its ports, TAPs and run directory.
 
-    `by` says how, as in `steps.ending`. A VM that is not there gives the action `nothing`.
+    `by` says how, as in `steps.ending`. A VM that is not there gives the action `nothing`. Raises
+    WorkFailed where a process that is not known as the VM's uses a TAP of it.
     """
+    check_unused(vm, observed)
     running = observed.vm(vm.name)
     steps: list[Step] = []
-    guards: tuple[Command, ...] = (process.not_running(vm.name, vm.uuid),)
+    guards: tuple[Command, ...] = (process.not_running(vm.name),)
     if running.process is not None:
         guards = (process.not_replaced(vm.name, running.process),)
         steps.extend(ending(running.process, by))
@@ -135,7 +139,8 @@ def tidy(vm: VM, observed: Observed) -> Plan:
 
     Its run directory stays, with what it printed last, until it is launched or stopped.
     """
-    steps = unplugging(vm, observed) if observed.vm(vm.name).powered_off else []
+    gone = observed.vm(vm.name).powered_off and not in_use(vm, observed)
+    steps = unplugging(vm, observed) if gone else []
     if not steps:
         return Plan(vm, "nothing")
     note = f"{vm.name} has powered itself off: its ports and TAPs are removed"
@@ -150,26 +155,31 @@ def unplug(vm: VM, observed: Observed) -> Plan:
 
 
 def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:
-    found = drift(worker, vm, observed)
-    if not found:
-        return Plan(vm, "nothing")
+    left_out = tuple(
+        Skip(nic.name, reason) for nic in vm.connected if (reason := conflict(vm, nic, observed))
+    )
+    fields = tuple(f"interfaces.{skip.interface}" for skip in left_out)
+    found = tuple(d for d in drift(worker, vm, observed) if not d.is_of(fields))
+    if not found and not (strict and left_out):
+        return Plan(vm, "nothing", skips=left_out)
     if not all(item.live for item in found):
-        return Plan(vm, "restart", drift=found)
-    check_switch(worker, vm, observed)
-    steps, skips = plugging(worker, vm, observed, strict=strict)
-    block = Block(vm.name, steps, lock=RunDirectory(vm.name).lock)
-    return Plan(vm, "replug", block, drift=found, skips=skips)
+        return Plan(vm, "restart", drift=found, skips=left_out)
+    return plug(worker, vm, observed, strict=strict)._replace(drift=found)
 
 
 def _block(vm: VM, steps: Sequence[Step | Batch], *, guards: tuple[Command, ...] = ()) -> Block:
-    guards = guards or (process.not_running(vm.name, vm.uuid),)
+    guards = guards or (process.not_running(vm.name),)
     return Block(vm.name, tuple(steps), lock=RunDirectory(vm.name).lock, guards=guards)
 
 
 def _taken_over(vm: VM, observed: Observed) -> tuple[Command, ...]:
-    """Guards: no QEMU of the VM runs, and the TAPs that were there still are."""
+    """Guards: no QEMU of the VM runs, nothing that it left is new, and the TAPs that were there
+    still are."""
     taps = [nic.tap for nic in vm.connected if nic.tap in observed.taps]
-    return (process.not_running(vm.name, vm.uuid), *((ip.are_there(taps),) if taps else ()))
+    guards = [process.not_running(vm.name)]
+    if not observed.vm(vm.name).directory:
+        guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
+    return (*guards, *((ip.are_there(taps),) if taps else ()))
 
 
 def _notes(vm: VM, observed: Observed) -> tuple[str, ...]:

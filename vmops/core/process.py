@@ -1,6 +1,6 @@
 """Processes of a worker: what /proc says of one, and the commands that end it by identity.
 
-Identity that holds: the PID of the pidfile, our `-pidfile` and `-uuid` words in its command line,
+Identity that holds: the PID of the pidfile, the path of that pidfile as a word of its command line,
 and the same start time when the signal is sent. Never a pattern: `qemu.*vm1` is vm10 as well.
 """
 
@@ -67,11 +67,16 @@ def await_end(process: Process, *, wait_s: int) -> Command:
     return command("await_end", str(process.pid), str(process.started), str(wait_s))
 
 
-def not_running(vm: str, uuid: str) -> Command:
+def not_running(vm: str) -> Command:
     """A guard: no QEMU of this VM runs."""
-    return command("not_running", vm, uuid)
+    return command("not_running", vm)
+
+
+def still_running(vm: str, process: Process) -> Command:
+    """A guard: this process still runs the VM."""
+    return command("still_running", vm, str(process.pid), str(process.started))
 
 
 def not_replaced(vm: str, process: Process) -> Command:
-    """A guard: the VM's pidfile does not name another process by now."""
+    """A guard: the VM's pidfile does not name another process by now; it may name none."""
     return command("not_replaced", vm, str(process.pid))

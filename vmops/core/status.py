@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vmops.core import ovs, qmp
+from vmops.core.checks import in_use
 from vmops.core.drift import Drift, drift, port_drift
 from vmops.core.ip import Traffic
 from vmops.core.model import VM, Nic, Worker
@@ -14,7 +15,8 @@ from vmops.errors import VmopsError
 
 
 class InterfaceStatus(NamedTuple):
-    """An interface as it is wanted, and whether it is plugged just so.
+    """An interface as it is wanted, and whether it is plugged just so; None where Open vSwitch did
+    not say.
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
     """
@@ -24,7 +26,7 @@ class InterfaceStatus(NamedTuple):
     bridge: str
     vlan_id: int | None
     mac: str
-    plugged: bool
+    plugged: bool | None
     port: ovs.Port | None = None
     traffic: Traffic | None = None
 
@@ -71,6 +73,10 @@ def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
 def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
     """A VM of the inventory, from the worker's facts alone."""
     found = _of_process(worker, seen.vm(vm.name), seen)
+    used = in_use(vm, seen)
+    if used is not None:
+        used.worker = worker.name
+        found = found._replace(state="unknown", error=used)
     return found._replace(
         image=found.image or seen.image_path(vm.qcow_image),
         interfaces=tuple(_interface(worker, vm, nic, seen) for nic in vm.nics),
@@ -91,7 +97,9 @@ def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
                 bridge=port.bridge if port else "",
                 vlan_id=port.tag if port else None,
                 mac=nic.mac,
-                plugged=port is not None and nic.tap in seen.taps and not port.error,
+                plugged=None
+                if seen.switch.fault
+                else port is not None and nic.tap in seen.taps and not port.error,
                 port=port,
                 traffic=seen.traffic.get(nic.tap),
             )
@@ -127,13 +135,14 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
 
 
 def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceStatus:
+    plugged = nic.vlan_id is not None and not port_drift(worker, vm, nic, seen)
     return InterfaceStatus(
         name=nic.name,
         tap=nic.tap,
         bridge=worker.bridge,
         vlan_id=nic.vlan_id,
         mac=nic.mac,
-        plugged=nic.vlan_id is not None and not port_drift(worker, vm, nic, seen),
+        plugged=None if nic.vlan_id is not None and seen.switch.fault else plugged,
         port=seen.switch.ports.get(nic.tap),
         traffic=seen.traffic.get(nic.tap),
     )

@@ -107,7 +107,7 @@ def _plug_step(
             ovs.read_back(nics),
         ),
         undo=(
-            ovs.undo_plug(vm, nics),
+            ovs.unplug_own(vm, [nic.tap for nic in nics]),
             *(ip.undo_create(tap, vm.name) for tap in fresh),
         ),
         sets=tuple(qemu.flag(nic) for nic in nics),
@@ -122,7 +122,7 @@ def conflict(vm: VM, nic: Nic, observed: Observed) -> str:
     owner = port.owner if port else ""
     if owner not in ("", vm.name):
         return f"port {nic.tap} belongs to {owner}"
-    mark = observed.taps.get(nic.tap, "")
+    mark = observed.taps.get(nic.tap, ip.Tap()).alias
     if mark not in ("", ip.alias(vm.name)):
         return f"TAP {nic.tap} belongs to {mark.removeprefix('vmops:')}"
     return ""
@@ -140,7 +140,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
         Step(
             RUN_DIRECTORY,
             (command("make_run_directory", vm.name, str(values.uid), str(qemu.LOG_KIB)),),
-            undo=(command("abandon", vm.name, vm.uuid),),
+            undo=(command("abandon", vm.name),),
         ),
         Step(
             QEMU,
@@ -156,16 +156,20 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
 
 
 def unplugging(vm: VM, observed: Observed) -> list[Step]:
-    """Ports by the computed names and by their mark; never one that is marked as another's."""
+    """Ports by the computed names and by their mark; never one that is marked as another's.
+
+    Where Open vSwitch did not answer, it is asked for the mark of each before it is removed.
+    """
     names = {nic.tap for nic in vm.nics if not conflict(vm, nic, observed)}
     marked = {port.name for port in observed.switch.ports.values() if port.owner == vm.name}
-    owned = {tap for tap, mark in observed.taps.items() if mark == ip.alias(vm.name)}
+    owned = {name for name, tap in observed.taps.items() if tap.alias == ip.alias(vm.name)}
     unknown = bool(observed.switch.fault)
     ports = sorted(marked | {name for name in names if unknown or name in observed.switch.ports})
     taps = sorted(owned | {name for name in names if name in observed.taps})
     steps = []
     if ports:
-        steps.append(Step(UNPLUG, (ovs.unplug(ports),), may_fail=True))
+        removal = ovs.unplug_own(vm, ports) if unknown else ovs.unplug(ports)
+        steps.append(Step(UNPLUG, (removal,), may_fail=True))
     if taps:
         steps.append(Step(TAPS_GONE, ip.remove_taps(taps, vm.vm_id), may_fail=True))
     return steps

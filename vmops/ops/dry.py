@@ -47,7 +47,7 @@ def running(worker: Worker, vm: VM) -> Observed:
     return Observed(
         before.host,
         ovs.Switch({worker.bridge: ""}, {n.tap: _port(worker, vm, n.tap) for n in vm.connected}),
-        taps={nic.tap: ip.alias(vm.name) for nic in vm.connected},
+        taps={nic.tap: ip.Tap(ip.alias(vm.name)) for nic in vm.connected},
         vms={vm.name: RunningVM(vm.name, directory=True, pid=0, process=process)},
     )
 

@@ -14,7 +14,7 @@ from vmops.core.plan import Plan
 from vmops.core.steps import Skip
 from vmops.core.together import Terms
 from vmops.errors import ConnectionLost, LaunchFailed, StopTimeout, VmopsError, WorkFailed
-from vmops.ops.act import Done, carry_out, carry_out_all
+from vmops.ops.act import Done, carry_out, carry_out_all, one_by_one
 from vmops.ops.route import Route
 from vmops.ops.shutdown import Asked, shut_down
 
@@ -91,12 +91,11 @@ def stop(
     """
     asked: dict[str, Asked] = {}
 
-    def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
-        if force:
-            return [plans.stop(vm, seen) for vm in waiting]
-        answers = shut_down(route, waiting, seen, timeout_s=timeout_s)
+    def decide(waiting: Sequence[VM], seen: Observed) -> Sequence[Plan | WorkFailed]:
+        answers = {} if force else shut_down(route, waiting, seen, timeout_s=timeout_s)
         asked.update((name, a) for name, a in answers.items() if isinstance(a, Asked))
-        return [_stop_after(vm, seen, answers.get(vm.name)) for vm in waiting]
+        stop_one = one_by_one(lambda vm, seen: _stop_after(vm, seen, answers.get(vm.name)))
+        return stop_one(waiting, seen)
 
     done = {item.vm.name: item for item in carry_out_all(route, vms, decide, ending=True)}
     return [_stopped(done[vm.name], asked.get(vm.name)) for vm in vms]
@@ -107,9 +106,9 @@ def unplug(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     return [_stopped(item) for item in carry_out(route, vms, plans.unplug, ending=True)]
 
 
-def _stop_after(vm: VM, seen: Observed, asked: Asked | ConnectionLost | None) -> Plan | WorkFailed:
+def _stop_after(vm: VM, seen: Observed, asked: Asked | ConnectionLost | None) -> Plan:
     if isinstance(asked, ConnectionLost):
-        return asked
+        raise asked
     return plans.stop(vm, seen, by=asked.by if asked else (steps.KILL,))
 
 
@@ -128,16 +127,17 @@ def _started(done: Done, seen: dict[str, Observed]) -> Outcome:
     outcome = _begun(done)
     if done.error or done.plan is None:
         return outcome
+    process = seen[done.vm.name].vm(done.vm.name).process if done.vm.name in seen else None
+    outcome = outcome._replace(pid=process.pid if process else 0)
     if done.result is None:
-        process = seen[done.vm.name].vm(done.vm.name).process if done.vm.name in seen else None
-        return outcome._replace(pid=process.pid if process else 0)
+        return outcome
     skipped = (*done.plan.skips, *_failed_nics(done.result))
     outcome = outcome._replace(skipped=skipped)
     failure = done.result.failure
     if failure is not None:
         return outcome._replace(error=_launch_failed(done, failure, done.result))
     pid = done.result.find(steps.PID)
-    return outcome._replace(pid=int(pid.stdout.split()[0]) if pid else 0)
+    return outcome._replace(pid=int(pid.stdout.split()[0])) if pid else outcome
 
 
 def _begun(done: Done) -> Outcome:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vmops.core import observed as facts
 from vmops.core import qmp
 from vmops.core import status as statuses
+from vmops.core.checks import switch_fault
 from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.core.status import VMStatus
@@ -61,6 +62,8 @@ def survey(
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
         return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
     errors = tuple(item.error for item in found if item.error is not None)
+    if seen.switch.fault:
+        errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(tidy(route, vms, seen).values()), errors)
 
 

@@ -153,6 +153,8 @@ def _interfaces(item: VMStatus) -> Cells:
 
 def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
     """Its name, and its VLAN as Open vSwitch has it; the wanted one where there is no port."""
+    if nic.plugged is None:
+        return f"{nic.name}:{nic.vlan_id} unknown"
     if nic.port is None:
         return f"{nic.name}:{nic.vlan_id}{' no port' if runs else ''}"
     there = "trunk" if nic.port.tag is None else nic.port.tag
