@@ -130,18 +130,45 @@ def test_open_vswitch_is_not_running(alone: Operator) -> None:
     assert "ovsdb-server" in doctor.err
 
 
-def test_the_switch_daemon_is_away(alone: Operator) -> None:
-    """OVSDB takes the port and nobody makes it: the VM is not left with a dead network."""
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("task", ["launch", "plug", "up"])
+def test_the_switch_daemon_is_away(alone: Operator, how: str, task: str) -> None:
+    """OVSDB would take the port and nobody make it: the VM is not left with a dead network."""
     alone.add(small_vm("vm1", 1, 101))
-    alone.lab.stop_daemon("worker1", "ovs-vswitchd")
-    said = alone.fab("launch", "--vm", "vm1", "--strict")
-    assert said.code == 1, said
-    assert "plug eth1 failed" in said.err
+    if how == "stopped":
+        alone.lab.stop_daemon("worker1", "ovs-vswitchd")
+    else:
+        alone.on("worker1", "sh", "-c", "kill -9 $(cat /run/openvswitch/ovs-vswitchd.pid)")
+    began = time.monotonic()
+    said = alone.fab(task, "--vm", "vm1")
+    assert time.monotonic() - began < 8
+    assert_clear(said, 1, "ovs-vswitchd does not run", "systemctl restart openvswitch-switch")
     assert alone.taps("worker1") == set()
     assert alone.qemus("worker1") == {}
     doctor = alone.fab("doctor")
     assert doctor.code == 1
     assert "ovs-vswitchd" in doctor.err
+
+
+def test_the_switch_daemon_hangs(alone: Operator) -> None:
+    """It is waited for once, not for each interface and each VM."""
+    for number in (1, 2):
+        alone.add(small_vm(f"vm{number}", number, 101, 102))
+    signal_it = "kill -s {} $(cat /run/openvswitch/ovs-vswitchd.pid)"
+    alone.on("worker1", "sh", "-c", signal_it.format("STOP"))
+    try:
+        for strict in (["--strict"], []):
+            began = time.monotonic()
+            said = alone.fab("launch", "--vm", "*", *strict)
+            assert time.monotonic() - began < 20
+            assert said.code == (1 if strict else 0), said
+            assert "the switch has not taken it within 10 s" in said.err
+            assert "Alarm clock" not in said.err
+            if strict:
+                assert alone.taps("worker1") == set()
+                assert alone.qemus("worker1") == {}
+    finally:
+        alone.on("worker1", "sh", "-c", signal_it.format("CONT"))
 
 
 def test_no_such_bridge(operator: Operator) -> None:

@@ -33,7 +33,7 @@ def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
     assert labels(made) == ["plug all", "plug eth1", "plug eth2", "run directory", "QEMU", "pid"]
     together = commands(made, "plug all")
     assert len([c for c in together if c.startswith("ip ")]) == 1, "one ip process for all TAPs"
-    assert len([c for c in together if c.startswith("ovs-vsctl ")]) == 1, "one transaction"
+    assert len([c for c in together if c.startswith("vsctl ")]) == 1, "one transaction"
     assert commands(made, "plug eth1")[:2] == [
         "ip tuntap add mode tap name tap_1001_eth1",
         "ip link set dev tap_1001_eth1 up alias vmops:vm1",
@@ -391,7 +391,7 @@ def test_the_ports_of_several_vms_are_one_transaction_each_with_its_own_words() 
     together = [
         entry.words() for entry in joint.commands([step for _, step in filter(None, found)])
     ]
-    (transaction,) = [words for words in together if words[0] == "ovs-vsctl"]
+    (transaction,) = [words for words in together if words[0] == "vsctl"]
     for vm in (VM1, vm2):
         for nic in vm.connected:
             assert ("add-port", "br-int", nic.tap, f"tag={nic.vlan_id}") in zip(

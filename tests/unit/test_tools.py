@@ -74,7 +74,7 @@ def test_identity_is_the_whole_word_not_a_pattern() -> None:
 
 def test_a_plug_sets_the_tag_and_the_owner_in_one_transaction() -> None:
     words = ovs.plug("br0", VM1, VM1.connected).words()
-    assert words[:2] == ("ovs-vsctl", "--timeout=10")
+    assert words[0] == "vsctl"
     text = " ".join(words)
     assert "-- --if-exists del-port tap_1001_eth1 -- add-port br0 tap_1001_eth1 tag=101" in text
     assert "--may-exist" not in text

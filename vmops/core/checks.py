@@ -24,6 +24,12 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         return
     if observed.switch.fault:
         raise switch_fault(worker, observed)
+    if observed.switch.dead:
+        raise WorkFailed(
+            "ovs-vswitchd does not run: no port would be taken",
+            worker=worker.name,
+            cure="start it there: sudo systemctl restart openvswitch-switch",
+        )
     if worker.bridge not in observed.switch.bridges:
         have = ", ".join(sorted(observed.switch.bridges)) or "none"
         raise WorkFailed(

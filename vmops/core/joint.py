@@ -33,6 +33,21 @@ def groups(blocks: Sequence[Block]) -> Iterator[tuple[int, ...]]:
     yield from ((number,) for number in range(len(blocks)) if number not in able)
 
 
+def lanes(groups: Sequence[tuple[int, ...]], at_once: int) -> list[list[int]]:
+    """For each lane the numbers of the groups that it runs, one after the other.
+
+    Groups of several blocks and single blocks have lanes of their own, for about `at_once` blocks
+    together.
+    """
+    several = [number for number, group in enumerate(groups) if len(group) > 1]
+    single = [number for number, group in enumerate(groups) if len(group) == 1]
+    share = at_once // 2 if single else at_once
+    for_several = min(len(several), max(1, share // MOST))
+    for_single = min(len(single), max(1, at_once - for_several * MOST))
+    found = [several[n::for_several] for n in range(for_several)]
+    return found + [single[n::for_single] for n in range(for_single)]
+
+
 def commands(steps: Sequence[Step]) -> tuple[Command, ...]:
     """The work of these steps: what is each one's own, then what they have in common."""
     own: list[Command] = []

@@ -19,12 +19,20 @@ finish() {
   say x "$B" "$1"
   exit 0
 }
-r() {
+goes_on() {
+  [ -z "$gone" ] || [ -n "$finishes" ]
+}
+told() {
   say b "$B" "$1"
   "s_$1" </dev/null 9>&-
   code=$?
   say e "$B" "$1" "$code"
-  [ -z "$gone" ] || [ -n "$finishes" ] || return 1
+}
+r() {
+  goes_on || return 1
+  told "$1"
+  [ "$code" -ne 142 ] || deaf=1
+  goes_on || return 1
   return "$code"
 }
 undo_one() {
@@ -32,8 +40,12 @@ undo_one() {
   say u "$B" "$1" "$?"
 }
 fail() {
-  for step in "$1" $kept; do undo_one "$step"; done
+  for step in "$@" $kept; do undo_one "$step"; done
   finish failed
+}
+end() {
+  goes_on || fail
+  finish done
 }
 make_lock() {
   [ -d "${1%/*}" ] || (umask 066 && mkdir -p "${1%/*}") || return 1
@@ -45,7 +57,8 @@ take_lock() {
   flock -w "$2" 9
 }
 """.strip()
-"""Frames, undo and the lock. Where the operator is gone, what can be undone is undone."""
+"""Frames, undo and the lock. Where the operator is gone, or the time is up (a SIGTERM), what can be
+undone is undone. A step that SIGALRM has ended (142) leaves `deaf` to those after it."""
 
 LANES: Final = r"""
 in_one_line() {
@@ -64,10 +77,8 @@ framed() {
   in_one_line "$said"
   printf '@@%s %s %s %s %s %.900s\n' "$N" "$2" "$B" "$3" "$code" "$said" || gone=1
 }
-r() {
+told() {
   framed s E "$1"
-  [ -z "$gone" ] || [ -n "$finishes" ] || return 1
-  return "$code"
 }
 undo_one() {
   framed u U "$1"
@@ -162,6 +173,7 @@ start_qemu() {
 an option has done nothing yet, and to try costs less than to ask for the version."""
 
 START_QEMU: Final = "start_qemu"
+VSCTL: Final = "vsctl"
 
 RUN_DIRECTORY: Final = r"""
 make_run_directory() {
@@ -204,6 +216,15 @@ remove_own_tap() {
 remove_taps() {
   echo "$1" | ip -force -batch - >/dev/null 2>&1
   return 0
+}
+vsctl() {
+  [ -n "$deaf" ] || {
+    ovs-vsctl --timeout=10 "$@"
+    set -- "$?"
+    [ "$1" = 142 ] || return "$1"
+  }
+  echo "the switch has not taken it within 10 s: does ovs-vswitchd hang?" >&2
+  return 142
 }
 holds_ports() {
   pairs=$*
@@ -267,6 +288,13 @@ tap_facts() {
     { read -r carrier <"$tap/carrier"; } 2>/dev/null
     echo "${tap##*/} ${carrier:-0} $owner"
   done
+}
+switch_facts() {
+  [ -S /run/openvswitch/db.sock ] || return 0
+  name=
+  { read -r pid </run/openvswitch/ovs-vswitchd.pid && read -r name <"/proc/$pid/comm"; } 2>/dev/null
+  [ "$name" = ovs-vswitchd ] ||
+    ovs-appctl --timeout=2 -t ovs-vswitchd version >/dev/null 2>&1 || echo dead
 }
 listening_facts() {
   ss -Hltn
@@ -357,6 +385,7 @@ PLAIN: Final = {
     "host_facts": "# read memory, CPUs, /dev/kvm, QEMU's path",
     "all_vm_facts": "# read /run/vmops/*/pid, and of each PID /proc/PID/stat, status and cmdline",
     "tap_facts": "# of each TAP, read ifalias and carrier in /sys/class/net",
+    "switch_facts": "# see that ovs-vswitchd is alive, by its pidfile in /run/openvswitch",
     "listening_facts": "sudo ss -Hltn",
     "image_facts": "# see that the images are there",
 }

@@ -91,11 +91,12 @@ def absolute(image: str, home: str) -> str:
     return home + image[1:] if image == "~" or image.startswith("~/") else image
 
 
-HOST, TAPS, LISTENING, SWITCH, RUNNING, IMAGES, TRAFFIC = (
+HOST, TAPS, LISTENING, SWITCH, DAEMON, RUNNING, IMAGES, TRAFFIC = (
     "the worker",
     "TAPs",
     "listening ports",
     "Open vSwitch",
+    "ovs-vswitchd",
     "running VMs",
     "images",
     "traffic",
@@ -133,6 +134,7 @@ def ask(vms: Sequence[VM] = ()) -> Block:
     starting = (
         _step(LISTENING, command("listening_facts")),
         _step(IMAGES, command("image_facts", *images)),
+        _step(DAEMON, command("switch_facts")),
     )
     return Block("", (*_THERE, *(starting if vms else ()), _step(SWITCH, ovs.query())))
 
@@ -149,7 +151,7 @@ def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:
     answers = said[IMAGES].stdout.decode().split() if IMAGES in said else []
     return Observed(
         host=host,
-        switch=_switch(said),
+        switch=_switch(said)._replace(dead=_text(said, DAEMON).strip() == "dead"),
         taps=ip.parse_taps(_text(said, TAPS)),
         listening=_listening(_text(said, LISTENING)),
         vms=_vms(said[RUNNING].stdout),

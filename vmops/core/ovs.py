@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.command import Command, command
+from vmops.core.library import VSCTL
 from vmops.core.model import VM, Nic
 
 OWNER = "vmops-vm"
@@ -47,11 +48,13 @@ class Switch(NamedTuple):
     """What the worker's Open vSwitch holds: bridge name to datapath type, and every port by name.
 
     `fault` says why it could not be read, in its own words; then the rest is unknown, not absent.
+    `dead` is that nobody follows what is written there: its ovs-vswitchd does not run.
     """
 
     bridges: Mapping[str, str] = MappingProxyType({})
     ports: Mapping[str, Port] = MappingProxyType({})
     fault: str = ""
+    dead: bool = False
 
 
 def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
@@ -59,13 +62,13 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
 
     A port of that name that is there already goes first: `--may-exist … tag=` would keep its VLAN.
     """
-    words: list[str] = [*_VSCTL]
+    words: list[str] = [VSCTL]
     for nic in nics:
         words += ["--", "--if-exists", "del-port", nic.tap]
         words += ["--", "add-port", bridge, nic.tap, f"tag={nic.vlan_id}"]
         words += ["--", "set", "Interface", nic.tap]
         words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
-    return Command(tuple(words), common=len(_VSCTL))
+    return Command(tuple(words), common=1)
 
 
 def read_back(nics: Iterable[Nic]) -> Command:

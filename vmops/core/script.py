@@ -47,24 +47,30 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
     together and without empty lines; and joint steps of different blocks are done together. Where
     that fails it is taken back, and each block does its own.
     """
-    lines = [library.SHELL, f"N={nonce}"]
+    lines = [library.SHELL, _AT_ITS_TIME, f"N={nonce}"]
     if min(lanes, len(blocks)) < 2:
         alone = (_block(number, block, nonce) for number, block in enumerate(blocks))
         return "\n".join(chain(lines, *alone)) + "\n"
     lines.extend((f"LINE_END='{_LINE_END}'", library.LANES))
     groups = list(joint.groups(blocks))
     texts = [_group([(n, blocks[n]) for n in numbers], nonce) for numbers in groups]
-    lanes = min(max(1, lanes // max(map(len, groups))), len(groups))
-    for lane in range(lanes):
-        lines.extend(("(", *chain(*texts[lane::lanes]), ") &"))
-    return "\n".join((*lines, "wait")) + "\n"
+    for lane in joint.lanes(groups, lanes):
+        lines.extend((f"( {_AT_ITS_TIME}", *chain(*(texts[number] for number in lane)), ") &"))
+    return "\n".join((*lines, _WAIT)) + "\n"
+
+
+_AT_ITS_TIME = "trap gone=1 TERM"
+"""For each shell of its own: a trap does not reach into a subshell."""
+
+_WAIT = "until wait; do :; done"
+"""A signal that is trapped ends a `wait`."""
 
 
 def _group(members: Sequence[tuple[int, Block]], nonce: str) -> list[str]:
     """Blocks that begin at once, after what they do together; one alone is just that block."""
     if len(members) == 1:
         return _block(*members[0], nonce)
-    lines = ["(", "joined="]
+    lines = [f"( {_AT_ITS_TIME}", "joined="]
     for place, (_, block) in enumerate(members):
         lines.extend(_function(f"guards_{place}", block.guards, nonce))
         lock = f"{joint.FIRST_DESCRIPTOR + place} {shlex.quote(block.lock)}"
@@ -73,10 +79,11 @@ def _group(members: Sequence[tuple[int, Block]], nonce: str) -> list[str]:
     steps = [found[1] for _, block in members if (found := joint.step_of(block))]
     lines.extend(_function("jointly", joint.commands(steps), nonce))
     lines.extend(_function("undo_jointly", joint.undo(steps), nonce, every=True))
-    lines.append("if quietly jointly; then joined=1; else quietly undo_jointly; fi")
+    lines.append("if quietly jointly; then joined=1; else")
+    lines.extend(("[ $? -ne 142 ] || deaf=1", "quietly undo_jointly", "fi"))
     for place, (number, block) in enumerate(members):
         lines.extend((*_block(number, block, nonce, place=place)[:-1], ") &"))
-    return [*lines, _LET_GO, "wait", ")"]
+    return [*lines, _LET_GO, _WAIT, ")"]
 
 
 _LET_GO = "exec " + " ".join(f"{joint.FIRST_DESCRIPTOR + n}>&-" for n in range(joint.MOST))
@@ -88,7 +95,7 @@ def _block(number: int, block: Block, nonce: str, *, place: int | None = None) -
     where it has joined."""
     steps = block.numbered()
     finishes = "" if any(step.undo for step in steps) else "1"
-    lines = ["(", f"B={number} kept= gone= finishes={finishes}"]
+    lines = [f"( {_AT_ITS_TIME}", f"B={number} kept= gone= finishes={finishes}"]
     shared, unless = None, ""
     if place is not None and (found := joint.step_of(block)):
         joins = f'"$f_{joint.flag(place)}"'
@@ -113,7 +120,7 @@ def _block(number: int, block: Block, nonce: str, *, place: int | None = None) -
         else:
             lines.extend(_step(index, entry))
             index += 1
-    lines.extend(["finish done", ")"])
+    lines.extend(["end", ")"])
     return lines
 
 
@@ -188,6 +195,8 @@ def _shown(entry: Command) -> str:
     words = entry.words()
     if words[0] == library.WHERE_VMS:
         return f"# where there is a VM:\n{_shown(Command(words[1:]))}"
+    if words[0] == library.VSCTL:
+        return _shown(Command(("ovs-vsctl", "--timeout=10", *words[1:])))
     if words[0] == library.START_QEMU:
         return _shown(Command((*words[3:], "-runas", words[2])))
     if words[0] in library.PLAIN:

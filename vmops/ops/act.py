@@ -135,7 +135,10 @@ def _once(route: Route, vms: Sequence[VM], seen: Observed, decide: DecideAll) ->
         return done
     lanes = min(LANES, len(blocks))
     limit = ACT_LIMIT_S * ceil(len(blocks) / lanes)
-    acted = perform(route, blocks, time_limit_s=limit, lanes=lanes)
+    try:
+        acted = perform(route, blocks, time_limit_s=limit, lanes=lanes)
+    except VmopsError as error:
+        return [i._replace(error=error) if i.plan and i.plan.block else i for i in done]
     results = {entry.subject: entry for entry in acted}
     return [_with_result(item, results.get(item.vm.name)) for item in done]
 
