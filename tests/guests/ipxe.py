@@ -52,9 +52,10 @@ def ipxe_image(cache: Path) -> Path:
 
     def build(work: Path) -> Path:
         packages = Packages(cache / "packages")
-        packages.unpack("ipxe", work / "ipxe", "./boot/ipxe.lkrn")
+        packages.unpack("ipxe", work / "ipxe", "./*/ipxe.lkrn")
+        (kernel,) = (work / "ipxe").rglob("ipxe.lkrn")
         files = {
-            "ipxe.lkrn": (work / "ipxe/boot/ipxe.lkrn").read_bytes(),
+            "ipxe.lkrn": kernel.read_bytes(),
             "syslinux.cfg": _SYSLINUX.encode(),
         }
         return syslinux_disk(work, packages, files, size_mib=_DISK_MIB)

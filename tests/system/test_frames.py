@@ -31,7 +31,7 @@ def capture(lab: Lab, port: str, *words: str) -> Iterator[list[str]]:
     lines: list[str] = []
     try:
         yield lines
-        lines.extend(process.stdout)
+        lines.extend(line for line in process.stdout if line.strip())
     finally:
         process.kill()
         process.wait()
