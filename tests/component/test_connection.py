@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from vmops.core.model import Worker
 from vmops.errors import LoginRefused, WorkerUnreachable
 from vmops.remote.connection import close_all, connection
 from vmops.remote.counters import counted
+from vmops.wait import wait_for
 
 from .conftest import write_key
 from .fake_worker import FakeWorker
@@ -165,12 +167,94 @@ class TestLogin:
         with pytest.raises(LoginRefused, match="nothing: no key, no agent, no password"):
             connection(start().worker(), config=fabric.Config())
 
-    def test_identities_only_leaves_the_home_alone(self, start: Start, home: Path) -> None:
-        (home / ".ssh").mkdir()
-        key = write_key(home / ".ssh" / "id_ed25519")
-        (home / ".ssh" / "config").write_text("Host *\n  IdentitiesOnly yes\n")
+
+Add = Callable[..., None]
+
+
+@pytest.fixture
+def agent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
+    """A real ssh-agent; call it with key files, which are made where there are none."""
+    address = home / "agent"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
+
+    def add(*files: Path) -> None:
+        for file in files:
+            if not file.exists():
+                write_key(file)
+            subprocess.run(["ssh-add", "-q", file], check=True)
+
+    with subprocess.Popen(["ssh-agent", "-D", "-a", address], stdout=subprocess.DEVNULL) as process:
+        assert wait_for(lambda: address.exists() or None, 5)
+        yield add
+        process.terminate()
+
+
+def lock(file: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-p", "-f", file, "-N", "open sesame"], check=True)
+
+
+def only_these(home: Path, *files: Path) -> None:
+    """An ssh_config with IdentitiesOnly and these identity files."""
+    (home / ".ssh").mkdir(exist_ok=True)
+    lines = ["Host *", "  IdentitiesOnly yes", *(f"  IdentityFile {file}" for file in files)]
+    (home / ".ssh" / "config").write_text("\n".join(lines) + "\n")
+
+
+class TestIdentitiesOnly:
+    def test_without_a_file_means_the_usual_ones(self, start: Start, home: Path) -> None:
+        only_these(home)
+        fake = start(keys=[write_key(home / ".ssh" / "id_ed25519")])
+        connection(fake.worker(), config=fabric.Config())
+        assert fake.logins == ["root"]
+
+    def test_with_a_file_leaves_the_usual_ones_alone(self, start: Start, home: Path) -> None:
+        only_these(home, home / "named")
+        write_key(home / "named")
+        fake = start(keys=[write_key(home / ".ssh" / "id_ed25519")])
         with pytest.raises(LoginRefused):
-            connection(start(keys=[key]).worker(), config=fabric.Config())
+            connection(fake.worker(), config=fabric.Config())
+        assert fake.offers == 1
+
+    @pytest.mark.parametrize("known_by", ["itself", ".pub", "named .pub"])
+    def test_a_key_that_only_the_agent_can_use(
+        self, start: Start, home: Path, agent: Add, known_by: str
+    ) -> None:
+        file = home / "locked"
+        key = write_key(file)
+        agent(home / "another", file)
+        if known_by == "itself":
+            lock(file)
+        else:
+            (home / "locked.pub").write_text(f"{key.get_name()} {key.get_base64()} me\n")
+            file.unlink()
+        only_these(home, home / "locked.pub" if known_by == "named .pub" else file)
+        fake = start(keys=[key])
+        connection(fake.worker(), config=fabric.Config())
+        assert fake.logins == ["root"]
+        assert fake.offers == 1, "the agent's other key is none of these"
+
+    def test_a_locked_file_that_the_agent_does_not_have(
+        self, start: Start, home: Path, agent: Add
+    ) -> None:
+        agent(home / "another")
+        write_key(home / "locked", "open sesame")
+        only_these(home, home / "locked")
+        with pytest.raises(LoginRefused, match="locked: use --prompt-for-passphrase"):
+            connection(start().worker(), config=fabric.Config())
+
+
+def test_the_agents_key_of_a_locked_file_comes_first_and_once(
+    start: Start, home: Path, agent: Add
+) -> None:
+    file = home / "locked"
+    key = write_key(file)
+    agent(home / "another", file)
+    lock(file)
+    fake = start()
+    with pytest.raises(LoginRefused) as caught:
+        connection(fake.worker(identity_file=str(file)), config=fabric.Config())
+    assert fake.offers == 2
+    assert f"offered: {file} by the agent ({key.fingerprint}), the agent (" in str(caught.value)
 
 
 class TestGateways:

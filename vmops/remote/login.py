@@ -1,12 +1,15 @@
 """Logging in: identity files (parsed once for a process), the agent, ~/.ssh, a password.
 
-In that order, which is paramiko's and so what users of fab expect. Every offer is remembered, so a
-refusal can say what was offered.
+In that order, which is paramiko's and so what users of fab expect. An identity file that cannot be
+used here may still say which of the agent's keys is meant. Every offer is remembered, so a refusal
+can say what was offered.
 """
 
 from __future__ import annotations
 
+import binascii
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +59,7 @@ class Login:
         self._endpoint = endpoint
         self._secrets = secrets
         self._agent: paramiko.Agent | None = None
+        self._offered_of_agent: set[bytes] = set()
         self.offered: list[str] = []
 
     def authenticate(self, transport: paramiko.Transport) -> None:
@@ -88,33 +92,49 @@ class Login:
             self._agent.close()
 
     def _keys(self) -> Iterator[paramiko.PKey]:
+        """IdentitiesOnly leaves the identity files, or the usual ones where none is named."""
+        named = self._endpoint.identity_files
         if self._secrets.key is not None:
             yield self._offer(self._secrets.key, "a key in memory")
-        for path in self._endpoint.identity_files:
+        for path in named:
             yield from self._from_file(path)
-        if self._endpoint.only_these_identities:
+        if not self._endpoint.only_these_identities:
+            for key in self._agents_keys():
+                if key.asbytes() not in self._offered_of_agent:
+                    yield self._offer(key, "the agent")
+        elif named:
             return
-        if self._secrets.use_agent:
-            self._agent = paramiko.Agent()
-            for key in self._agent.get_keys():
-                yield self._offer(key, "the agent")
         if self._secrets.look_for_keys:
             home = Path("~/.ssh").expanduser()
             for path in (str(home / name) for name in _USUAL_NAMES):
-                if path not in self._endpoint.identity_files and Path(path).is_file():
+                if path not in named and Path(path).is_file():
                     yield from self._from_file(path)
 
     def _from_file(self, path: str) -> Iterator[paramiko.PKey]:
         try:
             key = load_key(path, self._secrets.passphrase)
         except FileNotFoundError:
-            self.offered.append(f"{path} (no such file)")
+            reason = "no such file"
         except _LOCKED:
-            self.offered.append(f"{path} (locked: use --prompt-for-passphrase)")
+            reason = "locked: use --prompt-for-passphrase"
         except Exception as error:
-            self.offered.append(f"{path} (cannot be read: {error})")
+            reason = f"cannot be read: {error}"
         else:
             yield self._offer(key, path)
+            return
+        meant = public_parts(path)
+        held = [key for key in self._agents_keys() if key.asbytes() in meant]
+        for key in held:
+            self._offered_of_agent.add(key.asbytes())
+            yield self._offer(key, f"{path} by the agent")
+        if not held:
+            self.offered.append(f"{path} ({reason})")
+
+    def _agents_keys(self) -> tuple[paramiko.PKey, ...]:
+        if not self._secrets.use_agent:
+            return ()
+        self._agent = self._agent or paramiko.Agent()
+        return self._agent.get_keys()
 
     def _offer(self, key: paramiko.PKey, source: str) -> paramiko.PKey:
         self.offered.append(f"{source} ({key.fingerprint})")
@@ -149,3 +169,34 @@ def _parsed(path: str, passphrase: str | None) -> paramiko.PKey:
         return paramiko.PKey.from_path(path, cast(str, passphrase.encode()))
     except ValueError as error:
         raise paramiko.SSHException("the passphrase does not open it") from error
+
+
+_PRIVATE = b"openssh-key-v1\0"
+
+
+def public_parts(path: str) -> set[bytes]:
+    """The public keys, as an agent tells them, that an identity file is known by; locked or not.
+
+    They stand in the file itself, where it is in OpenSSH's format or a public key, and in `.pub`
+    and `-cert.pub` beside it. What cannot be read has none.
+    """
+    found = set()
+    for file in (path, f"{path}.pub", f"{path}-cert.pub"):
+        try:
+            found.add(_public_part(Path(file).read_bytes()))
+        except (OSError, IndexError, binascii.Error):
+            continue
+    return found
+
+
+def _public_part(text: bytes) -> bytes:
+    if not text.startswith(b"-----BEGIN "):
+        return b64decode(text.split()[1], validate=True)
+    fields = b64decode(b"".join(text.strip().splitlines()[1:-1]), validate=True)
+    if not fields.startswith(_PRIVATE):
+        raise IndexError
+    message = paramiko.Message(fields.removeprefix(_PRIVATE))
+    for _ in ("cipher", "key derivation", "its options"):
+        message.get_binary()
+    message.get_int()
+    return message.get_binary()
