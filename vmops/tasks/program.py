@@ -34,12 +34,15 @@ def _refuse(error: ParseError) -> Any:
     sys.exit(2)
 
 
+program = _Program(
+    name="vmops",
+    version=__version__,
+    namespace=ns,
+    executor_class=Executor,
+    config_class=Config,
+)
+
+
 def main() -> None:
     """The entry point of `vmops`."""
-    _Program(
-        name="vmops",
-        version=__version__,
-        namespace=ns,
-        executor_class=Executor,
-        config_class=Config,
-    ).run()
+    program.run()

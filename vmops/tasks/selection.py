@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
 LAB_NETWORK = "127.0.10."
+
+_PROGRAMS = ("fabric.main", "vmops.tasks.program")
 
 
 def inventory_path(c: Any) -> Path:
@@ -54,12 +57,38 @@ def worker_at(c: Any, listed: Inventory) -> Worker | None:
     if not host:
         return None
     found = listed.worker(host)
-    said = c.ssh_config
-    if c.user not in (said.get("user"), c.config.user):
-        found = replace(found, user=c.user)
-    if int(c.port) not in (int(said.get("port", 22)), int(c.config.port)):
-        found = replace(found, port=int(c.port))
-    return found
+    user, port = _given_with_host(c)
+    return replace(found, user=user or found.user, port=port or found.port)
+
+
+def _given_with_host(c: Any) -> tuple[str | None, int | None]:
+    """User and port that -H names, None for what it leaves out.
+
+    Fabric hands a task what comes of -H, ssh_config and its own defaults together; the program that
+    runs still has the option. In a program that is neither fab nor vmops, what equals a default
+    counts as left out.
+    """
+    user, port = str(c.user), int(c.port)
+    texts = _hosts_option().split(",")
+    given = [one for one in map(c.derive_shorthand, texts) if one["host"] == host_of(c)]
+    mine = [one for one in given if one["user"] in (None, user) and one["port"] in (None, port)]
+    if mine:
+        has_user, has_port = (any(one[key] for one in mine) for key in ("user", "port"))
+        return user if has_user else None, port if has_port else None
+    defaults = c.ssh_config
+    return (
+        None if user in (defaults.get("user"), c.config.user) else user,
+        None if port in (int(defaults.get("port", 22)), int(c.config.port)) else port,
+    )
+
+
+def _hosts_option() -> str:
+    """-H as the program that runs in this process was given it, or empty."""
+    for name in _PROGRAMS:
+        core = getattr(getattr(sys.modules.get(name), "program", None), "core", None)
+        if core:
+            return str(core[0].args.hosts.value or "")
+    return ""
 
 
 def groups_of_vms(c: Any, pattern: str | None, *, task: str) -> list[Group]:
