@@ -41,6 +41,7 @@ class FakeWorker:
     drop_first: int = 0
     most_sessions: int = 10
     refuses_after_s: float = 0
+    opens_after_s: float = 0
     keys: list[paramiko.PKey] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     offers: int = 0
@@ -119,6 +120,7 @@ class _Server(paramiko.ServerInterface):
         if self.sessions >= self.fake.most_sessions:
             time.sleep(self.fake.refuses_after_s)
             return OPEN_FAILED_CONNECT_FAILED
+        time.sleep(self.fake.opens_after_s)
         self.sessions += 1
         return OPEN_SUCCEEDED
 

@@ -13,7 +13,7 @@ import pytest
 
 from vmops.core import qmp
 from vmops.core.model import Settings
-from vmops.errors import MonitorError, VmopsError
+from vmops.errors import CommandTimeout, MonitorError, VmopsError
 from vmops.remote import monitor as monitors
 from vmops.remote.monitor import Monitor, SocketRefused, Unanswered, talk
 
@@ -167,6 +167,33 @@ def test_where_the_first_socket_is_taken_the_one_for_humans_serves(
         start("vm1", first)
     start("vm1", healthy, "qmp-human.sock")
     assert talk(WORKER, ["vm1"], status, time_limit=LIMIT_S) == {"vm1": "running"}
+
+
+@pytest.mark.parametrize("first", [silent, healthy], ids=["busy", "free"])
+def test_the_way_to_a_far_worker_is_not_counted_as_qemus_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch, first: Serve
+) -> None:
+    start("vm1", first)
+    start("vm1", healthy, "qmp-human.sock")
+    opened = monitors.open_socket_of
+
+    def opened_late(*words: Any, **limits: Any) -> socket.socket:
+        time.sleep(1.2)
+        return opened(*words, **limits)
+
+    monkeypatch.setattr(monitors, "open_socket_of", opened_late)
+    assert talk(WORKER, ["vm1"], status, time_limit=LIMIT_S) == {"vm1": "running"}
+
+
+def test_a_way_that_does_not_open_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object, **__: object) -> socket.socket:
+        raise CommandTimeout("sshd opened no channel within 5 s", worker="w1")
+
+    monkeypatch.setattr(monitors, "connection", lambda *_, **__: None)
+    monkeypatch.setattr(monitors, "open_socket_of", late)
+    heard = talk(WORKER, ["vm1"], status, time_limit=LIMIT_S)
+    assert isinstance(heard["vm1"], Unanswered)
+    assert "w1: vm1: its monitor cannot be reached: sshd opened no channel" in str(heard["vm1"])
 
 
 def test_all_monitors_are_asked_at_the_same_time(start: Start) -> None:

@@ -99,6 +99,17 @@ def test_a_connection_that_dies_meanwhile(start: Start, config: fabric.Config) -
             under_way.result(5)
 
 
+def test_a_channel_that_opens_late_is_no_lost_connection_and_is_closed(
+    start: Start, config: fabric.Config
+) -> None:
+    fake = start(opens_after_s=1.5)
+    with pytest.raises(CommandTimeout, match="w1: sshd opened no channel within 1 s") as kept:
+        run(fake.worker(), "true", time_limit=1, config=config)
+    assert run(fake.worker(), "echo on", time_limit=9, config=config).stdout == b"on\n"
+    (there,) = fake.transports
+    assert wait_for(lambda: not len(there._channels) or None, 5), f"held open; kept: {kept}"
+
+
 def test_a_command_whose_operator_vanished_ends_too(
     start: Start, home: Path, config: fabric.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

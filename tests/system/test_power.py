@@ -361,3 +361,18 @@ def test_dry_contacts_nobody(operator: Operator, task: str) -> None:
     if task in ("stop", "restart"):
         assert '{"execute": "system_powerdown"}' in said.out
     assert operator.lab.status().workers[0].connections == before
+
+
+def test_a_worker_far_away_is_asked_like_any_other(operator: Operator) -> None:
+    """All takes 1.2 s to get there and back, more than a greeting may; the first socket is busy."""
+    vm = with_button(operator, PowerButton.ONCE)
+    try:
+        with listening(operator, vm, FIRST):
+            operator.lab.delay("worker1", 1200)
+            (seen,) = operator.ok("status", "--vm", "vm1", "--format", "json").json
+            assert seen["state"] == "running"
+            operator.ok("pause", "--vm", "vm1")
+    finally:
+        operator.lab.delay("worker1", 0)
+    (seen,) = operator.ok("status", "--vm", "vm1", "--format", "json").json
+    assert seen["state"] == "paused"

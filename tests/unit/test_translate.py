@@ -9,9 +9,17 @@ import paramiko
 import pytest
 
 from vmops.core.model import Worker
-from vmops.errors import ConnectionLost, LoginRefused, VmopsError, WorkerUnreachable, WorkFailed
+from vmops.errors import (
+    CommandTimeout,
+    ConnectionLost,
+    LoginRefused,
+    VmopsError,
+    WorkerUnreachable,
+    WorkFailed,
+)
 from vmops.remote.endpoint import Endpoint, endpoint_of
 from vmops.remote.translate import unreachable, was_dropped, working
+from vmops.remote.transport import OpeningTimeout
 
 from .test_endpoint import config
 
@@ -115,6 +123,14 @@ KEYS = ("/k/one (SHA256:abc)", "/k/two (no such file)")
             id="gateway",
         ),
         pytest.param(
+            ENDPOINT,
+            OpeningTimeout("sshd opened no channel within 10 s"),
+            (),
+            WorkerUnreachable,
+            ["no answer from 10.0.0.1 port 22 within 10 s"],
+            id="slow gateway",
+        ),
+        pytest.param(
             PROXIED,
             EOFError(),
             (),
@@ -162,6 +178,12 @@ def test_only_a_caller_that_was_hung_up_on_tries_again(error: Exception, dropped
         (OSError(errno.ECONNRESET, "Connection reset by peer"), ConnectionLost, "reset by peer"),
         (paramiko.SSHException("SSH session not active"), ConnectionLost, "not active"),
         (paramiko.ChannelException(1, "Administratively prohibited"), WorkFailed, "MaxSessions"),
+        (
+            OpeningTimeout("sshd opened no channel within 1 s"),
+            CommandTimeout,
+            "within 1 s\n  it is",
+        ),
+        (TimeoutError(errno.ETIMEDOUT, "timed out"), ConnectionLost, "the connection was lost"),
     ],
     ids=repr,
 )

@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, cast
 
 import fabric
-import paramiko
 
 from vmops.core.model import Worker
 from vmops.remote.counters import count
@@ -103,7 +102,7 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
             self.client.close()
         self.transport = None
 
-    def _connect(self, gateway: paramiko.Transport | None) -> None:
+    def _connect(self, gateway: WorkerTransport | None) -> None:
         """Dial again as long as sshd hangs up before it let us say who we are."""
         host_keys = HostKeys(self.endpoint)
         dropped: list[Exception] = []

@@ -5,10 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import paramiko
 
 from vmops.remote.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from vmops.remote.transport import WorkerTransport
 
 KEEPALIVE_S = 2
 """Seconds between TCP's own questions to a silent peer."""
@@ -21,19 +25,14 @@ Stream = socket.socket | paramiko.Channel
 """What a connection runs over."""
 
 
-def dial(endpoint: Endpoint, gateway: paramiko.Transport | None) -> Stream:
+def dial(endpoint: Endpoint, gateway: WorkerTransport | None) -> Stream:
     """Connect within the endpoint's `connect_limit`.
 
-    Raises OSError, socket.gaierror among them, or paramiko's ChannelException when the gateway
-    cannot reach the endpoint.
+    Raises OSError, socket.gaierror among them, or what a gateway's `open_port` raises: paramiko's
+    ChannelException when it cannot reach the endpoint.
     """
     if gateway is not None:
-        return gateway.open_channel(
-            "direct-tcpip",
-            (endpoint.host, endpoint.port),
-            ("127.0.0.1", 0),
-            timeout=endpoint.connect_limit,
-        )
+        return gateway.open_port((endpoint.host, endpoint.port), endpoint.connect_limit)
     if isinstance(endpoint.via, str):
         return _proxy(endpoint.via)
     stream = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_limit)

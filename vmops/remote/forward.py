@@ -34,7 +34,7 @@ def open_socket(
     """A socket of this process that is the worker's UNIX socket at `path`, opened as the SSH user.
 
     Raises what `connection` raises, MonitorError when nobody listens there, the user may not, or
-    sshd forbids it, and ConnectionLost. Closing the socket ends it there too.
+    sshd forbids it, CommandTimeout, and ConnectionLost. Closing the socket ends it there too.
     """
     opened = connection(worker, config=config)
     return open_socket_of(opened, worker.name, path, time_limit=time_limit)
@@ -52,8 +52,8 @@ def open_port(
 ) -> socket.socket:
     """A socket of this process that is an address and port as the worker sees them.
 
-    Raises what `connection` raises, MonitorError when nobody listens there or sshd forbids it, and
-    ConnectionLost. Closing the socket ends it there too.
+    Raises what `connection` raises, MonitorError when nobody listens there or sshd forbids it,
+    CommandTimeout, and ConnectionLost. Closing the socket ends it there too.
     """
     transport = connection(worker, config=config).live_transport
     return _here(_open_tcp(transport, worker.name, (remote_address, remote_port)))

@@ -25,15 +25,18 @@ from vmops.core import qmp
 from vmops.core.model import Worker
 from vmops.core.names import RunDirectory
 from vmops.core.qmp import Request
-from vmops.errors import MonitorError, VmopsError
+from vmops.errors import CommandTimeout, MonitorError, VmopsError
 from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.forward import open_socket_of
 
 MOST_OPENING = 32
 """Sockets of one worker that are opened at the same time."""
 
+OPENING_LIMIT_S = 5.0
+"""How long sshd may take to open a socket. That is the link's and the worker's time, not QEMU's."""
+
 FIRST_SOCKET_S = 1.0
-"""How long a greeting of the first of the two sockets is waited for."""
+"""How long a greeting of the first of the two sockets is waited for, once it is open."""
 
 LONGEST_QUOTE = 200
 
@@ -154,8 +157,8 @@ def talk(
 ) -> dict[str, T | VmopsError]:
     """Hold the conversation with each VM's monitor, all at once: its result, or what failed, by VM.
 
-    `time_limit`, in seconds, is for opening a session, and then for each answer. QEMU serves one
-    client of a socket at a time: where somebody has the first one, the one for humans is tried.
+    `time_limit`, in seconds, is for QEMU's greeting, and then for each answer. It serves one client
+    of a socket at a time: where somebody has the first one, the one for humans is tried.
     The conversation raises ValueError for what it cannot read, a MonitorError in the result. The
     other errors are SocketRefused, Unanswered, ConnectionLost and those of `connection`.
     """
@@ -191,18 +194,22 @@ async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: f
     patience = min(FIRST_SOCKET_S, time_limit / 2)
     refused: MonitorError | None = None
     for path, limit in ((run.monitor, patience), (run.monitor_for_humans, time_limit - patience)):
-        deadline = asyncio.get_running_loop().time() + limit
         client = _Client()
         client.negotiate = False
         try:
-            socket = await asyncio.to_thread(open_socket_of, opened, worker, path, time_limit=limit)
-            async with asyncio.timeout_at(deadline):
+            socket = await asyncio.to_thread(
+                open_socket_of, opened, worker, path, time_limit=OPENING_LIMIT_S
+            )
+            async with asyncio.timeout(limit):
                 await client.connect(socket)
         except TimeoutError:
             continue
         except MonitorError as error:
             refused = error
             continue
+        except CommandTimeout as late:
+            what = f"{vm}: its monitor cannot be reached: {late.what}"
+            raise Unanswered(what, worker=worker, cure=late.cure) from late
         except ConnectError as error:
             what = f"{vm}: its monitor does not greet: {_why(error)}"
             raise MonitorError(what, worker=worker) from error

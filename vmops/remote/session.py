@@ -37,7 +37,10 @@ class Session:
     """
 
     def __init__(self, transport: WorkerTransport, worker: str, time_limit: float) -> None:
-        """Open the channel within `time_limit` seconds. Raises ConnectionLost or WorkFailed."""
+        """Open the channel within `time_limit` seconds.
+
+        Raises CommandTimeout, ConnectionLost or WorkFailed.
+        """
         self.worker = worker
         self.stdout = bytearray()
         self.stderr = bytearray()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import paramiko
 
 from vmops.errors import (
+    CommandTimeout,
     ConnectionLost,
     LoginRefused,
     VmopsError,
@@ -20,6 +21,7 @@ from vmops.errors import (
     WorkFailed,
 )
 from vmops.remote.endpoint import Endpoint
+from vmops.remote.transport import OpeningTimeout
 
 FAILURES = (paramiko.SSHException, EOFError, OSError)
 """All that paramiko and sockets raise for what is not our own mistake."""
@@ -85,7 +87,7 @@ def _what_failed(endpoint: Endpoint, where: str, error: Exception) -> tuple[str,
         )
     if isinstance(error, ConnectionRefusedError):
         return f"{where} refuses connections", "is sshd running there, and is the port right?"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, OpeningTimeout)):
         return (
             f"no answer from {where} within {endpoint.connect_limit:g} s",
             "is the worker up, is the address right, is a firewall in between?",
@@ -119,13 +121,20 @@ def _says_nothing(error: paramiko.SSHException) -> bool:
 
 @contextmanager
 def working(worker: str) -> Iterator[None]:
-    """Inside, a failure of the connection is a ConnectionLost or ChannelRefused of `worker`."""
+    """Inside, a failure of the connection is a ConnectionLost of `worker`.
+
+    A channel that sshd refuses is a ChannelRefused, one that it does not open in time, a
+    CommandTimeout.
+    """
     try:
         yield
     except VmopsError:
         raise
     except paramiko.ChannelException as error:
         raise ChannelRefused(worker, error.text) from error
+    except OpeningTimeout as error:
+        cure = "it is busy, or far away: try again, or allow more time"
+        raise CommandTimeout(str(error), worker=worker, cure=cure) from error
     except FAILURES as error:
         raise lost(worker, error) from error
 

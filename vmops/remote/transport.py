@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import (
+    cMSG_CHANNEL_CLOSE,
     cMSG_CHANNEL_REQUEST,
     cMSG_GLOBAL_REQUEST,
     cMSG_SERVICE_REQUEST,
@@ -72,9 +73,18 @@ class _Packetizer(Packetizer):
         """Nothing to start."""
 
 
-class WorkerTransport(ServiceRequestingTransport):
-    """A transport that asks for the login in the round trip in which it asks to ask for it."""
+class OpeningTimeout(paramiko.SSHException):
+    """A channel did not open in its time, over a connection that lives."""
 
+
+class WorkerTransport(ServiceRequestingTransport):
+    """A transport that asks for the login in the round trip in which it asks to ask for it.
+
+    What opens a channel raises paramiko's ChannelException when it is refused, OpeningTimeout, or
+    that with which the connection ended.
+    """
+
+    _channels: Any
     _preferred_ciphers: tuple[str, ...]
     _preferred_keys: tuple[str, ...]
     if TYPE_CHECKING:
@@ -84,6 +94,7 @@ class WorkerTransport(ServiceRequestingTransport):
     def __init__(self, stream: Stream, disabled_algorithms: Any = None) -> None:
         self.stream = WatchedStream(stream)
         self._named = threading.local()
+        self._forgetting = threading.Lock()
         super().__init__(
             cast(socket.socket, self.stream),
             disabled_algorithms=disabled_algorithms,
@@ -115,36 +126,71 @@ class WorkerTransport(ServiceRequestingTransport):
 
     def open_command(self, time_limit: float) -> paramiko.Channel:
         """A new session channel with a wide window, within `time_limit` seconds."""
-        with self._one_refusal_for_each():
+        with self._opening(time_limit):
             channel = self.open_session(window_size=WINDOW_BYTES, timeout=time_limit)
         count("channels")
         return channel
 
     def open_port(self, there: tuple[str, int], time_limit: float) -> paramiko.Channel:
         """A channel to an address and port as the worker sees them."""
-        with self._one_refusal_for_each():
+        with self._opening(time_limit):
             channel = self.open_channel("direct-tcpip", there, (_HERE, 0), timeout=time_limit)
         count("channels")
         return channel
 
     def open_unix_socket(self, path: str, time_limit: float) -> paramiko.Channel:
         """A channel to the worker's UNIX socket at `path`, which sshd opens as the SSH user."""
-        with self._one_refusal_for_each(), self._naming(path):
+        with self._opening(time_limit), self._naming(path):
             channel = self.open_channel(_STREAMLOCAL, timeout=time_limit)
         count("channels")
         return channel
 
     @contextmanager
-    def _one_refusal_for_each(self) -> Iterator[None]:
+    def _opening(self, time_limit: float) -> Iterator[None]:
         """paramiko keeps one refusal for all threads, and the first that asks takes it away."""
         try:
             yield
         except paramiko.ChannelException:
             raise
         except paramiko.SSHException as error:
-            if str(error) != "Unable to open channel." or not self.is_active():
+            if not self.is_active():
                 raise
-            raise paramiko.ChannelException(2, "refused") from error
+            if str(error) == "Timeout opening channel.":
+                self._forget(self._named.channel)
+                what = f"sshd opened no channel within {time_limit:g} s"
+                raise OpeningTimeout(what) from error
+            if str(error) == "Unable to open channel.":
+                raise paramiko.ChannelException(2, "refused") from error
+            raise
+
+    def _next_channel(self) -> int:
+        number: int = super()._next_channel()  # type: ignore[misc]
+        self._named.channel = number
+        return number
+
+    def _forget(self, number: int) -> None:
+        """Nobody waits for this channel any more: one that opens late is closed.
+
+        It would hold one of the few sessions, or the only turn at a QEMU's monitor.
+        """
+        with self._forgetting:
+            channel = self._channels.get(number)
+            self._channels.delete(number)
+            is_open = channel is not None and channel.active
+        if is_open:
+            channel.close()
+
+    def _parse_channel_open_success(self, message: paramiko.Message) -> None:
+        number, theirs = message.get_int(), message.get_int()
+        message.rewind()
+        with self._forgetting:
+            super()._parse_channel_open_success(message)  # type: ignore[misc]
+            is_wanted = self._channels.get(number) is not None
+        if not is_wanted:
+            closing = paramiko.Message()
+            closing.add_byte(cMSG_CHANNEL_CLOSE)
+            closing.add_int(theirs)
+            self._send_message(closing)
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         path = getattr(self._named, "path", None)
