@@ -35,6 +35,7 @@ class FakeWorker:
 
     host_key: paramiko.PKey
     home: Path
+    shell: str = "/bin/sh"
     second_host_key: paramiko.PKey | None = None
     password: str | None = None
     needs_both: bool = False
@@ -144,13 +145,15 @@ class _Server(paramiko.ServerInterface):
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         """As sshd does: a login shell in a session of its own, with pipes."""
         path = f"{self.fake.home}/bin:{os.environ['PATH']}"
-        env = {"HOME": str(self.fake.home), "USER": self.user, "SHELL": "/bin/sh", "PATH": path}
+        shell = self.fake.shell
+        env = {"HOME": str(self.fake.home), "USER": self.user, "SHELL": shell, "PATH": path}
         process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
+            [Path(shell).name, "-c", command],
+            executable=shell,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=env,
+            env={**env, "SSH_CLIENT": f"{HERE} 1 22"},
             bufsize=0,
             start_new_session=True,
         )

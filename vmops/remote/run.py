@@ -11,6 +11,7 @@ import re
 import secrets
 import shlex
 import time
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ from vmops.remote.connection import connection
 from vmops.remote.exchange import exchange
 from vmops.remote.session import Session, encoded
 
-LONGEST_COMMAND = 100_000
-"""Bytes. An argument of a Linux process holds 131,071, and it travels in one."""
+LONGEST_COMMAND = 95_000
+"""Bytes. An argument of a Linux process holds 131,071, and it travels in one, or in base64."""
 
 _LINGER_S = 1.0
 """How long output may come from what a command left in the background, after its own end."""
@@ -31,11 +32,23 @@ _LINGER_S = 1.0
 _ENDING_LIMIT_S = 10.0
 """The ending of a command whose time is up, too, has its time."""
 
-_WRAPPED = 'echo "$1 $$" >&2; exec timeout -k 2 "$2" "$3" -c "$4"'
-"""Says which process it is, the leader of its session, and becomes the command.
+_FOREWORD = (
+    'echo "$1 $PPID" >&2; '
+    '(timeout "$2" tail --pid=$PPID -f /dev/null; [ $? -eq 124 ] && trap "" TERM && '
+    "kill -s TERM -- -$PPID && sleep 2 && kill -s KILL -- -$PPID) </dev/null >/dev/null 2>&1 &"
+)
+"""Says which process the login shell is, the leader of the command's session, and watches it.
 
-`timeout` is for the operator who vanished: it fires when nobody has ended the command by then.
+The watch is for the operator who vanished: it ends the command when nobody has by then, and ends
+itself within a second of it. It stands before the command, so that this is read by the one login
+shell that `ssh` would give it to: a second one would run its start-up files again, and would need
+the command quoted for a shell that nobody knows.
+
+This and the next are one line each, without a single quote, a backslash or an exclamation mark, so
+that every login shell passes them on as they are.
 """
+
+_READ_BY_SH = 'line=$(printf %s "$1" | base64 -d) && eval "exec $line"'
 
 _END_SESSION = """
 tree() {
@@ -85,15 +98,16 @@ def run(
 ) -> Finished:
     """Run a command line in the user's login shell, feed it `stdin`, and give its result.
 
-    Without `stdin` its input is empty. After `time_limit` seconds it and all it started are ended,
-    as root where sudo lets us, in 3 s at most, and CommandTimeout says whether that worked.
-    Raises what `connection` raises, ConnectionLost, and WorkFailed for more than 100,000 bytes.
+    `sh` runs a PosixLine instead. Without `stdin` the input is empty. After `time_limit` seconds
+    the command and all it started are ended, as root where sudo lets us, in 3 s at most, and
+    CommandTimeout says whether that worked. Raises what `connection` raises, ConnectionLost, and
+    WorkFailed for more than 95,000 bytes.
     """
     if len(encoded(command, worker.name)) > LONGEST_COMMAND:
         raise WorkFailed(
             f"the command is longer than {LONGEST_COMMAND} bytes",
             worker=worker.name,
-            cure="put it into a script",
+            cure="put it, or the arguments of a script, into a script",
         )
     opened = connection(worker, config=config)
     running = _Running(Session(opened.live_transport, worker.name, time_limit), time_limit)
@@ -109,9 +123,15 @@ def run(
     return finished
 
 
-def script_command(args: Sequence[str]) -> str:
+class PosixLine(str):
+    """One simple command as a POSIX shell reads it, whatever the user's login shell is."""
+
+    __slots__ = ()
+
+
+def script_command(args: Sequence[str]) -> PosixLine:
     """The command line of a shell that reads a script from its input, with positional arguments."""
-    return shlex.join(["bash", "-s", "--", *args])
+    return PosixLine(shlex.join(["bash", "-s", "--", *args]))
 
 
 class _Running:
@@ -121,20 +141,28 @@ class _Running:
         self._session = session
         self._time_limit = time_limit
         self._nonce = secrets.token_hex(16)
+        self._said_leader_line = re.compile(rb"%s (\d+)\n" % self._nonce.encode())
 
     def finish(self, command: str, stdin: bytes) -> Finished | None:
         """The result, or None when the time is up."""
         session = self._session
         deadline = time.monotonic() + self._time_limit
         backstop = str(math.ceil(self._time_limit + _ENDING_LIMIT_S))
-        words = shlex.join(["sh", "-c", _WRAPPED, "vmops", self._nonce, backstop])
-        session.start(f'exec {words} "$SHELL" {shlex.quote(command)}', stdin, last=True)
+        words = ["sh", "-c", _FOREWORD, "vmops", self._nonce, backstop]
+        foreword = f"{shlex.join(words)}; "
+        session.start(foreword + self._for_any_shell(command), stdin, last=True)
         code = session.exit_code(deadline) if self._read(deadline) else None
         if code is None:
             return None
-        found = self._said_leader()
-        stderr = session.stderr[found.end() :] if found else session.stderr
+        stderr = self._said_leader_line.sub(b"", session.stderr, count=1)
+        stderr = stderr.replace(foreword.encode(), b"")
         return Finished(code, bytes(session.stdout), bytes(stderr))
+
+    def _for_any_shell(self, command: str) -> str:
+        if not isinstance(command, PosixLine):
+            return command
+        line = b64encode(encoded(command, self._session.worker)).decode()
+        return shlex.join(["sh", "-c", _READ_BY_SH, "vmops", line])
 
     def _read(self, deadline: float) -> bool:
         """Read to the end of output; a process left behind may hold it open. False when late."""
@@ -151,12 +179,9 @@ class _Running:
                     return False
             quiet_until = time.monotonic() + _LINGER_S
 
-    def _said_leader(self) -> re.Match[bytes] | None:
-        return re.search(rb"%s (\d+)\n" % self._nonce.encode(), self._session.stderr)
-
     def leader(self) -> int | None:
         """The process that leads the command's session, when it said so."""
-        found = self._said_leader()
+        found = self._said_leader_line.search(self._session.stderr)
         return int(found[1]) if found else None
 
     def close(self) -> None:
