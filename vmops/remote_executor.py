@@ -42,11 +42,14 @@ class RemoteExecutor:
         self.config = config
         self._given_inventory = inventory
 
-    def execute_direct(self, remote_ip: str, command: str, timeout: float = 30) -> tuple[bool, str]:
+    def execute_direct(
+        self, remote_ip: str, command: str, timeout: float | None = 30
+    ) -> tuple[bool, str]:
         """Run an inline command; several lines run one after the other in one shell.
 
         `(True, stdout)` on exit code 0. `(False, stderr)` on any other, and `(False, message)` when
-        it could not be run, or not within `timeout` seconds; it is ended on the worker then.
+        it could not be run, or not within `timeout` seconds; it is ended on the worker then. None
+        is as long as it takes, up to 23 days.
         """
         return self._execute(remote_ip, command, None, timeout)
 
@@ -55,7 +58,7 @@ class RemoteExecutor:
         remote_ip: str,
         script_path: str | os.PathLike[str],
         args: Sequence[str] | None = None,
-        timeout: float = 30,
+        timeout: float | None = 30,
     ) -> tuple[bool, str]:
         """Stream a local script to `bash -s` on the worker, with `args` as its $1, $2, and so on.
 
@@ -94,7 +97,7 @@ class RemoteExecutor:
         return load(Path(hosts).expanduser())
 
     def _execute(
-        self, remote_ip: str, command: str, stdin: bytes | None, timeout: float
+        self, remote_ip: str, command: str, stdin: bytes | None, timeout: float | None
     ) -> tuple[bool, str]:
         from vmops.remote.run import run
 

@@ -197,6 +197,11 @@ def test_nobody_waits_forever_for_a_turn(start: Start, config: fabric.Config) ->
         assert first.result().exit_code == 0
 
 
+def test_no_limit_is_too_long(start: Start, config: fabric.Config) -> None:
+    reply = exchange(start().worker(), "sleep 0.2; echo x", time_limit=1e300, config=config)
+    assert reply.stdout == b"x\n"
+
+
 def test_a_connection_that_dies_meanwhile(start: Start, home: Path, config: fabric.Config) -> None:
     fake = start()
     script = f"echo begun >{home}/begun; sleep 1; echo done >{home}/done"

@@ -47,6 +47,18 @@ def test_execute_direct(executor: RemoteExecutor, command: str, expected: tuple[
     assert executor.execute_direct("127.0.0.1", command) == expected
 
 
+@pytest.mark.parametrize("timeout", [3_000_000, 1e300, float("inf"), float("nan"), None])
+def test_no_limit_is_too_long(executor: RemoteExecutor, timeout: float | None) -> None:
+    said = executor.execute_direct("127.0.0.1", "sleep 0.2; echo x", timeout=timeout)
+    assert said == (True, "x\n")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("-inf")])
+def test_no_limit_is_too_short(executor: RemoteExecutor, timeout: float) -> None:
+    done, said = executor.execute_direct("127.0.0.1", "sleep 100", timeout=timeout)
+    assert (done, "longer than 0 s" in said or "within 0 s" in said) == (False, True)
+
+
 def test_it_logs_in_as_the_remote_user(executor: RemoteExecutor, fake: FakeWorker) -> None:
     executor.execute_direct("127.0.0.1", "true")
     executor.execute_direct("w1", "true")

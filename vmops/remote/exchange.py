@@ -23,7 +23,7 @@ from vmops.remote.counters import count
 from vmops.remote.endpoint import Endpoint
 from vmops.remote.framing import FramedStream
 from vmops.remote.root_access import UNDO_S, RootAccess
-from vmops.remote.session import Session, encoded
+from vmops.remote.session import Session, bounded, encoded
 from vmops.remote.translate import ChannelRefused
 
 SHELLS = 6
@@ -58,6 +58,7 @@ def exchange(
     several shells. Raises what `connection` raises, ConnectionLost, and WorkFailed where sudo does
     not let us.
     """
+    time_limit = bounded(time_limit)
     opened = connection(worker, config=config)
     pool = _pool(opened.endpoint)
     while True:

@@ -21,7 +21,7 @@ from vmops.core.model import Worker
 from vmops.errors import CommandTimeout, ConnectionLost, VmopsError, WorkFailed
 from vmops.remote.connection import connection
 from vmops.remote.exchange import exchange
-from vmops.remote.session import Session, encoded
+from vmops.remote.session import Session, bounded, encoded
 
 LONGEST_COMMAND = 95_000
 """Bytes. An argument of a Linux process holds 131,071, and it travels in one, or in base64."""
@@ -92,17 +92,18 @@ def run(
     worker: Worker,
     command: str,
     *,
-    time_limit: float,
+    time_limit: float | None,
     stdin: bytes | None = None,
     config: fabric.Config | None = None,
 ) -> Finished:
     """Run a command line in the user's login shell, feed it `stdin`, and give its result.
 
-    `sh` runs a PosixLine instead. Without `stdin` the input is empty. After `time_limit` seconds
-    the command and all it started are ended, as root where sudo lets us, in 3 s at most, and
-    CommandTimeout says whether that worked. Raises what `connection` raises, ConnectionLost, and
-    WorkFailed for more than 95,000 bytes.
+    `sh` runs a PosixLine instead. Without `stdin` the input is empty. After `time_limit` seconds,
+    23 days at most, the command and all it started are ended, as root where sudo lets us, in 3 s at
+    most, and CommandTimeout says whether that worked. Raises what `connection` raises,
+    ConnectionLost, and WorkFailed for more than 95,000 bytes.
     """
+    time_limit = bounded(time_limit)
     if len(encoded(command, worker.name)) > LONGEST_COMMAND:
         raise WorkFailed(
             f"the command is longer than {LONGEST_COMMAND} bytes",

@@ -15,6 +15,16 @@ _CHUNK = 2**20
 _PACKET = 2**15
 """What fits one message: `sendall` would copy all that is left for each."""
 
+LONGEST_LIMIT_S = 2_000_000.0
+"""23 days: `poll` counts milliseconds in 32 bits."""
+
+
+def bounded(time_limit: float | None) -> float:
+    """A time limit in seconds that every way of waiting can take; None is the longest one."""
+    if time_limit is None or not time_limit < LONGEST_LIMIT_S:
+        return LONGEST_LIMIT_S
+    return max(0.0, time_limit)
+
 
 def encoded(text: str, worker: str) -> bytes:
     """As bytes for a worker, those of undecodable file names included.
@@ -37,7 +47,7 @@ class Session:
     """
 
     def __init__(self, transport: WorkerTransport, worker: str, time_limit: float) -> None:
-        """Open the channel within `time_limit` seconds.
+        """Open the channel within `time_limit` seconds, a bounded one.
 
         Raises CommandTimeout, ConnectionLost or WorkFailed.
         """
