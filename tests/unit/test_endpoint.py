@@ -195,6 +195,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("separator", ["\t", "  ", " \t= ", "="], ids=repr)
+def test_include_and_host_may_be_written_as_openssh_reads_them(home: Path, separator: str) -> None:
+    (home / ".ssh" / "config").write_text(
+        f"\tHost{separator}w1\n  Include{separator}a=b\n  Port 2201\nHost *\n  User other\n"
+    )
+    (home / ".ssh" / "a=b").write_text("User included\n")
+    found = endpoint_of(worker("w1"), fabric.Config())
+    assert (found.user, found.port) == ("included", 2201)
+    assert endpoint_of(worker("w2"), fabric.Config()).user == "other"
+
+
 def test_include_is_followed(home: Path) -> None:
     ssh = home / ".ssh"
     (ssh / "config").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,6 +15,8 @@ import paramiko
 
 _DEPTH = 16
 """How deep files may include each other: what OpenSSH allows."""
+
+_SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
 
 
 class SSHConfig(paramiko.SSHConfig):
@@ -55,13 +58,14 @@ def _lines(file: Path, depth: int) -> Iterator[str]:
     """The file's lines, each Include replaced by its files and by the header it stood under."""
     header = "Host *"
     for line in file.read_text(errors="replace").splitlines():
-        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if word.lower() in ("host", "match"):
+        setting = _SETTING.match(line)
+        word = setting[1].lower() if setting else ""
+        if word in ("host", "match"):
             header = line
-        if word.lower() != "include":
+        if setting is None or word != "include":
             yield line
         elif depth:
-            for included in _included(rest, file):
+            for included in _included(setting[2], file):
                 yield from _lines(included, depth - 1)
                 yield header
 
