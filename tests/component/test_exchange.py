@@ -287,9 +287,26 @@ class TestSudo:
                 "requiretty",
             ),
             (
+                "#!/bin/sh\necho 'Sorry, user me may not run sudo on w1.' >&2; exit 1",
+                "me may not use sudo there",
+                "sudoers",
+            ),
+            (
+                "#!/bin/sh\necho 'stty: rc: No such file, not allowed to read sudoers' >&2; "
+                "echo 'sudo: parse error' >&2; exit 1",
+                "no root shell starts: sudo: parse error",
+                "",
+            ),
+            (
                 "#!/bin/sh\necho 'sudo: the moon is full' >&2; exit 1",
                 "no root shell starts: sudo: the moon is full",
                 "",
+            ),
+            (
+                "#!/bin/sh\necho 'stty: standard input: Inappropriate ioctl' >&2; "
+                "echo 'env: ‘sudo’: No such file or directory' >&2; exit 127",
+                "there is no sudo",
+                "install sudo",
             ),
             ("#!/bin/sh\nexit 3", "no root shell starts: exit code 3", ""),
             (

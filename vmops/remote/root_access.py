@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 from base64 import b64encode
@@ -57,22 +58,23 @@ _CAUSES = (
         "allow {user} NOPASSWD in the worker's sudoers, or use --prompt-for-sudo-password",
     ),
     (
-        "sudoers",
+        "in the sudoers file|may not run sudo",
         "{user} may not use sudo there",
         "allow {user} in the worker's sudoers, or name another user",
     ),
     (
-        "not allowed to",
+        "not allowed to execute",
         "sudo does not let {user} start a root shell",
         "allow {user} to run /bin/sh in the worker's sudoers",
     ),
     (
-        "tty",
+        "must have a tty",
         "sudo there wants a terminal",
         "take requiretty out of the worker's sudoers",
     ),
-    ("no such file", "there is no sudo", "install sudo there, or log in as root"),
+    (r"sudo\W*: no such file", "there is no sudo", "install sudo there, or log in as root"),
 )
+"""How sudo or `env` says it, what it means, the cure. Start-up files may say anything before it."""
 
 
 class RootAccess:
@@ -112,8 +114,8 @@ class RootAccess:
     def refusal(self, stderr: bytes, exit_code: int | None) -> WorkFailed:
         """Why the loop did not start, from what was said instead."""
         said = stderr.replace(self._prompt.encode(), b"").decode(errors="replace").strip()
-        for word, what, cure in _CAUSES:
-            if word in said.lower():
+        for pattern, what, cure in _CAUSES:
+            if re.search(pattern, said.lower()):
                 return self._failure(what, cure)
         last = said.splitlines()[-1] if said else f"exit code {exit_code}"
         return self._failure(f"no root shell starts: {last}", "")
