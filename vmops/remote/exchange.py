@@ -17,7 +17,7 @@ from typing import NamedTuple
 import fabric
 
 from vmops.core.model import Worker
-from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
+from vmops.errors import CommandTimeout, WorkFailed
 from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.counters import count
 from vmops.remote.endpoint import Endpoint
@@ -132,10 +132,7 @@ class RootShell:
         header = f"{self._root.keyword} {nonce} {len(script)} {limit_s}\n".encode()
         message = header + script
         if self._started:
-            try:
-                self._session.write(message)
-            except ConnectionLost as gone:
-                raise (_EndedIdle() if self._transport.is_active() else gone) from gone
+            self._session.write(message)
             return
         self._started = True
         if self._root.password is None and len(script) <= FIRST_SCRIPT_BYTES:
