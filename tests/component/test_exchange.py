@@ -187,6 +187,27 @@ def test_a_refused_shell_comes_when_the_only_one_has_just_ended_its_work(
     assert len(fake.commands) == 1
 
 
+def test_a_new_connection_may_have_more_shells_than_the_last(
+    start: Start, home: Path, config: fabric.Config
+) -> None:
+    fake = start(most_sessions=1)
+    worker = fake.worker()
+
+    def meet(mine: str, others: str) -> int:
+        script = f"cd {home}; touch {mine}; until [ -e {others} ]; do sleep 0.05; done"
+        return exchange(worker, script, time_limit=5, config=config).exit_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(
+            pool.map(lambda _: exchange(worker, "sleep 0.3", time_limit=9, config=config), range(2))
+        )
+        died = connection(worker, config=config).live_transport
+        fake.most_sessions = 2
+        fake.hang_up()
+        died.join(5)
+        assert list(pool.map(meet, "ab", "ba")) == [0, 0]
+
+
 def test_nobody_waits_forever_for_a_turn(start: Start, config: fabric.Config) -> None:
     fake = start(most_sessions=1)
     with ThreadPoolExecutor(1) as pool:

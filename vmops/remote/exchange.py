@@ -25,6 +25,7 @@ from vmops.remote.framing import FramedStream
 from vmops.remote.root_access import UNDO_S, RootAccess
 from vmops.remote.session import Session, bounded, encoded
 from vmops.remote.translate import ChannelRefused
+from vmops.remote.transport import WorkerTransport
 
 SHELLS = 6
 """Shells of one worker: sshd allows ten sessions of a connection, and others want some."""
@@ -168,12 +169,16 @@ class RootShell:
 
 
 class _Pool:
-    """The shells of one worker: idle ones are used again, and no more than sshd allows exist."""
+    """The shells of one worker: idle ones are used again, and no more than sshd allows exist.
+
+    Once sshd has refused one, no further one is asked for over the same connection.
+    """
 
     def __init__(self) -> None:
         self._idle: list[RootShell] = []
         self._taken = 0
         self._most = SHELLS
+        self._refused_by: WorkerTransport | None = None
         self._changed = threading.Condition()
 
     def take(self, opened: WorkerConnection, time_limit: float) -> RootShell:
@@ -192,11 +197,13 @@ class _Pool:
                     others = self._taken + len(self._idle)
                     if not (isinstance(error, ChannelRefused) and others):
                         raise
-                    self._most = others
+                    self._most, self._refused_by = others, opened.transport
 
     def _idle_or_turn(self, opened: WorkerConnection, deadline: float) -> RootShell | None:
         """An idle shell, or None for the right to open one; either counts as taken."""
         with self._changed:
+            if self._refused_by is not opened.transport:
+                self._most = SHELLS
             while True:
                 while self._idle:
                     shell = self._idle.pop()
