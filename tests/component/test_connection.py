@@ -5,7 +5,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +338,35 @@ class TestUnreachable:
         worker = Worker("w1", address="no-such-host.invalid")
         with pytest.raises(WorkerUnreachable, match=r"no-such-host\.invalid cannot be resolved"):
             connection(worker, config=fabric.Config())
+
+    @pytest.mark.parametrize(
+        ("line", "hangs_up", "said"),
+        [
+            ("Not allowed at this time", True, "turns this machine away: Not allowed at this"),
+            ("Not allowed at this time", True, "PerSourcePenalties"),
+            ("Exceeded MaxStartups", True, "no SSH banner, but says: 'Exceeded MaxStartups'"),
+            ("220 mail.example ESMTP", False, "no SSH banner, but says: '220 mail.example ESMTP'"),
+        ],
+    )
+    def test_what_is_said_instead_of_a_banner_is_quoted(
+        self, line: str, hangs_up: bool, said: str
+    ) -> None:
+        kept: list[socket.socket] = []
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    caller, _ = listener.accept()
+                    caller.sendall(line.encode() + b"\r\n")
+                    if hangs_up:
+                        caller.close()
+                    kept.append(caller)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=answer, daemon=True).start()
+            port = int(listener.getsockname()[1])
+            with pytest.raises(WorkerUnreachable, match=said):
+                connection(Worker("w1", address="127.0.0.1", port=port), config=with_login())
+            listener.shutdown(socket.SHUT_RDWR)
+        for caller in kept:
+            caller.close()

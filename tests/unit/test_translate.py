@@ -19,7 +19,7 @@ from vmops.errors import (
 )
 from vmops.remote.endpoint import Endpoint, endpoint_of
 from vmops.remote.translate import unreachable, was_dropped, working
-from vmops.remote.transport import OpeningTimeout
+from vmops.remote.transport import NoBanner, OpeningTimeout
 
 from .test_endpoint import config
 
@@ -78,6 +78,22 @@ KEYS = ("/k/one (SHA256:abc)", "/k/two (no such file)")
             WorkerUnreachable,
             ["says nothing for 10 s"],
             id="silent",
+        ),
+        pytest.param(
+            ENDPOINT,
+            NoBanner("Error reading SSH protocol banner", "", hung_up=True),
+            (),
+            WorkerUnreachable,
+            ["hung up before the login", "MaxStartups"],
+            id="dropped by a transport",
+        ),
+        pytest.param(
+            ENDPOINT,
+            NoBanner("no protocol banner", "Exceeded MaxStartups", hung_up=True),
+            (),
+            WorkerUnreachable,
+            ["10.0.0.1 port 22 gives no SSH banner, but says: 'Exceeded MaxStartups'"],
+            id="dropped with a word",
         ),
         pytest.param(
             ENDPOINT,
@@ -161,6 +177,8 @@ def test_a_failure_on_the_way_is_told(
         (ConnectionResetError(errno.ECONNRESET, "reset"), True),
         (paramiko.SSHException("Error reading SSH protocol banner"), True),
         (paramiko.SSHException("Error reading SSH protocol bannertimed out"), False),
+        (NoBanner("Error reading SSH protocol banner", "", hung_up=True), True),
+        (NoBanner("Error reading SSH protocol banner", "220 mail", hung_up=False), False),
         (paramiko.AuthenticationException("Authentication failed."), False),
         (ConnectionRefusedError(), False),
         (TimeoutError(), False),

@@ -21,7 +21,7 @@ from vmops.errors import (
     WorkFailed,
 )
 from vmops.remote.endpoint import Endpoint
-from vmops.remote.transport import OpeningTimeout
+from vmops.remote.transport import NoBanner, OpeningTimeout
 
 FAILURES = (paramiko.SSHException, EOFError, OSError)
 """All that paramiko and sockets raise for what is not our own mistake."""
@@ -42,8 +42,16 @@ class ChannelRefused(WorkFailed):
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
+_PENALTY = "Not allowed at this time"
+"""What an sshd (9.8 or later) says and hangs up, to an address that has a penalty."""
+
+_LONGEST_QUOTE = 100
+
+
 def was_dropped(error: Exception) -> bool:
     """True when the peer hung up before it said who it is: sshd with too many logins under way."""
+    if isinstance(error, NoBanner):
+        return error.hung_up
     if isinstance(error, paramiko.SSHException):
         return "protocol banner" in str(error) and "timed out" not in str(error)
     return isinstance(error, (EOFError, ConnectionResetError, BrokenPipeError))
@@ -98,6 +106,18 @@ def _what_failed(endpoint: Endpoint, where: str, error: Exception) -> tuple[str,
         return f"the gateway cannot reach {where}: {error.text}", "check address and gateway"
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return f"{where} has no algorithm in common with us: {error}", "update its sshd"
+    said = error.said if isinstance(error, NoBanner) else ""
+    if _PENALTY in said:
+        return (
+            f"{where} turns this machine away: {_PENALTY}",
+            "failed logins brought a penalty (PerSourcePenalties): wait a minute or more,"
+            " or list this address in PerSourcePenaltyExemptList of its sshd_config",
+        )
+    if said:
+        return (
+            f"{where} gives no SSH banner, but says: {said[:_LONGEST_QUOTE]!r}",
+            "too many logins at once (MaxStartups), or no sshd on that port",
+        )
     if isinstance(endpoint.via, str) and was_dropped(error):
         return f"the ProxyCommand ended: {endpoint.via}", "try that command by hand"
     if was_dropped(error):

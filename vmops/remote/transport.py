@@ -69,12 +69,31 @@ class _Packetizer(Packetizer):
     Whoever starts the handshake has a time limit already.
     """
 
+    last_line = ""
+
     def start_handshake(self, timeout: float) -> None:
         """Nothing to start."""
+
+    def readline(self, timeout: float) -> str:
+        """A line before the encryption starts."""
+        self.last_line = super().readline(timeout)
+        return self.last_line
 
 
 class OpeningTimeout(paramiko.SSHException):
     """A channel did not open in its time, over a connection that lives."""
+
+
+class NoBanner(paramiko.SSHException):
+    """The peer is no SSH server, or one that turns us away.
+
+    `said` is its last line, or empty; `hung_up` is False for one that then stayed silent.
+    """
+
+    def __init__(self, reason: str, said: str, *, hung_up: bool) -> None:
+        super().__init__(reason)
+        self.said = said
+        self.hung_up = hung_up
 
 
 class WorkerTransport(ServiceRequestingTransport):
@@ -102,6 +121,15 @@ class WorkerTransport(ServiceRequestingTransport):
         )
         self._preferred_ciphers = _first(_FAST_CIPHERS, self._preferred_ciphers)
         self._service_requested = False
+
+    def _check_banner(self) -> None:
+        try:
+            super()._check_banner()  # type: ignore[misc]
+        except paramiko.SSHException as error:
+            cause = error.__context__
+            hung_up = isinstance(cause, (EOFError, OSError)) and not isinstance(cause, TimeoutError)
+            said = cast(_Packetizer, self.packetizer).last_line
+            raise NoBanner(str(error), said, hung_up=hung_up) from error
 
     def ensure_session(self) -> None:
         """Ask for the login service, once, without waiting for the answer."""
