@@ -304,7 +304,7 @@ at_home() {
 }
 disk_facts() {
   at_home "$1"
-  df -Pk -- "$path" | { read -r heading; read -r device size used free rest; echo "$free"; }
+  df -Pk -- "$path" | { read -r heading; read -r device size used free rest && echo "$free"; }
 }
 image_facts() {
   for image in "$@"; do

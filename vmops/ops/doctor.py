@@ -161,8 +161,9 @@ def _disk(result: BlockResult, folders: Sequence[str]) -> list[Check]:
     for folder in folders:
         answer = result.find(f"{_DISK} {folder}")
         if answer is None or not answer.ok:
+            reason = answer.reason() if answer else "no answer"
             cure = f"there: mkdir -p {folder}"
-            checks.append(Check(f"folder {folder}", False, "not there", cure))
+            checks.append(Check(f"folder {folder}", False, reason, cure))
             continue
         free_mb = int(answer.stdout.split()[-1]) // 1024
         enough = free_mb >= LOW_DISK_MB
