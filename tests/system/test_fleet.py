@@ -199,6 +199,26 @@ def test_a_vm_that_is_pinned_nowhere_is_placed_by_h_and_stopped_wherever_it_is(
     assert sorted(running(fleet)) == ["b1", "b2"]
 
 
+def test_a_vm_that_was_moved_while_it_runs(fleet: Operator) -> None:
+    fleet.ok("up", "--vm", "a1,b1")
+    a1 = fleet.vms[0][0]
+    put(fleet, "worker2", a1.qcow_image, boot_sector_image(cache_directory()).read_bytes())
+    fleet.vms[0] = (a1, "worker2")
+    fleet.write()
+    (planned,) = fleet.fab("plan", "--vm", "a1,a2", "--format", "json").json[-1:]
+    assert (planned["vm"], planned["worker"], planned["action"]) == ("a1", "worker2", "refused")
+    said = fleet.fab("up", "--vm", "a1,a2")
+    assert said.code == 1
+    assert "a1 runs on worker1, and hosts.toml has it on worker2" in said.err
+    assert "fab -H worker1 stop --vm a1 --elsewhere" in said.err
+    refused = fleet.fab("stop", "--vm", "a1", "--elsewhere")
+    assert (refused.code, "-H" in refused.err) == (2, True)
+    fleet.ok("-H", "worker1", "stop", "--vm", "a1", "--elsewhere")
+    assert set(fleet.qemus("worker1")) == {"a2"}
+    fleet.ok("up", "--vm", "a1,a2")
+    assert "a1" in fleet.qemus("worker2")
+
+
 def test_dead_workers_neither_stop_nor_hide_the_rest(fleet: Operator) -> None:
     fleet.lab.fault("worker1", "drop")
     fleet.lab.fault("worker3", "freeze")

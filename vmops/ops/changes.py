@@ -14,6 +14,7 @@ from vmops.core.together import Terms
 from vmops.errors import VmopsError
 from vmops.ops import lifecycle, power
 from vmops.ops.act import observe
+from vmops.ops.elsewhere import Elsewhere
 from vmops.ops.lifecycle import Outcome
 from vmops.ops.route import Route
 
@@ -39,13 +40,17 @@ class Change(NamedTuple):
         return self.action in ("start", "replug", "restart")
 
 
-def changes(route: Route, vms: Sequence[VM], terms: Terms) -> list[Change]:
-    """What `up` on these terms would change, in order. Nothing is done; never raises."""
+def changes(route: Route, vms: Sequence[VM], terms: Terms, elsewhere: Elsewhere) -> list[Change]:
+    """What `up` on these terms would change, in order. Nothing is done; never raises.
+
+    What the worker has of the others' VMs is noted in `elsewhere`: see `with_others`.
+    """
     worker = route.worker
     try:
         seen = observe(route, vms)
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
+    elsewhere.look(worker, seen)
     decided = together.plans(worker, vms, seen, terms=terms)
     return [_change(route, vm, found) for vm, found in zip(vms, decided, strict=True)]
 
@@ -59,12 +64,22 @@ def _change(route: Route, vm: VM, found: Plan | VmopsError) -> Change:
     return Change(vm.name, route.worker.name, "refused", error=found)
 
 
-def up(route: Route, vms: Sequence[VM], terms: Terms) -> list[Outcome]:
+def with_others(found: Sequence[Change], elsewhere: Elsewhere) -> list[Change]:
+    """The changes of all workers, in the light of what each has shown of the others' VMs."""
+    return [
+        change._replace(action="refused", error=reason)
+        if change.error is None and (reason := elsewhere.reason(change.vm)) is not None
+        else change
+        for change in found
+    ]
+
+
+def up(route: Route, vms: Sequence[VM], terms: Terms, elsewhere: Elsewhere) -> list[Outcome]:
     """Launch each VM as `lifecycle.launch` does; with `terms.restart` restart what runs otherwise.
 
-    A VM that is restarted is asked to power off first.
+    A VM that is restarted is asked to power off first. One that `elsewhere` has is refused.
     """
-    outcomes = {o.vm: o for o in lifecycle.launch(route, vms, terms=terms)}
+    outcomes = {o.vm: o for o in lifecycle.launch(route, vms, terms=terms, decide=elsewhere.launch)}
     waiting = {name for name, o in outcomes.items() if o.action == "restart" and not o.error}
     if waiting:
         again = [vm for vm in vms if vm.name in waiting]

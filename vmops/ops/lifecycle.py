@@ -45,15 +45,21 @@ class Outcome(NamedTuple):
         return self.action != "nothing"
 
 
-def launch(route: Route, vms: Sequence[VM], *, terms: Terms = USUAL_TERMS) -> list[Outcome]:
+def launch(
+    route: Route,
+    vms: Sequence[VM],
+    *,
+    terms: Terms = USUAL_TERMS,
+    decide: Callable[..., Plan] = plans.launch,
+) -> list[Outcome]:
     """Plug and boot each VM; one that runs as asked is left alone.
 
     None of them starts where there is no room for all. An interface that fails is skipped and
     reported, or with `terms.strict` the launch is refused and undone. A VM that runs, but not as
     asked, is replugged where that is enough; otherwise it fails, or with `terms.restart` nothing is
-    done to it and its action is restart.
+    done to it and its action is restart. `decide` stands in for `plan.launch`.
     """
-    return _start(route, vms, terms, plans.launch)
+    return _start(route, vms, terms, decide)
 
 
 def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outcome]:

@@ -72,6 +72,7 @@ def up(
     """
     from vmops.core.together import Terms
     from vmops.ops import changes
+    from vmops.ops.elsewhere import Elsewhere
 
     as_json = check_format(format)
     check_parallel(parallel)
@@ -79,16 +80,18 @@ def up(
     if dry(c, groups, "launch"):
         return
     terms = Terms(overcommit=overcommit, restart=restart)
+    elsewhere = Elsewhere(groups)
     outcomes = _carried_out(
-        "up", groups, lambda g: changes.up(g.route, g.vms, terms), parallel, _came_up
+        "up", groups, lambda g: changes.up(g.route, g.vms, terms, elsewhere), parallel, _came_up
     )
+    errors = {o.vm: o.error or elsewhere.reason(o.vm) for o in outcomes}
     tell(outcomes)
     if as_json:
-        give_json([_up_as_dict(outcome) for outcome in outcomes])
+        give_json([_up_as_dict(outcome, errors[outcome.vm]) for outcome in outcomes])
     elif outcomes:
         rows = [[o.vm, o.worker, _came_up(o), str(o.pid or "-")] for o in outcomes]
         give_table(("VM", "WORKER", "RESULT", "PID"), rows)
-    finish([outcome.error for outcome in outcomes if outcome.error is not None])
+    finish([error for error in errors.values() if error is not None])
 
 
 @task(
@@ -165,7 +168,8 @@ def plan(
     worker is not reached. Example: fab plan --format json
     """
     from vmops.core.together import Terms
-    from vmops.ops.changes import changes
+    from vmops.ops.changes import changes, with_others
+    from vmops.ops.elsewhere import Elsewhere
 
     as_json = check_format(format)
     check_parallel(parallel)
@@ -173,8 +177,10 @@ def plan(
     if dry(c, groups, "plan"):
         return
     terms = Terms(overcommit=overcommit)
-    found = each(groups, lambda g: changes(g.route, g.vms, terms), parallel=parallel)
-    tell(found)
+    elsewhere = Elsewhere(groups)
+    seen = each(groups, lambda g: changes(g.route, g.vms, terms, elsewhere), parallel=parallel)
+    tell(seen)
+    found = with_others(seen, elsewhere)
     if as_json:
         give_json([_change_as_dict(item) for item in found])
     elif found:
@@ -231,12 +237,12 @@ def _differs(change: Change) -> str:
     return "; ".join(map(str, change.drift)) or "-"
 
 
-def _up_as_dict(outcome: Outcome) -> dict[str, Any]:
+def _up_as_dict(outcome: Outcome, error: VmopsError | None) -> dict[str, Any]:
     return as_dict(outcome) | {
         "pid": outcome.pid or None,
         "changed": outcome.changed and outcome.error is None,
         "action": outcome.action,
-        "error": _text_of(outcome.error),
+        "error": _text_of(error),
     }
 
 

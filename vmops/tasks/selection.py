@@ -91,12 +91,21 @@ def _hosts_option() -> str:
     return ""
 
 
-def groups_of_vms(c: Any, pattern: str | None, *, task: str) -> list[Group]:
-    """The VMs that `--vm` names, grouped by worker. Raises InventoryError."""
+def groups_of_vms(
+    c: Any, pattern: str | None, *, task: str, elsewhere: bool = False
+) -> list[Group]:
+    """The VMs that `--vm` names, grouped by worker; with `elsewhere` all on that of -H, wherever
+    they are pinned. Raises InventoryError."""
     if not pattern:
         raise InventoryError(f"{task}: which VM?", cure=f"fab {task} --vm NAME; fab {task} --help")
     listed = inventory(c)
-    return grouped(c, listed, listed.select(pattern))
+    chosen = listed.select(pattern)
+    if not elsewhere:
+        return grouped(c, listed, chosen)
+    at = worker_at(c, listed)
+    if at is None:
+        raise InventoryError(f"{task}: --elsewhere is where?", cure="name that worker: -H")
+    return _begun(c, [_group(c, at, chosen)])
 
 
 def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:

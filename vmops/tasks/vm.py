@@ -161,6 +161,7 @@ def pid(c: Any, vm: str | None = None) -> None:
         "vm": VM_HELP,
         "force": "Kill at once, without asking.",
         "timeout": TIMEOUT_HELP,
+        "elsewhere": "On the worker of -H, although hosts.toml has the VM on another one.",
         "format": FORMAT_HELP,
     }
 )
@@ -170,6 +171,7 @@ def stop(
     vm: str | None = None,
     force: bool = False,
     timeout: int = 30,
+    elsewhere: bool = False,
     format: str = "text",
 ) -> None:
     """
@@ -181,7 +183,7 @@ def stop(
 
     as_json = check_format(format)
     check_timeout(timeout)
-    groups = groups_of_vms(c, vm, task="stop")
+    groups = groups_of_vms(c, vm, task="stop", elsewhere=elsewhere)
     if dry(c, groups, "stop", force=force, timeout_s=timeout):
         return
     outcomes = each(
