@@ -154,7 +154,7 @@ def test_the_load_is_measured_between_two_looks(
     assert status.cpu_since(before, now) == percent
 
 
-def test_a_vm_that_may_be_anywhere_is_said_once_where_it_is() -> None:
+def test_a_vm_that_may_be_anywhere_is_said_where_it_may_be() -> None:
     error = MonitorError("w2 is down")
     surveys = [
         Survey((item(state="stopped"), item("other", "crashed", managed=False)), ("a note",)),
@@ -163,11 +163,22 @@ def test_a_vm_that_may_be_anywhere_is_said_once_where_it_is() -> None:
     ]
     found = merged(surveys)
     assert [(vm.vm, vm.worker, vm.state) for vm in found.vms] == [
+        ("vm1", "w2", "unknown"),
         ("vm1", "w3", "running"),
         ("other", "w1", "crashed"),
         ("other", "w3", "running"),
     ]
     assert (found.notes, found.errors) == (("a note",), (error,))
+
+
+def test_a_vm_that_is_pinned_nowhere_and_runs_nowhere_is_said_once() -> None:
+    nowhere = [Survey((item(state="stopped", worker=worker),)) for worker in ("w1", "w2")]
+    assert [vm.worker for vm in merged(nowhere).vms] == ["w1"]
+
+
+def test_a_vm_that_is_pinned_nowhere_and_runs_twice_is_said_twice() -> None:
+    both = [Survey((item(worker=worker),)) for worker in ("w1", "w2")]
+    assert [vm.worker for vm in merged(both).vms] == ["w1", "w2"]
 
 
 SEVERAL = [

@@ -57,19 +57,13 @@ def on_each(
         waiting.clear()
 
 
-def once_each(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """One outcome for each VM where one that is pinned to no worker was looked for on all.
+def without_absent(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """What came of each VM where one that is pinned to no worker was looked for on all.
 
-    What was done, or failed, counts for more than that nothing was there to be done.
+    That nothing was there to be done is left out, except on the first worker where it is so on all.
     """
-    best: dict[str, Outcome] = {}
+    found: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.vm not in best or _weight(outcome) > _weight(best[outcome.vm]):
-            best[outcome.vm] = outcome
-    return list(best.values())
-
-
-def _weight(outcome: Outcome) -> int:
-    if outcome.error is not None:
-        return 1
-    return 2 if outcome.changed else 0
+        found.setdefault(outcome.vm, []).append(outcome)
+    kept = [[o for o in same if o.changed or o.error] or same[:1] for same in found.values()]
+    return [outcome for same in kept for outcome in same]

@@ -27,8 +27,6 @@ MONITOR_LIMIT_S = 2.0
 LOOKS = 2
 """A VM that ends between the two questions is looked at again."""
 
-_RANK = {"running": 0, "paused": 0, "crashed": 1, "unknown": 2, "stopped": 3}
-
 
 class Survey(NamedTuple):
     """VMs at one moment. `notes` say what was done on the way, `errors` why one is unknown."""
@@ -73,8 +71,11 @@ def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VM
 
 
 def merged(surveys: Iterable[Survey]) -> Survey:
-    """Several workers' surveys as one. A VM that may be anywhere is said once, where it is."""
-    best: dict[tuple[str, str], VMStatus] = {}
+    """Several workers' surveys as one. A VM that may be anywhere is said wherever it may run.
+
+    That it is stopped on a worker is left out, except on the first where it is so on all.
+    """
+    found: dict[tuple[str, str], list[VMStatus]] = {}
     notes: list[str] = []
     errors: list[VmopsError] = []
     for one in surveys:
@@ -82,9 +83,9 @@ def merged(surveys: Iterable[Survey]) -> Survey:
         errors += one.errors
         for item in one.vms:
             place = (item.vm, "" if item.managed else item.worker)
-            if place not in best or _RANK[item.state] < _RANK[best[place].state]:
-                best[place] = item
-    return Survey(tuple(best.values()), tuple(notes), tuple(errors))
+            found.setdefault(place, []).append(item)
+    kept = [[vm for vm in same if vm.state != "stopped"] or same[:1] for same in found.values()]
+    return Survey(tuple(vm for same in kept for vm in same), tuple(notes), tuple(errors))
 
 
 def _observe(route: Route) -> Observed:

@@ -120,7 +120,7 @@ def down(
     Example: fab down --worker worker1 --timeout 60
     """
     from vmops.ops import lifecycle
-    from vmops.ops.fleet import once_each
+    from vmops.ops.fleet import without_absent
 
     as_json = check_format(format)
     check_parallel(parallel)
@@ -134,7 +134,7 @@ def down(
 
     everywhere = _carried_out("down", groups, stop, parallel, _went_down)
     tell(everywhere)
-    outcomes = once_each(everywhere)
+    outcomes = without_absent(everywhere)
     if as_json:
         give_json([_down_as_dict(outcome) for outcome in outcomes])
     elif outcomes:
