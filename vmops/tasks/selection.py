@@ -120,21 +120,31 @@ def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
 
 
 def groups_of_workers(c: Any, names: str | None, listed: Inventory | None = None) -> list[Group]:
-    """The workers that -H or `--worker` name, else all, each with the VMs that may be there."""
+    """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
+
+    Raises InventoryError.
+    """
     return _begun(c, _all_groups(c, names, listed or inventory(c)))
 
 
 def _all_groups(c: Any, names: str | None, listed: Inventory) -> list[Group]:
+    _check_place(c, names)
     at = worker_at(c, listed)
     if at is not None:
         workers = [at]
     elif names:
-        workers = [listed.worker(name.strip()) for name in names.split(",")]
+        named = (listed.worker(name.strip()) for name in names.split(","))
+        workers = list({worker.name: worker for worker in named}.values())
     else:
         workers = list(listed.workers.values())
     if not workers:
         raise InventoryError(f"{listed.source} lists no worker", cure="name one with -H")
     return [_group(c, worker, vms_of(listed, worker)) for worker in workers]
+
+
+def _check_place(c: Any, names: str | None) -> None:
+    if host_of(c) and names:
+        raise InventoryError("-H and --worker both say where", cure="leave one of them out")
 
 
 def groups_of_fleet(
@@ -147,8 +157,7 @@ def groups_of_fleet(
     """
     listed = inventory(c)
     host = host_of(c)
-    if host and names:
-        raise InventoryError("-H and --worker both say where", cure="leave one of them out")
+    _check_place(c, names)
     chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
     if host and pattern:
         return grouped(c, listed, chosen)

@@ -10,7 +10,7 @@ from invoke.tasks import task
 from vmops.errors import InventoryError
 from vmops.tasks.common import FORMAT_HELP, PARALLEL_HELP, VM_HELP, check_parallel, dry, each
 from vmops.tasks.output import check_format, finish, give_json, reporting, say
-from vmops.tasks.selection import groups_of_vms, groups_of_workers
+from vmops.tasks.selection import groups_of_fleet, groups_of_workers
 from vmops.tasks.worker import WORKER_HELP
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def status(
     as_json = check_format(format)
     check_parallel(parallel)
     wait_s = _interval(watch, interval)
-    groups = groups_of_vms(c, vm, task="status") if vm else groups_of_workers(c, worker)
+    groups = _groups(c, vm, worker)
     if not dry(c, groups, "status"):
         look = _looking(groups, detailed=True, parallel=parallel)
         _show(look, detailed=True, as_json=as_json, interval=wait_s)
@@ -87,6 +87,11 @@ def ps(
     if not dry(c, groups, "status"):
         look = _looking(groups, detailed=False, parallel=parallel)
         _show(look, detailed=False, as_json=as_json, interval=wait_s)
+
+
+def _groups(c: Any, vm: str | None, worker: str | None) -> list[Group]:
+    """The VMs that `--vm` and `--worker` both mean; without `--vm` also a worker that has none."""
+    return groups_of_fleet(c, vm, worker, to_start=False) if vm else groups_of_workers(c, worker)
 
 
 def _interval(watch: bool, interval: float) -> float | None:

@@ -18,7 +18,8 @@ from vmops.tasks.output import (
 )
 from vmops.tasks.selection import groups_of_workers, inventory, worker_at
 
-WORKER_HELP = "Workers by name, separated by commas; -H does the same for one. Default: all."
+WORKER_HELP = "Workers by name, separated by commas; not beside -H. Default: all."
+RUN_WORKER_HELP = "Workers by name, separated by commas; needed where -H names none."
 
 
 @task(help={"worker": WORKER_HELP, "format": FORMAT_HELP})
@@ -53,7 +54,7 @@ def doctor(c: Any, worker: str | None = None, format: str = "text") -> None:
 @task(
     help={
         "command": "What to run in the SSH user's shell there; its lines run one after another.",
-        "worker": WORKER_HELP,
+        "worker": RUN_WORKER_HELP,
         "timeout": "Seconds until it is ended, on the worker too (default 30).",
     }
 )
@@ -73,7 +74,7 @@ def run(c: Any, command: str, worker: str | None = None, timeout: int = 30) -> N
     help={
         "path": "A script on this machine; bash on the worker reads it from standard input.",
         "args": "Its arguments, as one would write them in a shell.",
-        "worker": WORKER_HELP,
+        "worker": RUN_WORKER_HELP,
         "timeout": "Seconds until it is ended, on the worker too (default 30).",
     }
 )

@@ -1,0 +1,94 @@
+"""Which VMs on which workers the options of a task mean, before anything is contacted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fabric
+import invoke
+import pytest
+from invoke.exceptions import Exit
+
+from vmops.errors import InventoryError
+from vmops.tasks import fleet, status, worker
+from vmops.tasks.selection import groups_of_vms
+
+VM = '[vms.{0}]\nvm_id = {1}\nram_mb = 1\ncores = 1\nvnc_port = 590{1}\nqcow_image = "/{1}"\n'
+HOSTS = "\n".join(
+    (
+        *(f'[workers.worker{n}]\naddress = "127.0.0.{n}"\n' for n in (1, 2)),
+        VM.format("vm1", 1) + 'worker = "worker1"',
+        VM.format("vm2", 2) + 'worker = "worker2"',
+        VM.format("free", 3),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def _hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts.toml").write_text(HOSTS)
+    monkeypatch.setenv("VMOPS_HOSTS", str(tmp_path / "hosts.toml"))
+
+
+def call(host: str = "") -> Any:
+    """What a task gets from `fab --dry`, with -H and without."""
+    config = fabric.Config(overrides={"run": {"dry": True}})
+    return fabric.Connection(host, config=config) if host else invoke.Context(config=config)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        pytest.param(status.status, {}, id="status"),
+        pytest.param(status.status, {"vm": "vm1"}, id="status-of-a-vm"),
+        pytest.param(status.ps, {}, id="ps"),
+        pytest.param(worker.doctor, {}, id="doctor"),
+        pytest.param(worker.run, {"command": "true"}, id="run"),
+        pytest.param(worker.script, {"path": "/dev/null"}, id="script"),
+        pytest.param(fleet.up, {}, id="up"),
+        pytest.param(fleet.plan, {}, id="plan"),
+        pytest.param(fleet.down, {"vm": "vm1"}, id="down"),
+    ],
+)
+def test_a_worker_is_named_once(
+    task: Any, words: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exit) as ended:
+        task(call("worker1"), worker="worker2", **words)
+    assert ended.value.code == 2
+    assert "-H and --worker both say where" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        pytest.param({"vm": "vm1"}, ["worker1"], id="its-own"),
+        pytest.param({"vm": "vm*", "worker": "worker2"}, ["worker2"], id="what-both-mean"),
+        pytest.param({"vm": "free"}, ["worker1", "worker2"], id="pinned-nowhere"),
+        pytest.param({"worker": "worker2,worker2"}, ["worker2"], id="named-twice"),
+        pytest.param({}, ["worker1", "worker2"], id="all"),
+    ],
+)
+def test_where_status_looks(
+    words: dict[str, str], places: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status.status(call(), **words)
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# on ")]
+    assert [line.split()[2] for line in heads] == places
+
+
+def test_a_vm_that_is_not_on_that_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit) as ended:
+        status.status(call(), vm="vm1", worker="worker2")
+    assert ended.value.code == 2
+    assert "no VM of 'vm1' is on worker2" in capsys.readouterr().err
+
+
+def test_a_vm_elsewhere_needs_a_place() -> None:
+    (group,) = groups_of_vms(call("worker2"), "vm1", task="stop", elsewhere=True)
+    assert (group.route.worker.name, group.vms[0].name) == ("worker2", "vm1")
+    with pytest.raises(InventoryError, match="--elsewhere"):
+        groups_of_vms(call(), "vm1", task="stop", elsewhere=True)
+    with pytest.raises(InventoryError, match="pinned to worker worker1"):
+        groups_of_vms(call("worker2"), "vm1", task="stop")
