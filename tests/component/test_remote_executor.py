@@ -120,6 +120,7 @@ def test_every_argument_arrives_as_one(
         pytest.param(
             lambda e: e.execute_direct("not an address", "true"), "address", id="bad address"
         ),
+        pytest.param(lambda e: e.execute_direct("a..b", "true"), "a..b", id="empty part"),
     ],
 )
 def test_a_failure_is_told_and_logged(

@@ -193,7 +193,7 @@ def test_a_worker_overrides_the_defaults() -> None:
         pytest.param(
             "[workers.w1]",
             "workers.w1.address: missing: must be a host name or an IP address, without user, port"
-            " or brackets",
+            " or brackets; 1 to 63 characters between dots",
             id="worker-without-address",
         ),
         pytest.param(

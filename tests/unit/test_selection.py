@@ -85,6 +85,16 @@ def test_a_vm_that_is_not_on_that_worker(capsys: pytest.CaptureFixture[str]) -> 
     assert "no VM of 'vm1' is on worker2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("host", ["bad..name.invalid", "a" * 64])
+def test_a_host_that_no_name_service_could_know(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exit) as ended:
+        status.status(call(host))
+    assert ended.value.code == 2
+    assert "there is no worker" in capsys.readouterr().err
+
+
 def test_a_vm_elsewhere_needs_a_place() -> None:
     (group,) = groups_of_vms(call("worker2"), "vm1", task="stop", elsewhere=True)
     assert (group.route.worker.name, group.vms[0].name) == ("worker2", "vm1")

@@ -7,7 +7,7 @@ import re
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_HOST = re.compile(r"(?!-)(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
 _HOP = re.compile(r"(?:(?P<user>.+)@)?(?P<host>\[[^\[\]]+\]|[^\[\]@:]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -69,7 +69,10 @@ def ip_address(value: str) -> str | None:
 
 
 def address(value: str) -> str | None:
-    """A host name or an IP address; what looks like IPv4 has to be it; IPv6 may have its zone."""
+    """A host name or an IP address; what looks like IPv4 has to be it; IPv6 may have its zone.
+
+    Python's look-up of a name with an empty or a longer part fails before it has begun.
+    """
     base, percent, zone = value.partition("%")
     ip = ip_address(base)
     if ip is None:

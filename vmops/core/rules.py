@@ -138,7 +138,10 @@ WORKER: Mapping[str, Rule] = {
         lambda value: normal.name(value) or normal.address(value),
     ),
     "address": Rule(
-        str, "a host name or an IP address, without user, port or brackets", normal.address
+        str,
+        "a host name or an IP address, without user, port or brackets; 1 to 63 characters between"
+        " dots",
+        normal.address,
     ),
     **SETTINGS,
 }
