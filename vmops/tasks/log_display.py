@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from vmops.core.harmless import Harmless, harmless
-from vmops.tasks.output import say
+from vmops.tasks.output import give_bytes, say
 
 if TYPE_CHECKING:
     from vmops.core.logs import Part
@@ -71,8 +71,7 @@ class LogDisplay:
             self._begun[vm] = rest
             data = b"".join(b"%s: %s\n" % (vm.encode(), line) for line in whole)
         if data:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            give_bytes(data)
             self._at_line_start = data.endswith(b"\n")
 
     def _say(self, text: str) -> None:
@@ -82,6 +81,5 @@ class LogDisplay:
     def _end_line(self) -> None:
         """On a terminal both streams meet."""
         if not self._at_line_start and sys.stdout.isatty():
-            sys.stdout.buffer.write(b"\n")
-            sys.stdout.buffer.flush()
+            give_bytes(b"\n")
             self._at_line_start = True

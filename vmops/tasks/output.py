@@ -12,12 +12,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from invoke.exceptions import Exit
 
-from vmops.errors import FleetFailed, InventoryError, VmopsError
+from vmops.errors import FleetFailed, InventoryError, VmopsError, WorkFailed
 
 FORMATS = ("text", "json")
 
@@ -29,6 +32,7 @@ def reporting(body: F) -> F:
 
     @functools.wraps(body)
     def task(*args: Any, **kwargs: Any) -> Any:
+        prepare_streams()
         quiet_libraries()
         be_quick()
         echo(args[0].config.run.echo)
@@ -49,6 +53,22 @@ def reporting(body: F) -> F:
             drop_output()
 
     return task  # type: ignore[return-value]
+
+
+def prepare_streams() -> None:
+    """Whatever this process was started with, both streams can be written to.
+
+    A closed one goes nowhere. A character that the terminal's encoding lacks becomes an escape.
+    """
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def be_quick() -> None:
@@ -112,9 +132,32 @@ def reader_has_left() -> bool:
 def give(text: str) -> None:
     """Data, on standard output. Work goes on to its end when its reader leaves."""
     try:
-        print(text, flush=True)
+        with _writing():
+            print(text, flush=True)
     except BrokenPipeError:
         drop_output()
+
+
+def give_bytes(data: bytes) -> None:
+    """Data that is no text. Raises BrokenPipeError when the reader has left."""
+    with _writing():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Around a write to standard output: WorkFailed for what is lost there, on a full disk say."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output()
+        raise WorkFailed(
+            f"standard output cannot be written: {error.strerror}",
+            cure="make room there, or send it to another place",
+        ) from error
 
 
 def give_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from invoke.tasks import task
 from vmops.errors import InventoryError
 from vmops.tasks.common import FORMAT_HELP, VM_HELP
 from vmops.tasks.common import each as on_each
-from vmops.tasks.output import check_format, finish, give, give_json, reporting
+from vmops.tasks.output import check_format, finish, give, give_bytes, give_json, reporting
 from vmops.tasks.selection import groups_of_vms
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def _whole(shots: Sequence[Shot]) -> Picture | None:
 
 def _write(picture: Picture | None) -> None:
     if picture is not None:
-        sys.stdout.buffer.write(picture.png)
-        sys.stdout.buffer.flush()
+        give_bytes(picture.png)
 
 
 def _save(shots: Sequence[Shot], targets: Targets) -> list[Path]:

@@ -1,0 +1,50 @@
+"""How tasks speak where standard output is not what one would wish for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import invoke
+import pytest
+from invoke.exceptions import Exit
+
+from vmops.tasks.output import give, give_bytes, give_table, reporting, say
+
+
+def run(speak: Callable[[], Any]) -> None:
+    """Run this as the body of a task."""
+    reporting(lambda c: speak())(invoke.Context())
+
+
+@pytest.mark.parametrize("speak", [lambda: give("data"), lambda: give_bytes(b"data")])
+def test_a_full_disk_is_a_failure(
+    speak: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(Exit) as ended:
+            run(speak)
+    assert ended.value.code == 1
+    assert "standard output cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_closed_streams_take_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    def speak() -> None:
+        give_table(("VM",), [("vm1",)])
+        say("done")
+
+    run(speak)
+
+
+def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding="latin-1"))
+    run(lambda: give("5 €, ä"))
+    assert printed.getvalue() == b"5 \\u20ac, \xe4\n"
