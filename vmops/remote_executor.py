@@ -109,7 +109,8 @@ class RemoteExecutor:
         if done.exit_code == 0:
             return True, done.stdout.decode(errors="replace")
         said = done.stderr.decode(errors="replace")
-        logger.error("%s: exit code %d: %s", worker.name, done.exit_code, said.strip())
+        how = f"exit code {done.exit_code}" if done.exit_code > 0 else "ended by a signal"
+        logger.error("%s: %s: %s", worker.name, how, said.strip())
         return False, said
 
     def _failed(self, message: str) -> tuple[bool, str]:

@@ -11,6 +11,8 @@ import fabric
 import pytest
 
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
+from vmops.ops.route import Route
+from vmops.ops.run import run_command
 from vmops.remote.run import LONGEST_COMMAND, Finished, run
 from vmops.wait import wait_for
 
@@ -145,3 +147,8 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_contacted(
 def test_a_file_name_that_is_no_text_arrives_as_it_is(start: Start, config: fabric.Config) -> None:
     command = "printf %s " + os.fsdecode(b"'\xff\xfe'")
     assert run(start().worker(), command, time_limit=5, config=config).stdout == b"\xff\xfe"
+
+
+def test_a_command_that_a_signal_ended(start: Start, config: fabric.Config) -> None:
+    ended = run_command(Route(start().worker(), config), "kill -9 $$", time_limit_s=10)
+    assert str(ended.error) == "w1: it was ended by a signal"

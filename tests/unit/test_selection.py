@@ -95,6 +95,24 @@ def test_a_host_that_no_name_service_could_know(
     assert "there is no worker" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("task", "words", "said"),
+    [
+        pytest.param(worker.script, {"args": "'unclosed"}, "--args", id="unclosed-quote"),
+        pytest.param(worker.script, {"timeout": 0}, "--timeout 0", id="script-without-time"),
+        pytest.param(worker.run, {"timeout": -1}, "--timeout -1", id="run-without-time"),
+    ],
+)
+def test_words_of_run_and_script_that_cannot_be(
+    task: Any, words: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject = {"path": "/dev/null"} if task is worker.script else {"command": "true"}
+    with pytest.raises(Exit) as ended:
+        task(call("worker1"), **subject, **words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_vm_elsewhere_needs_a_place() -> None:
     (group,) = groups_of_vms(call("worker2"), "vm1", task="stop", elsewhere=True)
     assert (group.route.worker.name, group.vms[0].name) == ("worker2", "vm1")

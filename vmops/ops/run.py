@@ -52,7 +52,6 @@ def _run(route: Route, command: str, *, stdin: bytes | None, time_limit_s: float
     out, err = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     if done.exit_code == 0:
         return Ended(name, out, err)
-    failed = CommandFailed(
-        f"exit code {done.exit_code}", worker=name, exit_code=done.exit_code, stderr=err
-    )
+    how = f"exit code {done.exit_code}" if done.exit_code > 0 else "it was ended by a signal"
+    failed = CommandFailed(how, worker=name, exit_code=done.exit_code, stderr=err)
     return Ended(name, out, err, failed)

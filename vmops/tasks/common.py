@@ -19,10 +19,10 @@ PARALLEL_HELP = "Workers at once (default 32)."
 OVERCOMMIT_HELP = "Start the VMs although the memory available there does not suffice for them."
 
 
-def check_timeout(timeout: float) -> None:
-    """Raise InventoryError for a time that cannot be waited."""
-    if timeout < 0:
-        raise InventoryError(f"--timeout {timeout:g}: must be 0 seconds or more")
+def check_timeout(timeout: float, *, least: int = 0) -> None:
+    """Raise InventoryError for a time that cannot be waited, or in which nothing can be done."""
+    if timeout < least:
+        raise InventoryError(f"--timeout {timeout:g}: must be {least} seconds or more")
 
 
 def check_lines(lines: int) -> None:

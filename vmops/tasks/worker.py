@@ -6,7 +6,8 @@ from typing import Any
 
 from invoke.tasks import task
 
-from vmops.tasks.common import FORMAT_HELP, dry, each
+from vmops.errors import InventoryError
+from vmops.tasks.common import FORMAT_HELP, check_timeout, dry, each
 from vmops.tasks.output import (
     check_format,
     finish,
@@ -67,6 +68,7 @@ def run(c: Any, command: str, worker: str | None = None, timeout: int = 30) -> N
     """
     from vmops.ops.run import run_command
 
+    check_timeout(timeout, least=1)
     _remote(c, worker, lambda route: run_command(route, command, time_limit_s=timeout), command)
 
 
@@ -89,8 +91,12 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
 
     from vmops.ops.run import read_script, run_script
 
+    check_timeout(timeout, least=1)
     text = read_script(path)
-    words = shlex.split(args)
+    try:
+        words = shlex.split(args)
+    except ValueError as error:
+        raise InventoryError(f"--args {args!r}: {str(error).lower()}") from error
     _remote(
         c,
         worker,
@@ -101,8 +107,6 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
 
 def _remote(c: Any, worker: str | None, work: Any, shown: str) -> None:
     if worker_at(c, inventory(c)) is None and not worker:
-        from vmops.errors import InventoryError
-
         raise InventoryError("run where?", cure="name a worker: -H or --worker")
     groups = groups_of_workers(c, worker)
     if c.config.run.dry:
