@@ -36,7 +36,7 @@ def inventory_path(c: Any) -> Path:
         if lab.exists():
             return lab
     beside = getattr(c.config, "_project_prefix", None)
-    return Path(beside or ".") / FILE
+    return Path(beside or Path.cwd()) / FILE
 
 
 def inventory(c: Any) -> Inventory:
