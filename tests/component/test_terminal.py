@@ -207,3 +207,13 @@ def test_nobody_who_reads_the_output_ends_it(
     assert Talk(ours, reader, pipe[1]).carry(after_end_s=SOON_S) is Ending.LEFT
     os.close(reader)
     os.close(writer)
+
+
+def test_a_platform_without_pipe2(
+    terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS: the pipe that wakes is as it is elsewhere."""
+    monkeypatch.delattr(os, "pipe2", raising=False)
+    with RawTerminal(terminal[1]) as raw:
+        assert not os.get_blocking(raw.waking)
+        assert not os.get_inheritable(raw.waking)

@@ -45,7 +45,9 @@ class RawTerminal:
         self._fd = fd
         self._before: list[Any] = []
         self._handlers: dict[signal.Signals, Any] = {}
-        self.waking, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.waking, self._wake = os.pipe()
+        for end in (self.waking, self._wake):
+            os.set_blocking(end, False)
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self._fd)
