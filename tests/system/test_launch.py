@@ -149,6 +149,7 @@ def test_boot_leaves_out_what_is_not_plugged(operator: Operator) -> None:
     assert (strict.code, operator.qemus("worker1")) == (1, {})
     said = operator.ok("boot", "--vm", "vm1")
     assert "interface eth1 is left out" in said.err
+    assert "fab restart --vm vm1" in said.err
     argv = command_line(operator, "worker1", operator.qemus("worker1")["vm1"])
     assert "-netdev" not in argv
     assert operator.taps("worker1") == set()
@@ -187,6 +188,15 @@ def make_foreign_port(operator: Operator, tap: str) -> None:
         f"-- set Interface {tap} external_ids:iface-id=somebody-else"
     )
     operator.on("worker1", "sh", "-c", script)
+
+
+def test_a_plug_that_plugs_nothing_fails_and_ends_the_chain(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    make_foreign_port(operator, "tap_1_eth1")
+    said = operator.fab("plug", "--vm", "vm1", "boot", "--vm", "vm1")
+    assert (said.code, operator.qemus("worker1")) == (1, {})
+    assert "vm1: no interface is plugged" in said.err
+    assert "plugged already" not in said.err
 
 
 def test_an_interface_that_fails_is_skipped_and_the_launch_goes_on(operator: Operator) -> None:

@@ -63,10 +63,13 @@ def launch(
 
 
 def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outcome]:
-    """Make each VM's TAPs and ports as asked; what is plugged already is left alone."""
+    """Make each VM's TAPs and ports as asked; what is plugged already is left alone.
+
+    An interface that fails is skipped and reported; where all do, that is the VM's error.
+    """
     worker = route.worker
     done = carry_out(route, vms, lambda vm, seen: plans.plug(worker, vm, seen, strict=strict))
-    return [_started(item, {}) for item in done]
+    return [_plugged(item) for item in done]
 
 
 def boot(route: Route, vms: Sequence[VM], *, terms: Terms = USUAL_TERMS) -> list[Outcome]:
@@ -144,6 +147,15 @@ def _started(done: Done, seen: dict[str, Observed]) -> Outcome:
         return outcome._replace(error=_launch_failed(done, failure, done.result))
     pid = done.result.find(steps.PID)
     return outcome._replace(pid=int(pid.stdout.split()[0])) if pid else outcome
+
+
+def _plugged(done: Done) -> Outcome:
+    outcome = _started(done, {})
+    if outcome.error or not outcome.skipped or len(outcome.skipped) < len(done.vm.connected):
+        return outcome
+    name = done.vm.name
+    what, cure = f"{name}: no interface is plugged", f"mend that, then: fab plug --vm {name}"
+    return outcome._replace(error=WorkFailed(what, worker=done.worker.name, cure=cure))
 
 
 def _begun(done: Done) -> Outcome:

@@ -66,8 +66,11 @@ def each(
     return [item for group in groups for item in found[id(group)]]
 
 
-def tell(outcomes: list[Outcome]) -> None:
-    """What the operator has to know beside the result: notes, and interfaces left out."""
+def tell(outcomes: list[Outcome], *, cure: str = "") -> None:
+    """What the operator has to know beside the result: notes, and interfaces left out.
+
+    `cure` is a task that brings these in; the VM's name is put behind it.
+    """
     from vmops.errors import WorkFailed
 
     for outcome in outcomes:
@@ -77,6 +80,7 @@ def tell(outcomes: list[Outcome]) -> None:
             WorkFailed(
                 f"{outcome.vm}: interface {skip.interface} is left out: {skip.reason}",
                 worker=outcome.worker,
+                cure=f"{cure} --vm {outcome.vm}" if cure else "",
             )
             for skip in outcome.skipped
         )

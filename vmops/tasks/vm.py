@@ -76,7 +76,8 @@ def plug(c: Any, vm: str | None = None, strict: bool = False) -> None:
     """
     Make a VM's TAPs and its Open vSwitch ports, with their VLANs.
 
-    What is plugged as asked is left alone. Example: fab plug --vm vm1
+    What is plugged as asked is left alone. Where no interface can be plugged, it fails.
+    Example: fab plug --vm vm1
     """
     from vmops.ops import lifecycle
 
@@ -117,12 +118,14 @@ def boot(c: Any, vm: str | None = None, strict: bool = False) -> None:
     if not dry(c, groups, "boot", strict=strict):
         terms = Terms(strict=strict)
         outcomes = each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
-        _tell_all(outcomes, "runs", "already runs")
+        _tell_all(
+            outcomes, "runs", "already runs", cure="to plug all and start it anew: fab restart"
+        )
 
 
-def _tell_all(outcomes: list[Outcome], changed: str, unchanged: str) -> None:
+def _tell_all(outcomes: list[Outcome], changed: str, unchanged: str, *, cure: str = "") -> None:
     """A line for each VM, in the words for what was done or was so already; raise the failures."""
-    tell(outcomes)
+    tell(outcomes, cure=cure)
     for outcome in outcomes:
         if outcome.error is None:
             what = changed if outcome.changed else unchanged
