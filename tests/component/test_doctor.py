@@ -14,6 +14,7 @@ from vmops.ops.doctor import Check, Report, examine
 from vmops.ops.route import Route
 
 from .fake_worker import FakeWorker
+from .test_exchange import SUDO, install_sudo
 
 Start = Callable[..., FakeWorker]
 
@@ -21,7 +22,11 @@ Start = Callable[..., FakeWorker]
 @pytest.fixture
 def look(start: Start, config: fabric.Config) -> Callable[..., Report]:
     fake = start()
-    return lambda *vms: examine(Route(fake.worker(), config), vms)
+
+    def look_at(*vms: VM, **settings: str) -> Report:
+        return examine(Route(fake.worker(**settings), config), vms)
+
+    return look_at
 
 
 def named(report: Report, name: str) -> Check:
@@ -37,6 +42,33 @@ def test_an_image_folder_that_is_missing(look: Callable[..., Report], home: Path
     assert not check.ok
     assert "No such file" in check.found
     assert check.cure == "there: mkdir -p ~/nowhere"
+
+
+def test_an_image_that_is_a_folder(look: Callable[..., Report], home: Path) -> None:
+    (home / "vm1.qcow2").mkdir()
+    check = named(look(vm_at("~/vm1.qcow2")), "image of vm1")
+    assert (check.ok, check.found) == (
+        False,
+        f"{home}/vm1.qcow2 is neither a file nor a block device",
+    )
+
+
+def test_a_sudo_that_refuses_is_a_finding(look: Callable[..., Report], home: Path) -> None:
+    """The login went well, and that is said too."""
+    install_sudo(home, "#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+    report = look(user="ubuntu")
+    assert [(check.name, check.ok) for check in report.checks] == [("SSH", True), ("sudo", False)]
+    assert named(report, "sudo").found == "sudo asks for a password"
+    assert "NOPASSWD" in named(report, "sudo").cure
+
+
+def test_a_sudo_that_had_a_password(
+    look: Callable[..., Report], home: Path, config: fabric.Config
+) -> None:
+    assert named(look(), "sudo").found == "root without a question"
+    install_sudo(home, SUDO.format(password="open sesame"))
+    config.sudo.password = "open sesame"
+    assert "password that was given" in named(look(user="ubuntu"), "sudo").found
 
 
 def test_an_image_folder_has_its_free_disk(look: Callable[..., Report], home: Path) -> None:

@@ -171,6 +171,22 @@ def test_the_switch_daemon_hangs(alone: Operator) -> None:
         alone.on("worker1", "sh", "-c", signal_it.format("CONT"))
 
 
+def test_doctor_finds_what_was_left(operator: Operator) -> None:
+    """What is plugged for a VM of the inventory may be meant so; what nobody knows is not."""
+    operator.add(small_vm("vm1", 1, 101))
+    operator.ok("plug", "--vm", "vm1", "doctor")
+    operator.on(
+        "worker1",
+        *("sh", "-c"),
+        "ip tuntap add mode tap name tap_9_eth1; ip link set tap_9_eth1 alias vmops:gone;"
+        "ovs-vsctl add-port br-int tap_9_eth1 -- set Interface tap_9_eth1"
+        " external_ids:vmops-vm=gone",
+    )
+    said = operator.fab("-H", "worker1", "doctor")
+    assert_clear(said, 1, "port tap_9_eth1: plugged for gone, which is not booted", "ip link del")
+    assert "port tap_1_eth1" in said.out
+
+
 def test_no_such_bridge(operator: Operator) -> None:
     operator.add(small_vm("vm1", 1, 101))
     text = operator.hosts_toml.read_text().replace('bridge = "br-int"', 'bridge = "br-lan"')

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from posixpath import dirname
 from typing import Any, NamedTuple
 
+from vmops.core import ip, ovs, qemu
 from vmops.core import observed as facts
-from vmops.core import ovs, qemu
 from vmops.core.command import Block, BlockResult, Step, command
 from vmops.core.model import VM, Worker
 from vmops.core.observed import Observed
@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All checks of one worker. `unreachable` is why none could be made."""
+    """All checks of one worker. `unreachable` is why there are none."""
 
     worker: str
     address: str
@@ -74,10 +74,10 @@ def examine(route: Route, vms: Sequence[VM] = ()) -> Report:
     except ValueError as unreadable:
         return Report(worker.name, worker.address, unreachable=WorkFailed(str(unreadable)))
     except VmopsError as error:
-        return Report(worker.name, worker.address, unreachable=error)
+        return _without_root(worker, error)
     checks = (
         Check("SSH", True, f"{worker.address}, user {seen.host.user}"),
-        Check("sudo", True, "root without a question"),
+        Check("sudo", True, _sudo(route)),
         _kvm(worker, seen),
         _qemu(seen, result),
         *_switch(worker, seen, result),
@@ -85,8 +85,25 @@ def examine(route: Route, vms: Sequence[VM] = ()) -> Report:
         *_disk(result, folders),
         *(_image(vm, seen) for vm in vms),
         *_vnc(vms, seen),
+        *_left(vms, seen),
     )
     return Report(worker.name, worker.address, checks)
+
+
+def _without_root(worker: Worker, error: VmopsError) -> Report:
+    """A plain WorkFailed comes after the login: no root shell has started."""
+    if type(error) is not WorkFailed:
+        return Report(worker.name, worker.address, unreachable=error)
+    checks = (
+        Check("SSH", True, worker.address),
+        Check("sudo", False, error.what, error.cure),
+    )
+    return Report(worker.name, worker.address, checks)
+
+
+def _sudo(route: Route) -> str:
+    given = route.config is not None and route.config.sudo.password is not None
+    return "root, with the password that was given" if given else "root without a question"
 
 
 def _steps(folders: Sequence[str]) -> tuple[Step, ...]:
@@ -172,10 +189,16 @@ def _disk(result: BlockResult, folders: Sequence[str]) -> list[Check]:
 
 
 def _image(vm: VM, seen: Observed) -> Check:
-    there = seen.images.get(vm.qcow_image) == "there"
     path = seen.image_path(vm.qcow_image)
+    found = {
+        "there": path,
+        "missing": f"no {path}",
+        "odd": f"{path} is neither a file nor a block device",
+    }
+    answer = seen.images.get(vm.qcow_image, "")
+    words = found.get(answer, f"{path} could not be looked at")
     cure = f"put it there, or correct vms.{vm.name}.qcow_image"
-    return Check(f"image of {vm.name}", there, path if there else f"no {path}", cure)
+    return Check(f"image of {vm.name}", answer == "there", words, cure)
 
 
 def _vnc(vms: Sequence[VM], seen: Observed) -> list[Check]:
@@ -192,4 +215,29 @@ def _vnc(vms: Sequence[VM], seen: Observed) -> list[Check]:
                 f"see who: sudo ss -ltnp 'sport = :{vm.vnc_port}'; or change vnc_port",
             )
         )
+    return checks
+
+
+def _left(vms: Sequence[VM], seen: Observed) -> list[Check]:
+    """TAPs and ports with our mark whose VM has no run directory: plugged only, or left behind."""
+    owners = {
+        name: tap.alias.removeprefix(ip.alias(""))
+        for name, tap in seen.taps.items()
+        if tap.alias.startswith(ip.alias(""))
+    }
+    owners |= {
+        port.name: port.external_ids[ovs.OWNER]
+        for port in seen.switch.ports.values()
+        if ovs.OWNER in port.external_ids
+    }
+    broken = {port.name for port in seen.switch.ports.values() if port.error}
+    known = {vm.name for vm in vms}
+    checks = []
+    for name, owner in sorted(owners.items()):
+        if seen.vm(owner).directory or name in broken:
+            continue
+        by_hand = f"there: sudo ovs-vsctl --if-exists del-port {name}; sudo ip link del {name}"
+        cure = f"fab unplug --vm {owner}" if owner in known else by_hand
+        found = f"plugged for {owner}, which is not booted"
+        checks.append(Check(f"port {name}", owner in known, found, cure))
     return checks
