@@ -87,14 +87,20 @@ def tell(outcomes: list[Outcome], *, cure: str = "") -> None:
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """The documented JSON object of a launch."""
+    """The documented JSON object of a launch; of one that failed, with the `error`."""
     return {
         "vm": outcome.vm,
         "worker": outcome.worker,
-        "pid": outcome.pid,
-        "changed": outcome.changed,
+        "pid": outcome.pid or None,
+        "changed": outcome.changed and outcome.error is None,
         "skipped_interfaces": [skip.interface for skip in outcome.skipped],
+        **error_of(outcome),
     }
+
+
+def error_of(result: Any) -> dict[str, str]:
+    """What the JSON object of a VM has more where that failed."""
+    return {} if result.error is None else {"error": str(result.error)}
 
 
 def finish_all(outcomes: list[Outcome]) -> None:

@@ -239,9 +239,7 @@ def _differs(change: Change) -> str:
 
 def _up_as_dict(outcome: Outcome, error: VmopsError | None) -> dict[str, Any]:
     return as_dict(outcome) | {
-        "pid": outcome.pid or None,
-        "changed": outcome.changed and outcome.error is None,
-        "action": outcome.action,
+        "action": None if outcome.error is not None and not outcome.changed else outcome.action,
         "error": _text_of(error),
     }
 

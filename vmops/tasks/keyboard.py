@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.common import FORMAT_HELP, VM_HELP, each
+from vmops.tasks.common import FORMAT_HELP, VM_HELP, each, error_of
 from vmops.tasks.output import check_format, finish, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
 
@@ -94,9 +94,13 @@ def _press(
     done: list[Pressed] = each(
         groups, lambda g: keyboard.press(g.route, g.vms, pressed, hold_ms=hold)
     )
-    good = [one for one in done if one.error is None]
     if as_json:
-        give_json([{"vm": one.vm, "worker": one.worker, "chords": one.chords} for one in good])
+        give_json(
+            [
+                {"vm": one.vm, "worker": one.worker, "chords": one.chords, **error_of(one)}
+                for one in done
+            ]
+        )
     for one in done:
         if one.error is None and not as_json:
             say(f"{one.vm} on {one.worker}: {one.chords} {_word(one.chords)} pressed")

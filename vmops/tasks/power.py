@@ -16,6 +16,7 @@ from vmops.tasks.common import (
     dry,
     each,
     ended_by,
+    error_of,
     finish_all,
     tell,
 )
@@ -51,7 +52,7 @@ def restart(
     tell(outcomes)
     good = [outcome for outcome in outcomes if outcome.error is None]
     if as_json:
-        give_json([as_dict(o) | {"how": o.how or None, "asked": o.asked} for o in good])
+        give_json([as_dict(o) | {"how": o.how or None, "asked": o.asked} for o in outcomes])
     else:
         for o in good:
             what = "restarted" if o.action == "restart" else "was not running: launched"
@@ -125,13 +126,22 @@ def wait(
     outcomes = each(groups, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout))
     tell(outcomes)
     if as_json:
-        good = [o for o in outcomes if o.error is None]
-        give_json([{"vm": o.vm, "worker": o.worker, "state": state} for o in good])
+        give_json([_waited_as_dict(o, state) for o in outcomes])
     else:
         for outcome in outcomes:
             if outcome.error is None:
                 say(f"{outcome.vm} on {outcome.worker}: {state}")
     finish_all(outcomes)
+
+
+def _waited_as_dict(outcome: Any, state: str) -> dict[str, Any]:
+    """`state` is the one that was waited for, null where it did not come."""
+    return {
+        "vm": outcome.vm,
+        "worker": outcome.worker,
+        "state": state if outcome.error is None else None,
+        **error_of(outcome),
+    }
 
 
 _DONE = {"reset": "reset", "pause": "paused", "resume": "running"}
@@ -150,7 +160,17 @@ def _turn(c: Any, vm: str | None, name: str, format: str) -> None:
     tell(outcomes)
     good = [outcome for outcome in outcomes if outcome.error is None]
     if as_json:
-        give_json([{"vm": o.vm, "worker": o.worker, "changed": o.changed} for o in good])
+        give_json(
+            [
+                {
+                    "vm": o.vm,
+                    "worker": o.worker,
+                    "changed": o.changed and o.error is None,
+                    **error_of(o),
+                }
+                for o in outcomes
+            ]
+        )
     else:
         for o in good:
             what = _DONE[name] if o.changed else f"was {_DONE[name]} already"

@@ -16,6 +16,7 @@ from vmops.tasks.common import (
     dry,
     each,
     ended_by,
+    error_of,
     finish_all,
     tell,
 )
@@ -61,7 +62,7 @@ def launch(
     tell(outcomes)
     good = [outcome for outcome in outcomes if outcome.error is None]
     if as_json:
-        give_json([as_dict(outcome) for outcome in good])
+        give_json([as_dict(outcome) for outcome in outcomes])
     else:
         for outcome in good:
             what = "already runs" if not outcome.changed else "runs"
@@ -200,11 +201,12 @@ def stop(
                 {
                     "vm": o.vm,
                     "worker": o.worker,
-                    "changed": o.changed,
+                    "changed": o.changed and o.error is None,
                     "how": o.how or None,
                     "asked": o.asked,
+                    **error_of(o),
                 }
-                for o in good
+                for o in outcomes
             ]
         )
     else:
