@@ -89,6 +89,7 @@ def test_loopback_is_no_risk_to_name(listen: str) -> None:
 def test_vnc_that_is_open_to_others_is_warned_of(listen: str) -> None:
     said = vnc_warning("vm1", "w1", listen=listen, port=5901)
     assert all(word in said for word in ("vm1", "5901", listen, "w1", "no password"))
+    assert all(cure in said for cure in ("hosts.toml", 'vnc_listen="127.0.0.1"'))
     assert len(said.splitlines()) <= 3
 
 

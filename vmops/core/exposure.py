@@ -13,5 +13,6 @@ def vnc_warning(vm: str, worker: str, *, listen: str, port: int) -> str:
     return (
         f"{vm}: anybody who reaches port {port} on {listen or 'any address'} of {worker} sees and"
         " controls it: its VNC has no password\n"
-        "  for one-time passwords on loopback, leave vnc_listen out of hosts.toml and restart it"
+        "  for one-time passwords on loopback, leave vnc_listen out of hosts.toml and restart it;\n"
+        '  in Python, VMLauncher(executor, vnc_listen="127.0.0.1") keeps it on loopback'
     )
