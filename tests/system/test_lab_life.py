@@ -151,6 +151,8 @@ def test_an_address_that_is_taken_leaves_no_lab(own_lab: LabUp, tmp_path: Path) 
     second = Lab(tmp_path / "second")
     with pytest.raises(WorkFailed, match=r"worker1 cannot be reached: .*in use"):
         second.up(1, network=network)
+    with pytest.raises(WorkFailed, match=r"--network .* --port"):
+        second.up(1, network=network)
     assert second.find() is None
     assert not second.directory.exists()
 

@@ -110,7 +110,10 @@ class Supervisor:
             await relay.listen()
         except OSError as error:
             await child.end()
-            raise WorkFailed(f"{name} cannot be reached: {error.strerror or error}") from error
+            raise WorkFailed(
+                f"{name} cannot be reached: {error.strerror or error}",
+                cure="choose another place for the lab: --network 127.0.N, or --port",
+            ) from error
         self.workers[name] = Worker(number, child, relay)
 
     async def stop(self) -> None:
