@@ -19,6 +19,8 @@ from vmops.ops.route import Route
 
 _TURNS = {"pause": (qmp.PAUSE,), "resume": (qmp.RESUME,), "reset": (qmp.RESET,)}
 
+_STARTS = ("launch", "boot")
+
 HOME = "~"
 """The SSH user's home is known only on the worker."""
 
@@ -78,6 +80,8 @@ def shown(route: Route, vms: tuple[VM, ...], task: str, **options: Any) -> str:
         return "\n".join((ended, shown(route, vms, "launch")))
     worker = route.worker
     head = f"# on {worker.name} ({worker.address}), as root:"
+    if task in _STARTS and any(vm.qcow_image.startswith(HOME) for vm in vms):
+        head += f"\n# no shell expands file={HOME}/: write the path of the SSH user's home there"
     plans: Mapping[str, Callable[[VM], plan.Plan]] = {
         "launch": lambda vm: plan.launch(worker, vm, blank(worker, vm), **options),
         "plug": lambda vm: plan.plug(worker, vm, blank(worker, vm), **options),
