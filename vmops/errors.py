@@ -115,13 +115,12 @@ class MonitorError(WorkFailed):
 
 
 class FleetFailed(WorkFailed):
-    """At least one VM or worker failed; `failures` holds every one of them."""
+    """At least one VM or worker failed; `failures` holds every one of them.
+
+    Its exit code is 3 when every failure is an unreachable worker, else 1.
+    """
 
     def __init__(self, failures: Sequence[VmopsError]) -> None:
         super().__init__("\n".join(str(failure) for failure in failures))
         self.failures = tuple(failures)
-
-    @property
-    def exit_status(self) -> int:
-        """3 when every failure is an unreachable worker, else 1."""
-        return 3 if all(isinstance(f, WorkerUnreachable) for f in self.failures) else 1
+        self.exit_code = 3 if all(isinstance(f, WorkerUnreachable) for f in self.failures) else 1

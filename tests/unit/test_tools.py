@@ -59,9 +59,14 @@ def test_a_command_line_reads_back_as_it_was_built(listen: str, password: bool) 
     ]
 
 
-@given(st.lists(st.text()))
+OPTIONS = ["-name", "-pidfile", "-netdev", "-device", "-drive", "-vnc", "-m", "-smp", "netdev=n"]
+
+
+@given(st.lists(st.sampled_from(OPTIONS) | st.text()))
 def test_anybodys_command_line_is_read_without_a_fault(words: list[str]) -> None:
-    assert qemu.parse(["qemu", *words]).nics is not None
+    line = qemu.parse(["qemu", *words])
+    assert not qemu.is_of(["qemu", *words], "vm1")
+    assert line.vnc_port == 0 or line.vnc_port >= 5900
     assert qemu.is_of(["qemu", *words], "vm1") is False
 
 

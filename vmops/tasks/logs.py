@@ -67,7 +67,7 @@ def logs(
     found = _followed(groups, lines) if follow else _read(groups, lines)
     errors = _show(display, found, following=follow)
     if errors:
-        raise Exit(code=FleetFailed(errors).exit_status)
+        raise Exit(code=FleetFailed(errors).exit_code)
 
 
 def _show(

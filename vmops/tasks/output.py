@@ -41,10 +41,7 @@ def reporting(body: F) -> F:
         except VmopsError as error:
             if os.environ.get("INVOKE_DEBUG"):
                 raise
-            if isinstance(error, FleetFailed):
-                complain(error.failures)
-                raise Exit(code=error.exit_status) from error
-            complain([error])
+            complain(error.failures if isinstance(error, FleetFailed) else [error])
             raise Exit(code=error.exit_code) from error
         except KeyboardInterrupt:
             say("interrupted: what a worker had begun, it finishes or undoes; see: fab status")
