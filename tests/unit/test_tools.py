@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmops.core import ip, ovs, process, qemu
@@ -63,6 +63,7 @@ OPTIONS = ["-name", "-pidfile", "-netdev", "-device", "-drive", "-vnc", "-m", "-
 
 
 @given(st.lists(st.sampled_from(OPTIONS) | st.text()))
+@example(["-vnc", ":²", "-m", "²", "-smp", "9" * 5000])
 def test_anybodys_command_line_is_read_without_a_fault(words: list[str]) -> None:
     line = qemu.parse(["qemu", *words])
     assert not qemu.is_of(["qemu", *words], "vm1")

@@ -187,13 +187,17 @@ def split_option(value: str) -> dict[str, str]:
 def _vnc(value: str) -> tuple[str, int, str]:
     where, _, rest = value.partition(",")
     address, _, display = where.rpartition(":")
-    number = int(display) if display.isdigit() else -1
+    number = _whole(display, otherwise=-1)
     return address.removeprefix("[").removesuffix("]"), number, rest
 
 
 def _number(text: str) -> int:
-    digits = text.partition(",")[0].removesuffix("M")
-    return int(digits) if digits.isdigit() else 0
+    return _whole(text.partition(",")[0].removesuffix("M"), otherwise=0)
+
+
+def _whole(digits: str, *, otherwise: int) -> int:
+    """Python takes no number of thousands of digits, and of some digits no number at all."""
+    return int(digits) if digits.isdecimal() and len(digits) < 20 else otherwise
 
 
 def _name(option: dict[str, str]) -> str:
