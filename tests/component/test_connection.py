@@ -334,10 +334,22 @@ class TestUnreachable:
             with pytest.raises(WorkerUnreachable, match=r"w1: .* says nothing for 1 s"):
                 connection(worker, config=with_login(timeout=1))
 
-    def test_no_such_name(self) -> None:
+    def test_no_such_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No name server is asked: that is beyond loopback."""
+
+        def unknown(*_: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
         worker = Worker("w1", address="no-such-host.invalid")
         with pytest.raises(WorkerUnreachable, match=r"no-such-host\.invalid cannot be resolved"):
             connection(worker, config=fabric.Config())
+
+    def test_what_ssh_config_calls_a_host_and_is_none(self, home: Path) -> None:
+        (home / ".ssh").mkdir()
+        (home / ".ssh" / "config").write_text("Host w1\n  HostName a..b\n")
+        with pytest.raises(WorkerUnreachable, match=r"a\.\.b cannot be resolved: it is no host"):
+            connection(Worker("w1", address="w1"), config=fabric.Config())
 
     @pytest.mark.parametrize(
         ("line", "hangs_up", "said"),

@@ -263,6 +263,7 @@ def test_a_command_that_fails_says_its_code(operator: Operator) -> None:
 @pytest.mark.parametrize("when", ["a command", "a launch"])
 def test_ctrl_c(operator: Operator, when: str) -> None:
     operator.add(small_vm("vm1", 1, 101))
+    operator.on("worker1", "rm", "-f", "/tmp/begun")
     words = ["-H", "worker1", "run", "touch /tmp/begun; sleep 60", "--timeout", "60"]
     if when == "a launch":
         words = ["launch", "--vm", "vm1"]

@@ -35,7 +35,10 @@ def dial(endpoint: Endpoint, gateway: WorkerTransport | None) -> Stream:
         return gateway.open_port((endpoint.host, endpoint.port), endpoint.connect_limit)
     if isinstance(endpoint.via, str):
         return _proxy(endpoint.via)
-    stream = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_limit)
+    try:
+        stream = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_limit)
+    except UnicodeError as error:  # a part of the name that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from error
     tune(stream)
     return stream
 

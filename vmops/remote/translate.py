@@ -43,7 +43,8 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTD
 
 
 _PENALTY = "Not allowed at this time"
-"""What an sshd (9.8 or later) says and hangs up, to an address that has a penalty."""
+"""What a newer sshd (that of Debian 13, say) says and hangs up: to an address with a penalty, and
+where too many are logging in."""
 
 _LONGEST_QUOTE = 100
 
@@ -110,8 +111,8 @@ def _what_failed(endpoint: Endpoint, where: str, error: Exception) -> tuple[str,
     if _PENALTY in said:
         return (
             f"{where} turns this machine away: {_PENALTY}",
-            "failed logins brought a penalty (PerSourcePenalties): wait a minute or more,"
-            " or list this address in PerSourcePenaltyExemptList of its sshd_config",
+            "too many logins at once (MaxStartups), or a penalty for failed ones"
+            " (PerSourcePenalties): wait a minute or more, or allow more in its sshd_config",
         )
     if said:
         return (
