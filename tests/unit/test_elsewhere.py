@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vmops.core.model import Settings
-from vmops.errors import LaunchFailed
+from vmops.errors import LaunchFailed, WorkerUnreachable
 from vmops.ops.changes import Change, with_others
 from vmops.ops.elsewhere import Elsewhere
 from vmops.ops.route import Group, Route
@@ -53,8 +53,11 @@ def test_what_is_in_its_place_or_is_not_it(there: object, seen: object) -> None:
 def test_a_plan_knows_it_whichever_worker_answered_first() -> None:
     elsewhere = fleet()
     elsewhere.look(OTHER, running(VM1, OTHER))
-    changes = [Change("vm1", "w1", "start"), Change("vm2", "w2", "start")]
-    moved, other = with_others(changes, elsewhere)
-    assert (moved.action, moved.to_do) == ("refused", False)
-    assert moved.error is not None
-    assert other == changes[1]
+    for action, error in (("start", None), ("refused", LaunchFailed("no image"))):
+        changes = [Change("vm1", "w1", action, error=error), Change("vm2", "w2", action)]
+        moved, other = with_others(changes, elsewhere)
+        assert (moved.action, moved.to_do) == ("refused", False)
+        assert "vm1 runs on w2" in str(moved.error)
+        assert other == changes[1]
+    unreached = Change("vm1", "w1", "unknown", error=WorkerUnreachable("down"))
+    assert with_others([unreached], elsewhere) == [unreached]

@@ -66,11 +66,10 @@ def _change(route: Route, vm: VM, found: Plan | VmopsError) -> Change:
 
 def with_others(found: Sequence[Change], elsewhere: Elsewhere) -> list[Change]:
     """The changes of all workers, in the light of what each has shown of the others' VMs."""
+    errors = [elsewhere.worse(change.vm, change.error) for change in found]
     return [
-        change._replace(action="refused", error=reason)
-        if change.error is None and (reason := elsewhere.reason(change.vm)) is not None
-        else change
-        for change in found
+        change if error is change.error else change._replace(action="refused", error=error)
+        for change, error in zip(found, errors, strict=True)
     ]
 
 

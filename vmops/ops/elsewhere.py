@@ -9,7 +9,7 @@ from vmops.core import plan
 from vmops.core.model import VM, Worker
 from vmops.core.observed import Observed
 from vmops.core.plan import Plan
-from vmops.errors import LaunchFailed
+from vmops.errors import LaunchFailed, VmopsError, WorkerUnreachable
 from vmops.ops.route import Group
 
 
@@ -50,6 +50,13 @@ class Elsewhere:
         if reason is not None:
             raise reason
         return plan.launch(worker, vm, observed, **terms)
+
+    def worse(self, vm: str, error: VmopsError | None) -> VmopsError | None:
+        """What is wrong with the VM: that it runs elsewhere goes before any other `error` but that
+        its own worker was not reached."""
+        if isinstance(error, WorkerUnreachable):
+            return error
+        return self.reason(vm) or error
 
     def reason(self, vm: str) -> LaunchFailed | None:
         """That the VM runs elsewhere, with the cure, or None."""

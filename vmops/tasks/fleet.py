@@ -84,7 +84,7 @@ def up(
     outcomes = _carried_out(
         "up", groups, lambda g: changes.up(g.route, g.vms, terms, elsewhere), parallel, _came_up
     )
-    errors = {o.vm: o.error or elsewhere.reason(o.vm) for o in outcomes}
+    errors = {o.vm: elsewhere.worse(o.vm, o.error) for o in outcomes}
     tell(outcomes)
     if as_json:
         give_json([_up_as_dict(outcome, errors[outcome.vm]) for outcome in outcomes])
