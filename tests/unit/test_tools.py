@@ -155,6 +155,15 @@ def test_a_process_is_read_whatever_its_name_holds(name: bytes) -> None:
     assert found.argv == ("qemu", "-name", "vm1")
 
 
+def test_further_lines_of_a_kernels_status_are_not_the_command_line() -> None:
+    more = (
+        b"nonvoluntary_ctxt_switches:\t1\nx86_Thread_features:\t\nx86_Thread_features_locked:\t\n"
+    )
+    found = process.parse(proc().replace(b"nonvoluntary_ctxt_switches:\t1\n", more))
+    assert found is not None
+    assert found.argv == ("qemu", "-name", "vm1")
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"77 (q) Z 1 2 3\n", proc(b"77 (q) Z " + b"1 " * 60), b"77 (q) S"]
 )

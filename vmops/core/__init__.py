@@ -6,8 +6,8 @@ By subject:
   `inventory`, `names`
 - what is there: `observed`, `drift`, `status`, `capacity`, `exposure`
 - what is to be done: `plan`, `together`, `checks`, `steps`
-- how it is written down: `command`, `joint`, `script`, and the shell functions in `library` and
-  `log_library`
+- how it is written down: `command`, `joint`, `script`, and the shell functions in `library`,
+  `fact_library` and `log_library`
 - a tool each, its commands and its answers: `ip`, `ovs`, `qemu`, `qmp`, `process`, `logs`, `vnc`,
   `screen`, `keys`, `holders`
 - on the operator's side: `pictures`, `viewers`, `harmless`

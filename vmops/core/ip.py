@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.command import Command, command
-from vmops.core.library import WHERE_VMS
+from vmops.core.fact_library import WHERE_VMS
 
 _GROUP_BASE = 0x766D0000
 """Link groups of removals: a number that nobody else is likely to use, plus the VM's."""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from vmops.core import ip, logs, ovs, process, qemu
 from vmops.core.command import Block, BlockResult, Command, Step, StepResult, command
-from vmops.core.library import NO_VMS, WHERE_VMS
+from vmops.core.fact_library import NO_VMS, WHERE_VMS
 from vmops.core.model import VM
 from vmops.core.process import Process
 

@@ -40,8 +40,9 @@ def parse(raw: bytes) -> Process | None:
     fields = stat.rpartition(b") ")[2].split()
     if not newline or len(fields) < 20 or fields[0] in b"ZX":
         return None
-    status, _, _ = rest.partition(b"\nnonvoluntary_ctxt_switches:")
-    _, _, argv = rest[len(status) + 1 :].partition(b"\n")
+    status, _, last = rest.partition(b"\nnonvoluntary_ctxt_switches:")
+    program, *words = last.split(b"\0")
+    _, _, program = program.rpartition(b"\n")  # some kernels have more lines of status before it
     memory = [line.split()[1] for line in status.splitlines() if line.startswith(b"VmRSS:")]
     return Process(
         pid=int(pid),
@@ -49,7 +50,7 @@ def parse(raw: bytes) -> Process | None:
         state=fields[0].decode(),
         cpu_ticks=int(fields[11]) + int(fields[12]),
         rss_kib=int(memory[0]) if memory else 0,
-        argv=tuple(word.decode(errors="replace") for word in argv.split(b"\0")[:-1]),
+        argv=tuple(word.decode(errors="replace") for word in (program, *words)[:-1]),
     )
 
 

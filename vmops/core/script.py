@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast
 
-from vmops.core import joint, library
+from vmops.core import fact_library, joint, library
 from vmops.core.command import (
     Batch,
     Block,
@@ -193,7 +193,7 @@ def shown(blocks: Sequence[Block]) -> str:
 
 def _shown(entry: Command) -> str:
     words = entry.words()
-    if words[0] == library.WHERE_VMS:
+    if words[0] == fact_library.WHERE_VMS:
         return f"# where there is a VM:\n{_shown(Command(words[1:]))}"
     if words[0] == library.VSCTL:
         return _shown(Command(("ovs-vsctl", "--timeout=10", *words[1:])))
