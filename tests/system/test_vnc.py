@@ -197,4 +197,42 @@ def test_a_vm_that_dies_under_the_viewer_leaves_nothing_to_do(operator: Operator
         kill(operator, operator.vms[0][0])
         with pytest.raises((rfb.Refused, OSError)):
             screen.picture()
-        assert shown.end() == 0
+        assert shown.wait() == 1
+        assert "vm1 has crashed" in shown.errors.read_text()
+
+
+def test_a_vm_that_is_stopped_ends_the_command_soon(operator: Operator) -> None:
+    guest(operator)
+    with showing(operator, "vm1") as shown:
+        operator.ok("stop", "--vm", "vm1")
+        began = time.monotonic()
+        assert shown.wait() == 1
+        assert time.monotonic() - began < 10
+        assert "worker1: vm1 has stopped" in shown.errors.read_text()
+
+
+def test_a_connection_that_was_lost_is_made_anew_for_the_next_viewer(
+    operator: Operator, lab: Lab
+) -> None:
+    guest(operator)
+    with showing(operator, "vm1") as shown:
+        first = rfb.connect(shown.port, shown.password)
+        lab.fault("worker1", "reset")
+        with pytest.raises((rfb.Refused, OSError)):
+            first.picture()
+        lab.heal("worker1")
+        assert rfb.connect(shown.port, shown.password).size == (720, 400)
+        assert shown.end() == 0, shown.errors.read_text()
+
+
+def test_a_worker_that_cannot_be_reached_any_more_ends_the_command(
+    operator: Operator, lab: Lab
+) -> None:
+    guest(operator)
+    with showing(operator, "vm1") as shown:
+        lab.fault("worker1", "reset")
+        try:
+            assert shown.wait() == 3
+        finally:
+            lab.heal("worker1")
+        assert "error: worker1: " in shown.errors.read_text()

@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 
+from vmops.core.observed import Observed, RunningVM
 from vmops.core.qmp import Request
 from vmops.core.vnc import Display
-from vmops.errors import ConnectionLost, MonitorError, NotRunning, VmopsError, WorkFailed
-from vmops.ops import vnc
+from vmops.errors import (
+    ConnectionLost,
+    MonitorError,
+    NotRunning,
+    VmopsError,
+    WorkerUnreachable,
+    WorkFailed,
+)
+from vmops.ops import endings, vnc
 from vmops.ops.route import Route
 from vmops.tasks.vnc import _stay
 
-from .worlds import VM1, WORKER
+from .worlds import VM1, WORKER, dead, running
+
+PROCESS = running().vm("vm1").process
 
 LOCKED = Display("127.0.0.1", 5901, "127.0.0.1", has_password=True)
 OPEN = Display("127.0.0.1", 5901, "0.0.0.0", has_password=False)
@@ -28,6 +38,13 @@ class Qemu:
         self.expires = ""
         self.asked = 0
         self.error: VmopsError | None = None
+        self.seen = running()
+        self.unseen: list[VmopsError] = []
+
+    def look(self, route: Route, vm: str) -> RunningVM:
+        if self.unseen:
+            raise self.unseen.pop(0)
+        return self.seen.vm(vm)
 
     def ask(
         self, route: Route, vms: Sequence[str], requests: Sequence[Request]
@@ -46,11 +63,15 @@ class Qemu:
 def qemu(monkeypatch: pytest.MonkeyPatch) -> Qemu:
     qemu = Qemu()
     monkeypatch.setattr(vnc, "ask", qemu.ask)
+    monkeypatch.setattr(vnc, "_running", qemu.look)
+    monkeypatch.setattr(endings, "settled", qemu.look)
+    monkeypatch.setattr(vnc, "LOOK_EVERY_S", 0.01)
     return qemu
 
 
 def access(display: Display = LOCKED) -> vnc.Access:
-    return vnc.Access(Route(WORKER), VM1, display)
+    assert PROCESS is not None
+    return vnc.Access(Route(WORKER), VM1, display, PROCESS)
 
 
 def test_the_password_is_void_afterwards(qemu: Qemu) -> None:
@@ -69,7 +90,7 @@ def test_it_is_void_when_something_else_fails(qemu: Qemu) -> None:
 
 
 def test_it_lasts_longer_than_it_takes_to_extend_it() -> None:
-    assert vnc.EXTEND_EVERY_S < vnc.LEASE_S / 2
+    assert vnc.LOOK_EVERY_S * vnc.LOOKS_PER_EXTENSION < vnc.LEASE_S / 2
 
 
 def test_a_server_without_a_password_gets_none(qemu: Qemu) -> None:
@@ -107,33 +128,58 @@ def test_what_failed_first_is_told_first(qemu: Qemu) -> None:
         fail()
 
 
-def test_the_command_ends_when_the_vm_does(qemu: Qemu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vnc, "EXTEND_EVERY_S", 0.01)
+ANOTHER = running()._replace(
+    vms={"vm1": running().vm("vm1")._replace(process=PROCESS and PROCESS._replace(started=9000))}
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (dead(pidfile=False), "vm1 has stopped"),
+        (dead(pidfile=True), "vm1 has crashed"),
+        (ANOTHER, "vm1 was stopped, and launched anew"),
+    ],
+)
+def test_the_command_ends_when_the_vm_does(qemu: Qemu, seen: Observed, words: str) -> None:
     looks = iter([False, False, False])
 
     def over() -> bool:
         if next(looks, None) is None:
-            qemu.error = NotRunning("vm1 is stopped", worker="w1")
+            qemu.seen = seen
         return False
 
-    with pytest.raises(NotRunning), access() as given:
+    with pytest.raises(NotRunning, match=words), access() as given:
         _stay(given, over, None)
-    assert qemu.asked > 2
+
+
+def test_a_connection_that_is_lost_is_made_anew(qemu: Qemu) -> None:
+    looks = iter([False] * 3)
+    qemu.unseen = [ConnectionLost("gone", worker="w1")]
+    with access() as given:
+        _stay(given, lambda: next(looks, None) is None, None)
+    assert qemu.unseen == []
+
+
+def test_a_worker_that_cannot_be_reached_any_more_ends_it(qemu: Qemu) -> None:
+    qemu.unseen = [ConnectionLost("gone", worker="w1"), WorkerUnreachable("down", worker="w1")]
+    with pytest.raises(WorkerUnreachable), access() as given:
+        _stay(given, lambda: False, None)
 
 
 def test_a_monitor_that_is_silent_for_a_while_ends_nothing(
     qemu: Qemu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(vnc, "EXTEND_EVERY_S", 0.01)
+    monkeypatch.setattr(vnc, "LOOKS_PER_EXTENSION", 1)
     silent = MonitorError("vm1: the monitor is busy", worker="w1")
 
     def over() -> bool:
-        qemu.error = silent if qemu.asked < 3 else None
-        return qemu.asked > 4
+        qemu.error = silent if qemu.asked < 4 else None
+        return qemu.asked > 5
 
     with access() as given:
         _stay(given, over, None)
-    assert "the monitor is busy" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("the monitor is busy") == 1, "said once, not each time"
     assert qemu.expires == "now"
 
 

@@ -10,10 +10,12 @@ from vmops.core import observed as facts
 from vmops.core import vnc
 from vmops.core.model import VM
 from vmops.core.observed import RunningVM
+from vmops.core.process import Process
 from vmops.core.qmp import STATUS, Request
 from vmops.core.vnc import Display
-from vmops.errors import NotRunning, UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import OBSERVE_LIMIT_S, perform
+from vmops.errors import ConnectionLost, NotRunning, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.ops import endings
+from vmops.ops.act import perform
 from vmops.ops.monitors import ask, frozen, not_running
 from vmops.ops.route import Route
 
@@ -25,21 +27,20 @@ if TYPE_CHECKING:
 LEASE_S = 120
 """How long a password serves when nobody extends it: an operator may vanish at any moment."""
 
-EXTEND_EVERY_S = 40.0
+LOOK_EVERY_S = 5.0
+LOOKS_PER_EXTENSION = 8
+
+_LOOK_LIMIT_S = 30.0
 
 
-def find(route: Route, vm: VM) -> Display:
-    """Where the VNC server of the running VM is.
+def find(route: Route, vm: VM) -> tuple[Display, Process]:
+    """Where the VNC server of the running VM is, and the QEMU that has it.
 
     Raises NotRunning, MonitorError where its QEMU is held by a signal, WorkFailed where it has no
     VNC server, and what `perform` raises.
     """
-    (result,) = perform(route, [facts.ask_running()], time_limit_s=OBSERVE_LIMIT_S)
     worker = route.worker.name
-    try:
-        running = facts.read_running(result).get(vm.name, RunningVM(vm.name))
-    except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=worker) from unreadable
+    running = _running(route, vm.name)
     if running.process is None:
         raise not_running(vm.name, running, worker)
     if running.process.stopped:
@@ -47,18 +48,27 @@ def find(route: Route, vm: VM) -> Display:
     display = vnc.display(running.command_line)
     if display is None:
         raise WorkFailed(f"{vm.name} runs without a VNC server", worker=worker)
-    return display
+    return display, running.process
+
+
+def _running(route: Route, vm: str) -> RunningVM:
+    (result,) = perform(route, [facts.ask_running()], time_limit_s=_LOOK_LIMIT_S)
+    try:
+        return facts.read_running(result).get(vm, RunningVM(vm))
+    except ValueError as unreadable:
+        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
 
 
 class Access:
-    """The right to use a VM's VNC server, while it is entered.
+    """The right to use the VNC server of a VM, which this QEMU has, while it is entered.
 
     `password` is empty for a server that asks for none. A VM has one password at a time: whoever
     gets access next replaces it. Everything here raises what `ops.monitors.ask` finds.
     """
 
-    def __init__(self, route: Route, vm: VM, display: Display) -> None:
+    def __init__(self, route: Route, vm: VM, display: Display, process: Process) -> None:
         self._route = route
+        self._process = process
         self.vm = vm.name
         self.worker = route.worker.name
         self.password = vnc.new_password(secrets.choice) if display.has_password else ""
@@ -71,8 +81,25 @@ class Access:
             self._tell(STATUS)
         return self
 
+    def look(self) -> None:
+        """See that the worker can be reached, and that the same QEMU runs.
+
+        Raises NotRunning with what became of it, and what `perform` raises. A connection that was
+        lost is made anew.
+        """
+        try:
+            running = _running(self._route, self.vm)
+        except ConnectionLost:
+            running = _running(self._route, self.vm)
+        if not endings.has_ended(running, self._process):
+            return
+        running = endings.settled(self._route, self.vm)
+        if running.state == "crashed":
+            raise not_running(self.vm, running, self.worker)
+        raise NotRunning(f"{self.vm} {endings.in_words(running)}", worker=self.worker)
+
     def extend(self) -> None:
-        """See that the VM is still there, and let the password serve for LEASE_S more."""
+        """Let the password serve for LEASE_S more; without one see that the monitor answers."""
         self._tell(vnc.extend(seconds=LEASE_S) if self.password else STATUS)
 
     def __exit__(

@@ -70,11 +70,13 @@ def forward_port(
     """A port on 127.0.0.1 that leads to an address and port as the worker sees them.
 
     `local_port` 0 takes a free one. Raises what `connection` raises, and MonitorError when the
-    local port is taken. What fails for one caller of the port is logged and ends that call only.
+    local port is taken. What fails for one caller of the port is logged and ends that call only;
+    a connection that was lost is made anew for the next one.
     """
-    transport = connection(worker, config=config).live_transport
+    connection(worker, config=config)
 
     def opened() -> paramiko.Channel:
+        transport = connection(worker, config=config).live_transport
         return _open_tcp(transport, worker.name, (remote_address, remote_port))
 
     return Forward(worker.name, opened, local_port)
@@ -84,10 +86,13 @@ def forward_unix(
     worker: Worker, path: str, *, local_port: int = 0, config: fabric.Config | None = None
 ) -> Forward:
     """A port on 127.0.0.1 that leads to the worker's UNIX socket at `path`; see `forward_port`."""
-    transport = connection(worker, config=config).live_transport
-    return Forward(
-        worker.name, lambda: _open_unix(transport, worker.name, path, OPEN_LIMIT_S), local_port
-    )
+    connection(worker, config=config)
+
+    def opened() -> paramiko.Channel:
+        transport = connection(worker, config=config).live_transport
+        return _open_unix(transport, worker.name, path, OPEN_LIMIT_S)
+
+    return Forward(worker.name, opened, local_port)
 
 
 class Forward:

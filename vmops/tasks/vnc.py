@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
 
-from vmops.errors import InventoryError, MonitorError, WorkFailed
+from vmops.errors import InventoryError, NotRunning, WorkFailed
 from vmops.tasks.common import FORMAT_HELP
 from vmops.tasks.output import check_format, complain, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
@@ -65,11 +66,11 @@ def vnc(
 
     novnc = _novnc() if web else None
     folder = novnc.files() if novnc else None
-    display = find(route, chosen)
+    display, process = find(route, chosen)
     warning = server.warning(chosen.name, route.worker.name, display)
     if warning:
         say(f"warning: {warning}")
-    with _signals_noted() as over, Access(route, chosen, display) as access:
+    with _signals_noted() as over, Access(route, chosen, display, process) as access:
         if novnc:
             with novnc.Gateway(folder, lambda: connect(route, display), port=port) as gateway:
                 url = gateway.url(access.password)
@@ -80,8 +81,8 @@ def vnc(
             with forward(route, display, local_port=port) as led:
                 _announce(access, led.port, as_json=as_json)
                 shown = viewing.viewer(led.port, access.password) if viewer else nullcontext()
-                with shown as process:
-                    _stay(access, over, process)
+                with shown as program:
+                    _stay(access, over, program)
 
 
 def _only(c: Any, vm: str | None) -> tuple[Route, VM]:
@@ -137,22 +138,32 @@ def _announce(access: Access, port: int, *, as_json: bool, url: str = "") -> Non
 def _stay(
     access: Access, over: Callable[[], bool], process: subprocess.Popen[bytes] | None
 ) -> None:
-    """Until it is over, or the viewer is. Raises what `Access.extend` does when the VM is gone.
+    """Until it is over, or the viewer is.
 
-    A monitor that does not answer is told, and ends nothing: who looks at the screen goes on.
+    Raises NotRunning when the VM is gone and WorkerUnreachable when its worker is. A worker or a
+    monitor that does not answer is told, once, and ends nothing: who looks at the screen goes on.
     """
-    from vmops.ops.vnc import EXTEND_EVERY_S
+    from vmops.ops.vnc import LOOK_EVERY_S, LOOKS_PER_EXTENSION
 
     def ended() -> int | None:
         if over():
             return 0
         return process.poll() if process else None
 
-    while (code := wait_for(ended, EXTEND_EVERY_S)) is None:
+    told = ""
+    looks = itertools.count(1)
+    while (code := wait_for(ended, LOOK_EVERY_S)) is None:
         try:
-            access.extend()
-        except MonitorError as error:
-            complain([error])
+            access.look()
+            if next(looks) % LOOKS_PER_EXTENSION == 0:
+                access.extend()
+                told = ""
+        except NotRunning:
+            raise
+        except WorkFailed as error:
+            if str(error) != told:
+                complain([error])
+            told = str(error)
     if code:
         raise WorkFailed(
             f"the viewer ended with exit code {code}",
