@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from vmops.core import qmp
 from vmops.core.model import Settings
-from vmops.errors import CommandTimeout, MonitorError, VmopsError
+from vmops.errors import CommandTimeout, ConnectionLost, MonitorError, VmopsError
 from vmops.remote import monitor as monitors
 from vmops.remote.monitor import Monitor, SocketRefused, Unanswered, talk
 
@@ -46,7 +47,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         started.append(FakeQemu(here(f"/run/vmops/{vm}/{name}"), serve))
         return started[-1]
 
-    monkeypatch.setattr(monitors, "connection", lambda *_, **__: None)
+    opened = SimpleNamespace(transport=SimpleNamespace(is_active=lambda: True))
+    monkeypatch.setattr(monitors, "connection", lambda *_, **__: opened)
     monkeypatch.setattr(monitors, "open_socket_of", open_socket_of)
     yield start_one
     for fake in started:
@@ -152,6 +154,18 @@ def test_a_bad_monitor_is_a_bounded_error_and_spoils_no_other(
     assert heard["vm2"] == "running"
 
 
+@pytest.mark.parametrize("serve", [gone_before_the_greeting, gone_after_the_greeting])
+def test_a_session_that_ended_with_the_connection_says_nothing_of_qemu(
+    start: Start, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    start("vm1", serve)
+    gone = SimpleNamespace(transport=SimpleNamespace(is_active=lambda: False))
+    monkeypatch.setattr(monitors, "connection", lambda *_, **__: gone)
+    error = talk(WORKER, ["vm1"], status, time_limit=LIMIT_S)["vm1"]
+    assert isinstance(error, ConnectionLost)
+    assert str(error).startswith("w1: the connection was lost\n")
+
+
 def test_nobody_there_is_a_refused_socket(start: Start) -> None:
     start("vm2", healthy)
     heard = talk(WORKER, ["vm1", "vm2"], status, time_limit=LIMIT_S)
@@ -189,7 +203,7 @@ def test_a_way_that_does_not_open_is_said_so(monkeypatch: pytest.MonkeyPatch) ->
     def late(*_: object, **__: object) -> socket.socket:
         raise CommandTimeout("sshd opened no channel within 5 s", worker="w1")
 
-    monkeypatch.setattr(monitors, "connection", lambda *_, **__: None)
+    monkeypatch.setattr(monitors, "connection", lambda *_, **__: SimpleNamespace(transport=None))
     monkeypatch.setattr(monitors, "open_socket_of", late)
     heard = talk(WORKER, ["vm1"], status, time_limit=LIMIT_S)
     assert isinstance(heard["vm1"], Unanswered)

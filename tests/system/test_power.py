@@ -153,6 +153,33 @@ def test_a_lost_connection_does_not_kill_a_guest_that_was_asked(operator: Operat
     assert operator.ok("status", "--format", "json").json[0]["state"] == "running"
 
 
+def test_a_connection_that_is_lost_and_back_is_not_taken_for_a_deaf_qemu(
+    operator: Operator,
+) -> None:
+    vm = with_button(operator, PowerButton.DEAF)
+    began = time.monotonic()
+    stopping = subprocess.Popen(
+        [FAB, "stop", "--vm", "vm1", "--timeout", "60"],
+        cwd=ROOT,
+        env=operator.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with listening(operator, vm) as witness:
+        assert witness.hear()["event"] == "POWERDOWN"
+        operator.lab.fault("worker1", "reset")
+        operator.lab.heal("worker1")
+        _, said = stopping.communicate(timeout=60)
+    assert time.monotonic() - began < DEFAULT_TIMEOUT_S / 2
+    assert stopping.returncode == 1
+    assert said == (
+        "error: worker1: vm1: the connection was lost while its guest was asked to power off:"
+        " it may do so or not\n"
+        "  fab status --vm vm1, and where it still runs: fab stop --vm vm1\n"
+    )
+    assert not gone(operator, vm)
+
+
 def test_force_asks_nobody(operator: Operator) -> None:
     vm = guest(operator)
     with listening(operator, vm) as witness:

@@ -13,7 +13,7 @@ from vmops.core import plan, qmp
 from vmops.core.observed import Observed, RunningVM
 from vmops.core.qmp import Request
 from vmops.core.steps import EXIT, KILL, TERM
-from vmops.errors import MonitorError
+from vmops.errors import ConnectionLost, MonitorError
 from vmops.ops.route import Route
 from vmops.ops.shutdown import Asked, _power_off, shut_down
 
@@ -40,6 +40,8 @@ class Guest:
     asked: list[str] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
     is_over: bool = False
+    is_lost: bool = False
+    worker: str = "w1"
 
     async def ask(self, *requests: Request) -> list[Any]:
         if self.is_over:
@@ -58,6 +60,9 @@ class Guest:
     async def ended(self, time_limit: float) -> bool:
         self.waited.append(time_limit)
         return self.is_over and not self.flushes
+
+    async def is_cut_off(self) -> bool:
+        return self.is_lost
 
     def farewell(self) -> dict[str, Any] | None:
         return self.farewell_data if self.is_over else None
@@ -88,7 +93,7 @@ CASES = [
     pytest.param(
         Guest(farewell_data=None),
         Asked("", 1, (EXIT,), "its monitor hung up while its guest was asked"),
-        id="QEMU is killed, or the connection is",
+        id="QEMU is killed",
     ),
     pytest.param(
         Guest(farewell_data=SIGNAL), Asked("SIGTERM", 1, GENTLE), id="somebody sends SIGTERM"
@@ -99,6 +104,16 @@ CASES = [
 @pytest.mark.parametrize(("guest", "asked"), CASES)
 def test_what_comes_of_asking(guest: Guest, asked: Asked) -> None:
     assert power_off(guest) == asked
+
+
+def test_a_connection_that_ends_is_no_monitor_that_hung_up() -> None:
+    with pytest.raises(ConnectionLost):
+        power_off(Guest(farewell_data=None, is_lost=True))
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_goodbye_that_was_heard_counts_whatever_became_of_the_connection(is_lost: bool) -> None:
+    assert power_off(Guest(is_lost=is_lost)).how == "guest"
 
 
 @pytest.mark.parametrize(("status", "wakes"), [("paused", "cont"), ("suspended", "system_wakeup")])

@@ -62,10 +62,19 @@ def _of(vm: str, answer: Asked | VmopsError) -> Asked | ConnectionLost:
     if isinstance(answer, Asked):
         return Asked(answer.how, answer.presses, answer.by, answer.note and f"{vm}: {answer.note}")
     if isinstance(answer, ConnectionLost):
-        return answer
+        return _lost(vm, answer)
     if isinstance(answer, WorkerUnreachable):
         return ConnectionLost(answer.what, worker=answer.worker, cure=answer.cure)
     return Asked(note=f"{answer.what}; its guest is not waited for")
+
+
+def _lost(vm: str, error: ConnectionLost) -> ConnectionLost:
+    """Nothing harder may follow: the guest may be powering off, and nobody has seen it fail to."""
+    return ConnectionLost(
+        f"{vm}: {error.what} while its guest was asked to power off: it may do so or not",
+        worker=error.worker,
+        cure=f"fab status --vm {vm}, and where it still runs: fab stop --vm {vm}",
+    )
 
 
 async def _power_off(monitor: Monitor, timeout_s: float) -> Asked:
@@ -91,19 +100,26 @@ async def _ask_and_wait(monitor: Monitor, timeout_s: float) -> Asked:
         if press > 1:
             await monitor.ask(qmp.POWER_DOWN)
         if await monitor.ended(timeout_s / PRESSES) or monitor.farewell() is not None:
-            return _ended(monitor.farewell(), press, note)
+            return await _over(monitor, press, note)
     return await _quit(monitor, PRESSES, note or f"its guest did not react within {timeout_s:g} s")
 
 
 async def _quit(monitor: Monitor, presses: int, note: str) -> Asked:
     await monitor.ask(qmp.QUIT)
     if await monitor.ended(QUIT_WAIT_S) or monitor.farewell() is not None:
-        return _ended(monitor.farewell(), presses, note)
+        return await _over(monitor, presses, note)
     return Asked("", presses, (TERM, KILL), note)
 
 
+async def _over(monitor: Monitor, presses: int, note: str) -> Asked:
+    """The session ended, or QEMU said that it is about to."""
+    if monitor.farewell() is None and await monitor.is_cut_off():
+        raise ConnectionLost("the connection was lost", worker=monitor.worker)
+    return _ended(monitor.farewell(), presses, note)
+
+
 def _ended(farewell: Mapping[str, object] | None, presses: int, note: str) -> Asked:
-    """Without the event that says who ended it QEMU died, or only the session did."""
+    """Without the event that says who ended it QEMU died, or hung up."""
     if farewell is None:
         return Asked("", presses, (EXIT,), "its monitor hung up while its guest was asked")
     return Asked(qmp.ended_by(farewell), presses, (EXIT, TERM, KILL), note)

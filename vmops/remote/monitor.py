@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ from vmops.core.qmp import Request
 from vmops.errors import CommandTimeout, MonitorError, VmopsError
 from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.forward import open_socket_of
+from vmops.remote.translate import lost
+from vmops.remote.transport import WorkerTransport
+from vmops.wait import wait_for
 
 MOST_OPENING = 32
 """Sockets of one worker that are opened at the same time."""
@@ -39,6 +43,9 @@ FIRST_SOCKET_S = 1.0
 """How long a greeting of the first of the two sockets is waited for, once it is open."""
 
 LONGEST_QUOTE = 200
+
+_CUT_OFF_S = 0.3
+"""How much later than its channels a connection may say that it has ended."""
 
 _SESSION_FAILURES = (QMPError, EOFError, OSError, ValueError)
 """What ends a session: QEMU hung up, or said what is no QMP."""
@@ -70,10 +77,18 @@ class Unanswered(MonitorError):
 
 
 class Monitor:
-    """An open session with one VM's monitor. Whatever fails is a MonitorError."""
+    """An open session with one VM's monitor. What fails is a MonitorError, or ConnectionLost."""
 
-    def __init__(self, client: QMPClient, vm: str, worker: str, time_limit: float) -> None:
+    def __init__(
+        self,
+        client: QMPClient,
+        vm: str,
+        worker: str,
+        time_limit: float,
+        transport: WorkerTransport | None,
+    ) -> None:
         self._client = client
+        self._transport = transport
         self._vm = vm
         self._worker = worker
         self._time_limit = time_limit
@@ -84,10 +99,16 @@ class Monitor:
         """The name of the VM."""
         return self._vm
 
+    @property
+    def worker(self) -> str:
+        """The name of its worker."""
+        return self._worker
+
     async def ask(self, *requests: Request) -> list[Any]:
         """The answers, in order. The requests go out together: one round trip for all of them.
 
-        MonitorError when one is refused, when the answers do not come in time, or when QEMU ends.
+        MonitorError when one is refused, when the answers do not come in time, or when QEMU ends;
+        ConnectionLost when the session ended with the connection.
         """
         opening = () if self._negotiated else (qmp.CAPABILITIES,)
         self._negotiated = True
@@ -105,6 +126,8 @@ class Monitor:
             command = error.sent.get("execute")
             raise self.failure(f"QEMU refuses {command}: {_short(error)}") from error
         except (ExecInterruptedError, StateError) as error:
+            if await self.is_cut_off():
+                raise lost(self._worker) from error
             raise self.failure(f"asked for {names}: {await self._why_closed()}") from error
         except QMPError as error:
             what = f"QEMU's answer to {names} cannot be read: {_short(error)}"
@@ -123,6 +146,12 @@ class Monitor:
         """The data of the event with which QEMU says that it ends; None when it said nothing."""
         said = [event for event in self._client.events.history if event["event"] == qmp.SHUTDOWN]
         return cast("Mapping[str, Any]", said[-1].get("data", {})) if said else None
+
+    async def is_cut_off(self) -> bool:
+        """True when the SSH connection has ended, so that nothing is known of QEMU. For a session
+        that has ended."""
+
+        return await _is_cut_off(self._transport)
 
     async def close(self) -> None:
         """End the session, so that the next one's turn comes."""
@@ -167,10 +196,12 @@ def talk(
     except VmopsError as error:
         return dict.fromkeys(vms, error)
 
+    transport = opened.transport
+
     async def one(vm: str) -> T | VmopsError:
         try:
             client = await _greeted(opened, worker.name, vm, time_limit)
-            monitor = Monitor(client, vm, worker.name, time_limit)
+            monitor = Monitor(client, vm, worker.name, time_limit, transport)
             try:
                 return await conversation(monitor)
             finally:
@@ -193,6 +224,7 @@ async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: f
     run = RunDirectory(vm)
     patience = min(FIRST_SOCKET_S, time_limit / 2)
     refused: MonitorError | None = None
+    transport = opened.transport
     for path, limit in ((run.monitor, patience), (run.monitor_for_humans, time_limit - patience)):
         client = _Client()
         client.negotiate = False
@@ -211,6 +243,8 @@ async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: f
             what = f"{vm}: its monitor cannot be reached: {late.what}"
             raise Unanswered(what, worker=worker, cure=late.cure) from late
         except ConnectError as error:
+            if await _is_cut_off(transport):
+                raise lost(worker) from error
             what = f"{vm}: its monitor does not greet: {_why(error)}"
             raise MonitorError(what, worker=worker) from error
         return client
@@ -220,6 +254,14 @@ async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: f
         raise SocketRefused(what, worker=worker, cure=cure) from refused
     what = f"{vm}: the monitor is busy or does not answer: no greeting within {time_limit:g} s"
     raise Unanswered(what, worker=worker, cure=cure)
+
+
+async def _is_cut_off(transport: WorkerTransport | None) -> bool:
+    def ended() -> bool | None:
+        return None if transport and transport.is_active() else True
+
+    pauses = itertools.repeat(0.02)
+    return bool(await asyncio.to_thread(wait_for, ended, _CUT_OFF_S, pauses=pauses))
 
 
 def _why(error: ConnectError) -> str:
