@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.output import give, give_table, reader_has_left
 from vmops.tasks.status_table import Before, drawn, key, plain
-from vmops.wait import wait_for
+from vmops.tasks.watch_keys import Keys
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.live import Live
 
     from vmops.core.status import VMStatus
     from vmops.ops.status import Survey
@@ -41,7 +40,7 @@ def watch_text(look: Look, interval_s: float, *, detailed: bool) -> None:
         def draw(seen: Survey, before: Before) -> None:
             live.update(_screen(seen, interval_s, detailed, before), refresh=True)
 
-        _repeat(look, interval_s, draw)
+        _repeat(look, interval_s, draw, screen=live)
 
 
 def watch_json(look: Look, interval_s: float, as_dict: Callable[[VMStatus], Any]) -> None:
@@ -51,51 +50,52 @@ def watch_json(look: Look, interval_s: float, as_dict: Callable[[VMStatus], Any]
     )
 
 
-def _screen(seen: Survey, interval_s: float, detailed: bool, before: Before) -> Group:
-    from rich.console import Group
+class Fitted:
+    """As much of a screen's content as there is room for, and a word on what there is not."""
+
+    def __init__(self, *content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines, for rich."""
+        from rich.console import Group
+        from rich.segment import Segment
+        from rich.style import Style
+
+        lines = console.render_lines(Group(*self._content), options.reset_height(), pad=False)
+        room = console.size.height
+        if len(lines) > room:
+            hidden = len(lines) - room + 1
+            words = f"{hidden} more lines below: make the window larger, or name some with --vm"
+            lines = [*lines[: room - 1], [Segment(words[: console.size.width], Style(dim=True))]]
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+
+def _screen(seen: Survey, interval_s: float, detailed: bool, before: Before) -> Fitted:
+    """What went wrong comes first: a table may be longer than the screen."""
     from rich.text import Text
 
     title = Text(f"every {interval_s:g} s; q ends, any other key looks at once", style="dim")
     failures = [Text(str(error), style="red") for error in seen.errors]
     notes = [Text(note) for note in seen.notes]
     table = drawn(seen.vms, detailed=detailed, before=before)
-    return Group(title, table, *notes, *failures)
+    return Fitted(title, *failures, *notes, table)
 
 
-def _repeat(look: Look, interval_s: float, show: Callable[[Survey, Before], None]) -> None:
+def _repeat(
+    look: Look,
+    interval_s: float,
+    show: Callable[[Survey, Before], None],
+    *,
+    screen: Live | None = None,
+) -> None:
     """Look and show, with the look before, until there is to be none."""
     before: Before = {}
-    with suppress(KeyboardInterrupt), _keys() as quits:
-        while True:
-            seen = look()
+    with suppress(KeyboardInterrupt), Keys(screen) as keys:
+        while (seen := keys.unless_quit(look)) is not None:
             show(seen, before)
             before = {key(item): item for item in seen.vms}
-            if reader_has_left() or quits(interval_s):
+            if reader_has_left() or keys.quits_within(interval_s):
                 return
-
-
-@contextmanager
-def _keys() -> Iterator[Callable[[float], bool]]:
-    """A function that waits so many seconds or until a key is typed, and is True for a q.
-
-    Keys are read one by one while this lasts; afterwards the terminal is as before. Without a
-    terminal to type at it only waits.
-    """
-    if not sys.stdin.isatty():
-        yield lambda seconds: wait_for(lambda: None, seconds, pauses=[seconds]) or False
-        return
-    import termios
-    import tty
-
-    keyboard = sys.stdin.fileno()
-    before = termios.tcgetattr(keyboard)
-
-    def quits(seconds: float) -> bool:
-        typed, _, _ = select.select([keyboard], [], [], seconds)
-        return bool(typed) and os.read(keyboard, 1) in (b"q", b"Q", b"")
-
-    try:
-        tty.setcbreak(keyboard)
-        yield quits
-    finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
