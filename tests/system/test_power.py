@@ -230,7 +230,7 @@ def test_pause_and_resume_and_both_twice(operator: Operator) -> None:
     assert monitor_word(operator) == "paused"
     assert "was paused already" in operator.ok("pause", "--vm", "vm1").err
     said = operator.ok("resume", "--vm", "vm1", "--format", "json")
-    assert said.json == [{"vm": "vm1", "worker": "worker1", "changed": True}]
+    assert said.json == [{"vm": "vm1", "worker": "worker1", "changed": True, "error": None}]
     assert monitor_word(operator) == "running"
     assert "was running already" in operator.ok("resume", "--vm", "vm1").err
 
@@ -310,6 +310,50 @@ def test_wait_gives_up_with_words(operator: Operator, prepare: str, state: str, 
     assert words in said.err
     if prepare != "kill":
         assert not gone(operator, vm)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        ("pause", {"changed": False}),
+        ("reset", {"changed": False}),
+        ("wait --timeout 0", {"state": None}),
+        ("sendkey --keys ret", {"chords": 0}),
+        ("type --text x", {"chords": 0}),
+    ],
+)
+def test_a_vm_that_failed_is_in_the_json_like_the_others(
+    operator: Operator, task: str, shape: dict[str, object]
+) -> None:
+    guest(operator)
+    operator.add(small_vm("vm2", 2), "worker2", image=False)
+    name, *options = task.split()
+    said = operator.fab(name, "--vm", "*", *options, "--format", "json")
+    assert said.code == 1
+    good, failed = said.json
+    assert (good["vm"], good["error"]) == ("vm1", None)
+    assert failed.keys() == good.keys()
+    error = failed.pop("error")
+    assert failed == {"vm": "vm2", "worker": "worker2", **shape}
+    assert error.startswith("worker2: vm2 is ")
+    assert f"error: {error}" in said.err
+
+
+def test_a_vm_that_is_not_restarted_is_in_the_json(operator: Operator) -> None:
+    operator.add(small_vm("bare", 77), image=False)
+    said = operator.fab("restart", "--vm", "bare", "--format", "json")
+    assert said.code == 1
+    (failed,) = said.json
+    assert "no image" in failed.pop("error")
+    assert failed == {
+        "vm": "bare",
+        "worker": "worker1",
+        "pid": None,
+        "changed": False,
+        "skipped_interfaces": [],
+        "how": None,
+        "asked": 0,
+    }
 
 
 TURNS = ["pause", "resume", "reset"]

@@ -57,6 +57,7 @@ def test_a_screenshot_shows_the_screen_and_what_a_key_changes(operator: Operator
             "height": 400,
             "file": str(first),
             "sheet": None,
+            "error": None,
         }
     ]
     assert Image.open(first).size == SCREEN
@@ -227,8 +228,8 @@ def test_keys_go_to_several_vms_at_once(operator: Operator) -> None:
     both = [guest(operator, "vm1"), guest(operator, "vm2")]
     said = operator.ok("sendkey", "--vm", "vm*", "--keys", "a b", "--format", "json")
     assert said.json == [
-        {"vm": "vm1", "worker": "worker1", "chords": 2},
-        {"vm": "vm2", "worker": "worker1", "chords": 2},
+        {"vm": "vm1", "worker": "worker1", "chords": 2, "error": None},
+        {"vm": "vm2", "worker": "worker1", "chords": 2, "error": None},
     ]
     for vm in both:
         wait_until(lambda vm=vm: "VMOPS-KEY b" in console_log(operator, vm))

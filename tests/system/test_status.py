@@ -67,6 +67,7 @@ def test_a_running_vm_in_all_its_numbers(operator: Operator) -> None:
         "vnc": "127.0.0.1:5901",
         "image": f"{IMAGES}/vm1.qcow2",
         "drift": [],
+        "error": None,
     }
     assert {key: found[key] for key in known} == known
     (disk,) = found["disks"]
@@ -144,7 +145,7 @@ def test_each_state_is_told_as_it_is(
     found = status(operator, code=code)
     assert found["state"] == state
     assert found["pid"] == (pid if state in ("paused", "unknown") else None)
-    assert reason in found.get("error", "")
+    assert reason in (found["error"] or "")
     assert operator.fab("ps").out.splitlines()[1].split()[2] == state
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vmops.errors import InventoryError
+from vmops.errors import InventoryError, VmopsError
 from vmops.tasks.output import complain, finish, give, say
 
 if TYPE_CHECKING:
@@ -101,6 +101,11 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 def error_of(result: Any) -> dict[str, str]:
     """What the JSON object of a VM has more where that failed."""
     return {} if result.error is None else {"error": str(result.error)}
+
+
+def text_of(error: VmopsError | None) -> str | None:
+    """For JSON: what went wrong, where, why and the cure; None where nothing did."""
+    return None if error is None else str(error)
 
 
 def finish_all(outcomes: list[Outcome]) -> None:

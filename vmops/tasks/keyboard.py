@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.common import FORMAT_HELP, VM_HELP, each, error_of
+from vmops.tasks.common import FORMAT_HELP, VM_HELP, each, text_of
 from vmops.tasks.output import check_format, finish, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
 
@@ -95,18 +95,18 @@ def _press(
         groups, lambda g: keyboard.press(g.route, g.vms, pressed, hold_ms=hold)
     )
     if as_json:
-        give_json(
-            [
-                {"vm": one.vm, "worker": one.worker, "chords": one.chords, **error_of(one)}
-                for one in done
-            ]
-        )
+        give_json([_as_dict(one) for one in done])
     for one in done:
         if one.error is None and not as_json:
             say(f"{one.vm} on {one.worker}: {one.chords} {_word(one.chords)} pressed")
         elif one.error is not None and one.chords:
             say(f"{one.vm} on {one.worker}: only {one.chords} of {len(pressed)} were pressed")
     finish([one.error for one in done if one.error is not None])
+
+
+def _as_dict(one: Pressed) -> dict[str, Any]:
+    error = text_of(one.error)
+    return {"vm": one.vm, "worker": one.worker, "chords": one.chords, "error": error}
 
 
 def _word(count: int) -> str:

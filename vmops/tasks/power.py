@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
 
@@ -16,12 +16,15 @@ from vmops.tasks.common import (
     dry,
     each,
     ended_by,
-    error_of,
     finish_all,
     tell,
+    text_of,
 )
 from vmops.tasks.output import check_format, give, give_json, reporting, say
 from vmops.tasks.selection import groups_of_vms
+
+if TYPE_CHECKING:
+    from vmops.ops.lifecycle import Outcome
 
 
 @task(
@@ -52,7 +55,14 @@ def restart(
     tell(outcomes)
     good = [outcome for outcome in outcomes if outcome.error is None]
     if as_json:
-        give_json([as_dict(o) | {"how": o.how or None, "asked": o.asked} for o in outcomes])
+        give_json(
+            [
+                as_dict(o)
+                | _ending(o)
+                | {"pid": o.pid or None, "how": o.how or None, "asked": o.asked}
+                for o in outcomes
+            ]
+        )
     else:
         for o in good:
             what = "restarted" if o.action == "restart" else "was not running: launched"
@@ -126,7 +136,17 @@ def wait(
     outcomes = each(groups, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout))
     tell(outcomes)
     if as_json:
-        give_json([_waited_as_dict(o, state) for o in outcomes])
+        give_json(
+            [
+                {
+                    "vm": o.vm,
+                    "worker": o.worker,
+                    "state": None if o.error else state,
+                    "error": text_of(o.error),
+                }
+                for o in outcomes
+            ]
+        )
     else:
         for outcome in outcomes:
             if outcome.error is None:
@@ -134,14 +154,10 @@ def wait(
     finish_all(outcomes)
 
 
-def _waited_as_dict(outcome: Any, state: str) -> dict[str, Any]:
-    """`state` is the one that was waited for, null where it did not come."""
-    return {
-        "vm": outcome.vm,
-        "worker": outcome.worker,
-        "state": state if outcome.error is None else None,
-        **error_of(outcome),
-    }
+def _ending(outcome: Outcome) -> dict[str, Any]:
+    """For JSON: what it came to."""
+    good = outcome.error is None
+    return {"changed": outcome.changed and good, "error": text_of(outcome.error)}
 
 
 _DONE = {"reset": "reset", "pause": "paused", "resume": "running"}
@@ -160,17 +176,7 @@ def _turn(c: Any, vm: str | None, name: str, format: str) -> None:
     tell(outcomes)
     good = [outcome for outcome in outcomes if outcome.error is None]
     if as_json:
-        give_json(
-            [
-                {
-                    "vm": o.vm,
-                    "worker": o.worker,
-                    "changed": o.changed and o.error is None,
-                    **error_of(o),
-                }
-                for o in outcomes
-            ]
-        )
+        give_json([{"vm": o.vm, "worker": o.worker} | _ending(o) for o in outcomes])
     else:
         for o in good:
             what = _DONE[name] if o.changed else f"was {_DONE[name]} already"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.common import FORMAT_HELP, VM_HELP
+from vmops.tasks.common import FORMAT_HELP, VM_HELP, text_of
 from vmops.tasks.common import each as on_each
 from vmops.tasks.output import check_format, finish, give, give_bytes, give_json, reporting
 from vmops.tasks.selection import groups_of_vms
@@ -132,5 +132,5 @@ def _as_dict(shot: Shot, targets: Targets) -> dict[str, Any]:
         "height": picture.height if picture else None,
         "file": str(own) if own and picture else None,
         "sheet": str(targets.main) if targets.is_sheet else None,
-        **({"error": str(shot.error)} if shot.error is not None else {}),
+        "error": text_of(shot.error),
     }

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.common import FORMAT_HELP, PARALLEL_HELP, VM_HELP, check_parallel, dry, each
+from vmops.tasks.common import (
+    FORMAT_HELP,
+    PARALLEL_HELP,
+    VM_HELP,
+    check_parallel,
+    dry,
+    each,
+    text_of,
+)
 from vmops.tasks.output import check_format, finish, give_json, reporting, say
 from vmops.tasks.selection import groups_of_fleet, groups_of_workers
 from vmops.tasks.worker import WORKER_HELP
@@ -160,7 +168,7 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "disks": [disk._asdict() for disk in item.disks],
         "interfaces": [_interface_as_dict(nic) for nic in item.interfaces],
         "drift": [{"field": d.field, "running": d.running, "wanted": d.wanted} for d in item.drift],
-        **({"error": str(item.error)} if item.error is not None else {}),
+        "error": text_of(item.error),
     }
 
 
