@@ -21,7 +21,7 @@ from vmops.remote.connection import close_all
 from vmops.remote.counters import counted
 
 from .lab_helpers import wait_until
-from .monitor_helpers import FIRST, SECOND, listening
+from .monitor_helpers import FIRST, SECOND, listening, tell, wait_gone
 from .operator import FAB, ROOT, Operator, small_vm
 from .seat import SHELL_PROMPT, guest, kill, pid_of, seated
 
@@ -120,6 +120,17 @@ def test_drift_is_told_field_by_field_and_ports_are_as_they_are(operator: Operat
     line = operator.ok("status").out.splitlines()[1]
     assert "eth1:7 differs, eth2:102 no port" in line
     assert "ram_mb: 32 -> 64; interfaces.eth1.vlan_id: 7 -> 101" in line
+
+
+def test_ports_that_a_look_removes_are_not_told_as_there(operator: Operator) -> None:
+    vm = on_an_overlay(operator)
+    tell(operator, vm, "quit")
+    wait_gone(operator, vm)
+    assert operator.port("worker1", "tap_1_eth1") is not None
+    found = status(operator)
+    assert found["state"] == "stopped"
+    assert [(nic["plugged"], nic["port"]) for nic in found["interfaces"]] == [(False, None)] * 2
+    assert operator.port("worker1", "tap_1_eth1") is None
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,18 @@ def survey(
     """These VMs in order, and with `unmanaged` what else has a run directory on the worker.
 
     A worker that cannot be asked gives `unknown`, never `stopped`. Without `monitors` only the
-    worker is asked. Ports of a VM that has powered itself off are removed. Never raises.
+    worker is asked. Ports of a VM that has powered itself off are removed, before the look that is
+    told. Never raises.
     """
     worker = route.worker
+    notes: dict[str, str] = {}
     try:
         for _ in range(LOOKS):
             seen = _observe(route)
+            removed = tidy(route, vms, seen)
+            if removed:
+                notes |= removed
+                seen = _observe(route)
             found = [statuses.of(worker, vm, seen) for vm in vms]
             if unmanaged:
                 others = sorted(set(seen.vms) - {vm.name for vm in vms})
@@ -62,7 +68,7 @@ def survey(
     errors = tuple(item.error for item in found if item.error is not None)
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
-    return Survey(tuple(found), tuple(tidy(route, vms, seen).values()), errors)
+    return Survey(tuple(found), tuple(notes.values()), errors)
 
 
 def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VMStatus]:
