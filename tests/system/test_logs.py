@@ -225,6 +225,18 @@ def test_one_worker_that_is_down_hides_no_other(operator: Operator, lab: Lab) ->
     assert both.err.count("error:") == 1
 
 
+def test_a_reader_that_leaves_while_the_guest_is_silent_ends_it(operator: Operator) -> None:
+    guest(operator)
+    with following(operator, "--vm", "vm1") as process:
+        read_to(process, "VMOPS-GUEST-UP")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(5) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        process.stdout = None
+
+
 def test_a_reader_that_goes_away_is_no_failure(operator: Operator) -> None:
     guest(operator)
     pipe = f"{FAB} logs -f --vm vm1 | head -n 2"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from queue import Queue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from vmops.tasks.log_display import LogDisplay
 
 LINES = 100
+_LOOK_AT_READER_S = 0.5
 _MOST_WAITING = 16
 """Readings that nobody has looked at yet. No more are made while the terminal stands still."""
 
@@ -115,7 +117,10 @@ def _read(groups: list[Group], lines: int) -> Iterator[Reading]:
 
 
 def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
-    """What all workers have to say, in the order in which it comes."""
+    """What all workers have to say, in the order in which it comes.
+
+    Raises BrokenPipeError when the reader of standard output has left.
+    """
     from vmops.ops.logs import follow
 
     news: Queue[list[Reading] | None] = Queue(_MOST_WAITING)
@@ -131,6 +136,19 @@ def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
         threading.Thread(target=listen, args=(group,), daemon=True).start()
     listening = len(groups)
     while listening:
-        readings = news.get()
+        try:
+            readings = news.get(timeout=_LOOK_AT_READER_S)
+        except Empty:
+            readings = []
         listening -= readings is None
         yield from readings or []
+        if _reader_is_gone():
+            raise BrokenPipeError
+
+
+def _reader_is_gone() -> bool:
+    """True when nobody can read standard output any more, which a guest that prints nothing would
+    not let us notice."""
+    watched = select.poll()
+    watched.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
