@@ -11,6 +11,7 @@ from vmops import RemoteExecutor, VMLauncher
 from vmops.core.model import VM, Interface
 from vmops.core.names import tap_name
 
+from .lab_helpers import wait_until
 from .operator import Operator, small_vm
 
 VM1 = VM(
@@ -125,7 +126,17 @@ def test_vm1_beside_vm10(operator: Operator) -> None:
     assert operator.taps("worker1") == {tap_name(n, "eth1") for n in (10, 11, 12)}
     gone = operator.fab("pid", "--vm", "vm1")
     assert (gone.code, gone.out) == (1, "")
-    assert "vm1 is stopped" in gone.err
+    assert gone.err == "error: worker1: vm1 is stopped\n  fab launch --vm vm1 starts it\n"
+
+
+def test_the_pid_of_a_crashed_vm_is_an_error_with_its_cure(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1))
+    pid = operator.ok("launch", "--vm", "vm1", "--format", "json").json[0]["pid"]
+    operator.on("worker1", "kill", "-9", str(pid))
+    wait_until(lambda: "vm1" not in operator.qemus("worker1"))
+    said = operator.fab("pid", "--vm", "vm1")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: worker1: vm1 has crashed\n  fab launch --vm vm1 ")
 
 
 def test_a_chain_step_by_step_is_the_same_launch(operator: Operator) -> None:

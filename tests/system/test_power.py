@@ -289,6 +289,12 @@ def test_wait_sees_the_guest_power_off(operator: Operator) -> None:
     assert "vm1 on worker1: guest-off" in said
 
 
+FROZEN = (
+    "vm1 is not {} after 1 s: its QEMU is held by a signal (SIGSTOP)\n"
+    "  let it go on, there: sudo kill -CONT "
+)
+
+
 @pytest.mark.parametrize(
     ("prepare", "state", "words"),
     [
@@ -296,6 +302,9 @@ def test_wait_sees_the_guest_power_off(operator: Operator) -> None:
         ("", "stopped", "vm1 is not stopped after 1 s: it is running"),
         ("", "guest-off", "vm1 is not guest-off after 1 s: it is running"),
         ("kill", "guest-off", "vm1 has crashed"),
+        ("kill", "running", "vm1 is not running after 1 s: it has crashed\n  fab launch --vm vm1"),
+        ("-STOP", "running", FROZEN.format("running")),
+        ("-STOP", "stopped", FROZEN.format("stopped")),
     ],
 )
 def test_wait_gives_up_with_words(operator: Operator, prepare: str, state: str, words: str) -> None:
@@ -305,9 +314,12 @@ def test_wait_gives_up_with_words(operator: Operator, prepare: str, state: str, 
     if prepare == "kill":
         kill(operator, vm)
         wait_gone(operator, vm)
+    if prepare == "-STOP":
+        kill(operator, vm, prepare)
     said = operator.fab("wait", "--vm", "vm1", "--state", state, "--timeout", "1")
     assert said.code == 1
     assert words in said.err
+    assert said.err.count("vm1: its QEMU") == 0
     if prepare != "kill":
         assert not gone(operator, vm)
 
@@ -363,8 +375,8 @@ TURNS = ["pause", "resume", "reset"]
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("stopped", "vm1 is stopped"),
-        ("crashed", "vm1 has crashed"),
+        ("stopped", "vm1 is stopped\n  fab launch --vm vm1 starts it"),
+        ("crashed", "vm1 has crashed\n  fab launch --vm vm1 clears away what it left"),
         ("frozen", "its QEMU is held by a signal (SIGSTOP)"),
     ],
 )

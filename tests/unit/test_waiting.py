@@ -20,11 +20,11 @@ from vmops.wait import wait_for
 from .worlds import EMPTY, VM1, WORKER, running
 
 ROUTE = Route(WORKER)
-RUNS = Sight("running", ("running",))
-STANDS = Sight("paused")
-OFF = Sight("stopped", ("stopped", "guest-off"))
-CRASHED = Sight("crashed", ("stopped",), NotRunning("vm1 has crashed"))
-SILENT = Sight("not known: vm1: the monitor does not answer")
+RUNS = Sight("it is running", ("running",))
+STANDS = Sight("it is paused")
+OFF = Sight("it is stopped", ("stopped", "guest-off"), "fab launch")
+CRASHED = Sight("it has crashed", ("stopped",), "fab launch", NotRunning("vm1 has crashed"))
+SILENT = Sight("the monitor does not answer", cure="see who has it")
 
 
 @dataclass
@@ -84,9 +84,9 @@ def test_it_ends_as_soon_as_the_state_is_there(
     ("state", "sight", "words"),
     [
         ("running", STANDS, "vm1 is not running after 10 s: it is paused"),
-        ("running", OFF, "vm1 is not running after 10 s: it is stopped"),
-        ("running", SILENT, "it is not known: vm1: the monitor does not answer"),
-        ("running", CRASHED, "vm1 has crashed"),
+        ("running", OFF, "vm1 is not running after 10 s: it is stopped\n  fab launch"),
+        ("running", SILENT, "after 10 s: the monitor does not answer\n  see who has it"),
+        ("running", CRASHED, "vm1 is not running after 10 s: it has crashed\n  fab launch"),
         ("stopped", RUNS, "vm1 is not stopped after 10 s: it is running"),
         ("guest-off", RUNS, "vm1 is not guest-off after 10 s: it is running"),
     ],

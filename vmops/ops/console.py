@@ -84,7 +84,7 @@ def ending(route: Route, line: Line) -> str:
     if running is None:
         raise WorkFailed(f"the console of {line.vm} was taken by somebody else", worker=worker)
     if running.state == "crashed":
-        raise monitors.not_running(line.vm, running, worker)
+        raise monitors.not_running(line.vm, running.state, worker)
     return f"{line.vm} {endings.in_words(running)}"
 
 
@@ -112,7 +112,7 @@ def _look(route: Route, vm: str, *, lines: int) -> _Look:
     except ValueError as unreadable:
         raise UnexpectedOutput(str(unreadable), worker=worker) from unreadable
     if running.process is None:
-        raise monitors.not_running(vm, running, worker)
+        raise monitors.not_running(vm, running.state, worker)
     if running.process.stopped:
         raise monitors.frozen(vm, running, worker)
     socket_step = found.find(_SOCKET)

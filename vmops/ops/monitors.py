@@ -80,12 +80,12 @@ def statuses(
     return talk(route, vms, status, time_limit_s=time_limit_s)
 
 
-def not_running(vm: str, running: RunningVM, worker: str) -> NotRunning:
-    """The error for a VM without a QEMU."""
-    if running.state == "crashed":
+def not_running(vm: str, state: str, worker: str) -> NotRunning:
+    """The error for a VM without a QEMU, in the state `stopped` or `crashed`."""
+    if state == "crashed":
         cure = f"fab launch --vm {vm} clears away what it left and starts it"
         return NotRunning(f"{vm} has crashed", worker=worker, cure=cure)
-    return NotRunning(f"{vm} is stopped", worker=worker)
+    return NotRunning(f"{vm} is {state}", worker=worker, cure=f"fab launch --vm {vm} starts it")
 
 
 def frozen(vm: str, running: RunningVM, worker: str) -> MonitorError:
@@ -124,7 +124,7 @@ def _reason(
 ) -> VmopsError | None:
     running = seen.get(vm, RunningVM(vm))
     if running.process is None:
-        return not_running(vm, running, route.worker.name)
+        return not_running(vm, running.state, route.worker.name)
     if running.process.stopped:
         return frozen(vm, running, route.worker.name)
     if opened is not None and opened.failure is not None:

@@ -42,7 +42,7 @@ def find(route: Route, vm: VM) -> tuple[Display, Process]:
     worker = route.worker.name
     running = _running(route, vm.name)
     if running.process is None:
-        raise not_running(vm.name, running, worker)
+        raise not_running(vm.name, running.state, worker)
     if running.process.stopped:
         raise frozen(vm.name, running, worker)
     display = vnc.display(running.command_line)
@@ -95,7 +95,7 @@ class Access:
             return
         running = endings.settled(self._route, self.vm)
         if running.state == "crashed":
-            raise not_running(self.vm, running, self.worker)
+            raise not_running(self.vm, running.state, self.worker)
         raise NotRunning(f"{self.vm} {endings.in_words(running)}", worker=self.worker)
 
     def extend(self) -> None:

@@ -11,7 +11,7 @@ from vmops.core.observed import RunningVM, ask_running, read_running
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.act import OBSERVE_LIMIT_S, observe, perform
 from vmops.ops.lifecycle import Outcome
-from vmops.ops.monitors import not_running, statuses
+from vmops.ops.monitors import frozen, not_running, statuses
 from vmops.ops.route import Route
 from vmops.ops.tidy import tidy
 from vmops.wait import wait_for
@@ -24,13 +24,15 @@ _MONITOR_LIMIT_S = 2.0
 
 
 class Sight(NamedTuple):
-    """A VM at one look: the word for what it is, and which of `STATES` that is.
+    """A VM at one look: what is to be said of it, which of `STATES` that is, and the cure where
+    that is not what is wanted.
 
-    `final` is why it will be in no other state by itself.
+    `final` is why its guest will never power off.
     """
 
-    word: str
+    words: str
     meets: tuple[str, ...] = ()
+    cure: str = ""
     final: VmopsError | None = None
 
 
@@ -62,8 +64,10 @@ def wait(
     outcomes = []
     for vm in vms:
         sight = seen[vm.name]
-        late = f"{vm.name} is not {state} after {time_limit_s:g} s: it is {sight.word}"
-        missed = sight.final or WorkFailed(late, worker=route.worker.name)
+        late = f"{vm.name} is not {state} after {time_limit_s:g} s: {sight.words}"
+        missed: VmopsError = WorkFailed(late, worker=route.worker.name, cure=sight.cure)
+        if state == GUEST_OFF and sight.final is not None:
+            missed = sight.final
         outcomes.append(
             Outcome(
                 vm.name,
@@ -96,22 +100,30 @@ def _look(route: Route, vms: Sequence[VM], state: str) -> Mapping[str, Sight]:
         raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
     running = {vm.name: found.get(vm.name, RunningVM(vm.name)) for vm in vms}
     alive = [name for name, vm in running.items() if vm.process is not None]
-    asked = [] if state == STOPPED else alive
-    words = statuses(route, asked, time_limit_s=_MONITOR_LIMIT_S)
+    stuck: dict[str, str | VmopsError] = {
+        name: frozen(name, vm, route.worker.name)
+        for name, vm in running.items()
+        if vm.process is not None and vm.process.stopped
+    }
+    asked = [] if state == STOPPED else [name for name in alive if name not in stuck]
+    words = stuck | statuses(route, asked, time_limit_s=_MONITOR_LIMIT_S)
     return {
-        name: _alive(words.get(name, qmp.RUNNING)) if name in alive else _dead(route, name, vm)
+        name: _alive(name, words.get(name, qmp.RUNNING))
+        if name in alive
+        else _dead(route, name, vm.state)
         for name, vm in running.items()
     }
 
 
-def _dead(route: Route, name: str, running: RunningVM) -> Sight:
-    if running.state == "crashed":
-        return Sight("crashed", (STOPPED,), not_running(name, running, route.worker.name))
-    return Sight("stopped", (STOPPED, GUEST_OFF))
+def _dead(route: Route, name: str, state: str) -> Sight:
+    error = not_running(name, state, route.worker.name)
+    if state == "crashed":
+        return Sight("it has crashed", (STOPPED,), error.cure, error)
+    return Sight("it is stopped", (STOPPED, GUEST_OFF), error.cure)
 
 
-def _alive(status: str | VmopsError) -> Sight:
+def _alive(name: str, status: str | VmopsError) -> Sight:
     if isinstance(status, VmopsError):
-        return Sight(f"not known: {status.what}")
+        return Sight(status.what.removeprefix(f"{name}: "), cure=status.cure)
     meets = {qmp.RUNNING: (RUNNING,), qmp.GUEST_OFF: (GUEST_OFF,)}
-    return Sight(status, meets.get(status, ()))
+    return Sight(f"it is {status}", meets.get(status, ()))

@@ -24,6 +24,7 @@ from vmops.tasks.output import check_format, finish, give, give_json, reporting,
 from vmops.tasks.selection import groups_of_vms
 
 if TYPE_CHECKING:
+    from vmops.errors import VmopsError
     from vmops.ops.lifecycle import Outcome
 
 STRICT_HELP = "Refuse and undo when an interface cannot be plugged, instead of leaving it out."
@@ -143,18 +144,18 @@ def pid(c: Any, vm: str | None = None) -> None:
 
     Example: fab pid --vm vm1
     """
-    from vmops.errors import NotRunning
+    from vmops.ops.monitors import not_running
     from vmops.ops.status import status
 
     groups = groups_of_vms(c, vm, task="pid")
     if dry(c, groups, "pid"):
         return
-    errors = []
+    errors: list[VmopsError] = []
     for found in each(groups, lambda g: status(g.route, g.vms, monitors=False)):
         if found.error is not None:
             errors.append(found.error)
         elif found.pid is None:
-            errors.append(NotRunning(f"{found.vm} is {found.state}", worker=found.worker))
+            errors.append(not_running(found.vm, found.state, found.worker))
         else:
             give(str(found.pid))
     finish(errors)
