@@ -257,6 +257,29 @@ def test_restart_powers_off_and_launches_what_the_inventory_says_now(operator: O
     assert (found["state"], found["drift"]) == ("running", [])
 
 
+def test_two_restarts_at_once_each_tell_their_own_work(operator: Operator) -> None:
+    vm = guest(operator)
+    both = [
+        subprocess.Popen(
+            [FAB, "restart", "--vm", "vm1"],
+            cwd=ROOT,
+            env=operator.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=60) for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert "not waited for" not in "".join(err for _, err in said)
+    lines = [out for out, _ in said]
+    own = [line for line in lines if "by somebody else" not in line]
+    pids = [line.split("PID ")[1] for line in own]
+    assert len(set(pids)) == len(pids) >= 1, lines
+    assert str(pid_of(operator, vm)) in "".join(pids)
+
+
 def test_restart_leaves_a_vm_running_that_would_not_come_up_again(operator: Operator) -> None:
     vm = guest(operator)
     pid = pid_of(operator, vm)

@@ -13,7 +13,8 @@ from vmops.core import plan, qmp
 from vmops.core.observed import Observed, RunningVM
 from vmops.core.qmp import Request
 from vmops.core.steps import EXIT, KILL, TERM
-from vmops.errors import ConnectionLost, MonitorError
+from vmops.errors import ConnectionLost, MonitorError, NotRunning
+from vmops.ops import shutdown
 from vmops.ops.route import Route
 from vmops.ops.shutdown import Asked, _power_off, shut_down
 
@@ -183,6 +184,14 @@ def test_each_way_of_ending_is_for_what_the_one_before_left(
     ending = [step for step in block.numbered() if step.label in by]
     assert [" ".join(c.words()) for step in ending for c in step.commands] == commands
     assert [step.may_fail for step in ending] == [True] * (len(by) - 1) + [False]
+
+
+def test_a_vm_that_has_ended_meanwhile_is_nothing_to_speak_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = NotRunning("vm1 is stopped", worker="w1")
+    monkeypatch.setattr(shutdown, "talk", lambda *_: {"vm1": gone})
+    assert shut_down(Route(WORKER), [VM1], running(), timeout_s=30) == {"vm1": Asked()}
 
 
 def test_only_ports_go_where_a_vm_powered_itself_off() -> None:

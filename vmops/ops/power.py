@@ -94,7 +94,8 @@ def restart(
 ) -> list[Outcome]:
     """Stop each VM as `lifecycle.stop` does and launch it, as the inventory has it by now.
 
-    A VM that could not be launched is left running. One that does not run is launched.
+    A VM that could not be launched is left running. One that does not run is launched. The action
+    is restart or start, or where somebody else has launched it meanwhile stop or nothing.
     """
     refused = _unbootable(route, vms, overcommit=overcommit)
     willing = [vm for vm in vms if vm.name not in refused]
@@ -108,8 +109,10 @@ def restart(
 
 
 def _joined(stopped: Outcome, started: Outcome) -> Outcome:
+    ended = stopped.changed or bool(stopped.how)
+    action = ("restart" if started.changed else "stop") if ended else started.action
     return started._replace(
-        action="restart" if stopped.changed else started.action,
+        action=action,
         how=stopped.how,
         asked=stopped.asked,
         notes=(*stopped.notes, *started.notes),

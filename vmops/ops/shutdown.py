@@ -10,7 +10,7 @@ from vmops.core import qmp
 from vmops.core.model import VM
 from vmops.core.observed import Observed
 from vmops.core.steps import EXIT, KILL, TERM
-from vmops.errors import ConnectionLost, MonitorError, VmopsError, WorkerUnreachable
+from vmops.errors import ConnectionLost, MonitorError, NotRunning, VmopsError, WorkerUnreachable
 from vmops.ops.monitors import talk
 from vmops.ops.route import Route
 
@@ -65,6 +65,8 @@ def _of(vm: str, answer: Asked | VmopsError) -> Asked | ConnectionLost:
         return _lost(vm, answer)
     if isinstance(answer, WorkerUnreachable):
         return ConnectionLost(answer.what, worker=answer.worker, cure=answer.cure)
+    if isinstance(answer, NotRunning):
+        return Asked()
     return Asked(note=f"{answer.what}; its guest is not waited for")
 
 

@@ -65,8 +65,7 @@ def restart(
         )
     else:
         for o in good:
-            what = "restarted" if o.action == "restart" else "was not running: launched"
-            give(f"{o.vm} on {o.worker}: {what}{ended_by(o)}, PID {o.pid}")
+            give(f"{o.vm} on {o.worker}: {_RESTARTED[o.action].format(ended_by(o))}, PID {o.pid}")
     finish_all(outcomes)
 
 
@@ -160,6 +159,13 @@ def _ending(outcome: Outcome) -> dict[str, Any]:
     return {"changed": outcome.changed and good, "error": text_of(outcome.error)}
 
 
+_RESTARTED = {
+    "restart": "restarted{}",
+    "start": "was not running: launched{}",
+    "replug": "was not running: launched{}",
+    "stop": "stopped{}, and launched by somebody else",
+    "nothing": "restarted by somebody else{}",
+}
 _DONE = {"reset": "reset", "pause": "paused", "resume": "running"}
 
 
