@@ -68,7 +68,7 @@ def test_a_lost_connection_is_told_and_leaves_the_terminal_sane(
             lab.heal("worker1")
         assert time.monotonic() - since < LOST_WITHIN_S
         assert code == 1
-        assert "error: worker1: the connection was lost, vm1 goes on without you" in seat.said
+        assert "error: worker1: the connection was lost, vm1 goes on without you;" in seat.said
         assert "Traceback" not in seat.said
         assert seat.modes() == seat.modes_at_first
 
@@ -159,7 +159,7 @@ def test_force_ends_the_other_session(operator: Operator) -> None:
         first.wait_for("> ")
         second.sit_down(vm, "--force")
         assert first.end() == 1
-        assert "the connection was lost" in first.said
+        assert "or somebody has taken its console over (--force)" in first.said
         assert first.modes() == first.modes_at_first
         second.type("mine")
         second.wait_for("MINE")

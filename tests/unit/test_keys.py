@@ -38,7 +38,8 @@ def test_names_of_keys(said: str, meant: list[Chord]) -> None:
         (" , ", "no key to press"),
         ("delte", "'delte' is no key; did you mean \"delete\"?"),
         ("ctrl-alt-foobar", "'foobar' (in 'ctrl-alt-foobar') is no key"),
-        ("ctrl--a", "'' (in 'ctrl--a') is no key"),
+        ("ctrl--a", "'ctrl--a' lacks a key; a hyphen itself is minus"),
+        ("ctrl--", "'ctrl--' lacks a key; a hyphen itself is minus, a plus shift-equal"),
         ("é", "'é' is no key"),
         ("unmapped", "'unmapped' is no key"),
     ],
@@ -133,3 +134,16 @@ def test_bursts_have_every_chord_in_order_and_fit_the_queue(text: str, hold_ms: 
         keys = sum(len(r.arguments["keys"]) for r in burst.requests if r.arguments is not None)
         assert 0 < keys <= MOST_KEYS
         assert burst.lasts_s == pytest.approx(2 * keys * hold_ms / 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("\x01", "for a control key as in: fab sendkey --keys ctrl-c"),
+        ("é", "types printable ASCII, Enter, Tab, Backspace and Escape; nothing was sent"),
+    ],
+)
+def test_a_text_that_cannot_be_typed_names_the_way_that_can(text: str, cure: str) -> None:
+    with pytest.raises(InventoryError) as refused:
+        typed(text)
+    assert cure in str(refused.value)

@@ -165,11 +165,39 @@ def test_the_files_of_one_and_of_several(
 def test_no_file_is_overwritten_unasked(tmp_path: Path) -> None:
     there = tmp_path / "a-vm2.png"
     there.write_bytes(b"precious")
-    with pytest.raises(InventoryError, match=r"a-vm2\.png exists already"):
+    with pytest.raises(InventoryError, match=r"a-vm2\.png exists already\n  --force replaces it"):
         targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=True, force=False)
     targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=True, force=True)
     targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=False, force=False)
     assert there.read_bytes() == b"precious"
+
+
+def test_several_files_that_are_there_exist(tmp_path: Path) -> None:
+    for name in ("a.png", "a-vm1.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(InventoryError, match=r"a-vm1\.png exist already\n  --force replaces them"):
+        targets(["vm1", "vm2"], str(tmp_path / "a.png"), each=True, force=False)
+
+
+def test_two_pictures_of_one_second_get_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda _: "20250131-120000")
+    names = []
+    for _ in range(3):
+        found = targets(["vm1"], str(tmp_path), each=False, force=False).main
+        found.touch()
+        names.append(found.name)
+    stem = "vm1-20250131-120000"
+    assert names == [f"{stem}.png", f"{stem}-2.png", f"{stem}-3.png"]
+
+
+def test_a_folder_that_is_not_there_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InventoryError, match="there is no folder nowhere"):
+        targets(["vm1"], "nowhere/", each=False, force=False)
 
 
 @pytest.mark.parametrize("output", ["a.jpg", "a", "nowhere/a.png"])

@@ -76,7 +76,11 @@ def chords(text: str) -> tuple[Chord, ...]:
     for word in words:
         names = word.casefold().replace("+", "-").split("-")
         found.append(tuple(_code(name) for name in names))
-        complaints += [_no_key(name, word) for name in names if not _code(name)]
+        complaints += [_no_key(name, word) for name in names if name and not _code(name)]
+        if "" in names:
+            complaints.append(
+                f"{show(word)} lacks a key; a hyphen itself is minus, a plus shift-equal"
+            )
     if complaints:
         cure = "keys are called as in QEMU: ctrl, alt, shift, meta_l, f1, ret, esc, tab, a, 1, ..."
         raise InventoryError(*dict.fromkeys(complaints), cure=cure)
@@ -121,9 +125,10 @@ def typed(text: str) -> tuple[Chord, ...]:
     missing = [char for char in text if char not in _PLAIN and char not in _SHIFTED]
     if missing:
         few = ", ".join(show(char) for char in dict.fromkeys(missing))
-        raise InventoryError(
-            f"cannot be typed: {few}", cure="a US keyboard has ASCII alone; nothing was sent"
-        )
+        cure = "a US keyboard types printable ASCII, Enter, Tab, Backspace and Escape"
+        if any(char < " " for char in missing):
+            cure += "; for a control key as in: fab sendkey --keys ctrl-c"
+        raise InventoryError(f"cannot be typed: {few}", cure=f"{cure}; nothing was sent")
     return tuple(
         (_PLAIN[char],) if char in _PLAIN else ("shift", _PLAIN[_SHIFTED[char]]) for char in text
     )

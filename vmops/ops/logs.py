@@ -119,7 +119,10 @@ def _reading(route: Route, running: RunningVM, parts: Parts) -> Reading:
     ended = "" if running.process is not None else endings.in_words(running)
     if parts.are_there:
         return Reading(running.name, running, parts, ended)
-    what = f"{running.name} {ended or 'is running'}, and no log of it is there"
+    how = ended or "is running"
+    if not running.directory:
+        how = "is stopped, or was never launched"
+    what = f"{running.name} {how}, and no log of it is there"
     cure = f"fab launch --vm {running.name}" if ended else ""
     missing = NotRunning(what, worker=route.worker.name, cure=cure)
     return Reading(running.name, running, parts, ended, missing)

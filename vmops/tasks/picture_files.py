@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,9 @@ def targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targ
     main = Path(output).expanduser()
     if not output or main.is_dir():
         name = vms[0] if len(vms) == 1 else SHEET
-        main = main / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
+        main = _unused(main / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}")
+    if output.endswith(os.sep) and not main.is_dir():
+        raise InventoryError(f"there is no folder {main}")
     if main.suffix.lower() != SUFFIX:
         raise InventoryError(f"--output {output!r}: a picture's name ends in {SUFFIX}")
     beside = {vm: main.with_stem(f"{main.stem}-{vm}") for vm in vms} if each else {}
@@ -42,10 +45,18 @@ def targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targ
         raise InventoryError(f"there is no folder {main.parent}")
     there = [str(path) for path in (found.main, *found.each.values()) if path.exists()]
     if there and not force:
+        verb, them = ("exist", "them") if len(there) > 1 else ("exists", "it")
         raise InventoryError(
-            f"{', '.join(there)} exists already", cure="--force replaces it; or another --output"
+            f"{', '.join(there)} {verb} already",
+            cure=f"--force replaces {them}; or another --output",
         )
     return found
+
+
+def _unused(path: Path) -> Path:
+    """This name, or with a number behind it when there is one of the same second."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not each.exists())
 
 
 def save(path: Path, data: bytes) -> None:
