@@ -292,5 +292,34 @@ def test_a_worker_that_is_down(operator: Operator, lab: Lab) -> None:
 def test_dry_run_contacts_nothing(operator: Operator, lab: Lab) -> None:
     operator.add(small_vm("vm1", 1), image=False)
     before = [worker.connections for worker in lab.status().workers]
-    assert "/run/vmops/vm1/console.sock" in operator.ok("--dry", "console", "--vm", "vm1").out
+    said = operator.ok("--dry", "console", "--vm", "vm1", "--lines", "7").out
+    assert "sudo tail -n 7 /run/vmops/vm1/log/console" in said
+    assert said.endswith("through SSH: socket /run/vmops/vm1/console.sock\n")
+    assert [worker.connections for worker in lab.status().workers] == before
+
+
+def test_until_at_a_terminal(operator: Operator) -> None:
+    vm = guest(operator)
+    with seated(operator) as seat:
+        seat.sit_down(vm, "--until", "ABC")
+        seat.type("abc")
+        assert seat.end() == 0
+        seat.sit_down(vm, "--until", "ABC")
+        seat.type(ESCAPE)
+        assert seat.end() == 1
+        assert "vm1 did not print 'ABC'" in seat.said
+
+
+def test_what_would_be_ignored_is_refused_and_nobody_contacted(
+    operator: Operator, lab: Lab
+) -> None:
+    operator.add(small_vm("vm1", 1), image=False)
+    before = [worker.connections for worker in lab.status().workers]
+    empty = piped(operator, b"", "--until", "")
+    assert (empty.code, empty.out) == (2, "")
+    assert "--until '': must be a text" in empty.err
+    with seated(operator) as seat:
+        seat.begin("fab console --vm vm1 --timeout 60")
+        assert seat.end() == 2
+        assert "a terminal's has none: Ctrl-] leaves" in seat.said
     assert [worker.connections for worker in lab.status().workers] == before

@@ -407,5 +407,8 @@ def test_bad_options_and_dry_contact_nobody(operator: Operator, task: str) -> No
     before = operator.lab.status().workers[0].connections
     assert operator.fab(task, "--interval", "0").code == 2
     assert operator.fab(task, "--format", "xml").code == 2
-    assert operator.ok("--dry", task).out.startswith("# on worker1")
+    said = operator.ok("--dry", task).out
+    assert said.startswith("# on worker1")
+    assert '{"execute": "query-blockstats"}' in said
+    assert "sudo cat /proc/net/dev" in said
     assert operator.lab.status().workers[0].connections == before

@@ -74,7 +74,8 @@ def test_where_status_looks(
     words: dict[str, str], places: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     status.status(call(), **words)
-    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# on ")]
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line for line in lines if line.startswith("# on ") and line.endswith("as root:")]
     assert [line.split()[2] for line in heads] == places
 
 

@@ -97,15 +97,20 @@ class _Look(NamedTuple):
     recent: bytes
 
 
-def _look(route: Route, vm: str, *, lines: int) -> _Look:
+def questions(vm: str, *, lines: int) -> tuple[Block, Block, Block]:
+    """What is asked of the worker before the line is opened: all in one exchange."""
     path = RunDirectory(vm).console
     own = (
         Step(_SOCKET, (command("open_sockets", vm, path.rpartition("/")[2]),), may_fail=True),
         Step(_CALLERS, (holders.count(path),), may_fail=True),
     )
-    wanted = {vm: Marks()}
-    blocks = [facts.ask_running(), Block(vm, own), logs.ask(wanted, lines=str(lines))]
-    seen, found, printed = perform(route, blocks, time_limit_s=_LOOK_LIMIT_S)
+    return facts.ask_running(), Block(vm, own), logs.ask({vm: Marks()}, lines=str(lines))
+
+
+def _look(route: Route, vm: str, *, lines: int) -> _Look:
+    path = RunDirectory(vm).console
+    asked = questions(vm, lines=lines)
+    seen, found, printed = perform(route, asked, time_limit_s=_LOOK_LIMIT_S)
     worker = route.worker.name
     try:
         running = facts.read_running(seen).get(vm, RunningVM(vm))

@@ -9,13 +9,22 @@ from vmops.core import ip, ovs, plan, qmp, script
 from vmops.core.command import Block
 from vmops.core.model import VM, Worker
 from vmops.core.names import RunDirectory
-from vmops.core.observed import Host, Observed, RunningVM, ask
+from vmops.core.observed import Host, Observed, RunningVM, ask, ask_running, ask_status
 from vmops.core.process import Process
 from vmops.core.qemu import BINARY
 from vmops.core.qmp import Request
 from vmops.core.steps import EXIT, KILL, TERM
 from vmops.errors import WorkFailed
 from vmops.ops.route import Route
+from vmops.ops.shutdown import QUIT_WAIT_S
+
+_LOOKS = {
+    "status": (ask_status, qmp.LOOK),
+    "pid": (ask_status, ()),
+    "wait": (ask_running, (qmp.STATUS,)),
+    "wait stopped": (ask_running, ()),
+}
+"""What the tasks that only look ask the worker, and then the monitors of what runs there."""
 
 _TURNS = {"pause": (qmp.PAUSE,), "resume": (qmp.RESUME,), "reset": (qmp.RESET,)}
 
@@ -75,6 +84,8 @@ def shown(route: Route, vms: tuple[VM, ...], task: str, **options: Any) -> str:
     """The commands of a task for these VMs, with a comment for each step."""
     if task in _TURNS:
         return "\n".join(asked(route, vm.name, _TURNS[task]) for vm in vms)
+    if task in _LOOKS:
+        return _look(route, vms, task)
     if task == "restart":
         ended = shown(route, vms, "stop", **options)
         return "\n".join((ended, shown(route, vms, "launch")))
@@ -103,9 +114,31 @@ def shown(route: Route, vms: tuple[VM, ...], task: str, **options: Any) -> str:
     if task != "stop" or options["force"]:
         return commands
     timeout_s = options["timeout_s"]
-    again = f"# the same again after {timeout_s / 2:g} s; after {timeout_s:g} s {qmp.QUIT}"
+    again = (
+        f"# the same again after {timeout_s / 2:g} s; after {timeout_s:g} s {qmp.QUIT}\n"
+        f"# a QEMU that has not said within {QUIT_WAIT_S:g} s that it ends gets SIGTERM at once"
+    )
     questions = [f"{asked(route, vm.name, [qmp.POWER_DOWN])}\n{again}" for vm in vms]
     return "\n".join((*questions, commands))
+
+
+def console(route: Route, vm: str, *, lines: int) -> str:
+    """What sitting down at a VM's console would run."""
+    from vmops.ops.console import questions
+
+    worker = route.worker
+    head = f"# on {worker.name} ({worker.address}), as root:"
+    line = f"# on {worker.name}, through SSH: socket {RunDirectory(vm).console}"
+    return "\n".join((head, script.shown(questions(vm, lines=lines)), line))
+
+
+def _look(route: Route, vms: Sequence[VM], task: str) -> str:
+    question, requests = _LOOKS[task]
+    head = f"# on {route.worker.name} ({route.worker.address}), as root:"
+    said = [head, script.shown([question()])]
+    if requests:
+        said += [f"# where it runs:\n{asked(route, vm.name, requests)}" for vm in vms]
+    return "\n".join(said)
 
 
 def asked(route: Route, vm: str, requests: Sequence[Request], after: Sequence[Block] = ()) -> str:

@@ -27,7 +27,7 @@ AFTER_INPUT_S = 5
         "lines": "How many of its last lines to show first, on a terminal (default 20).",
         "force": "End the SSH session of somebody else who is at this console.",
         "timeout": f"In a pipe: seconds to go on after the input's end (default {AFTER_INPUT_S}).",
-        "until": "Leave when the guest prints this; exit code 1 when it does not.",
+        "until": "Leave when the guest prints this; exit code 1 when it has not by then.",
     }
 )
 @reporting
@@ -48,12 +48,13 @@ def console(
     """
     check_lines(lines)
     check_timeout(timeout)
+    _check_sense(until, timeout)
     group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
     name = group.vms[0].name
     if c.config.run.dry:
-        from vmops.core.names import RunDirectory
+        from vmops.ops.dry import console as shown
 
-        give(f"# on {group.route.worker.name}, through SSH: socket {RunDirectory(name).console}")
+        give(shown(group.route, name, lines=lines))
         return
     from vmops.ops.console import ending, open_line
     from vmops.tasks.terminal import Ending
@@ -63,8 +64,24 @@ def console(
         ended = _talk(line, group, until=until or "", timeout=timeout)
     if ended is Ending.CLOSED:
         say(f"{group.route.worker.name}: {ending(group.route, line)}")
-    if until and ended in (Ending.CLOSED, Ending.LATE):
+    in_vain = (Ending.CLOSED, Ending.LATE, *((Ending.LEFT,) if _at_a_terminal() else ()))
+    if until and ended in in_vain:
         raise WorkFailed(f"{name} did not print {until!r}", worker=group.route.worker.name)
+
+
+def _check_sense(until: str | None, timeout: int) -> None:
+    """Raise InventoryError for what would be ignored."""
+    if until == "":
+        raise InventoryError("--until '': must be a text that the guest prints")
+    if timeout != AFTER_INPUT_S and _at_a_terminal():
+        raise InventoryError(
+            "--timeout counts from the input's end, and a terminal's has none: Ctrl-] leaves",
+            cure="fab console --vm ... --timeout ... </dev/null",
+        )
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _only_one(groups: list[Group], *, asked: str | None) -> Group:

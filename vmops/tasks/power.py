@@ -130,7 +130,7 @@ def wait(
     if state not in waiting.STATES:
         raise InventoryError(f"--state {state!r}: must be one of {', '.join(waiting.STATES)}")
     groups = groups_of_vms(c, vm, task="wait")
-    if dry(c, groups, "wait"):
+    if dry(c, groups, "wait stopped" if state == waiting.STOPPED else "wait"):
         return
     outcomes = each(groups, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout))
     tell(outcomes)
