@@ -166,6 +166,22 @@ def test_a_session_that_ended_with_the_connection_says_nothing_of_qemu(
     assert str(error).startswith("w1: the connection was lost\n")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_silence_is_doubted_before_the_second_socket_is_tried(start: Start, known: bool) -> None:
+    start("vm1", silent)
+    start("vm1", healthy, "qmp-human.sock")
+    held = MonitorError("vm1: held", worker="w1")
+    asked: list[str] = []
+
+    def doubt(vm: str) -> VmopsError | None:
+        asked.append(vm)
+        return held if known else None
+
+    heard = talk(WORKER, ["vm1"], status, time_limit=LIMIT_S, doubt=doubt)
+    assert heard["vm1"] == (held if known else "running")
+    assert asked == ["vm1"]
+
+
 def test_nobody_there_is_a_refused_socket(start: Start) -> None:
     start("vm2", healthy)
     heard = talk(WORKER, ["vm1", "vm2"], status, time_limit=LIMIT_S)

@@ -417,6 +417,18 @@ def test_a_vm_that_cannot_be_told_is_an_error_in_words(
     assert "Traceback" not in said.err
 
 
+def test_a_frozen_qemu_is_found_out_soon_and_holds_up_no_other(operator: Operator) -> None:
+    vm = guest(operator)
+    guest(operator, "vm2")
+    kill(operator, vm, "-STOP")
+    began = time.monotonic()
+    said = operator.fab("pause", "--vm", "*", "--format", "json")
+    assert time.monotonic() - began < 3
+    assert said.code == 1
+    assert [one["changed"] for one in said.json] == [False, True]
+    assert "its QEMU is held by a signal (SIGSTOP)\n  let it go on" in said.err
+
+
 @pytest.mark.parametrize("task", [*TURNS, "restart", "stop", "wait"])
 def test_unknown_vms_and_workers_that_are_down(operator: Operator, task: str) -> None:
     operator.add(small_vm("vm1", 1), "worker2", image=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +37,8 @@ def talk(
     """Hold the conversation with each VM's monitor, all at once: its result or its error, by VM.
 
     The sockets of a VM that another SSH user launched are given to this one first. NotRunning
-    where there is no QEMU, MonitorError where it does not answer or says no.
+    where there is no QEMU, MonitorError where it does not answer or says no. After a second of
+    silence it is looked whether a QEMU can answer at all.
     """
     if not vms:
         return {}
@@ -44,7 +46,12 @@ def talk(
 
     def hold(with_whom: Sequence[str]) -> dict[str, T | VmopsError]:
         return monitor.talk(
-            route.worker, with_whom, conversation, time_limit=time_limit_s, config=route.config
+            route.worker,
+            with_whom,
+            conversation,
+            time_limit=time_limit_s,
+            config=route.config,
+            doubt=_Doubt(route),
         )
 
     heard = hold(vms)
@@ -96,6 +103,28 @@ def frozen(vm: str, running: RunningVM, worker: str) -> MonitorError:
         worker=worker,
         cure=f"let it go on, there: sudo kill -CONT {pid}; or fab stop --vm {vm}",
     )
+
+
+class _Doubt:
+    """Whether a silent monitor has a QEMU that could speak: one look for all of a worker."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._lock = threading.Lock()
+        self._seen: Mapping[str, RunningVM] | None = None
+
+    def __call__(self, vm: str) -> VmopsError | None:
+        """The error for a VM whose QEMU is held or gone; None where more patience may help."""
+        with self._lock:
+            if self._seen is None:
+                try:
+                    blocks = [facts.ask_running()]
+                    (seen,) = perform(self._route, blocks, time_limit_s=_LOOK_LIMIT_S)
+                    self._seen = facts.read_running(seen)
+                except (VmopsError, ValueError):
+                    self._seen = {}
+            found = self._seen
+        return _reason(self._route, vm, found, None) if vm in found else None
 
 
 def _look_closer(

@@ -175,6 +175,9 @@ class Monitor:
 
 Conversation = Callable[[Monitor], Awaitable[T]]
 
+Doubt = Callable[[str], VmopsError | None]
+"""Why the monitor of that VM says nothing, None where that is not known. Asked in a thread."""
+
 
 def talk(
     worker: Worker,
@@ -183,11 +186,13 @@ def talk(
     *,
     time_limit: float,
     config: fabric.Config | None = None,
+    doubt: Doubt | None = None,
 ) -> dict[str, T | VmopsError]:
     """Hold the conversation with each VM's monitor, all at once: its result, or what failed, by VM.
 
     `time_limit`, in seconds, is for QEMU's greeting, and then for each answer. It serves one client
-    of a socket at a time: where somebody has the first one, the one for humans is tried.
+    of a socket at a time: where somebody has the first one, the one for humans is tried, unless
+    `doubt`, which is asked in between, knows why neither will answer.
     The conversation raises ValueError for what it cannot read, a MonitorError in the result. The
     other errors are SocketRefused, Unanswered, ConnectionLost and those of `connection`.
     """
@@ -200,7 +205,7 @@ def talk(
 
     async def one(vm: str) -> T | VmopsError:
         try:
-            client = await _greeted(opened, worker.name, vm, time_limit)
+            client = await _greeted(opened, worker.name, vm, time_limit, doubt)
             monitor = Monitor(client, vm, worker.name, time_limit, transport)
             try:
                 return await conversation(monitor)
@@ -219,7 +224,9 @@ def talk(
     return dict(zip(vms, asyncio.run(all_of_them()), strict=True))
 
 
-async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: float) -> QMPClient:
+async def _greeted(
+    opened: WorkerConnection, worker: str, vm: str, time_limit: float, doubt: Doubt | None
+) -> QMPClient:
     """A session that QEMU has greeted, on the first of its two sockets that is free."""
     run = RunDirectory(vm)
     patience = min(FIRST_SOCKET_S, time_limit / 2)
@@ -235,6 +242,9 @@ async def _greeted(opened: WorkerConnection, worker: str, vm: str, time_limit: f
             async with asyncio.timeout(limit):
                 await client.connect(socket)
         except TimeoutError:
+            reason = await asyncio.to_thread(doubt, vm) if doubt and path == run.monitor else None
+            if reason is not None:
+                raise reason from None
             continue
         except MonitorError as error:
             refused = error
