@@ -20,6 +20,7 @@ from vmops.tasks.common import (
     each,
     ended_by,
     tell,
+    text_of,
 )
 from vmops.tasks.output import (
     check_format,
@@ -240,7 +241,7 @@ def _differs(change: Change) -> str:
 def _up_as_dict(outcome: Outcome, error: VmopsError | None) -> dict[str, Any]:
     return as_dict(outcome) | {
         "action": None if outcome.error is not None and not outcome.changed else outcome.action,
-        "error": _text_of(error),
+        "error": text_of(error),
     }
 
 
@@ -251,7 +252,7 @@ def _down_as_dict(outcome: Outcome) -> dict[str, Any]:
         "changed": outcome.changed and outcome.error is None,
         "how": outcome.how or None,
         "asked": outcome.asked,
-        "error": _text_of(outcome.error),
+        "error": text_of(outcome.error),
     }
 
 
@@ -264,9 +265,5 @@ def _change_as_dict(change: Change) -> dict[str, Any]:
             {"field": d.field, "running": d.running, "wanted": d.wanted} for d in change.drift
         ],
         "skipped_interfaces": [skip.interface for skip in change.skipped],
-        "error": _text_of(change.error),
+        "error": text_of(change.error),
     }
-
-
-def _text_of(error: VmopsError | None) -> str | None:
-    return None if error is None else str(error)
