@@ -73,6 +73,12 @@ def test_a_running_vm_as_asked_is_left_alone() -> None:
             id="listen",
         ),
         pytest.param(
+            VM1,
+            replace(WORKER, vnc_listen="127.0.0.1"),
+            "vnc_password: on -> off",
+            id="password",
+        ),
+        pytest.param(
             replace(VM1, interfaces=(VM1.interfaces[0],)),
             WORKER,
             f"interfaces: {TAP2} in the VM -> not connected",

@@ -65,9 +65,14 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
         ("vnc_port", line.vnc_port, vm.vnc_port),
         ("qcow_image", line.image, launch.image),
     )
-    found = [Drift(name, str(has), str(want)) for name, has, want in pairs if has != want]
+    found = [Drift(name, _word(has), _word(want)) for name, has, want in pairs if has != want]
     has = {nic.tap: nic for nic in line.nics}
     return (*found, *_nic_drift(worker, vm, has, observed))
+
+
+def _word(value: object) -> str:
+    """A value as QEMU's options have it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def _nic_drift(
