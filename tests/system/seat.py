@@ -14,7 +14,7 @@ from typing import Any
 
 import pexpect
 
-from tests.guests import boot_sector_image, cache_directory
+from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.model import VM
 
 from .lab_helpers import wait_until
@@ -121,6 +121,14 @@ def guest(
     operator.ok("launch", "--vm", name)
     wait_until(lambda: "VMOPS-GUEST-UP" in console_log(operator, vm, worker), seconds=GUEST_UP_S)
     return vm
+
+
+def with_button(
+    operator: Operator, button: PowerButton, name: str = "vm1", *, worker: str = "worker1"
+) -> VM:
+    """A VM that runs the boot sector, which hears its power button so."""
+    image = boot_sector_image(cache_directory(), button)
+    return guest(operator, name, worker=worker, image=image)
 
 
 def console_log(operator: Operator, vm: VM, worker: str = "worker1") -> str:
