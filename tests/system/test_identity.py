@@ -48,6 +48,21 @@ def test_what_died_meanwhile_is_not_launched_over(operator: Operator) -> None:
     operator.ok("launch", "--vm", "vm1")
 
 
+@pytest.mark.parametrize("vm_id", [1, 2])
+def test_what_came_to_life_again_is_not_cleared_away(operator: Operator, vm_id: int) -> None:
+    """What it had left was to go: only its process says now that it runs."""
+    vm = operator.add(small_vm("vm1", 1, 101))
+    operator.ok("launch", "--vm", "vm1")
+    end(operator)
+    route = Route(load(operator.hosts_toml).worker("worker1"))
+    other = replace(vm, vm_id=vm_id)
+    late = plans.launch(route.worker, other, observe(route, [other]))
+    operator.ok("launch", "--vm", "vm1")
+    pid = operator.qemus("worker1")["vm1"]
+    assert acted(operator, late) == "changed"
+    assert operator.ok("pid", "--vm", "vm1").out == f"{pid}\n"
+
+
 def end(operator: Operator) -> None:
     pid = operator.qemus("worker1")["vm1"]
     operator.on("worker1", "sh", "-c", f"kill {pid}; while [ -e /proc/{pid} ]; do sleep 0.02; done")
