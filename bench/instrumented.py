@@ -29,18 +29,18 @@ BESIDE = "beside: "
 
 SPANS = (
     ("vmops.inventory_file", "load", "inventory"),
-    ("vmops.remote.connection", "connection", "connection: configuration, waiting"),
-    ("vmops.remote.connection", "dial", "connection: TCP"),
+    ("vmops.remote.ssh.connection", "connection", "connection: configuration, waiting"),
+    ("vmops.remote.ssh.connection", "dial", "connection: TCP"),
     ("paramiko.transport", "Transport.start_client", "connection: key exchange"),
-    ("vmops.remote.login", "Login.authenticate", "connection: login"),
-    ("vmops.remote.transport", "WorkerTransport.open_command", "connection: channel"),
+    ("vmops.remote.ssh.login", "Login.authenticate", "connection: login"),
+    ("vmops.remote.ssh.transport", "WorkerTransport.open_command", "connection: channel"),
     ("vmops.remote.exchange", "RootShell.run", EXCHANGE),
-    ("vmops.core.script", "render", "script: write"),
-    ("vmops.core.script", "parse", "script: read the answer"),
-    ("vmops.core.observed", "read", "read the facts"),
-    ("vmops.core.plan", "launch", "plan"),
-    ("vmops.core.plan", "stop", "plan"),
-    ("vmops.tasks.output", "give", "print"),
+    ("vmops.core.script.script", "render", "script: write"),
+    ("vmops.core.script.script", "parse", "script: read the answer"),
+    ("vmops.core.facts.observed", "read", "read the facts"),
+    ("vmops.core.plan.vm", "launch", "plan"),
+    ("vmops.core.plan.vm", "stop", "plan"),
+    ("vmops.tasks.frame.output", "give", "print"),
 )
 """Module, attribute, and what its time is called; several may share a name."""
 

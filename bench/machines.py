@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.core.model import VM, Interface
+from vmops.core.inventory.model import VM, Interface
 
 HALT = b"\xfa\xf4\xeb\xfd"
 """A boot sector's beginning: no interrupts, halt, and halt again should anything wake it."""

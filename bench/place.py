@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.errors import BenchFailed
 from bench.machines import DISK
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 from vmops.lab import Lab, WorkerStatus
 
 ROOT = Path(__file__).parents[1]

@@ -15,11 +15,11 @@ from bench.results import Results
 from bench.single import Say
 from bench.turns import Measured, measure
 from bench.ways import shell, vmops
-from vmops.core.model import VM
-from vmops.ops.lifecycle import launch
-from vmops.ops.status import status
-from vmops.remote.connection import close_all
+from vmops.core.inventory.model import VM
+from vmops.ops.vm.lifecycle import launch
+from vmops.ops.vm.status import status
 from vmops.remote.counters import counted
+from vmops.remote.ssh.connection import close_all
 
 
 def interfaces(place: Place, counts: Sequence[int], rounds: int, *, say: Say) -> Results:

@@ -12,7 +12,7 @@ from bench.results import Results, of_ways
 from bench.turns import Checks, Measured, measure, warm_up
 from bench.ways import peers, shell, virsh, vmops
 from bench.ways.way import Way, unavailable
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 Say = Callable[[str], None]
 Build = Callable[[Place, Sequence[VM]], Way]

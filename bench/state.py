@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.errors import BenchFailed
 from bench.place import Place
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 
 def check_up(place: Place, vms: Sequence[VM]) -> None:

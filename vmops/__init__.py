@@ -9,14 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmops.core.inventory import Inventory
-    from vmops.core.model import VM, Interface, Worker
-    from vmops.errors import (
-        InventoryError,
-        VmopsError,
-        WorkerUnreachable,
-        WorkFailed,
-    )
+    from vmops.core.inventory.inventory import Inventory
+    from vmops.core.inventory.model import VM, Interface, Worker
+    from vmops.errors import InventoryError, VmopsError, WorkerUnreachable, WorkFailed
     from vmops.inventory_file import load
     from vmops.remote_executor import RemoteExecutor
     from vmops.vm_launcher import VMLauncher
@@ -24,10 +19,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Inventory": "vmops.core.inventory",
-    "VM": "vmops.core.model",
-    "Interface": "vmops.core.model",
-    "Worker": "vmops.core.model",
+    "Inventory": "vmops.core.inventory.inventory",
+    "VM": "vmops.core.inventory.model",
+    "Interface": "vmops.core.inventory.model",
+    "Worker": "vmops.core.inventory.model",
     "InventoryError": "vmops.errors",
     "VmopsError": "vmops.errors",
     "WorkFailed": "vmops.errors",

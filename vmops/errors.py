@@ -23,24 +23,53 @@ An error carries its data. Its text is what, where, why, and the cure: one to th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Evidence(NamedTuple):
+    """What a command left to tell: its words, how it ended, and the last that it or its log said.
+
+    `exit_code` is -1 for a command that a signal ended, None where it is not known.
+    """
+
+    argv: tuple[str, ...] = ()
+    exit_code: int | None = None
+    tail: str = ""
+
+
+NO_EVIDENCE = Evidence()
 
 
 class VmopsError(Exception):
-    """The root. `cure` is what the operator can do, or empty; `worker` is where, or empty."""
+    """The root. `worker`, `vm` and `interface` say where, each empty where it does not matter.
+
+    `what` is the sentence without them, unless its subject is the VM itself. `cure` is what the
+    operator can do, or empty.
+    """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, worker: str = "", cure: str = "") -> None:
+    def __init__(
+        self, what: str, *, worker: str = "", vm: str = "", interface: str = "", cure: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.worker = worker
+        self.vm = vm
+        self.interface = interface
         self.cure = cure
 
     def __str__(self) -> str:
-        """What, where and why in one sentence; the cure on a line of its own."""
-        where = f"{self.worker}: " if self.worker else ""
+        """Where, what and why in one sentence; the cure on a line of its own."""
         cure = f"\n  {self.cure}" if self.cure else ""
-        return f"{where}{self.what}{cure}"
+        return f"{self.worker}: {self.sentence}{cure}" if self.worker else f"{self.sentence}{cure}"
+
+    @property
+    def sentence(self) -> str:
+        """The text without the worker and the cure: for who says those elsewhere."""
+        named = not self.vm or self.what.startswith((f"{self.vm} ", f"{self.vm}: "))
+        vm = "" if named else f"{self.vm}: "
+        return f"{vm}{self.interface}: {self.what}" if self.interface else f"{vm}{self.what}"
 
 
 class InventoryError(VmopsError):
@@ -72,14 +101,13 @@ class WorkFailed(VmopsError):
 
 
 class CommandFailed(WorkFailed):
-    """A command ended with an exit code other than 0."""
+    """A command ended with an exit code other than 0; `evidence` has it."""
 
     def __init__(
-        self, what: str, *, worker: str = "", cure: str = "", exit_code: int = 1, stderr: str = ""
+        self, what: str, *, evidence: Evidence, worker: str = "", vm: str = "", cure: str = ""
     ) -> None:
-        super().__init__(what, worker=worker, cure=cure)
-        self.returned = exit_code
-        self.stderr = stderr
+        super().__init__(what, worker=worker, vm=vm, cure=cure)
+        self.evidence = evidence
 
 
 class CommandTimeout(WorkFailed):
@@ -95,7 +123,22 @@ class UnexpectedOutput(WorkFailed):
 
 
 class LaunchFailed(WorkFailed):
-    """QEMU did not start, or a strict launch was refused and undone."""
+    """QEMU did not start, or a strict launch was refused and undone.
+
+    `evidence` is of the step that failed, empty where none had begun.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        worker: str = "",
+        vm: str = "",
+        cure: str = "",
+        evidence: Evidence = NO_EVIDENCE,
+    ) -> None:
+        super().__init__(what, worker=worker, vm=vm, cure=cure)
+        self.evidence = evidence
 
 
 class StopTimeout(WorkFailed):

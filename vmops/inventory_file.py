@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vmops.core.inventory import Inventory, parse
+from vmops.core.inventory.inventory import Inventory, parse
 from vmops.errors import InventoryError
 
 

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import VmopsError
 
 if TYPE_CHECKING:
     import fabric
 
-    from vmops.core.inventory import Inventory
+    from vmops.core.inventory.inventory import Inventory
 
 logger = logging.getLogger("vmops")
 

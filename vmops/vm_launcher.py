@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 from vmops.errors import VmopsError
-from vmops.ops import lifecycle
-from vmops.ops.lifecycle import Outcome
 from vmops.ops.route import Route
+from vmops.ops.vm import lifecycle
+from vmops.ops.vm.lifecycle import Outcome
 from vmops.remote_executor import RemoteExecutor
 
 logger = logging.getLogger("vmops")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 BRIDGE = "br-int"
 

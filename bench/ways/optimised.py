@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from bench.ways.documented import BRIDGE, pidfile, qemu
-from vmops.core.model import VM, Nic
+from vmops.core.inventory.model import VM, Nic
 
 _GROUP = 4242
 

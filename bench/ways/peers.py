@@ -15,7 +15,7 @@ from bench.place import ROOT, Place
 from bench.processes import Call, Processes, Work
 from bench.ways.documented import launch_calls, stop_calls
 from bench.ways.way import Way, unavailable
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 PEERS = Path(__file__).parents[1] / "peers"
 ENVIRONMENT = ROOT / ".venv-bench"

@@ -9,7 +9,7 @@ from bench.processes import Call, Processes, Work
 from bench.ways.documented import launch_calls, stop_calls
 from bench.ways.optimised import launch_script, stop_script
 from bench.ways.way import Way
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 Calls = Callable[[VM], tuple[str, ...]]
 Script = Callable[[Sequence[VM]], str]

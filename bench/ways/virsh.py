@@ -17,7 +17,7 @@ from bench.place import Place
 from bench.processes import Call, Processes
 from bench.ways.documented import BRIDGE, label
 from bench.ways.way import Way, unavailable
-from vmops.core.model import VM, Nic
+from vmops.core.inventory.model import VM, Nic
 
 TITLE = "virsh over qemu+ssh"
 CURE = "not installed: scripts/bench --install-peers"

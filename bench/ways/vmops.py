@@ -13,12 +13,12 @@ from bench.processes import Call, Processes
 from bench.ways.shell import by_worker
 from bench.ways.way import Way
 from vmops import load
-from vmops.core.model import VM
-from vmops.core.status import VMStatus
-from vmops.ops import lifecycle
-from vmops.ops.lifecycle import Outcome
+from vmops.core.facts.status import VMStatus
+from vmops.core.inventory.model import VM
 from vmops.ops.route import Route
-from vmops.remote.connection import close_all
+from vmops.ops.vm import lifecycle
+from vmops.ops.vm.lifecycle import Outcome
+from vmops.remote.ssh.connection import close_all
 
 Operate = Callable[[Route, Sequence[VM]], Sequence[Outcome | VMStatus]]
 
@@ -52,7 +52,7 @@ def whole_inventory(place: Place, vms: Sequence[VM]) -> Way:
 
 
 def warm(place: Place, vms: Sequence[VM]) -> Way:
-    """`vmops.ops.lifecycle` in this very process; the connection is open before."""
+    """`vmops.ops.vm.lifecycle` in this very process; the connection is open before."""
     stop = Operation(place, kill, vms)
     return Way(
         "library",

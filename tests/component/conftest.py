@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vmops.remote.connection import close_all
-from vmops.remote.login import load_key
+from vmops.remote.ssh.connection import close_all
+from vmops.remote.ssh.login import load_key
 
 from .fake_worker import FakeWorker
 

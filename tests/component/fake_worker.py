@@ -24,7 +24,7 @@ from paramiko.common import (
     OPEN_SUCCEEDED,
 )
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 
 HERE = "127.0.0.1"
 

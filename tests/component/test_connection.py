@@ -13,10 +13,10 @@ import fabric
 import paramiko
 import pytest
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import LoginRefused, WorkerUnreachable
-from vmops.remote.connection import close_all, connection
 from vmops.remote.counters import counted
+from vmops.remote.ssh.connection import close_all, connection
 from vmops.wait import wait_for
 
 from .conftest import write_key

@@ -9,9 +9,9 @@ import fabric
 import pytest
 
 from tests.unit.worlds import VM1
-from vmops.core.model import VM
-from vmops.ops.doctor import Check, Report, examine
+from vmops.core.inventory.model import VM
 from vmops.ops.route import Route
+from vmops.ops.worker.doctor import Check, Report, examine
 
 from .fake_worker import FakeWorker
 from .test_exchange import SUDO, install_sudo

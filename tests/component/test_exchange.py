@@ -12,9 +12,9 @@ import fabric
 import pytest
 
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
-from vmops.remote.connection import connection
 from vmops.remote.counters import counted
 from vmops.remote.exchange import SHELLS, Reply, exchange
+from vmops.remote.ssh.connection import connection
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker

@@ -11,8 +11,8 @@ import paramiko
 import pytest
 
 from vmops.errors import HostKeyRefused
-from vmops.remote.connection import close_all, connection
-from vmops.remote.host_keys import fingerprint
+from vmops.remote.ssh.connection import close_all, connection
+from vmops.remote.ssh.host_keys import fingerprint
 
 from .conftest import write_key
 from .fake_worker import FakeWorker

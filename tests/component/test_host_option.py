@@ -20,7 +20,7 @@ port = 2222
 FABFILE = """
 from fabric import task
 from vmops.tasks import ns
-from vmops.tasks.selection import inventory, worker_at
+from vmops.tasks.frame.selection import inventory, worker_at
 
 @task
 def who(c):

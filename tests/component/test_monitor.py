@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from vmops.core import qmp
-from vmops.core.model import Settings
+from vmops.core.inventory.model import Settings
+from vmops.core.tools import qmp
 from vmops.errors import CommandTimeout, ConnectionLost, MonitorError, VmopsError
 from vmops.remote import monitor as monitors
 from vmops.remote.monitor import Monitor, SocketRefused, Unanswered, talk

@@ -16,8 +16,8 @@ import pytest
 from websockify.websocket import WebSocket, WebSocketWantReadError
 
 from vmops.errors import MonitorError, WorkerUnreachable, WorkFailed
-from vmops.ops import novnc
-from vmops.ops.novnc import Gateway
+from vmops.ops.guest import novnc
+from vmops.ops.guest.novnc import Gateway
 from vmops.wait import wait_for
 
 PASSWORD = "sEcret12"

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmops import RemoteExecutor
-from vmops.core.inventory import Inventory
-from vmops.core.model import Settings
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import Settings
 
 from .fake_worker import FakeWorker
 

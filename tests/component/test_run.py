@@ -12,7 +12,7 @@ import pytest
 
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
 from vmops.ops.route import Route
-from vmops.ops.run import run_command
+from vmops.ops.worker.run import run_command
 from vmops.remote.run import LONGEST_COMMAND, Finished, run
 from vmops.wait import wait_for
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmops.tasks.terminal import ESCAPE, Ending, RawTerminal, Talk
+from vmops.tasks.guest.terminal import ESCAPE, Ending, RawTerminal, Talk
 
 SOON_S = 5
 

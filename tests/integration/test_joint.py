@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core import script
-from vmops.core.command import Block, BlockResult, Command, Step, command
+from vmops.core.script import script
+from vmops.core.script.command import Block, BlockResult, Command, Step, command
 from vmops.wait import wait_for
 
 NONCE = "0123456789abcdef" * 2

@@ -9,8 +9,8 @@ import pytest
 
 from tests.guests import BANNER, boot_sector_image, cache_directory, require_tools
 from tests.guests.machine import Machine
-from vmops.core.keys import CODES, bursts, typed
-from vmops.core.screen import VERSION, dump, knows_png
+from vmops.core.devices.keyboard import CODES, bursts, typed
+from vmops.core.devices.screen import VERSION, dump, knows_png
 
 ANSWER_S = 10
 PRINTABLE = "".join(map(chr, range(ord(" "), ord("~") + 1)))

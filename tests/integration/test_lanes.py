@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core import script
-from vmops.core.command import Block, BlockResult, OnlyIf, Step, command
+from vmops.core.script import script
+from vmops.core.script.command import Block, BlockResult, OnlyIf, Step, command
 
 NONCE = "0123456789abcdef" * 2
 SHELLS = ("dash", "bash")

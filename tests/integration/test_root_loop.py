@@ -12,10 +12,10 @@ from pathlib import Path
 import fabric
 import pytest
 
-from vmops.core.model import Worker
-from vmops.remote.endpoint import endpoint_of
+from vmops.core.inventory.model import Worker
 from vmops.remote.framing import FramedStream
 from vmops.remote.root_access import RootAccess
+from vmops.remote.ssh.endpoint import endpoint_of
 
 NONCE = "f" * 32
 SHELLS = [name for name in ("dash", "bash", "busybox", "ksh", "zsh") if shutil.which(name)]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmops.core import script
-from vmops.core.command import Batch, Block, BlockResult, OnlyIf, Step, command
+from vmops.core.script import script
+from vmops.core.script.command import Batch, Block, BlockResult, OnlyIf, Step, command
 
 NONCE = "0123456789abcdef" * 2
 SHELLS = ("dash", "bash")

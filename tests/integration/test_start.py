@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core import qemu
-from vmops.core.command import Block, Command, Step
+from vmops.core.script.command import Block, Command, Step
+from vmops.core.tools import qemu
 
 from ..unit.worlds import VM1
 from .test_script import SHELLS, run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core import joint, script
-from vmops.core.command import Batch, Block, BlockResult, Command, Step, command
+from vmops.core.script import joint, script
+from vmops.core.script.command import Batch, Block, BlockResult, Command, Step, command
 
 NONCE = "0123456789abcdef" * 2
 SHELLS = ("dash", "bash")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 from .lab_helpers import wait_until
 from .operator import Operator

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmops.core.model import VM, Interface
+from vmops.core.inventory.model import VM, Interface
 from vmops.lab import Lab
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from typing import Any
 import pexpect
 
 from tests.guests import PowerButton, boot_sector_image, cache_directory
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 from .lab_helpers import wait_until
 from .operator import FAB, ROOT, Operator, Said, small_vm

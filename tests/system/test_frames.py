@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 from vmops.lab import Lab
 
 from .lab_helpers import wait_until

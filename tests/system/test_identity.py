@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from vmops import RemoteExecutor, VMLauncher, load
-from vmops.core import plan as plans
-from vmops.core.plan import Plan
+from vmops.core.plan import vm as plans
+from vmops.core.plan.vm import Plan
 from vmops.ops.act import observe, perform
 from vmops.ops.route import Route
 

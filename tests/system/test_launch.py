@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vmops import RemoteExecutor, VMLauncher
-from vmops.core.model import VM, Interface
+from vmops.core.inventory.model import VM, Interface
 from vmops.core.names import tap_name
 
 from .lab_helpers import wait_until

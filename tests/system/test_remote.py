@@ -19,21 +19,15 @@ from pathlib import Path
 import fabric
 import pytest
 
-from vmops.core.model import Worker
-from vmops.errors import (
-    CommandTimeout,
-    ConnectionLost,
-    MonitorError,
-    VmopsError,
-    WorkerUnreachable,
-)
+from vmops.core.inventory.model import Worker
+from vmops.errors import CommandTimeout, ConnectionLost, MonitorError, VmopsError, WorkerUnreachable
 from vmops.inventory_file import load
 from vmops.lab import Lab
-from vmops.remote.connection import close_all, connection
 from vmops.remote.counters import counted
 from vmops.remote.exchange import exchange
 from vmops.remote.forward import forward_unix, open_socket
 from vmops.remote.run import run
+from vmops.remote.ssh.connection import close_all, connection
 
 from .lab_helpers import wait_until
 

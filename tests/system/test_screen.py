@@ -237,7 +237,7 @@ def test_keys_go_to_several_vms_at_once(operator: Operator) -> None:
 
 def test_a_link_that_a_hostile_qemu_leaves_is_not_followed(operator: Operator) -> None:
     """Its run directory is its own: what it puts in the picture's place must not be read."""
-    from vmops.core import screen
+    from vmops.core.devices import screen
     from vmops.inventory_file import load
     from vmops.ops.act import perform
     from vmops.ops.route import Route

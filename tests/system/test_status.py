@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from vmops.core import observed as facts
-from vmops.core.model import VM
+from vmops.core.facts import observed as facts
+from vmops.core.inventory.model import VM
 from vmops.inventory_file import load
 from vmops.ops.act import perform
 from vmops.ops.route import Route
-from vmops.ops.status import survey
-from vmops.remote.connection import close_all
+from vmops.ops.vm.status import survey
 from vmops.remote.counters import counted
+from vmops.remote.ssh.connection import close_all
 
 from .lab_helpers import wait_until
 from .monitor_helpers import FIRST, SECOND, listening, tell, wait_gone

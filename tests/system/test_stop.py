@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.guests import PowerButton
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
 
 from .lab_helpers import wait_until
 from .monitor_helpers import FIRST, SECOND, gone, listening, tell, wait_gone

@@ -87,9 +87,10 @@ def test_a_closed_terminal_makes_the_password_void_too(
 def test_an_operator_who_vanishes_leaves_a_password_that_expires(
     operator: Operator, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vmops.core import qmp, vnc
+    from vmops.core.devices import display as vnc
+    from vmops.core.tools import qmp
     from vmops.inventory_file import load
-    from vmops.ops.monitors import ask
+    from vmops.ops.guest.monitors import ask
     from vmops.ops.route import Route
 
     vm = guest(operator)

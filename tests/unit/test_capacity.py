@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core import together
-from vmops.core.capacity import refusal
-from vmops.core.model import VM
-from vmops.core.observed import Observed
-from vmops.core.plan import Plan
-from vmops.core.together import Terms
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM
+from vmops.core.plan import group as together
+from vmops.core.plan.capacity import refusal
+from vmops.core.plan.group import Terms
+from vmops.core.plan.vm import Plan
 from vmops.errors import LaunchFailed, WorkFailed
 
 from .worlds import EMPTY, HOST, VM1, WORKER, running, with_port

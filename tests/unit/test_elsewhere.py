@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core.model import Settings
+from vmops.core.inventory.model import Settings
 from vmops.errors import LaunchFailed, WorkerUnreachable
-from vmops.ops.changes import Change, with_others
-from vmops.ops.elsewhere import Elsewhere
 from vmops.ops.route import Group, Route
+from vmops.ops.vm.changes import Change, with_others
+from vmops.ops.vm.elsewhere import Elsewhere
 
 from .worlds import EMPTY, VM1, WORKER, running
 

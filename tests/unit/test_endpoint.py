@@ -7,9 +7,9 @@ import fabric
 import paramiko
 import pytest
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import InventoryError
-from vmops.remote.endpoint import Endpoint, endpoint_of
+from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
 
 SSH_CONFIG = """
 Host alias

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from vmops.core.model import Settings
+from vmops.core.inventory.model import Settings
 from vmops.errors import WorkerUnreachable
 from vmops.ops.fleet import on_each, without_absent
-from vmops.ops.lifecycle import Outcome
 from vmops.ops.route import Group, Route
+from vmops.ops.vm.lifecycle import Outcome
 
 PATIENCE_S = 10
 

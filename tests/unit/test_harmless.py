@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.harmless import Harmless, harmless
+from vmops.tasks.guest.harmless import Harmless, harmless
 
 TRICKY = st.sampled_from(
     [b"\x1b", b"[", b"0;31", b"m", b"\r", b"\n", b"\x9b", b"\xc2", b"\xe2\x80\xae", b"x", b"\x07"]

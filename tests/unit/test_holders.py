@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmops.core.holders import Callers, Holder, read_count, read_who
+from vmops.core.tools.sockets import Callers, Holder, read_count, read_who
 
 PATH = "/run/vmops/vm1/console.sock"
 LISTENS = f"000000001b3c0e49: 00000002 00000000 00010000 0001 01 926171 {PATH}\n"

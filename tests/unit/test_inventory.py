@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from vmops.core import rules
-from vmops.core.complaints import InvalidValue
-from vmops.core.inventory import Inventory, parse
-from vmops.core.model import VM, Interface, Settings, Worker
-from vmops.core.rules import Rule
+from vmops.core.inventory import rules
+from vmops.core.inventory.complaints import InvalidValue
+from vmops.core.inventory.inventory import Inventory, parse
+from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.inventory.rules import Rule
 from vmops.errors import InventoryError
 from vmops.inventory_file import load
 
@@ -340,7 +340,9 @@ def test_vms_that_can_meet_share_nothing(
 
 
 def test_taps_that_collide_by_their_hash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmops.core.conflicts.tap_name", lambda vm_id, interface: "tap0123456789ab")
+    monkeypatch.setattr(
+        "vmops.core.inventory.conflicts.tap_name", lambda vm_id, interface: "tap0123456789ab"
+    )
     text = a_vm("vm1", interfaces=['name = "a"']) + a_vm("vm2", interfaces=['name = "b"'])
     assert complaints(text) == (
         "hosts.toml: vms.vm2.interfaces[0].name: TAP 'tap0123456789ab': must differ from"

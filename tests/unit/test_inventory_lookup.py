@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vmops.core.inventory import parse
+from vmops.core.inventory.inventory import parse
 from vmops.errors import InventoryError
 
 VM_TOML = 'ram_mb = 512\ncores = 1\nvm_id = {0}\nvnc_port = 590{0}\nqcow_image = "/{0}"\n'

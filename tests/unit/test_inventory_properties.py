@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmops.core import rules
-from vmops.core.complaints import key_path, show
-from vmops.core.hosts_toml import read_hosts_toml
-from vmops.core.inventory import Inventory, parse
-from vmops.core.model import VM, Interface, Settings, Worker
+from vmops.core.inventory import rules
+from vmops.core.inventory.complaints import key_path, show
+from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.inventory import Inventory, parse
+from vmops.core.inventory.model import VM, Interface, Settings, Worker
 from vmops.core.names import derived_mac
 from vmops.errors import InventoryError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vmops.errors import LaunchFailed
-from vmops.ops.lifecycle import Outcome
-from vmops.tasks.common import as_dict
-from vmops.tasks.fleet import _up_as_dict
+from vmops.ops.vm.lifecycle import Outcome
+from vmops.tasks.frame.common import as_dict
+from vmops.tasks.vm.fleet import _up_as_dict
 
 REFUSED = LaunchFailed("vm1: no image", worker="w1")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.keys import CODES, MOST_KEYS, Chord, bursts, chords, typed, unescaped
+from vmops.core.devices.keyboard import CODES, MOST_KEYS, Chord, bursts, chords, typed, unescaped
 from vmops.errors import InventoryError
 
 TYPEABLE = string.ascii_letters + string.digits + string.punctuation + " \n\t\b\x1b"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmops.remote.host_keys import fingerprint, known_keys
+from vmops.remote.ssh.host_keys import fingerprint, known_keys
 
 KEY = base64.b64encode(b"a key").decode()
 OTHER = base64.b64encode(b"another").decode()

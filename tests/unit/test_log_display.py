@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from vmops.core.logs import Part, Parts
-from vmops.core.observed import RunningVM
-from vmops.ops.logs import Reading
-from vmops.tasks.log_display import LogDisplay
+from vmops.core.facts.logs import Part, Parts
+from vmops.core.facts.observed import RunningVM
+from vmops.ops.guest.logs import Reading
+from vmops.tasks.guest.log_display import LogDisplay
 
 
 def reading(

@@ -7,7 +7,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from vmops.remote.login import load_key
+from vmops.remote.ssh.login import load_key
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from vmops.core import logs
-from vmops.core.command import BlockResult, StepResult
-from vmops.core.logs import Marks, Part
-from vmops.core.qemu import LOG_KIB
+from vmops.core.facts import logs
+from vmops.core.facts.logs import Marks, Part
+from vmops.core.script.command import BlockResult, StepResult
+from vmops.core.tools.qemu import LOG_KIB
 
 
 def answer(console: bytes, *, qemu: bytes = b"0 0\n", exit_code: int = 0) -> BlockResult:

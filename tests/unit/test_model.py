@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from vmops.core.complaints import InvalidValue, show
-from vmops.core.model import VM, Interface, Nic, Settings, Worker
+from vmops.core.inventory.complaints import InvalidValue, show
+from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
 from vmops.errors import InventoryError
 
 DOCUMENTED: dict[str, Any] = {

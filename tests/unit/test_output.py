@@ -12,7 +12,7 @@ import invoke
 import pytest
 from invoke.exceptions import Exit
 
-from vmops.tasks.output import give, give_bytes, give_table, reporting, say
+from vmops.tasks.frame.output import give, give_bytes, give_table, reporting, say
 
 
 def run(speak: Callable[[], Any]) -> None:

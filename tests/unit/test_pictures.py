@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops
 
-from vmops.core.pictures import Picture, Tile, contact_sheet, read_picture
+from vmops.core.devices.pictures import Picture, Tile, contact_sheet, read_picture
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 FIELD = (400, 300)

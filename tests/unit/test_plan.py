@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core import ip, joint, ovs, plan
-from vmops.core.model import VM, Interface, Worker
-from vmops.core.observed import Observed
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Interface, Worker
+from vmops.core.plan import vm as plan
+from vmops.core.script import joint
+from vmops.core.tools import ip, ovs
 from vmops.errors import LaunchFailed, PortConflict, WorkFailed
 
 from .worlds import EMPTY, HOST, VM1, WORKER, dead, plugged, port, running, with_port, without_port

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vmops.core import qmp
-from vmops.core.qmp import Disk, Look, Request
+from vmops.core.tools import qmp
+from vmops.core.tools.qmp import Disk, Look, Request
 
 RUNNING = {"status": "running", "singlestep": False, "running": True}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmops.ops.lifecycle import Outcome
-from vmops.ops.power import _joined
+from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.power import _joined
 
 
 @pytest.mark.parametrize(

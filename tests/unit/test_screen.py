@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from vmops.core import qemu, screen, vnc
-from vmops.core.exposure import vnc_warning
-from vmops.core.plan import boot, launch
-from vmops.core.viewers import choose
+from vmops.core.devices import display as vnc
+from vmops.core.devices import screen
+from vmops.core.devices.exposure import vnc_warning
+from vmops.core.plan.vm import boot, launch
+from vmops.core.tools import qemu
 from vmops.errors import InventoryError, WorkFailed
-from vmops.tasks.picture_files import save, targets
+from vmops.tasks.guest.picture_files import save, targets
+from vmops.tasks.guest.viewers import choose
 
 from .worlds import EMPTY, VM1, WORKER, plugged
 

@@ -11,8 +11,9 @@ import pytest
 from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError
-from vmops.tasks import fleet, status, worker
-from vmops.tasks.selection import groups_of_vms
+from vmops.tasks import worker
+from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.vm import fleet, status
 
 VM = '[vms.{0}]\nvm_id = {1}\nram_mb = 1\ncores = 1\nvnc_port = 590{1}\nqcow_image = "/{1}"\n'
 HOSTS = "\n".join(

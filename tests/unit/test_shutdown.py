@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from vmops.core import plan, qmp
-from vmops.core.observed import Observed, RunningVM
-from vmops.core.qmp import Request
-from vmops.core.steps import EXIT, KILL, TERM
+from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.plan import vm as plan
+from vmops.core.plan.steps import EXIT, KILL, TERM
+from vmops.core.tools import qmp
+from vmops.core.tools.qmp import Request
 from vmops.errors import ConnectionLost, MonitorError, NotRunning
-from vmops.ops import shutdown
 from vmops.ops.route import Route
-from vmops.ops.shutdown import Asked, _power_off, shut_down
+from vmops.ops.vm import shutdown
+from vmops.ops.vm.shutdown import Asked, _power_off, shut_down
 
 from .worlds import EMPTY, VM1, WORKER, dead, running
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from vmops.core import ip, ovs, qmp, status
-from vmops.core.ip import Tap, Traffic
-from vmops.core.observed import Observed
-from vmops.core.qmp import Disk, Look
-from vmops.core.status import VMStatus
+from vmops.core.facts import status
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.status import VMStatus
+from vmops.core.tools import ip, ovs, qmp
+from vmops.core.tools.ip import Tap, Traffic
+from vmops.core.tools.qmp import Disk, Look
 from vmops.errors import MonitorError
-from vmops.ops.status import Survey, merged
-from vmops.tasks.status_table import drawn, duration, plain, size
+from vmops.ops.vm.status import Survey, merged
+from vmops.tasks.vm.status_table import drawn, duration, plain, size
 
 from .worlds import EMPTY, VM1, WORKER, dead, plugged, port, running, with_port, without_port
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmops.core import ip, ovs, process, qemu
-from vmops.core.model import VM
+from vmops.core.inventory.model import VM
+from vmops.core.tools import ip, ovs, process, qemu
 
 from .worlds import VM1
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import paramiko
 import pytest
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import (
     CommandTimeout,
     ConnectionLost,
@@ -17,9 +17,9 @@ from vmops.errors import (
     WorkerUnreachable,
     WorkFailed,
 )
-from vmops.remote.endpoint import Endpoint, endpoint_of
-from vmops.remote.translate import unreachable, was_dropped, working
-from vmops.remote.transport import NoBanner, OpeningTimeout
+from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
+from vmops.remote.ssh.translate import unreachable, was_dropped, working
+from vmops.remote.ssh.transport import NoBanner, OpeningTimeout
 
 from .test_endpoint import config
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vmops.core.observed import Observed, RunningVM
-from vmops.core.qmp import Request
-from vmops.core.vnc import Display
+from vmops.core.devices.display import Display
+from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.tools.qmp import Request
 from vmops.errors import (
     ConnectionLost,
     MonitorError,
@@ -18,9 +18,10 @@ from vmops.errors import (
     WorkerUnreachable,
     WorkFailed,
 )
-from vmops.ops import endings, vnc
+from vmops.ops.guest import vnc
 from vmops.ops.route import Route
-from vmops.tasks.vnc import _stay
+from vmops.ops.vm import endings
+from vmops.tasks.guest.vnc import _stay
 
 from .worlds import VM1, WORKER, dead, running
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from vmops.core.observed import RunningVM
+from vmops.core.facts.observed import RunningVM
 from vmops.errors import MonitorError, NotRunning, WorkerUnreachable, WorkFailed
-from vmops.ops import waiting
-from vmops.ops.lifecycle import Outcome
 from vmops.ops.route import Route
-from vmops.ops.waiting import Sight
+from vmops.ops.vm import waiting
+from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.waiting import Sight
 from vmops.wait import wait_for
 
 from .worlds import EMPTY, VM1, WORKER, running

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from vmops.remote.watched import LOST_AFTER_S, PING_AFTER_S, WatchedStream
+from vmops.remote.ssh.watched import LOST_AFTER_S, PING_AFTER_S, WatchedStream
 
 
 class Peer:

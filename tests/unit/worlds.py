@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmops.core import ip, ovs, qemu
-from vmops.core.drift import launch_values
-from vmops.core.model import VM, Interface, Settings, Worker
-from vmops.core.observed import Host, Observed, RunningVM
-from vmops.core.process import Process
+from vmops.core.facts.observed import Host, Observed, RunningVM
+from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.plan.drift import launch_values
+from vmops.core.tools import ip, ovs, qemu
+from vmops.core.tools.process import Process
 
 WORKER = Settings(accel="kvm").worker("w1", address="192.0.2.1")
 

@@ -1,14 +1,13 @@
 """Pure values and functions: no IO, no clock, no randomness, no fabric.
 
-By subject:
+By subject, a room each:
 
-- what is wanted: `model`, `rules`, `normal`, `tables`, `complaints`, `conflicts`, `hosts_toml`,
-  `inventory`, `names`
-- what is there: `observed`, `drift`, `status`, `capacity`, `exposure`
-- what is to be done: `plan`, `together`, `checks`, `steps`
-- how it is written down: `command`, `joint`, `script`, and the shell functions in `library`,
-  `fact_library` and `log_library`
-- a tool each, its commands and its answers: `ip`, `ovs`, `qemu`, `qmp`, `process`, `logs`, `vnc`,
-  `screen`, `keys`, `holders`
-- on the operator's side: `pictures`, `viewers`, `harmless`
+- `inventory`: what is wanted, from hosts.toml
+- `script`: steps to one POSIX script, and its output back to results
+- `tools`: a tool a module (ip, Open vSwitch, QEMU, QMP, processes, sockets)
+- `devices`: a device a module (display, keyboard, screen)
+- `facts`: what is asked of a worker, and how the answer is read
+- `plan`: from what is wanted and what is there to what is to be done
+
+`names` computes the names that all of them share.
 """

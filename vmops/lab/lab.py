@@ -17,14 +17,7 @@ from vmops.lab.daemons import DAEMONS, DaemonName
 from vmops.lab.host import SUPERVISOR, end_processes, locked
 from vmops.lab.inventory import hosts_toml, known_hosts
 from vmops.lab.layout import MAX_WORKERS, SWITCH, Layout, default_directory
-from vmops.lab.tools import (
-    ENVIRONMENT,
-    PACKAGE_ROOT,
-    call,
-    last_words,
-    make_key,
-    require_tools,
-)
+from vmops.lab.tools import ENVIRONMENT, PACKAGE_ROOT, call, last_words, make_key, require_tools
 
 ANSWER_LIMIT_S = 120.0
 

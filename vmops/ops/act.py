@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from vmops.core import observed as facts
-from vmops.core import script
-from vmops.core.command import Block, BlockResult
-from vmops.core.model import VM, Worker
+from vmops.core.facts import observed as facts
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
-from vmops.core.observed import Observed
-from vmops.core.plan import Plan
+from vmops.core.plan.vm import Plan
+from vmops.core.script import script
+from vmops.core.script.command import Block, BlockResult
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.route import Route
 

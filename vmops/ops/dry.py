@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vmops.core import ip, ovs, plan, qmp, script
-from vmops.core.command import Block
-from vmops.core.model import VM, Worker
+from vmops.core.facts.observed import Host, Observed, RunningVM, ask, ask_running, ask_status
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
-from vmops.core.observed import Host, Observed, RunningVM, ask, ask_running, ask_status
-from vmops.core.process import Process
-from vmops.core.qemu import BINARY
-from vmops.core.qmp import Request
-from vmops.core.steps import EXIT, KILL, TERM
+from vmops.core.plan import vm as plan
+from vmops.core.plan.steps import EXIT, KILL, TERM
+from vmops.core.script import script
+from vmops.core.script.command import Block
+from vmops.core.tools import ip, ovs, qmp
+from vmops.core.tools.process import Process
+from vmops.core.tools.qemu import BINARY
+from vmops.core.tools.qmp import Request
 from vmops.errors import WorkFailed
 from vmops.ops.route import Route
-from vmops.ops.shutdown import QUIT_WAIT_S
+from vmops.ops.vm.shutdown import QUIT_WAIT_S
 
 _LOOKS = {
     "status": (ask_status, qmp.LOOK),
@@ -124,7 +126,7 @@ def shown(route: Route, vms: tuple[VM, ...], task: str, **options: Any) -> str:
 
 def console(route: Route, vm: str, *, lines: int) -> str:
     """What sitting down at a VM's console would run."""
-    from vmops.ops.console import questions
+    from vmops.ops.guest.console import questions
 
     worker = route.worker
     head = f"# on {worker.name} ({worker.address}), as root:"

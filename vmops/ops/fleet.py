@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vmops.ops.route import Group
 
 if TYPE_CHECKING:
-    from vmops.ops.lifecycle import Outcome
+    from vmops.ops.vm.lifecycle import Outcome
 
 DEFAULT_PARALLEL = 32
 """Workers at once: near ones keep two cores busy at 8 already, far ones are faster the more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from vmops.core.model import VM, Worker
+from vmops.core.inventory.model import VM, Worker
 
 
 class Route(NamedTuple):
@@ -18,7 +18,7 @@ class Route(NamedTuple):
 
         What goes wrong is raised by the first use. Raises InventoryError.
         """
-        from vmops.remote.connection import connect_early
+        from vmops.remote.ssh.connection import connect_early
 
         connect_early(self.worker, config=self.config)
 

@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 import fabric
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import CommandTimeout, WorkFailed
-from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.counters import count
-from vmops.remote.endpoint import Endpoint
 from vmops.remote.framing import FramedStream
 from vmops.remote.root_access import UNDO_S, RootAccess
 from vmops.remote.session import Session, bounded, encoded
-from vmops.remote.translate import ChannelRefused
-from vmops.remote.transport import WorkerTransport
+from vmops.remote.ssh.connection import WorkerConnection, connection
+from vmops.remote.ssh.endpoint import Endpoint
+from vmops.remote.ssh.translate import ChannelRefused
+from vmops.remote.ssh.transport import WorkerTransport
 
 SHELLS = 6
 """Shells of one worker: sshd allows ten sessions of a connection, and others want some."""

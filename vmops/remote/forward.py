@@ -12,11 +12,11 @@ from typing import Self
 import fabric
 import paramiko
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import MonitorError, VmopsError
-from vmops.remote.connection import WorkerConnection, connection
-from vmops.remote.translate import FAILURES, ChannelRefused, working
-from vmops.remote.transport import WorkerTransport
+from vmops.remote.ssh.connection import WorkerConnection, connection
+from vmops.remote.ssh.translate import FAILURES, ChannelRefused, working
+from vmops.remote.ssh.transport import WorkerTransport
 
 OPEN_LIMIT_S = 10.0
 _CHUNK = 2**16

@@ -22,15 +22,15 @@ from qemu.qmp import (
     StateError,
 )
 
-from vmops.core import qmp
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.core.names import RunDirectory
-from vmops.core.qmp import Request
+from vmops.core.tools import qmp
+from vmops.core.tools.qmp import Request
 from vmops.errors import CommandTimeout, MonitorError, VmopsError
-from vmops.remote.connection import WorkerConnection, connection
 from vmops.remote.forward import open_socket_of
-from vmops.remote.translate import lost
-from vmops.remote.transport import WorkerTransport
+from vmops.remote.ssh.connection import WorkerConnection, connection
+from vmops.remote.ssh.translate import lost
+from vmops.remote.ssh.transport import WorkerTransport
 from vmops.wait import wait_for
 
 MOST_OPENING = 32

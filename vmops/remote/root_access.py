@@ -8,7 +8,7 @@ import shlex
 from base64 import b64encode
 
 from vmops.errors import WorkFailed
-from vmops.remote.endpoint import Endpoint
+from vmops.remote.ssh.endpoint import Endpoint
 
 UNDO_S = 5
 """What a script has from the SIGTERM that says its time is up to the SIGKILL."""

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import fabric
 
-from vmops.core.model import Worker
+from vmops.core.inventory.model import Worker
 from vmops.errors import CommandTimeout, ConnectionLost, VmopsError, WorkFailed
-from vmops.remote.connection import connection
 from vmops.remote.exchange import exchange
 from vmops.remote.session import Session, bounded, encoded
+from vmops.remote.ssh.connection import connection
 
 LONGEST_COMMAND = 95_000
 """Bytes. An argument of a Linux process holds 131,071, and it travels in one, or in base64."""

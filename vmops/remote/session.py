@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 
 from vmops.errors import WorkFailed
-from vmops.remote.translate import FAILURES, lost, working
-from vmops.remote.transport import WorkerTransport
+from vmops.remote.ssh.translate import FAILURES, lost, working
+from vmops.remote.ssh.transport import WorkerTransport
 
 _CHUNK = 2**20
 _PACKET = 2**15

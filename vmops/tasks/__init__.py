@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from vmops.tasks import (
-    console,
-    fleet,
-    keyboard,
-    lab,
-    logs,
-    power,
-    screen,
-    status,
-    vm,
-    vnc,
-    worker,
-)
+from vmops.tasks import lab, worker
+from vmops.tasks.guest import console, keyboard, logs, screen, vnc
+from vmops.tasks.vm import fleet, power, status
+from vmops.tasks.vm import lifecycle as vm
 
 ns = Collection(
     fleet.up,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.tasks import task
 
-from vmops.tasks.output import check_format, give, give_json, give_table, reporting, say
+from vmops.tasks.frame.output import check_format, give, give_json, give_table, reporting, say
 
 if TYPE_CHECKING:
     from vmops.lab import Lab, WorkerStatus

@@ -7,8 +7,8 @@ from typing import Any
 from invoke.tasks import task
 
 from vmops.errors import InventoryError
-from vmops.tasks.common import FORMAT_HELP, check_timeout, dry, each
-from vmops.tasks.output import (
+from vmops.tasks.frame.common import FORMAT_HELP, check_timeout, dry, each
+from vmops.tasks.frame.output import (
     check_format,
     finish,
     give,
@@ -17,7 +17,7 @@ from vmops.tasks.output import (
     reporting,
     say,
 )
-from vmops.tasks.selection import groups_of_workers, inventory, worker_at
+from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 
 WORKER_HELP = "Workers by name, separated by commas; not beside -H. Default: all."
 RUN_WORKER_HELP = "Workers by name, separated by commas; needed where -H names none."
@@ -32,7 +32,7 @@ def doctor(c: Any, worker: str | None = None, format: str = "text") -> None:
     Each failure names its cure. Exit code 1 when a check fails, 3 when the worker is not reached.
     Example: fab -H 10.0.10.1 doctor
     """
-    from vmops.ops.doctor import examine
+    from vmops.ops.worker.doctor import examine
 
     as_json = check_format(format)
     groups = groups_of_workers(c, worker)
@@ -66,7 +66,7 @@ def run(c: Any, command: str, worker: str | None = None, timeout: int = 30) -> N
 
     Example: fab -H 10.0.10.1 run 'uname -a'
     """
-    from vmops.ops.run import run_command
+    from vmops.ops.worker.run import run_command
 
     check_timeout(timeout, least=1)
     _remote(c, worker, lambda route: run_command(route, command, time_limit_s=timeout), command)
@@ -89,7 +89,7 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
     """
     import shlex
 
-    from vmops.ops.run import read_script, run_script
+    from vmops.ops.worker.run import read_script, run_script
 
     check_timeout(timeout, least=1)
     text = read_script(path)

@@ -1,0 +1,1 @@
+"""A device a module: its words for QEMU, their reading, and what is asked of it."""

@@ -1,0 +1,1 @@
+"""What is asked of a worker, and how each answer is read."""

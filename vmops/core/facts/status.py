@@ -1,0 +1,148 @@
+"""One VM as it is, from what its worker and its monitor say. Pure reading."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.plan.checks import in_use
+from vmops.core.plan.drift import Drift, drift, port_drift
+from vmops.core.tools import ovs, qmp
+from vmops.core.tools.ip import Traffic
+from vmops.core.tools.process import CLOCK_TICKS
+from vmops.errors import VmopsError
+
+
+class InterfaceStatus(NamedTuple):
+    """An interface as it is wanted, and whether it is plugged just so; None where Open vSwitch did
+    not say.
+
+    `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
+    """
+
+    name: str
+    tap: str
+    bridge: str
+    vlan_id: int | None
+    mac: str
+    plugged: bool | None
+    port: ovs.Port | None = None
+    traffic: Traffic | None = None
+
+
+class VMStatus(NamedTuple):
+    """One VM at one moment. `state` is running, paused, stopped, crashed or unknown.
+
+    `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
+    was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age, and
+    `memory_mb` what it keeps resident; 0 when there is none. `managed` is that the inventory has
+    the VM on this worker.
+    """
+
+    vm: str
+    worker: str
+    address: str
+    state: str
+    pid: int | None = None
+    uptime_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_mb: int = 0
+    vnc: str = ""
+    monitor: str = ""
+    image: str = ""
+    disks: tuple[qmp.Disk, ...] = ()
+    interfaces: tuple[InterfaceStatus, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    managed: bool = True
+    error: VmopsError | None = None
+
+    @property
+    def cpu_percent(self) -> float:
+        """The processor time of QEMU's whole life; 100 is one CPU. See `cpu_since` as well."""
+        return round(100 * self.cpu_s / self.uptime_s, 1) if self.uptime_s > 0 else 0.0
+
+
+def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
+    """The processor time between two looks in percent; of the whole life without a look before."""
+    if before is None or before.pid != now.pid or now.uptime_s <= before.uptime_s:
+        return now.cpu_percent
+    return round(100 * (now.cpu_s - before.cpu_s) / (now.uptime_s - before.uptime_s), 1)
+
+
+def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
+    """A VM of the inventory, from the worker's facts alone."""
+    found = _of_process(worker, seen.vm(vm.name), seen)
+    used = in_use(vm, seen)
+    if used is not None:
+        used.worker = worker.name
+        found = found._replace(state="unknown", error=used)
+    return found._replace(
+        image=found.image or seen.image_path(vm.qcow_image),
+        interfaces=tuple(_interface(worker, vm, nic, seen) for nic in vm.nics),
+        drift=drift(worker, vm, seen),
+    )
+
+
+def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
+    """A VM that has a run directory on the worker and is not of its inventory."""
+    running = seen.vm(name)
+    interfaces = []
+    for nic in running.command_line.nics:
+        port = seen.switch.ports.get(nic.tap)
+        interfaces.append(
+            InterfaceStatus(
+                name=nic.tap,
+                tap=nic.tap,
+                bridge=port.bridge if port else "",
+                vlan_id=port.tag if port else None,
+                mac=nic.mac,
+                plugged=None
+                if seen.switch.fault
+                else port is not None and nic.tap in seen.taps and not port.error,
+                port=port,
+                traffic=seen.traffic.get(nic.tap),
+            )
+        )
+    return _of_process(worker, running, seen)._replace(interfaces=tuple(interfaces), managed=False)
+
+
+def with_look(status: VMStatus, look: qmp.Look | VmopsError) -> VMStatus:
+    """The same VM with what its monitor said. What cannot be asked is `unknown`, not guessed."""
+    if isinstance(look, VmopsError):
+        return status._replace(state="unknown", error=look)
+    state = qmp.state_of(look.status)
+    return status._replace(state=state, monitor=look.status, disks=look.disks)
+
+
+def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
+    process = running.process
+    if process is None:
+        return VMStatus(running.name, worker.name, worker.address, running.state)
+    line = running.command_line
+    return VMStatus(
+        vm=running.name,
+        worker=worker.name,
+        address=worker.address,
+        state=running.state,
+        pid=process.pid,
+        uptime_s=round(max(0.0, seen.host.uptime_s - process.started / CLOCK_TICKS), 2),
+        cpu_s=process.cpu_ticks / CLOCK_TICKS,
+        memory_mb=process.rss_kib // 1024,
+        vnc=line.vnc,
+        image=line.image,
+    )
+
+
+def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceStatus:
+    plugged = nic.vlan_id is not None and not port_drift(worker, vm, nic, seen)
+    return InterfaceStatus(
+        name=nic.name,
+        tap=nic.tap,
+        bridge=worker.bridge,
+        vlan_id=nic.vlan_id,
+        mac=nic.mac,
+        plugged=None if nic.vlan_id is not None and seen.switch.fault else plugged,
+        port=seen.switch.ports.get(nic.tap),
+        traffic=seen.traffic.get(nic.tap),
+    )

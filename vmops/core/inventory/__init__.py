@@ -1,0 +1,1 @@
+"""hosts.toml to an Inventory: models, rules, normal forms, conflicts, complaints, look-up."""

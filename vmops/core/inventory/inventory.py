@@ -1,0 +1,159 @@
+"""The inventory: settings, workers and VMs, and how a name or a pattern finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from vmops.core.inventory import normal_form as normal
+from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
+from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.inventory.tables import Values
+from vmops.errors import InventoryError
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
+
+    Building one whose VMs or workers share what they may not raises InvalidValue.
+    """
+
+    defaults: Settings
+    workers: Mapping[str, Worker]
+    vms: Mapping[str, VM]
+    source: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
+        object.__setattr__(self, "vms", MappingProxyType(dict(self.vms)))
+        faults = [
+            Fault((table, key), f"must be the name of what it holds, {show(item.name)}")
+            for table, items in (("workers", self.workers), ("vms", self.vms))
+            for key, item in items.items()
+            if key != item.name
+        ]
+        faults += conflicts(
+            {name: _endpoint(worker) for name, worker in self.workers.items()},
+            {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()},
+        )
+        if faults:
+            raise InvalidValue(self.source, faults)
+
+    def worker(self, name_or_address: str) -> Worker:
+        """The worker of that name or address; an address that is not listed gets the defaults.
+
+        A word without a dot that is close to a worker's name is taken for a slip, not for a host.
+        Raises InventoryError.
+        """
+        wanted = name_or_address
+        if wanted in self.workers:
+            return self.workers[wanted]
+        address = normal.address(wanted)
+        if address is None:
+            raise self._unknown("worker", wanted, self.workers)
+        there = [w for w in self.workers.values() if w.address.casefold() == address.casefold()]
+        if len(there) > 1:
+            names = ", ".join(worker.name for worker in there)
+            raise self._error(
+                f"{show(wanted)} is the address of several workers: {names}", "name one"
+            )
+        if there:
+            return there[0]
+        bare = not any(character in address for character in ".:")
+        if bare and guess(address, self.workers) is not None:
+            raise self._unknown("worker", wanted, self.workers)
+        return self.defaults.worker(address, address=address)
+
+    def vm(self, name: str) -> VM:
+        """The VM of that name. Raises InventoryError with a guess."""
+        if name not in self.vms:
+            raise self._unknown("VM", name, self.vms)
+        return self.vms[name]
+
+    def select(self, pattern: str) -> tuple[VM, ...]:
+        """The VMs that a name, a glob, or several of them separated by commas mean, in file order.
+
+        Each part has to match something; else InventoryError.
+        """
+        chosen: set[str] = set()
+        for part in (word.strip() for word in pattern.split(",")):
+            is_glob = any(character in part for character in "*?[")
+            if not is_glob:
+                chosen.add(self.vm(part).name)
+                continue
+            matched = [name for name in self.vms if fnmatchcase(name, part)]
+            if not matched:
+                raise self._error(f"no VM matches {show(part)}{did_you_mean(part, self.vms)}")
+            chosen.update(matched)
+        return tuple(vm for name, vm in self.vms.items() if name in chosen)
+
+    def worker_of(self, vm: VM, at: str | None = None) -> Worker:
+        """The worker for `vm`: `at` (what -H says), else its own, else the only one there is.
+
+        Raises InventoryError when `at` is another one than `vm` is pinned to, and when nothing
+        decides.
+        """
+        own = None if vm.worker is None else self.worker(vm.worker)
+        if at is not None:
+            asked = self.worker(at)
+            if own is not None and asked != own:
+                raise self._error(
+                    f"VM {vm.name} is pinned to worker {own.name}, not {asked.name}",
+                    f"leave -H out, or change worker in {key_path(('vms', vm.name))}",
+                )
+            return asked
+        if own is not None:
+            return own
+        if len(self.workers) == 1:
+            return next(iter(self.workers.values()))
+        raise self._error(
+            f"nothing says on which worker VM {vm.name} is",
+            f'say -H WORKER, or worker = "..." in {key_path(("vms", vm.name))}',
+        )
+
+    def _unknown(self, what: str, name: str, known: Mapping[str, object]) -> InventoryError:
+        return self._error(f"there is no {what} {show(name)}{did_you_mean(name, known)}")
+
+    def _error(self, what: str, cure: str = "") -> InventoryError:
+        return InventoryError(f"{self.source}: {what}", cure=cure)
+
+
+def _endpoint(worker: Worker) -> dict[str, object]:
+    return {"address": worker.address, "port": worker.port, "gateway": worker.gateway}
+
+
+def parse(text: str, *, source: str) -> Inventory:
+    """The inventory that `text` writes in TOML. `source` is the file's name in messages.
+
+    Raises InventoryError with a complaint for every fault: file, key path, value, rule.
+    """
+    hosts = read_hosts_toml(_tree(text, source))
+    if hosts.faults:
+        raise InvalidValue(source, hosts.faults)
+    return Inventory(
+        defaults=Settings(**hosts.defaults),
+        workers={name: Worker(name, **values) for name, values in hosts.workers.items()},
+        vms={name: _vm(name, values) for name, values in hosts.vms.items()},
+        source=source,
+    )
+
+
+def _tree(text: str, source: str) -> dict[str, object]:
+    """The text as TOML. tomllib also raises plain ValueError, for an int of over 4300 digits."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InventoryError(f"{source}: this is not TOML: {why}") from error
+
+
+def _vm(name: str, values: Values) -> VM:
+    interfaces = tuple(Interface(**interface) for interface in values.get("interfaces", ()))
+    return VM(name, **values | {"interfaces": interfaces})

@@ -1,0 +1,181 @@
+"""Worker, VM and Interface: frozen values that cannot be built wrong.
+
+Building one with a bad value raises InvalidValue, an InventoryError that names every bad field, its
+value and its rule. Values are kept in one normal form (normal.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+from vmops.core.inventory import rules, tables
+from vmops.core.inventory.complaints import Fault, InvalidValue, show
+from vmops.core.inventory.conflicts import shared_by_vms
+from vmops.core.inventory.rules import Rule
+from vmops.core.names import derived_mac, tap_name, vm_uuid
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A VM's network card as the inventory writes it.
+
+    `vlan_id` None means: not connected. `mac` is lower case with colons, or empty: derived from
+    the VM (`VM.nics` has the effective one). `model` is a word of `rules.MODELS`.
+    """
+
+    RULES: ClassVar[Mapping[str, Rule]] = rules.INTERFACE
+
+    name: str
+    _: KW_ONLY
+    vlan_id: int | None = None
+    mac: str = ""
+    model: str = "e1000"
+
+    def __post_init__(self) -> None:
+        tables.conform(self, self.RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """An interface with everything its VM adds: the TAP, the effective MAC, the place from 1."""
+
+    name: str
+    tap: str
+    mac: str
+    vlan_id: int | None
+    model: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class VM:
+    """A virtual machine as it is wanted.
+
+    `qcow_image` is a path on the worker: absolute, or with a leading `~/` for the SSH user's home
+    (not root's, although QEMU is started by sudo). A relative path is taken from that home and
+    kept as `~/...`; `~name/` is refused. `worker` pins the VM, None leaves it free.
+    """
+
+    RULES: ClassVar[Mapping[str, Rule]] = rules.VM
+
+    name: str
+    _: KW_ONLY
+    vm_id: int
+    ram_mb: int
+    cores: int
+    vnc_port: int
+    qcow_image: str
+    interfaces: tuple[Interface, ...] = ()
+    worker: str | None = None
+
+    def __post_init__(self) -> None:
+        tables.conform(self, self.RULES)
+        faults = [
+            Fault(("interfaces", index), f"{show(item)}: must be an Interface")
+            for index, item in enumerate(self.interfaces)
+            if not isinstance(item, Interface)
+        ]
+        faults = faults or shared_by_vms({(): self.to_dict()})
+        if faults:
+            raise InvalidValue(tables.subject_of(self), faults)
+
+    @property
+    def uuid(self) -> str:
+        """The UUID that QEMU is started with, the same on every laptop."""
+        return vm_uuid(self.name, self.vm_id)
+
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """All interfaces in their order, the ones that are not connected too."""
+        return tuple(
+            Nic(
+                name=interface.name,
+                tap=tap_name(self.vm_id, interface.name),
+                mac=interface.mac or derived_mac(self.vm_id, position),
+                vlan_id=interface.vlan_id,
+                model=interface.model,
+                position=position,
+            )
+            for position, interface in enumerate(self.interfaces, start=1)
+        )
+
+    @property
+    def connected(self) -> tuple[Nic, ...]:
+        """The interfaces that are plugged: those with a VLAN."""
+        return tuple(nic for nic in self.nics if nic.vlan_id is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented dict, without the worker; `from_dict` makes an equal VM of it.
+
+        A MAC that is derived is written as "". An interface has a "model" only where it is not
+        e1000.
+        """
+        return {
+            "vm_id": self.vm_id,
+            "name": self.name,
+            "ram_mb": self.ram_mb,
+            "cores": self.cores,
+            "vnc_port": self.vnc_port,
+            "qcow_image": self.qcow_image,
+            "interfaces": [_interface_to_dict(interface) for interface in self.interfaces],
+        }
+
+    @classmethod
+    def from_dict(cls, vm_dict: Mapping[str, object]) -> VM:
+        """A VM from the documented dict, or from the older slice manager's.
+
+        The older one has `flavor: {"cores": 1, "ram_gb": 0.5}` in place of `ram_mb` and `cores`.
+        Further keys are ignored; None means the same as no key. Raises InvalidValue with all
+        faults.
+        """
+        values, faults = tables.read_vm_dict(vm_dict)
+        if faults:
+            raise InvalidValue(f"VM {show(values.get('name'))}", faults)
+        interfaces = tuple(Interface(**interface) for interface in values.pop("interfaces", ()))
+        return cls(**values, interfaces=interfaces)
+
+
+def _interface_to_dict(interface: Interface) -> dict[str, Any]:
+    documented = {"name": interface.name, "vlan_id": interface.vlan_id, "mac": interface.mac}
+    return documented if interface.model == "e1000" else {**documented, "model": interface.model}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How workers are reached and used. None means that nothing here decides.
+
+    Then ssh_config, fab's own options or the library's default do; for `user` that is ssh_config's
+    User, else "ubuntu", and for `vnc_listen` the worker's loopback.
+    """
+
+    RULES: ClassVar[Mapping[str, Rule]] = rules.SETTINGS
+
+    port: int | None = None
+    user: str | None = None
+    identity_file: str | None = None
+    gateway: str | None = None
+    bridge: str = "br-int"
+    accel: str = "kvm"
+    vnc_listen: str | None = None
+    host_keys: str = "accept-new"
+    known_hosts: str | None = None
+
+    def __post_init__(self) -> None:
+        tables.conform(self, self.RULES)
+
+    def worker(self, name: str, *, address: str) -> Worker:
+        """A worker with these settings."""
+        return Worker(name, address=address, **{key: getattr(self, key) for key in rules.SETTINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class Worker(Settings):
+    """A remote Linux host: its name in messages, its address for SSH, and its settings."""
+
+    RULES: ClassVar[Mapping[str, Rule]] = rules.WORKER
+
+    name: str
+    _: KW_ONLY
+    address: str

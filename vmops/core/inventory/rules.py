@@ -1,0 +1,147 @@
+"""What every value of the inventory has to be: the one table that models and hosts.toml share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vmops.core.inventory import normal_form as normal
+
+MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
+ACCELERATORS = ("kvm", "tcg", "auto")
+HOST_KEYS = ("strict", "accept-new", "off")
+
+MAX_INTERFACES = 24
+"""QEMU's PCI bus has 32 slots, and its own devices and the disk need some of them."""
+
+_KINDS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a point",
+    str: "text",
+    list: "a list",
+    tuple: "a list",
+    dict: "a table",
+    type(None): "nothing",
+}
+
+
+class Rule(NamedTuple):
+    """What one value has to be.
+
+    `text` says it after "must be". `normal` gives the value in its one normal form, or None to
+    refuse it; it sees values of type `kind` only. `optional` lets None pass: not set.
+    """
+
+    kind: type
+    text: str
+    normal: Callable[[Any], Any]
+    optional: bool = False
+
+    def objection(self, value: object) -> str | None:
+        """What is wrong with `value`, or None."""
+        if value is None and self.optional:
+            return None
+        kinds = (list, tuple) if self.kind is list else self.kind
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            found = _KINDS.get(type(value), type(value).__name__)
+            return f"must be {_KINDS[self.kind]}, not {found}: {self.text}"
+        return f"must be {self.text}" if self.normal(value) is None else None
+
+    def normalised(self, value: Any) -> Any:
+        """The normal form of a value that there is no objection to."""
+        return None if value is None else self.normal(value)
+
+
+def _between(low: int, high: int) -> Callable[[int], int | None]:
+    return lambda value: value if low <= value <= high else None
+
+
+def _one_of(words: Sequence[str]) -> Rule:
+    text = "one of " + ", ".join(f'"{word}"' for word in words)
+    return Rule(str, text, lambda value: value if value in words else None)
+
+
+def _file_here() -> Rule:
+    text = "the path of a file here, in printable characters"
+    return Rule(str, text, normal.local_path, optional=True)
+
+
+_LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
+_NAME = Rule(str, f"1 to 63 {_LETTERS}", normal.name)
+
+INTERFACE: Mapping[str, Rule] = {
+    "name": _NAME,
+    "vlan_id": Rule(
+        int,
+        "1 to 4094, or left out for an interface that is not connected",
+        _between(1, 4094),
+        optional=True,
+    ),
+    "mac": Rule(
+        str,
+        'six octets as in "52:54:00:03:e9:01", not multicast (an odd first octet) and not all zero,'
+        " or left out to have it derived",
+        normal.mac,
+    ),
+    "model": _one_of(MODELS),
+}
+
+VM: Mapping[str, Rule] = {
+    "name": _NAME,
+    "vm_id": Rule(int, "1 to 65535", _between(1, 65535)),
+    "ram_mb": Rule(int, "1 to 16777216 (MiB)", _between(1, 16_777_216)),
+    "cores": Rule(int, "1 to 255", _between(1, 255)),
+    "vnc_port": Rule(
+        int, "5900 to 65535 (the display is the port less 5900)", _between(5900, 65535)
+    ),
+    "qcow_image": Rule(
+        str,
+        'the path of a disk image on the worker, in printable characters: "/...", or "~/..." for'
+        " the SSH user's own home",
+        normal.image_path,
+    ),
+    "interfaces": Rule(
+        list,
+        f"at most {MAX_INTERFACES} interfaces (in TOML, [[vms.NAME.interfaces]] above each)",
+        lambda value: tuple(value) if len(value) <= MAX_INTERFACES else None,
+    ),
+    "worker": Rule(str, "the name of one of the workers", normal.name, optional=True),
+}
+
+SETTINGS: Mapping[str, Rule] = {
+    "port": Rule(int, "1 to 65535", _between(1, 65535), optional=True),
+    "user": Rule(
+        str,
+        "1 to 64 letters, digits, '.', '_', '@', '+' and '-', the first a letter, digit or '_'",
+        normal.user,
+        optional=True,
+    ),
+    "identity_file": _file_here(),
+    "gateway": Rule(
+        str,
+        '"host" or "user@host:port", several hops separated by commas',
+        normal.gateway,
+        optional=True,
+    ),
+    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge),
+    "accel": _one_of(ACCELERATORS),
+    "vnc_listen": Rule(str, "an IP address, such as 127.0.0.1", normal.ip_address, optional=True),
+    "host_keys": _one_of(HOST_KEYS),
+    "known_hosts": _file_here(),
+}
+
+WORKER: Mapping[str, Rule] = {
+    "name": Rule(
+        str,
+        f"1 to 63 {_LETTERS}, or an address",
+        lambda value: normal.name(value) or normal.address(value),
+    ),
+    "address": Rule(
+        str,
+        "a host name or an IP address, without user, port or brackets; 1 to 63 characters between"
+        " dots",
+        normal.address,
+    ),
+    **SETTINGS,
+}

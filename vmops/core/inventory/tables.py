@@ -1,0 +1,131 @@
+"""Holding keys and values that somebody gave to the table of rules, without stopping at a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import isfinite
+from typing import Any
+
+from vmops.core.inventory import rules
+from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, show
+from vmops.core.inventory.rules import Rule
+
+Values = dict[str, Any]
+
+REQUIRED_OF_VM = ("vm_id", "ram_mb", "cores", "vnc_port", "qcow_image")
+REQUIRED_OF_WORKER = ("address",)
+REQUIRED_OF_INTERFACE = ("name",)
+
+
+def as_table(raw: object) -> tuple[Mapping[str, object], list[Fault]]:
+    """`raw` itself when it is a table; else an empty one, and a fault."""
+    if isinstance(raw, Mapping) and all(isinstance(key, str) for key in raw):
+        return raw, []
+    return {}, [Fault((), f"{show(raw)}: must be a table of keys and values")]
+
+
+def read_known(
+    table: Mapping[str, object], known: Mapping[str, Rule], required: Collection[str] = ()
+) -> tuple[Values, list[Fault]]:
+    """The good values of `known` keys in normal form, and a fault for each bad or missing one."""
+    values: Values = {}
+    faults = []
+    for key, rule in known.items():
+        if key not in table:
+            if key in required:
+                faults.append(Fault((key,), f"missing: must be {rule.text}"))
+            continue
+        objection = rule.objection(table[key])
+        if objection is None:
+            values[key] = rule.normalised(table[key])
+        else:
+            faults.append(Fault((key,), f"{show(table[key])}: {objection}"))
+    return values, faults
+
+
+def read_strictly(
+    raw: object, known: Mapping[str, Rule], required: Collection[str] = ()
+) -> tuple[Values, list[Fault]]:
+    """As `read_known`, and a key that is not known is a fault with a guess.
+
+    A required key that is missing is not complained of when an unknown one was probably meant
+    to be it.
+    """
+    table, not_a_table = as_table(raw)
+    if not_a_table:
+        return {}, not_a_table
+    open_keys = [key for key in known if key not in table]
+    unknown = [key for key in table if key not in known]
+    meant = {guess(key, open_keys) for key in unknown}
+    values, faults = read_known(table, known, [key for key in required if key not in meant])
+    strange = [
+        Fault((key,), f"{show(table[key])}: is no key here{did_you_mean(key, open_keys)}")
+        for key in unknown
+    ]
+    return values, [*strange, *faults]
+
+
+def conform(subject: Any, known: Mapping[str, Rule]) -> None:
+    """Give the fields of a frozen model their normal form; InvalidValue has all the faults."""
+    values, faults = read_known({key: getattr(subject, key) for key in known}, known)
+    if faults:
+        raise InvalidValue(subject_of(subject), faults)
+    for key, value in values.items():
+        object.__setattr__(subject, key, value)
+
+
+def subject_of(subject: object) -> str:
+    """How a message names a model: its class, and its name where it has one."""
+    name = getattr(subject, "name", None)
+    return type(subject).__name__ + ("" if name is None else f" {show(name)}")
+
+
+def read_interfaces(raw: tuple[object, ...], *, strictly: bool) -> tuple[list[Values], list[Fault]]:
+    """The interfaces of one VM, one for each item of `raw`, whatever is left of it."""
+    interfaces = []
+    faults: list[Fault] = []
+    for index, item in enumerate(raw):
+        table, found = as_table(item)
+        values: Values = {}
+        if not found and strictly:
+            values, found = read_strictly(table, rules.INTERFACE, REQUIRED_OF_INTERFACE)
+        elif not found:
+            given = _without_nothing(table)
+            values, found = read_known(given, rules.INTERFACE, REQUIRED_OF_INTERFACE)
+        interfaces.append(values)
+        faults += [fault.below("interfaces", index) for fault in found]
+    return interfaces, faults
+
+
+def read_vm_dict(vm_dict: object) -> tuple[Values, list[Fault]]:
+    """The fields of a VM from the documented dict or the older one; its interfaces are dicts."""
+    raw, faults = as_table(vm_dict)
+    if faults:
+        return {}, faults
+    table = _without_nothing(raw)
+    flavor, faults = _read_flavor(table.get("flavor", {}))
+    required = [key for key in REQUIRED_OF_VM if not faults or key not in ("ram_mb", "cores")]
+    known = {key: rule for key, rule in rules.VM.items() if key != "worker"}
+    values, found = read_known({**flavor, **table}, known, ["name", *required])
+    interfaces, of_interfaces = read_interfaces(values.pop("interfaces", ()), strictly=False)
+    return {**values, "interfaces": interfaces}, [*faults, *found, *of_interfaces]
+
+
+def _read_flavor(raw: object) -> tuple[Values, list[Fault]]:
+    """The older dict's `flavor` in the documented keys, not yet held to their rules."""
+    table, faults = as_table(raw)
+    flavor = _without_nothing(table)
+    values: Values = {"cores": flavor["cores"]} if "cores" in flavor else {}
+    ram_gb = flavor.get("ram_gb")
+    if isinstance(ram_gb, int) and not isinstance(ram_gb, bool):
+        values["ram_mb"] = ram_gb * 1024
+    elif isinstance(ram_gb, float) and isfinite(ram_gb):
+        values["ram_mb"] = round(ram_gb * 1024)
+    elif ram_gb is not None:
+        faults.append(Fault(("ram_gb",), f"{show(ram_gb)}: must be a number of GiB"))
+    return values, [fault.below("flavor") for fault in faults]
+
+
+def _without_nothing(table: Mapping[str, object]) -> dict[str, object]:
+    """`table` without the keys whose value is None: in a dict they mean the same as no key."""
+    return {key: value for key, value in table.items() if value is not None}

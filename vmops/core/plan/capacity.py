@@ -1,0 +1,66 @@
+"""Room for VMs that start on one worker: memory, and the TCP ports of their VNC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.errors import LaunchFailed
+
+Fault = tuple[str, str]
+"""What is lacking, and the cure."""
+
+
+def refusal(
+    worker: Worker, vms: Sequence[VM], observed: Observed, *, overcommit: bool = False
+) -> LaunchFailed | None:
+    """Why the worker has no room for all of these VMs, or None where it has.
+
+    A VM that runs is one to be restarted: what it holds now counts as free. With `overcommit`
+    memory is not looked at.
+    """
+    faults = list(_port_faults(vms, observed))
+    if not overcommit:
+        faults.extend(_memory_faults(vms, observed))
+    if not faults:
+        return None
+    what = "; ".join(what for what, _ in faults)
+    names = ", ".join(vm.name for vm in vms)
+    return LaunchFailed(
+        f"{names}: {what}" if len(vms) == 1 else f"none of {names} is started: {what}",
+        worker=worker.name,
+        cure="; ".join(dict.fromkeys(cure for _, cure in faults)),
+    )
+
+
+def _memory_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
+    needed = sum(vm.ram_mb for vm in vms)
+    held = (observed.vm(vm.name).process for vm in vms)
+    given_back = sum(process.rss_kib // 1024 for process in held if process is not None)
+    available = observed.host.available_mb + given_back
+    if needed > available:
+        who = "needs" if len(vms) == 1 else "together they need"
+        yield (
+            f"{who} {needed} MiB of memory, {available} MiB are available",
+            "stop another VM, start fewer, lower ram_mb, or say --overcommit",
+        )
+
+
+def _port_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
+    given_back = {observed.vm(vm.name).command_line.vnc_port for vm in vms}
+    takers: dict[int, str] = {}
+    for vm in vms:
+        port = vm.vnc_port
+        whose = "vnc_port" if len(vms) == 1 else f"{vm.name}'s vnc_port"
+        if port in takers:
+            yield (
+                f"TCP port {port} is the vnc_port of {takers[port]} and of {vm.name}",
+                "give each a vnc_port of its own",
+            )
+        elif port in observed.listening and port not in given_back:
+            yield (
+                f"TCP port {port} is in use, {whose} needs it",
+                f"see who has it: sudo ss -ltnp 'sport = :{port}'; or change vnc_port",
+            )
+        takers.setdefault(port, vm.name)

@@ -1,0 +1,95 @@
+"""What has to be there before a VM can be plugged or booted, looked at before anything is done."""
+
+from __future__ import annotations
+
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.capacity import refusal
+from vmops.core.tools import ip, qemu
+from vmops.errors import LaunchFailed, WorkFailed
+
+
+def switch_fault(worker: Worker, observed: Observed) -> WorkFailed:
+    """Why Open vSwitch could not be asked, and the cure."""
+    return WorkFailed(
+        f"Open vSwitch does not answer: {observed.switch.fault}",
+        worker=worker.name,
+        cure="start it there: sudo systemctl start openvswitch-switch",
+    )
+
+
+def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise unless Open vSwitch answers and has the bridge, where the VM has interfaces to plug."""
+    if not vm.connected:
+        return
+    if observed.switch.fault:
+        raise switch_fault(worker, observed)
+    if observed.switch.dead:
+        raise WorkFailed(
+            "ovs-vswitchd does not run: no port would be taken",
+            worker=worker.name,
+            cure="start it there: sudo systemctl restart openvswitch-switch",
+        )
+    if worker.bridge not in observed.switch.bridges:
+        have = ", ".join(sorted(observed.switch.bridges)) or "none"
+        raise WorkFailed(
+            f"no bridge {worker.bridge}; Open vSwitch has: {have}",
+            worker=worker.name,
+            cure=f"make it there (sudo ovs-vsctl add-br {worker.bridge}), or set `bridge`",
+        )
+
+
+def in_use(vm: VM, observed: Observed) -> WorkFailed | None:
+    """What is wrong where a VM that is not known to run has a TAP that some process uses.
+
+    That is most likely the VM itself, started by another system: a second one beside it would do
+    harm, and so would taking the TAP away.
+    """
+    if observed.vm(vm.name).process is not None:
+        return None
+    for nic in vm.connected:
+        tap = observed.taps.get(nic.tap)
+        if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):
+            return WorkFailed(
+                f"{vm.name}: a process that vmops did not start uses its TAP {nic.tap}",
+                cure=f"see which: sudo sh -c 'grep -ls {nic.tap} /proc/[0-9]*/fdinfo/*'; end it",
+            )
+    return None
+
+
+def check_unused(vm: VM, observed: Observed) -> None:
+    """Raise what `in_use` finds."""
+    found = in_use(vm, observed)
+    if found is not None:
+        raise found
+
+
+def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True) -> None:
+    """Raise for whatever would make the boot fail, before anything is done.
+
+    Without `room`, memory and the VNC port are not looked at.
+    """
+    check_switch(worker, vm, observed)
+    check_unused(vm, observed)
+    reason, cure = _boot_fault(worker, vm, observed)
+    if reason:
+        raise LaunchFailed(f"{vm.name}: {reason}", worker=worker.name, cure=cure)
+    lacking = refusal(worker, [vm], observed) if room else None
+    if lacking is not None:
+        raise lacking
+
+
+def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
+    host = observed.host
+    if not host.qemu:
+        return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
+    image = observed.images.get(vm.qcow_image, "missing")
+    if image == "missing":
+        path = observed.image_path(vm.qcow_image)
+        return f"no image {path}", f"make it there, or correct vms.{vm.name}.qcow_image"
+    if image == "odd":
+        return f"{vm.qcow_image} is neither a file nor a block device", "correct qcow_image"
+    if worker.accel == "kvm" and host.kvm != "usable":
+        why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"
+        return why, 'enable virtualisation there, or set accel = "auto" or "tcg"'
+    return "", ""

@@ -1,0 +1,1 @@
+"""Steps to one POSIX script, and what it printed back to results."""

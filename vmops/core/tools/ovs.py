@@ -1,0 +1,170 @@
+"""Open vSwitch: one transaction for a change of ports, one query for what is there.
+
+Ports are marked with the conventional `external_ids` of an Interface (`iface-id`, `attached-mac`,
+`iface-status`, `vm-uuid`) and with `vmops-vm`, their owner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from vmops.core.inventory.model import VM, Nic
+from vmops.core.script.command import Command, command
+from vmops.core.script.library import VSCTL
+
+OWNER = "vmops-vm"
+TIME_LIMIT_S = 10
+"""For every ovs-vsctl: without a limit it waits for ever when a daemon is away."""
+
+_VSCTL = ("ovs-vsctl", f"--timeout={TIME_LIMIT_S}")
+
+
+class Port(NamedTuple):
+    """One row of Port, with its bridge and its Interface's owner and state.
+
+    `tag` is None for a trunk. `ofport` is None until the switch has taken the port, -1 when it
+    could not; `error` then says why.
+    """
+
+    name: str
+    bridge: str
+    tag: int | None
+    trunks: tuple[int, ...] = ()
+    vlan_mode: str = ""
+    external_ids: Mapping[str, str] = MappingProxyType({})
+    ofport: int | None = None
+    error: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The VM that vmops made the port for, or another system's `iface-id`, or empty."""
+        return self.external_ids.get(OWNER) or self.external_ids.get("iface-id", "")
+
+
+class Switch(NamedTuple):
+    """What the worker's Open vSwitch holds: bridge name to datapath type, and every port by name.
+
+    `fault` says why it could not be read, in its own words; then the rest is unknown, not absent.
+    `dead` is that nobody follows what is written there: its ovs-vswitchd does not run.
+    """
+
+    bridges: Mapping[str, str] = MappingProxyType({})
+    ports: Mapping[str, Port] = MappingProxyType({})
+    fault: str = ""
+    dead: bool = False
+
+
+def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
+    """One transaction: a fresh port for each interface, its VLAN and its owner.
+
+    A port of that name that is there already goes first: `--may-exist … tag=` would keep its VLAN.
+    """
+    words: list[str] = [VSCTL]
+    for nic in nics:
+        words += ["--", "--if-exists", "del-port", nic.tap]
+        words += ["--", "add-port", bridge, nic.tap, f"tag={nic.vlan_id}"]
+        words += ["--", "set", "Interface", nic.tap]
+        words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
+    return Command(tuple(words), common=1)
+
+
+def read_back(nics: Iterable[Nic]) -> Command:
+    """Fails unless each port holds its VLAN and the switch has taken it: `add-port` of a device
+    that cannot be opened ends with 0."""
+    ports = (word for nic in nics for word in (nic.tap, str(nic.vlan_id)))
+    return Command(("holds_ports", *ports), common=1)
+
+
+def _marks(vm: VM, nic: Nic) -> tuple[tuple[str, str], ...]:
+    return (
+        ("iface-id", f"{vm.name}-{nic.name}"),
+        ("attached-mac", nic.mac),
+        ("iface-status", "active"),
+        ("vm-uuid", vm.uuid),
+        (OWNER, vm.name),
+    )
+
+
+def _quoted(value: str) -> str:
+    """A string of OVSDB: in double quotes a value may hold any character, as in JSON."""
+    return json.dumps(value)
+
+
+def unplug(taps: Iterable[str]) -> Command:
+    """One transaction that removes the ports, absent ones too.
+
+    No bridge is named: a port of another bridge would make the removal fail. It does not wait for
+    the switch, whose device `ip link del` takes away next.
+    """
+    words: list[str] = [*_VSCTL, "--no-wait"]
+    for tap in taps:
+        words += ["--", "--if-exists", "del-port", tap]
+    return command(*words)
+
+
+def unplug_own(vm: VM, taps: Iterable[str]) -> Command:
+    """Remove those of the ports that carry the VM's mark; absent is fine."""
+    return command("remove_own_ports", vm.name, *taps)
+
+
+def query() -> Command:
+    """The bridges, ports and interfaces, as three lines of JSON."""
+    return command(
+        *_VSCTL,
+        "--format=json",
+        *("--", "--columns=name,datapath_type,ports", "list", "Bridge"),
+        *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,interfaces", "list", "Port"),
+        *("--", "--columns=_uuid,name,external_ids,ofport,error", "list", "Interface"),
+    )
+
+
+def parse(answer: str) -> Switch:
+    """The `Switch` from what `query` printed.
+
+    Raises ValueError when that is not the three tables which were asked for.
+    """
+    lines = [line for line in answer.splitlines() if line.strip()]
+    if len(lines) != 3:
+        raise ValueError(f"ovs-vsctl printed {len(lines)} lines, not 3 tables")
+    bridges, ports, interfaces = (_rows(line) for line in lines)
+    bridge_of = {port: row["name"] for row in bridges for port in _members(row["ports"])}
+    interface_of = {row["_uuid"][1]: row for row in interfaces}
+    found = {}
+    for row in ports:
+        backing = [interface_of[i] for i in _members(row["interfaces"]) if i in interface_of]
+        found[row["name"]] = _port(row, backing, bridge_of.get(row["_uuid"][1], ""))
+    return Switch({row["name"]: row["datapath_type"] for row in bridges}, found)
+
+
+def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: str) -> Port:
+    first = backing[0] if backing else {"external_ids": ["map", []], "ofport": [], "error": []}
+    marks: Any = first["external_ids"]
+    return Port(
+        name=row["name"],
+        bridge=bridge,
+        tag=_optional(row["tag"]),
+        trunks=tuple(_members(row["trunks"])),
+        vlan_mode=_optional(row["vlan_mode"]) or "",
+        external_ids=dict(marks[1]),
+        ofport=_optional(first["ofport"]),
+        error=_optional(first["error"]) or "",
+    )
+
+
+def _rows(line: str) -> list[dict[str, Any]]:
+    table = json.loads(line)
+    return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
+
+
+def _members(value: Any) -> list[Any]:
+    """OVSDB writes a set of one as the value itself, and a UUID as ["uuid", "…"]."""
+    atoms = value[1] if isinstance(value, list) and value[0] == "set" else [value]
+    return [atom[1] if isinstance(atom, list) else atom for atom in atoms]
+
+
+def _optional(value: Any) -> Any:
+    members = _members(value) if value != [] else []
+    return members[0] if members else None

@@ -1,0 +1,1 @@
+"""The guest as a person meets it: console, logs, screen, keyboard."""

@@ -1,0 +1,1 @@
+"""The worker itself: what it lacks, and commands on it."""

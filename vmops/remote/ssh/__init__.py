@@ -1,0 +1,1 @@
+"""The SSH connection to a worker: where to, as whom, host keys, login, transport."""

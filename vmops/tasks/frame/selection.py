@@ -1,0 +1,211 @@
+"""Which VMs on which workers a task means: hosts.toml, -H, --vm and --worker together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmops.errors import InventoryError
+
+if TYPE_CHECKING:
+    from vmops.core.inventory.inventory import Inventory
+    from vmops.core.inventory.model import VM, Worker
+    from vmops.ops.route import Group
+
+VARIABLE = "VMOPS_HOSTS"
+FILE = "hosts.toml"
+LAB_NETWORK = "127.0.10."
+
+_PROGRAMS = ("fabric.main", "vmops.tasks.program")
+
+
+def inventory_path(c: Any) -> Path:
+    """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
+    hosts.toml beside the fabfile (or here, without a fabfile)."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if host_of(c).startswith(LAB_NETWORK):
+        from vmops.lab.layout import default_directory
+
+        lab = default_directory() / FILE
+        if lab.exists():
+            return lab
+    beside = getattr(c.config, "_project_prefix", None)
+    return Path(beside or Path.cwd()) / FILE
+
+
+def inventory(c: Any) -> Inventory:
+    """The inventory. Raises InventoryError with every complaint of the file."""
+    from vmops.inventory_file import load
+
+    return load(inventory_path(c))
+
+
+def host_of(c: Any) -> str:
+    """What -H said for this call, or empty."""
+    return str(getattr(c, "original_host", "") or "")
+
+
+def worker_at(c: Any, listed: Inventory) -> Worker | None:
+    """The worker that -H names, with the user and port that it was given there."""
+    host = host_of(c)
+    if not host:
+        return None
+    found = listed.worker(host)
+    user, port = _given_with_host(c)
+    return replace(found, user=user or found.user, port=port or found.port)
+
+
+def _given_with_host(c: Any) -> tuple[str | None, int | None]:
+    """User and port that -H names, None for what it leaves out.
+
+    Fabric hands a task what comes of -H, ssh_config and its own defaults together; the program that
+    runs still has the option. In a program that is neither fab nor vmops, what equals a default
+    counts as left out.
+    """
+    user, port = str(c.user), int(c.port)
+    texts = _hosts_option().split(",")
+    given = [one for one in map(c.derive_shorthand, texts) if one["host"] == host_of(c)]
+    mine = [one for one in given if one["user"] in (None, user) and one["port"] in (None, port)]
+    if mine:
+        has_user, has_port = (any(one[key] for one in mine) for key in ("user", "port"))
+        return user if has_user else None, port if has_port else None
+    defaults = c.ssh_config
+    return (
+        None if user in (defaults.get("user"), c.config.user) else user,
+        None if port in (int(defaults.get("port", 22)), int(c.config.port)) else port,
+    )
+
+
+def _hosts_option() -> str:
+    """-H as the program that runs in this process was given it, or empty."""
+    for name in _PROGRAMS:
+        core = getattr(getattr(sys.modules.get(name), "program", None), "core", None)
+        if core:
+            return str(core[0].args.hosts.value or "")
+    return ""
+
+
+def groups_of_vms(
+    c: Any, pattern: str | None, *, task: str, elsewhere: bool = False
+) -> list[Group]:
+    """The VMs that `--vm` names, grouped by worker; with `elsewhere` all on that of -H, wherever
+    they are pinned. Raises InventoryError."""
+    if not pattern:
+        raise InventoryError(f"{task}: which VM?", cure=f"fab {task} --vm NAME; fab {task} --help")
+    listed = inventory(c)
+    chosen = listed.select(pattern)
+    if not elsewhere:
+        return grouped(c, listed, chosen)
+    at = worker_at(c, listed)
+    if at is None:
+        raise InventoryError(f"{task}: --elsewhere is where?", cure="name that worker: -H")
+    return _begun(c, [_group(c, at, chosen)])
+
+
+def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
+    """Each VM with its worker; -H decides where it may."""
+    at = worker_at(c, listed)
+    placed: dict[str, tuple[Worker, list[VM]]] = {}
+    for vm in vms:
+        worker = listed.worker_of(vm, host_of(c) or None)
+        worker = at if at is not None else worker
+        placed.setdefault(worker.name, (worker, []))[1].append(vm)
+    return _begun(c, [_group(c, worker, mine) for worker, mine in placed.values()])
+
+
+def groups_of_workers(c: Any, names: str | None, listed: Inventory | None = None) -> list[Group]:
+    """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
+
+    Raises InventoryError.
+    """
+    return _begun(c, _all_groups(c, names, listed or inventory(c)))
+
+
+def _all_groups(c: Any, names: str | None, listed: Inventory) -> list[Group]:
+    _check_place(c, names)
+    at = worker_at(c, listed)
+    if at is not None:
+        workers = [at]
+    elif names:
+        named = (listed.worker(name.strip()) for name in names.split(","))
+        workers = list({worker.name: worker for worker in named}.values())
+    else:
+        workers = list(listed.workers.values())
+    if not workers:
+        raise InventoryError(f"{listed.source} lists no worker", cure="name one with -H")
+    return [_group(c, worker, vms_of(listed, worker)) for worker in workers]
+
+
+def _check_place(c: Any, names: str | None) -> None:
+    if host_of(c) and names:
+        raise InventoryError("-H and --worker both say where", cure="leave one of them out")
+
+
+def groups_of_fleet(
+    c: Any, pattern: str | None, names: str | None, *, to_start: bool
+) -> list[Group]:
+    """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
+
+    A VM that is pinned to no worker is looked for on each; but where it is `to_start`, -H has to
+    place it, or a hosts.toml with one worker. Raises InventoryError.
+    """
+    listed = inventory(c)
+    host = host_of(c)
+    _check_place(c, names)
+    chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
+    if host and pattern:
+        return grouped(c, listed, chosen)
+    free = [vm for vm in chosen if vm.worker is None]
+    if to_start and free and not host and len(listed.workers) != 1:
+        if not names:
+            raise _unplaced(listed, free)
+        chosen = tuple(vm for vm in chosen if vm.worker is not None)
+    kept = set(chosen)
+    groups = [
+        group._replace(vms=tuple(vm for vm in group.vms if vm in kept))
+        for group in _all_groups(c, names, listed)
+    ]
+    groups = [group for group in groups if group.vms]
+    if not groups and (pattern or names or host):
+        where = f" on {host or names}" if names or host else ""
+        raise InventoryError(
+            f"{listed.source}: no VM{f' of {pattern!r}' if pattern else ''} is{where}",
+            cure="-H WORKER places a VM that is pinned to none" if free else "",
+        )
+    return _begun(c, groups)
+
+
+def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
+    return InventoryError(
+        *(f"{listed.source}: nothing says on which worker VM {vm.name} is" for vm in free),
+        cure='place it with -H WORKER, or pin it: worker = "..." in its section',
+    )
+
+
+def vms_of(listed: Inventory, worker: Worker) -> list[VM]:
+    """The VMs that are pinned to the worker, and the ones that are pinned to none."""
+    return [vm for vm in listed.vms.values() if vm.worker in (None, worker.name)]
+
+
+def _begun(c: Any, groups: list[Group]) -> list[Group]:
+    """With one worker, begin to connect now: what the task imports next costs as long."""
+    if len(groups) == 1 and not c.config.run.dry:
+        groups[0].route.connect_early()
+    return groups
+
+
+def _group(c: Any, worker: Worker, vms: Sequence[VM]) -> Group:
+    from vmops.ops.route import Group, Route
+
+    return Group(Route(worker, _fabric_config(c)), tuple(vms))
+
+
+def _fabric_config(c: Any) -> Any:
+    """fab's configuration; plain Invoke's lacks what Fabric needs, so the defaults serve there."""
+    return c.config if hasattr(c.config, "base_ssh_config") else None

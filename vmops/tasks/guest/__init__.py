@@ -1,0 +1,1 @@
+"""Guests from the command line: console, logs, screen, keyboard."""

@@ -1,0 +1,119 @@
+"""The serial port of one VM, in this terminal or in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from invoke.tasks import task
+
+from vmops.errors import InventoryError, WorkFailed
+from vmops.tasks.frame.common import check_lines, check_timeout
+from vmops.tasks.frame.output import give, reporting, say
+from vmops.tasks.frame.selection import groups_of_vms
+
+if TYPE_CHECKING:
+    from vmops.ops.guest.console import Line
+    from vmops.ops.route import Group
+    from vmops.tasks.guest.terminal import Ending
+
+AFTER_INPUT_S = 5
+
+
+@task(
+    help={
+        "vm": "Name of the VM, of one only.",
+        "lines": "How many of its last lines to show first, on a terminal (default 20).",
+        "force": "End the SSH session of somebody else who is at this console.",
+        "timeout": f"In a pipe: seconds to go on after the input's end (default {AFTER_INPUT_S}).",
+        "until": "Leave when the guest prints this; exit code 1 when it has not by then.",
+    }
+)
+@reporting
+def console(
+    c: Any,
+    vm: str | None = None,
+    lines: int = 20,
+    force: bool = False,
+    timeout: int = AFTER_INPUT_S,
+    until: str | None = None,
+) -> None:
+    """
+    Sit at a VM's serial port; Ctrl-] leaves.
+
+    Every other key goes to the guest. In a pipe, standard input does, and what the guest prints
+    goes to standard output.
+    Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
+    """
+    check_lines(lines)
+    check_timeout(timeout)
+    _check_sense(until, timeout)
+    group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
+    name = group.vms[0].name
+    if c.config.run.dry:
+        from vmops.ops.dry import console as shown
+
+        give(shown(group.route, name, lines=lines))
+        return
+    from vmops.ops.guest.console import ending, open_line
+    from vmops.tasks.guest.terminal import Ending
+
+    line = open_line(group.route, name, lines=lines, take_over=force)
+    with line.socket:
+        ended = _talk(line, group, until=until or "", timeout=timeout)
+    if ended is Ending.CLOSED:
+        say(f"{group.route.worker.name}: {ending(group.route, line)}")
+    in_vain = (Ending.CLOSED, Ending.LATE, *((Ending.LEFT,) if _at_a_terminal() else ()))
+    if until and ended in in_vain:
+        raise WorkFailed(f"{name} did not print {until!r}", worker=group.route.worker.name)
+
+
+def _check_sense(until: str | None, timeout: int) -> None:
+    """Raise InventoryError for what would be ignored."""
+    if until == "":
+        raise InventoryError("--until '': must be a text that the guest prints")
+    if timeout != AFTER_INPUT_S and _at_a_terminal():
+        raise InventoryError(
+            "--timeout counts from the input's end, and a terminal's has none: Ctrl-] leaves",
+            cure="fab console --vm ... --timeout ... </dev/null",
+        )
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _only_one(groups: list[Group], *, asked: str | None) -> Group:
+    names = [vm.name for group in groups for vm in group.vms]
+    if len(names) != 1:
+        raise InventoryError(
+            f"a console is that of one VM; --vm {asked} names {len(names)}: {', '.join(names)}",
+            cure="fab logs --vm shows several",
+        )
+    return groups[0]
+
+
+def _talk(line: Line, group: Group, *, until: str, timeout: int) -> Ending:
+    """Join the line with this terminal, or with the pipes that are in its place."""
+    from vmops.tasks.guest.terminal import Ending, RawTerminal, Talk
+
+    source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
+    text = until.encode()
+    if not os.isatty(source):
+        sys.stdout.flush()
+        return Talk(line.socket, source, 1, until=text).carry(after_end_s=timeout)
+    where = f"{line.vm} on {group.route.worker.name}"
+    say(f"at the console of {where}; Ctrl-] leaves it")
+    _show_recent(line.recent)
+    with RawTerminal(source) as terminal:
+        ended = Talk(line.socket, source, 1, terminal=terminal, until=text).carry()
+    say(f"\n{'end of' if ended is Ending.CLOSED else 'left'} the console of {where}")
+    return ended
+
+
+def _show_recent(printed: bytes) -> None:
+    from vmops.tasks.guest.harmless import harmless
+
+    sys.stdout.write(harmless(printed))
+    sys.stdout.flush()

@@ -1,0 +1,154 @@
+"""What VMs printed: on their serial ports, and QEMU's own messages."""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from vmops.errors import FleetFailed, VmopsError
+from vmops.tasks.frame.common import VM_HELP, check_lines, each
+from vmops.tasks.frame.output import complain, drop_output, give, reporting
+from vmops.tasks.frame.selection import groups_of_vms
+
+if TYPE_CHECKING:
+    from vmops.ops.guest.logs import Reading
+    from vmops.ops.route import Group
+    from vmops.tasks.guest.log_display import LogDisplay
+
+LINES = 100
+_LOOK_AT_READER_S = 0.5
+_MOST_WAITING = 16
+"""Readings that nobody has looked at yet. No more are made while the terminal stands still."""
+
+
+@task(
+    help={
+        "vm": VM_HELP,
+        "follow": "Go on with what is printed from now on, until Ctrl-C or the VM's end.",
+        "lines": f"How many of the last lines to begin with (default {LINES}).",
+        "qemu": "Show QEMU's own messages only.",
+        "raw": "Let the guest's control characters through to this terminal.",
+    }
+)
+@reporting
+def logs(
+    c: Any,
+    vm: str | None = None,
+    follow: bool = False,
+    lines: int = LINES,
+    qemu: bool = False,
+    raw: bool = False,
+) -> None:
+    """
+    Show what VMs printed on their serial ports.
+
+    QEMU's own messages go to standard error. Works as long as the run directory is there, so after
+    a crash too. With several VMs each line begins with the VM's name.
+    Example: fab logs --vm vm1 -f
+    """
+    from vmops.tasks.guest.log_display import LogDisplay
+
+    check_lines(lines)
+    groups = groups_of_vms(c, vm, task="logs")
+    if c.config.run.dry:
+        for group in groups:
+            give(_dry(group, lines))
+        return
+    display = LogDisplay(
+        several=sum(len(group.vms) for group in groups) > 1,
+        for_terminal=sys.stdout.isatty() and not raw,
+        only_qemu=qemu,
+    )
+    found = _followed(groups, lines) if follow else _read(groups, lines)
+    errors = _show(display, found, following=follow)
+    if errors:
+        raise Exit(code=FleetFailed(errors).exit_code)
+
+
+def _show(
+    display: LogDisplay, found: Iterator[Reading], *, following: bool
+) -> Sequence[VmopsError]:
+    """Show the readings as they come, and each failure once; give the failures."""
+    errors: dict[str, VmopsError] = {}
+    try:
+        for reading in found:
+            if reading.error is None:
+                display.show(reading)
+                if not following:
+                    display.finish(reading.vm)
+            elif str(reading.error) not in errors:
+                errors[str(reading.error)] = reading.error
+                complain([reading.error])
+        display.end()
+    except BrokenPipeError:
+        drop_output()
+    except KeyboardInterrupt:
+        if not following:
+            raise
+        display.end()
+    return list(errors.values())
+
+
+def _names(group: Group) -> list[str]:
+    return [vm.name for vm in group.vms]
+
+
+def _dry(group: Group, lines: int) -> str:
+    from vmops.core.facts import logs as log_files
+    from vmops.core.script.script import shown
+
+    wanted = dict.fromkeys(_names(group), log_files.Marks())
+    worker = group.route.worker
+    head = f"# on {worker.name} ({worker.address}), as root:"
+    return f"{head}\n{shown([log_files.ask(wanted, lines=str(lines))])}"
+
+
+def _read(groups: list[Group], lines: int) -> Iterator[Reading]:
+    from vmops.ops.guest.logs import read
+
+    yield from each(groups, lambda group: read(group.route, _names(group), lines=lines))
+
+
+def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
+    """What all workers have to say, in the order in which it comes.
+
+    Raises BrokenPipeError when the reader of standard output has left.
+    """
+    from vmops.ops.guest.logs import follow
+
+    news: Queue[list[Reading] | None] = Queue(_MOST_WAITING)
+
+    def listen(group: Group) -> None:
+        try:
+            for readings in follow(group.route, _names(group), lines=lines):
+                news.put(readings)
+        finally:
+            news.put(None)
+
+    for group in groups:
+        threading.Thread(target=listen, args=(group,), daemon=True).start()
+    listening = len(groups)
+    while listening:
+        try:
+            readings = news.get(timeout=_LOOK_AT_READER_S)
+        except Empty:
+            readings = []
+        listening -= readings is None
+        yield from readings or []
+        if _reader_is_gone():
+            raise BrokenPipeError
+
+
+def _reader_is_gone() -> bool:
+    """True when nobody can read standard output any more, which a guest that prints nothing would
+    not let us notice."""
+    watched = select.poll()
+    watched.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))

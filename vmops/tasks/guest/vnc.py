@@ -1,0 +1,190 @@
+"""A VM's screen in a viewer, or in a browser, for as long as the command runs."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from invoke.tasks import task
+
+from vmops.errors import InventoryError, NotRunning, WorkFailed
+from vmops.tasks.frame.common import FORMAT_HELP
+from vmops.tasks.frame.output import check_format, complain, give, give_json, reporting, say
+from vmops.tasks.frame.selection import groups_of_vms
+from vmops.wait import wait_for
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from vmops.core.inventory.model import VM
+    from vmops.ops.guest.vnc import Access
+    from vmops.ops.route import Route
+
+MOST_PORT = 65535
+
+
+@task(
+    help={
+        "vm": "Name of the VM.",
+        "port": "The port on this machine (default: a free one).",
+        "web": "In a browser, by noVNC.",
+        "viewer": "Start a viewer, if one is there (default).",
+        "browser": "With --web: start a browser (default).",
+        "format": FORMAT_HELP,
+    }
+)
+@reporting
+def vnc(
+    c: Any,
+    vm: str | None = None,
+    port: int = 0,
+    web: bool = False,
+    viewer: bool = True,
+    browser: bool = True,
+    format: str = "text",
+) -> None:
+    """
+    Show a VM's screen: lead its VNC here, print address and password, start a viewer.
+
+    It stays until Ctrl-C or the viewer's end; then the password is void. In a browser: --web.
+    Example: fab vnc --vm vm1
+    """
+    as_json = check_format(format)
+    if not 0 <= port <= MOST_PORT:
+        raise InventoryError(f"--port {port}: must be 1 to {MOST_PORT}, or 0 for a free one")
+    route, chosen = _only(c, vm)
+    if c.config.run.dry:
+        _show(route, chosen)
+        return
+    from vmops.core.devices import display as server
+    from vmops.ops.guest.vnc import Access, connect, find, forward
+    from vmops.tasks.guest import viewing
+
+    novnc = _novnc() if web else None
+    folder = novnc.files() if novnc else None
+    display, process = find(route, chosen)
+    warning = server.warning(chosen.name, route.worker.name, display)
+    if warning:
+        say(f"warning: {warning}")
+    with _signals_noted() as over, Access(route, chosen, display, process) as access:
+        if novnc:
+            with novnc.Gateway(folder, lambda: connect(route, display), port=port) as gateway:
+                url = gateway.url(access.password)
+                _announce(access, gateway.port, as_json=as_json, url=url)
+                with viewing.browser(url) if browser else nullcontext():
+                    _stay(access, over, None)
+        else:
+            with forward(route, display, local_port=port) as led:
+                _announce(access, led.port, as_json=as_json)
+                shown = viewing.viewer(led.port, access.password) if viewer else nullcontext()
+                with shown as program:
+                    _stay(access, over, program)
+
+
+def _only(c: Any, vm: str | None) -> tuple[Route, VM]:
+    groups = groups_of_vms(c, vm, task="vnc")
+    found = [(group.route, item) for group in groups for item in group.vms]
+    if len(found) > 1:
+        raise InventoryError(
+            f"vnc shows one VM at a time, and {vm!r} is {len(found)}",
+            cure="the screens of several on one picture: fab screenshot",
+        )
+    return found[0]
+
+
+def _show(route: Route, vm: VM) -> None:
+    """For `--dry`."""
+    from vmops.core.devices.display import PASSWORD_LENGTH, lend
+    from vmops.ops.dry import asked
+    from vmops.ops.guest.vnc import LEASE_S
+
+    give(asked(route, vm.name, lend("*" * PASSWORD_LENGTH, seconds=LEASE_S)))
+
+
+def _novnc() -> ModuleType:
+    try:
+        from vmops.ops.guest import novnc
+    except ModuleNotFoundError as missing:
+        raise WorkFailed(
+            f"noVNC in a browser needs {missing.name}, which is not installed here",
+            cure="pip install 'vmops[web]', or leave out --web",
+        ) from missing
+    return novnc
+
+
+def _announce(access: Access, port: int, *, as_json: bool, url: str = "") -> None:
+    if as_json:
+        give_json(
+            {
+                "vm": access.vm,
+                "worker": access.worker,
+                "address": "127.0.0.1",
+                "port": port,
+                "password": access.password or None,
+                "url": url or None,
+            }
+        )
+    else:
+        secret = f"password {access.password}" if access.password else "no password"
+        where = f"in a browser: {url}" if url else f"VNC on 127.0.0.1:{port}, {secret}"
+        give(f"{access.vm} on {access.worker}: {where}")
+    say("Ctrl-C ends it" + (", and the password is void then" if access.password else ""))
+
+
+def _stay(
+    access: Access, over: Callable[[], bool], process: subprocess.Popen[bytes] | None
+) -> None:
+    """Until it is over, or the viewer is.
+
+    Raises NotRunning when the VM is gone and WorkerUnreachable when its worker is. A worker or a
+    monitor that does not answer is told, once, and ends nothing: who looks at the screen goes on.
+    """
+    from vmops.ops.guest.vnc import LOOK_EVERY_S, LOOKS_PER_EXTENSION
+
+    def ended() -> int | None:
+        if over():
+            return 0
+        return process.poll() if process else None
+
+    told = ""
+    looks = itertools.count(1)
+    while (code := wait_for(ended, LOOK_EVERY_S)) is None:
+        try:
+            access.look()
+            if next(looks) % LOOKS_PER_EXTENSION == 0:
+                access.extend()
+                told = ""
+        except NotRunning:
+            raise
+        except WorkFailed as error:
+            if str(error) != told:
+                complain([error])
+            told = str(error)
+    if code:
+        raise WorkFailed(
+            f"the viewer ended with exit code {code}",
+            cure=f"fab vnc --vm {access.vm} --no-viewer, and a viewer of your choice",
+        )
+
+
+@contextmanager
+def _signals_noted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C, a closed terminal or a SIGTERM came, which end nothing by themselves.
+
+    The password is to be made void whatever ends the command, and at whatever moment.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    before = {n: h for n, h in handlers.items() if h not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

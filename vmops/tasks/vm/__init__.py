@@ -1,0 +1,1 @@
+"""VMs from the command line."""

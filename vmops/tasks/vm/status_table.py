@@ -1,0 +1,188 @@
+"""How the status of VMs looks: plain columns in a pipe, a drawn table on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from posixpath import basename
+from typing import TYPE_CHECKING
+
+from vmops.core.facts.status import InterfaceStatus, VMStatus, cpu_since
+from vmops.tasks.frame.output import STATE_STYLES, give_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Before = Mapping[tuple[str, str], VMStatus]
+"""The look before by `key`, for what is measured between two looks."""
+
+Cells = tuple[str, ...]
+"""The lines of one cell."""
+
+_UNITS = ["", "k", "M", "G", "T", "P"]
+_NOTHING = "-"
+
+
+def key(item: VMStatus) -> tuple[str, str]:
+    """What tells a VM from all others of the same look."""
+    return item.vm, item.worker
+
+
+def give_status(found: Sequence[VMStatus], *, detailed: bool) -> None:
+    """The table on standard output, as a terminal or a pipe wants it."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(drawn(found, detailed=detailed, before={}))
+    else:
+        give_table(*plain(found, detailed=detailed, before={}))
+
+
+def plain(
+    found: Sequence[VMStatus], *, detailed: bool, before: Before
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows, one line for each VM."""
+    headings = ["VM", "WORKER", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "VNC"]
+    rows = [_line(item, before) for item in found]
+    if not detailed:
+        return headings, rows
+    for row, item in zip(rows, found, strict=True):
+        row += [_known(count) for count in _counters(item)]
+        row.append(", ".join(_interfaces(item)) or _NOTHING)
+        row.append(" <- ".join(_images(item)) or _NOTHING)
+        row.append("; ".join(map(str, item.drift)) or _NOTHING)
+    more = ["READ", "WRITTEN", "IN", "OUT", "INTERFACES", "IMAGE", "DRIFT"]
+    return [*headings, *more], rows
+
+
+def _line(item: VMStatus, before: Before) -> list[str]:
+    runs = item.pid is not None
+    return [
+        item.vm,
+        item.worker,
+        " ".join(_state(item)),
+        str(item.pid) if runs else _NOTHING,
+        duration(item.uptime_s) if runs else _NOTHING,
+        _cpu(item, before) if runs else _NOTHING,
+        f"{item.memory_mb} MiB" if runs else _NOTHING,
+        item.vnc or _NOTHING,
+    ]
+
+
+def drawn(found: Sequence[VMStatus], *, detailed: bool, before: Before) -> RenderableType:
+    """The table for a terminal; with details a VM has several lines, so that 80 columns do."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    headings, rows = (
+        _folded(found, before) if detailed else plain(found, detailed=False, before=before)
+    )
+    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for row, item in zip(rows, found, strict=True):
+        cells = [Text(cell, overflow="fold") for cell in row]
+        cells[headings.index("STATE")].highlight_words(
+            _state(item)[:1], STATE_STYLES.get(item.state, "")
+        )
+        table.add_row(*cells)
+    differences = [
+        Text(f"{item.vm} is not as hosts.toml says: {'; '.join(map(str, item.drift))}", "yellow")
+        for item in found
+        if detailed and item.drift
+    ]
+    return Group(table, *differences)
+
+
+def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[list[str]]]:
+    headings = ["VM", "STATE", "LOAD", "I/O", "INTERFACES", "VNC, IMAGE"]
+    rows = []
+    for item in found:
+        read, written, received, sent = (_known(count) for count in _counters(item))
+        runs = item.pid is not None
+        images = [("<- " if number else "") + name for number, name in enumerate(_images(item))]
+        cells: list[Cells] = [
+            (item.vm, item.worker),
+            (
+                *_state(item),
+                *((f"PID {item.pid}", f"up {duration(item.uptime_s)}") if runs else ()),
+            ),
+            (f"{_cpu(item, before)} CPU", f"{item.memory_mb} MiB") if runs else (),
+            (f"r {read} w {written}", f"in {received} out {sent}") if runs else (),
+            _interfaces(item),
+            (*((item.vnc,) if item.vnc else ()), *images),
+        ]
+        rows.append(["\n".join(lines) or _NOTHING for lines in cells])
+    return headings, rows
+
+
+def _state(item: VMStatus) -> Cells:
+    """The state, QEMU's own word where that says more, and that hosts.toml does not know it."""
+    own_word = item.monitor not in ("", item.state)
+    return (
+        item.state,
+        *((item.monitor,) if own_word else ()),
+        *(() if item.managed else ("unmanaged",)),
+    )
+
+
+def _cpu(item: VMStatus, before: Before) -> str:
+    return f"{cpu_since(before.get(key(item)), item):.1f}%"
+
+
+def _counters(item: VMStatus) -> tuple[int | None, int | None, int | None, int | None]:
+    """Bytes read and written by the disks, received and sent by the interfaces; None: not known."""
+    carried = [nic.traffic for nic in item.interfaces if nic.traffic is not None]
+    return (
+        sum(disk.read_bytes for disk in item.disks) if item.disks else None,
+        sum(disk.written_bytes for disk in item.disks) if item.disks else None,
+        sum(traffic.received_bytes for traffic in carried) if carried else None,
+        sum(traffic.sent_bytes for traffic in carried) if carried else None,
+    )
+
+
+def _known(count: int | None) -> str:
+    return _NOTHING if count is None else size(count)
+
+
+def _interfaces(item: VMStatus) -> Cells:
+    """Those that are to be connected, or are."""
+    connected = [nic for nic in item.interfaces if nic.vlan_id is not None or nic.port is not None]
+    return tuple(_interface(nic, runs=item.pid is not None) for nic in connected)
+
+
+def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
+    """Its name, and its VLAN as Open vSwitch has it; the wanted one where there is no port."""
+    if nic.plugged is None:
+        return f"{nic.name}:{nic.vlan_id} unknown"
+    if nic.port is None:
+        return f"{nic.name}:{nic.vlan_id}{' no port' if runs else ''}"
+    there = "trunk" if nic.port.tag is None else nic.port.tag
+    return f"{nic.name}:{there}{'' if nic.plugged else ' differs'}"
+
+
+def _images(item: VMStatus) -> Cells:
+    """The file of the first disk, then its backing files; their whole paths are in the JSON."""
+    images = item.disks[0].images if item.disks else (item.image,) if item.image else ()
+    return tuple(basename(path) for path in images)
+
+
+def size(count: int) -> str:
+    """Bytes as `512`, `2.0k` or `1.5G`."""
+    from rich.filesize import pick_unit_and_suffix
+
+    unit, suffix = pick_unit_and_suffix(count, _UNITS, 1000)
+    return f"{count / unit:.1f}{suffix}" if suffix else str(count)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12s`, `3m 4s`, `5h 6m` or `7d 8h`."""
+    whole = int(seconds)
+    for unit_s, unit, part_s, part in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
+        if whole >= unit_s:
+            return f"{whole // unit_s}{unit} {whole % unit_s // part_s}{part}"
+    return f"{whole}s"
