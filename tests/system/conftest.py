@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.guests import boot_sector_image, cache_directory
 from vmops.errors import WorkFailed
 from vmops.lab import Lab
 from vmops.lab.tools import require_tools
 
-from .operator import Operator
+from .fleet_helpers import WORKERS, put
+from .operator import Operator, small_vm
 
 PORT = 2222
 
@@ -74,3 +76,31 @@ def operator(lab: Lab, tmp_path: Path) -> Iterator[Operator]:
     somebody.write()
     yield somebody
     somebody.clean_up()
+
+
+@pytest.fixture(scope="session")
+def wide_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of three workers that the tests of fleets share: leave it as it was."""
+    require_a_lab()
+    lab = Lab(tmp_path_factory.mktemp("wide_lab"))
+    lab.up(len(WORKERS), network=free_network(), port=PORT, owner=os.getpid())
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def fleet(wide_lab: Lab, tmp_path: Path) -> Iterator[Operator]:
+    """An operator with a1 and a2 on worker1, b1 and b2 on worker2, c1 and c2 on worker3."""
+    operator = Operator(wide_lab, tmp_path)
+    disk = boot_sector_image(cache_directory()).read_bytes()
+    for letter, worker in zip("abc", WORKERS, strict=True):
+        for number in (1, 2):
+            vm_id = 10 * (ord(letter) - ord("a")) + number
+            vm = operator.add(
+                small_vm(f"{letter}{number}", vm_id, 100 + vm_id), worker, image=False
+            )
+            put(operator, worker, vm.qcow_image, disk)
+    yield operator
+    for worker in WORKERS:
+        wide_lab.heal(worker)
+    operator.clean_up()

@@ -6,6 +6,7 @@ from typing import Any
 
 from vmops.core.facts.observed import Host, Observed, RunningVM
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.plan import vm as plan
 from vmops.core.plan.drift import launch_values
 from vmops.core.tools import ip, ovs, qemu
 from vmops.core.tools.process import Process
@@ -35,6 +36,8 @@ HOST = Host(
 )
 
 EMPTY = Observed(HOST, ovs.Switch({"br-int": "system"}), images={"~/vm1.qcow2": "there"})
+
+TAP1, TAP2 = "tap_1001_eth1", "tap_1001_eth2"
 
 
 def port(vm: VM, name: str, tag: int | None, **more: Any) -> ovs.Port:
@@ -73,3 +76,14 @@ def with_port(seen: Observed, changed: ovs.Port) -> Observed:
 def without_port(seen: Observed, name: str) -> Observed:
     ports = {key: value for key, value in seen.switch.ports.items() if key != name}
     return seen._replace(switch=ovs.Switch(seen.switch.bridges, ports))
+
+
+def labels(made: plan.Plan) -> list[str]:
+    assert made.block is not None
+    return [step.label for step in made.block.numbered()]
+
+
+def commands(made: plan.Plan, label: str) -> list[str]:
+    assert made.block is not None
+    step = next(step for step in made.block.numbered() if step.label == label)
+    return [" ".join(command.words()) + (command.stdin or "") for command in step.commands]

@@ -1,0 +1,125 @@
+"""`up` and `plan` of what differs from hosts.toml, and of what cannot be started."""
+
+from __future__ import annotations
+
+import pytest
+
+from .fleet_helpers import change, column, running
+from .lab_helpers import wait_until
+from .operator import Operator
+
+
+def test_a_port_that_was_retagged_by_hand_is_replugged(fleet: Operator) -> None:
+    fleet.ok("up")
+    pids = running(fleet)
+    tap = fleet.vms[2][0].connected[0].tap
+    fleet.on("worker2", "ovs-vsctl", "set", "Port", tap, "tag=999")
+    planned = fleet.fab("plan")
+    assert planned.code == 4
+    assert "interfaces.eth1.vlan_id: 999 -> 111" in planned.out
+    assert column(planned.out, 2) == ["nothing", "nothing", "replug", *["nothing"] * 3]
+    (found,) = fleet.fab("plan", "--vm", "b1", "--format", "json").json
+    assert found["fields"] == [
+        {"field": "interfaces.eth1.vlan_id", "running": "999", "wanted": "111"}
+    ]
+    assert column(fleet.ok("up").out, 2)[2] == "replugged"
+    port = fleet.port("worker2", tap)
+    assert port is not None
+    assert port["tag"] == "111"
+    assert running(fleet) == pids, "nothing was restarted"
+    assert fleet.fab("plan").code == 0
+
+
+def test_a_restart_is_done_only_when_it_is_asked_for(fleet: Operator) -> None:
+    fleet.ok("up")
+    pids = running(fleet)
+    change(fleet, "a1", ram_mb=48)
+    planned = fleet.fab("plan", "--vm", "a*")
+    assert planned.code == 4
+    assert column(planned.out, 2) == ["restart", "nothing"]
+    assert "ram_mb: 32 -> 48" in planned.out
+    refused = fleet.fab("up")
+    assert refused.code == 1
+    assert "a1 runs, but not as the inventory says: ram_mb: 32 -> 48" in refused.err
+    assert "fab restart --vm a1" in refused.err
+    assert running(fleet) == pids
+    first, second = fleet.ok("up", "--vm", "a*", "--restart", "--format", "json").json
+    assert (first["action"], second["action"]) == ("restart", "nothing")
+    assert first["pid"] == running(fleet)["a1"] != pids["a1"]
+    assert second["pid"] == pids["a2"]
+    assert fleet.fab("plan").code == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        pytest.param({"qcow_image": "~/vm_images/none.qcow2"}, "no image", id="image"),
+        pytest.param({"ram_mb": 16_000_000}, "16000000 MiB", id="memory"),
+    ],
+)
+def test_what_could_not_start_again_is_not_restarted(
+    fleet: Operator, values: dict[str, object], reason: str
+) -> None:
+    fleet.ok("up", "--vm", "a*")
+    pids = running(fleet)
+    change(fleet, "a1", **values)
+    said = fleet.fab("up", "--vm", "a*", "--restart")
+    assert said.code == 1
+    assert reason in said.err
+    assert running(fleet) == pids
+
+
+def test_memory_for_some_is_memory_for_none(fleet: Operator) -> None:
+    """Each of the two fits alone. The other workers are not concerned."""
+    facts = fleet.on("worker1", "cat", "/proc/meminfo").split()
+    available = int(facts[facts.index("MemAvailable:") + 1]) // 1024
+    for name in ("a1", "a2"):
+        change(fleet, name, ram_mb=available * 6 // 10)
+    for words in (("plan",), ("up",)):
+        said = fleet.fab(*words)
+        assert said.code == 1
+        assert "none of a1, a2 is started: together they need" in said.err
+        assert f"{2 * (available * 6 // 10)} MiB of memory" in said.err
+        assert said.err.count("MiB are available") == 1, "said once"
+    assert sorted(running(fleet)) == ["b1", "b2", "c1", "c2"]
+    fleet.ok("up", "--overcommit")
+    assert len(running(fleet)) == 6
+
+
+def test_launch_knows_the_same_rule(fleet: Operator) -> None:
+    change(fleet, "a1", ram_mb=16_000_000)
+    said = fleet.fab("launch", "--vm", "a*")
+    assert said.code == 1
+    assert "none of a1, a2 is started" in said.err
+    assert running(fleet) == {}
+    assert "--overcommit" in fleet.ok("--help", "launch").out
+
+
+def test_a_vnc_port_in_use_is_seen_before_anything_starts(fleet: Operator) -> None:
+    port = fleet.vms[1][0].vnc_port
+    listen = f"socat -u TCP-LISTEN:{port},fork STDOUT >/dev/null 2>&1 & echo $!"
+    listener = fleet.on("worker1", "sh", "-c", listen).strip()
+    try:
+        wait_until(lambda: f":{port} " in fleet.on("worker1", "ss", "-ltnH"))
+        said = fleet.fab("up")
+    finally:
+        fleet.on("worker1", "kill", listener)
+    assert said.code == 1
+    assert f"none of a1, a2 is started: TCP port {port} is in use, a2's vnc_port" in said.err
+    assert sorted(running(fleet)) == ["b1", "b2", "c1", "c2"]
+    assert fleet.taps("worker1") == set()
+
+
+def test_a_bad_interface_stops_no_other_vm_that_starts_with_it(fleet: Operator) -> None:
+    """A device that is no TAP has its name, which is seen only when it is to be made."""
+    fleet.on("worker1", "ip", "link", "add", "tap_2_eth1", "type", "veth", "peer", "name", "other")
+    try:
+        said = fleet.fab("up")
+        assert set(running(fleet)) == {"a1", "a2", "b1", "b2", "c1", "c2"}
+        assert "a2: interface eth1 is left out" in said.err
+        port = fleet.port("worker1", "tap_1_eth1")
+        assert port is not None
+        assert port["tag"] == "101"
+        assert fleet.port("worker1", "tap_2_eth1") is None
+    finally:
+        fleet.on("worker1", "ip", "link", "del", "tap_2_eth1")

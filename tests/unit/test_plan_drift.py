@@ -1,0 +1,142 @@
+"""Decisions about a VM that runs: what differs, and what can be mended while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vmops.core.inventory.model import VM, Interface, Worker
+from vmops.core.plan import vm as plan
+from vmops.core.tools import ip, ovs
+from vmops.errors import WorkFailed
+
+from .worlds import (
+    TAP1,
+    TAP2,
+    VM1,
+    WORKER,
+    commands,
+    labels,
+    port,
+    running,
+    with_port,
+)
+
+
+def test_a_running_vm_as_asked_is_left_alone() -> None:
+    made = plan.launch(WORKER, VM1, running())
+    assert (made.action, made.block, made.drift) == ("nothing", None, ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "worker", "field"),
+    [
+        pytest.param(replace(VM1, ram_mb=1024), WORKER, "ram_mb: 512 -> 1024", id="memory"),
+        pytest.param(replace(VM1, cores=2), WORKER, "cores: 1 -> 2", id="cores"),
+        pytest.param(replace(VM1, vnc_port=5999), WORKER, "vnc_port: 5901 -> 5999", id="vnc"),
+        pytest.param(
+            replace(VM1, qcow_image="/b.qcow2"),
+            WORKER,
+            "qcow_image: /home/ubuntu/vm1.qcow2 -> /b.qcow2",
+            id="image",
+        ),
+        pytest.param(VM1, replace(WORKER, accel="tcg"), "accel: kvm -> tcg", id="accelerator"),
+        pytest.param(
+            VM1,
+            replace(WORKER, vnc_listen="0.0.0.0"),
+            "vnc_listen: 127.0.0.1 -> 0.0.0.0",
+            id="listen",
+        ),
+        pytest.param(
+            VM1,
+            replace(WORKER, vnc_listen="127.0.0.1"),
+            "vnc_password: on -> off",
+            id="password",
+        ),
+        pytest.param(
+            replace(VM1, interfaces=(VM1.interfaces[0],)),
+            WORKER,
+            f"interfaces: {TAP2} in the VM -> not connected",
+            id="interface-less",
+        ),
+        pytest.param(
+            replace(VM1, interfaces=(*VM1.interfaces, Interface("eth3", vlan_id=5))),
+            WORKER,
+            "interfaces.eth3: not in the VM -> connected",
+            id="interface-more",
+        ),
+        pytest.param(
+            replace(
+                VM1, interfaces=(replace(VM1.interfaces[0], model="virtio"), VM1.interfaces[1])
+            ),
+            WORKER,
+            "interfaces.eth1.model: e1000 -> virtio-net-pci",
+            id="model",
+        ),
+        pytest.param(
+            replace(
+                VM1,
+                interfaces=(replace(VM1.interfaces[0], mac="52:54:00:aa:bb:cc"), VM1.interfaces[1]),
+            ),
+            WORKER,
+            "interfaces.eth1.mac: 52:54:00:03:e9:01 -> 52:54:00:aa:bb:cc",
+            id="mac",
+        ),
+    ],
+)
+def test_what_needs_a_restart_is_named_from_and_to(wanted: VM, worker: Worker, field: str) -> None:
+    made = plan.launch(worker, wanted, running())
+    assert made.action == "restart"
+    assert made.block is None
+    assert field in [str(item) for item in made.drift]
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        pytest.param(port(VM1, TAP1, 999), "interfaces.eth1.vlan_id: 999 -> 101", id="tag"),
+        pytest.param(
+            port(VM1, TAP1, None),
+            "interfaces.eth1.vlan_id: trunk of all VLANs -> 101",
+            id="no-tag-is-a-trunk",
+        ),
+        pytest.param(
+            port(VM1, TAP1, 101, trunks=(7,), vlan_mode="native-tagged"),
+            "interfaces.eth1.vlan_id: 101 with native-tagged [7] -> 101",
+            id="a-mode-of-its-own",
+        ),
+        pytest.param(
+            port(VM1, TAP1, 101)._replace(bridge="br0"),
+            "interfaces.eth1.bridge: br0 -> br-int",
+            id="bridge",
+        ),
+        pytest.param(
+            port(VM1, TAP1, 101, external_ids={}),
+            "interfaces.eth1.owner: nobody -> vm1",
+            id="owner",
+        ),
+        pytest.param(
+            port(VM1, TAP1, 101, error="could not open", ofport=-1),
+            "interfaces.eth1.port: could not open -> plugged",
+            id="the-switch-could-not-take-it",
+        ),
+    ],
+)
+def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, field: str) -> None:
+    made = plan.launch(WORKER, VM1, with_port(running(), changed))
+    assert made.action == "replug"
+    assert [str(item) for item in made.drift] == [field]
+    assert labels(made) == ["plugged", "plug eth1"]
+    assert not any("tuntap" in command for command in commands(made, "plug eth1"))
+
+
+def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:
+    seen = running()
+    made = plan.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.Tap(ip.alias("vm1"))}))
+    assert made.action == "restart"
+
+
+def test_a_running_vm_is_not_to_be_restarted_because_the_switch_is_silent() -> None:
+    with pytest.raises(WorkFailed, match="Open vSwitch does not answer: down"):
+        plan.launch(WORKER, VM1, running()._replace(switch=ovs.Switch(fault="down")))

@@ -1,0 +1,167 @@
+"""Refusals with their cure: what would fail, and what belongs to somebody else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import Worker
+from vmops.core.plan import vm as plan
+from vmops.core.tools import ip, ovs
+from vmops.errors import PortConflict, WorkFailed
+
+from .worlds import (
+    EMPTY,
+    HOST,
+    TAP1,
+    TAP2,
+    VM1,
+    WORKER,
+    commands,
+    dead,
+    labels,
+    plugged,
+    port,
+    running,
+    with_port,
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "worker", "reason", "cure"),
+    [
+        pytest.param(
+            EMPTY._replace(images={"~/vm1.qcow2": "missing"}),
+            WORKER,
+            "no image /home/ubuntu/vm1.qcow2",
+            "qcow_image",
+            id="no-image",
+        ),
+        pytest.param(
+            EMPTY._replace(images={"~/vm1.qcow2": "odd"}),
+            WORKER,
+            "neither a file nor a block device",
+            "qcow_image",
+            id="image-is-a-folder",
+        ),
+        pytest.param(
+            EMPTY._replace(host=HOST._replace(qemu="")),
+            WORKER,
+            "not installed",
+            "apt",
+            id="no-qemu",
+        ),
+        pytest.param(
+            EMPTY._replace(host=HOST._replace(kvm="absent")),
+            WORKER,
+            "no /dev/kvm",
+            'accel = "auto"',
+            id="no-kvm",
+        ),
+        pytest.param(
+            EMPTY._replace(host=HOST._replace(kvm="denied")),
+            WORKER,
+            "cannot be opened",
+            'accel = "auto"',
+            id="kvm-denied",
+        ),
+        pytest.param(
+            EMPTY._replace(listening=frozenset({5901})),
+            WORKER,
+            "port 5901 is in use",
+            "ss -ltnp",
+            id="vnc-port-in-use",
+        ),
+        pytest.param(
+            EMPTY._replace(host=HOST._replace(available_mb=511)),
+            WORKER,
+            "512 MiB",
+            "lower ram_mb",
+            id="memory",
+        ),
+        pytest.param(
+            EMPTY._replace(switch=ovs.Switch(fault="database connection failed")),
+            WORKER,
+            "Open vSwitch does not answer: database connection failed",
+            "systemctl",
+            id="no-ovs",
+        ),
+        pytest.param(
+            EMPTY._replace(switch=ovs.Switch({"br0": ""})),
+            WORKER,
+            "no bridge br-int; Open vSwitch has: br0",
+            "add-br br-int",
+            id="no-bridge",
+        ),
+    ],
+)
+def test_what_would_fail_is_refused_before_anything_is_done(
+    seen: Observed, worker: Worker, reason: str, cure: str
+) -> None:
+    with pytest.raises(WorkFailed) as refused:
+        plan.launch(worker, VM1, seen)
+    assert reason in str(refused.value)
+    assert cure in refused.value.cure
+    assert refused.value.worker == "w1"
+
+
+FOREIGN = [
+    pytest.param(
+        with_port(EMPTY, port(VM1, TAP1, 7, external_ids={"iface-id": "lsp1"})),
+        f"port {TAP1} belongs to lsp1",
+        id="port",
+    ),
+    pytest.param(
+        EMPTY._replace(taps={TAP1: ip.Tap("vmops:vm9")}),
+        f"TAP {TAP1} belongs to vm9",
+        id="tap",
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "reason"), FOREIGN)
+def test_what_belongs_to_somebody_else_is_skipped_and_never_touched(
+    seen: Observed, reason: str
+) -> None:
+    made = plan.launch(WORKER, VM1, seen)
+    assert [(skip.interface, skip.reason) for skip in made.skips] == [("eth1", reason)]
+    assert made.block is not None
+    touched = [command for label in labels(made)[:-3] for command in commands(made, label)]
+    assert not any(TAP1 in command for command in touched)
+    with pytest.raises(PortConflict, match=reason):
+        plan.launch(WORKER, VM1, seen, strict=True)
+    assert plan.stop(VM1, seen).block is None, "nothing of the VM's own is there"
+
+
+@pytest.mark.parametrize("seen", [entry.values[0] for entry in FOREIGN], ids=["port", "tap"])
+def test_a_vm_without_an_interface_that_it_cannot_have_is_not_restarted_for_it(
+    seen: Observed,
+) -> None:
+    eth1, eth2 = VM1.interfaces
+    only_eth2 = replace(VM1, interfaces=(replace(eth1, vlan_id=None), eth2))
+    found = running(only_eth2, before=seen)
+    lone = plan.launch(WORKER, VM1, found)
+    assert (lone.action, [skip.interface for skip in lone.skips]) == ("nothing", ["eth1"])
+    other = plan.launch(WORKER, replace(VM1, cores=2), found)
+    assert [item.field for item in other.drift] == ["cores"]
+    with pytest.raises(PortConflict):
+        plan.launch(WORKER, VM1, found, strict=True)
+
+
+@pytest.mark.parametrize("alias", ["", "vmops:vm1"])
+def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str) -> None:
+    """Most likely it is the VM, started by another system: not to be run twice, nor cut off."""
+    seen = plugged()._replace(taps={TAP2: ip.Tap(alias, in_use=True)})
+    for act in (plan.launch, plan.plug, plan.boot):
+        with pytest.raises(WorkFailed, match=f"did not start uses its TAP {TAP2}"):
+            act(WORKER, VM1, seen)
+    for end in (plan.stop, plan.unplug):
+        with pytest.raises(WorkFailed, match="did not start"):
+            end(VM1, seen)
+    left = dead(pidfile=False)
+    assert plan.tidy(VM1, left).action == "tidy"
+    assert plan.tidy(VM1, left._replace(taps=seen.taps)).action == "nothing"
+    mine = running()._replace(taps={tap: ip.Tap("vmops:vm1", in_use=True) for tap in (TAP1, TAP2)})
+    assert plan.launch(WORKER, VM1, mine).action == "nothing"
