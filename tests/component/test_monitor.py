@@ -205,7 +205,7 @@ def test_the_way_to_a_far_worker_is_not_counted_as_qemus_time(
 ) -> None:
     start("vm1", first)
     start("vm1", healthy, "qmp-human.sock")
-    opened = monitors.open_socket_of
+    opened: Callable[..., socket.socket] = vars(monitors)["open_socket_of"]
 
     def opened_late(*words: Any, **limits: Any) -> socket.socket:
         time.sleep(1.2)

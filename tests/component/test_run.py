@@ -109,7 +109,8 @@ def test_a_channel_that_opens_late_is_no_lost_connection_and_is_closed(
         run(fake.worker(), "true", time_limit=1, config=config)
     assert run(fake.worker(), "echo on", time_limit=9, config=config).stdout == b"on\n"
     (there,) = fake.transports
-    assert wait_for(lambda: not len(there._channels) or None, 5), f"held open; kept: {kept}"
+    channels = there._channels  # type: ignore[attr-defined]
+    assert wait_for(lambda: not len(channels) or None, 5), f"held open; kept: {kept}"
 
 
 def test_a_command_whose_operator_vanished_ends_too(

@@ -43,7 +43,9 @@ class Seat:
 
     @property
     def said(self) -> str:
-        return self.shell.before.decode(errors="surrogateescape")
+        before = self.shell.before
+        assert isinstance(before, bytes)
+        return before.decode(errors="surrogateescape")
 
     def modes(self) -> list[Any]:
         """The terminal's modes, as termios has them."""

@@ -59,7 +59,7 @@ def test_a_lost_connection_is_told_and_leaves_the_terminal_sane(
         seat.sit_down(vm)
         seat.wait_for("> ")
         since = time.monotonic()
-        lab.fault("worker1", fault)  # type: ignore[arg-type]
+        lab.fault("worker1", fault)
         try:
             if fault == "freeze":
                 seat.type("typed to nobody\r")

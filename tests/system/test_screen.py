@@ -231,8 +231,7 @@ def test_keys_go_to_several_vms_at_once(operator: Operator) -> None:
         {"vm": "vm1", "worker": "worker1", "chords": 2, "error": None},
         {"vm": "vm2", "worker": "worker1", "chords": 2, "error": None},
     ]
-    for vm in both:
-        wait_until(lambda vm=vm: "VMOPS-KEY b" in console_log(operator, vm))
+    wait_until(lambda: all("VMOPS-KEY b" in console_log(operator, vm) for vm in both))
 
 
 def test_a_link_that_a_hostile_qemu_leaves_is_not_followed(operator: Operator) -> None:

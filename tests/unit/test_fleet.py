@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 
 import pytest
 
@@ -83,6 +84,7 @@ def test_nothing_begins_after_the_caller_left() -> None:
             assert left.wait(PATIENCE_S)
 
     results = on_each(GROUPS, work, parallel=2)
+    assert isinstance(results, Generator)
     next(results)
     assert all_busy.wait(PATIENCE_S)
     results.close()

@@ -8,8 +8,8 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-import invoke
 import pytest
+from invoke.context import Context
 from invoke.exceptions import Exit
 
 from vmops.tasks.frame.output import give, give_bytes, give_table, reporting, say
@@ -17,7 +17,7 @@ from vmops.tasks.frame.output import give, give_bytes, give_table, reporting, sa
 
 def run(speak: Callable[[], Any]) -> None:
     """Run this as the body of a task."""
-    reporting(lambda c: speak())(invoke.Context())
+    reporting(lambda c: speak())(Context())
 
 
 @pytest.mark.parametrize("speak", [lambda: give("data"), lambda: give_bytes(b"data")])

@@ -130,7 +130,7 @@ def test_no_viewer_where_none_is_installed_or_none_can_reach_the_port() -> None:
 
 def test_a_server_without_password_gets_none_from_a_viewer() -> None:
     for name in ("vncviewer", "remote-viewer"):
-        viewer = choose(40001, "", platform="linux", has=lambda n, name=name: n == name)
+        viewer = choose(40001, "", platform="linux", has=name.__eq__)
         assert viewer is not None
         assert viewer.environment == {}
         assert "password" not in viewer.file

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import fabric
-import invoke
 import pytest
+from invoke.context import Context
 from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError
@@ -35,7 +35,7 @@ def _hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def call(host: str = "") -> Any:
     """What a task gets from `fab --dry`, with -H and without."""
     config = fabric.Config(overrides={"run": {"dry": True}})
-    return fabric.Connection(host, config=config) if host else invoke.Context(config=config)
+    return fabric.Connection(host, config=config) if host else Context(config=config)
 
 
 @pytest.mark.parametrize(
