@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmops.lab.relay import FaultKind, Relay
+from vmops.lab.relay import FaultKind, Relay, Side
 
 LIMIT_S = 5.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -298,6 +298,60 @@ def test_a_reset_after_n_bytes_lets_at_most_n_through(after: int) -> None:
             assert len(b"".join(got)) <= after
             assert relay.traffic.bytes_to_operator == after
             assert relay.fault == "reset"
+
+    run(body())
+
+
+@pytest.mark.parametrize("after", [1, 1000, 100_000])
+@pytest.mark.parametrize("kind", ["drop", "freeze", "strand"])
+def test_a_fault_after_n_bytes_to_the_worker_lets_exactly_n_reach_it(
+    kind: FaultKind, after: int
+) -> None:
+    got = bytearray()
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                got.extend(data)
+        writer.close()
+
+    async def body() -> None:
+        async with relayed(collect) as relay:
+            _reader, writer = await connect(relay)
+            relay.plan_fault(kind, after, toward="worker")
+            assert relay.planned == f"{kind} after {after} bytes to the worker"
+            writer.write(b"x" * 300_000)
+            async with asyncio.timeout(LIMIT_S):
+                while len(got) < after:
+                    await asyncio.sleep(0.001)
+            assert relay.fault == kind
+            assert relay.traffic.bytes_to_worker == after
+            if kind != "drop":
+                await asyncio.sleep(0.1)
+                assert len(got) == after
+                await relay.heal()
+                async with asyncio.timeout(LIMIT_S):
+                    while len(got) < 300_000:
+                        await asyncio.sleep(0.001)
+
+    run(body())
+
+
+@pytest.mark.parametrize("toward", ["operator", "worker"])
+def test_strand_holds_what_was_open_and_lets_new_ones_pass(toward: Side) -> None:
+    async def body() -> None:
+        async with relayed() as relay:
+            old = await connect(relay)
+            await ask(old)
+            relay.plan_fault("strand", 0, toward=toward)
+            old[1].write(b"held")
+            new = await connect(relay)
+            assert await ask(new) == b"ping"
+            assert await is_silent(old[0])
+            assert relay.fault == "strand"
+            await relay.heal()
+            assert await asyncio.wait_for(old[0].readexactly(4), LIMIT_S) == b"held"
+            assert await ask(new) == b"ping"
 
     run(body())
 

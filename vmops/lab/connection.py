@@ -1,7 +1,8 @@
 """One accepted connection of a relay and its counterpart in the worker.
 
 A `Connection` has two `End`s, the operator's and the worker's, and two `Way`s: each carries the
-bytes of one direction, in order, late by the relay's delay, and not at all while it is frozen.
+bytes of one direction, in order, late by the relay's delay, and not at all while the relay is
+frozen or the connection is stranded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vmops.lab.relay import Relay
+    from vmops.lab.relay import Relay, Side
 
 MAX_HELD = 16 * 2**20
 """Bytes that one direction may hold back before its sender is made to wait."""
@@ -42,6 +43,7 @@ class Connection:
         self.to_worker = Way(self, self.operator, self.worker)
         self.to_operator = Way(self, self.worker, self.operator)
         self.asked = False
+        self.stranded = False
         self._dialling: asyncio.Task[None] | None = None
 
     def accepted(self) -> None:
@@ -227,7 +229,7 @@ class Way:
 
     @property
     def _thawed(self) -> bool:
-        return self.connection.relay.thawed.is_set()
+        return self.connection.relay.thawed.is_set() and not self.connection.stranded
 
     def _timed(self) -> None:
         self._timer = None
@@ -237,20 +239,17 @@ class Way:
         relay = self.connection.relay
         if not self.sink.alive or self.sink.transport is None:
             return
-        if self is self.connection.to_worker:
-            self.connection.asked = True
-            relay.traffic.bytes_to_worker += len(data)
-            self.sink.transport.write(data)
-            return
-        if self.connection.asked:
-            self.connection.asked = False
+        inward = self is self.connection.to_worker
+        if not inward and self.connection.asked:
             relay.traffic.turns += 1
-        passing = relay.allowed(len(data))
+        self.connection.asked = inward
+        side: Side = "worker" if inward else "operator"
+        passing = relay.allowed(len(data), side)
         self.sink.transport.write(data[:passing])
         if passing < len(data):
             self._held += len(data) - passing
             self._queue.appendleft((due, data[passing:]))
-        relay.delivered(passing)
+        relay.delivered(passing, side)
 
     def _finish(self) -> None:
         self.ended = True

@@ -137,12 +137,14 @@ class Lab:
         """How the lab does; None when it does not run."""
         return self._exchange("status")
 
-    def fault(self, worker: str, kind: str, *, after_bytes: int = 0) -> None:
-        """Break a worker's SSH: `drop`, `freeze` or `reset`, instead of any fault before.
+    def fault(
+        self, worker: str, kind: str, *, after_bytes: int = 0, toward: str = "operator"
+    ) -> None:
+        """Break a worker's SSH: `drop`, `freeze`, `reset` or `strand`, instead of any before.
 
-        With `after_bytes`, that many more bytes reach the operator first.
+        With `after_bytes`, that many more bytes reach the operator first, or the `worker`.
         """
-        self._ask("fault", worker=worker, kind=kind, after_bytes=after_bytes)
+        self._ask("fault", worker=worker, kind=kind, after_bytes=after_bytes, toward=toward)
 
     def heal(self, worker: str) -> None:
         """End a worker's fault. What a freeze held goes on its way."""

@@ -10,12 +10,19 @@ from typing import Literal, get_args
 
 from vmops.lab.connection import Connection
 
-FaultKind = Literal["drop", "freeze", "reset"]
+FaultKind = Literal["drop", "freeze", "reset", "strand"]
 """`drop`: connections end and new ones are refused. `freeze`: nothing passes and nothing ends,
 new connections are accepted and dead; after a heal all that was held goes on its way. `reset`:
-connections, new ones too, end with a RST, which may overtake bytes that were passed before it."""
+connections, new ones too, end with a RST, which may overtake bytes that were passed before it.
+`strand`: the connections of that moment freeze, new ones pass, as when a laptop falls asleep and
+its owner goes on at another."""
 
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
+
+Side = Literal["operator", "worker"]
+"""Where bytes go: those that reach this side are counted down to a planned fault."""
+
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(slots=True)
@@ -44,11 +51,15 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._planned: FaultKind | None = None
         self._budget = 0
+        self._toward: Side = "operator"
 
     @property
     def planned(self) -> str:
         """The fault that waits for its bytes, as text; empty when none does."""
-        return f"{self._planned} after {self._budget} bytes" if self._planned else ""
+        if not self._planned:
+            return ""
+        way = " to the worker" if self._toward == "worker" else ""
+        return f"{self._planned} after {self._budget} bytes{way}"
 
     async def listen(self) -> None:
         """Accept connections. Raises OSError when the address is taken."""
@@ -57,9 +68,9 @@ class Relay:
                 lambda: Connection(self).operator, self.address, self.port, backlog=512
             )
 
-    def plan_fault(self, kind: FaultKind, after_bytes: int) -> None:
-        """Let that many more bytes reach the operator, over all connections, then break."""
-        self._planned, self._budget = kind, after_bytes
+    def plan_fault(self, kind: FaultKind, after_bytes: int, *, toward: Side = "operator") -> None:
+        """Let that many more bytes reach that side, over all connections, then break."""
+        self._planned, self._budget, self._toward = kind, after_bytes, toward
         if after_bytes == 0:
             self._break()
 
@@ -69,16 +80,20 @@ class Relay:
         await self.listen()
         self.thawed.set()
         for connection in tuple(self.open):
+            connection.stranded = False
             connection.pump()
 
-    def allowed(self, wanted: int) -> int:
-        """How many of these bytes may still reach the operator."""
-        return min(wanted, self._budget) if self._planned else wanted
+    def allowed(self, wanted: int, side: Side) -> int:
+        """How many of these bytes may still reach that side."""
+        return min(wanted, self._budget) if self._planned and side == self._toward else wanted
 
-    def delivered(self, count: int) -> None:
-        """Count bytes that reached the operator; the planned fault comes with the last of them."""
-        self.traffic.bytes_to_operator += count
-        if self._planned:
+    def delivered(self, count: int, side: Side) -> None:
+        """Count bytes that reached that side; the planned fault comes with the last of them."""
+        if side == "worker":
+            self.traffic.bytes_to_worker += count
+        else:
+            self.traffic.bytes_to_operator += count
+        if self._planned and side == self._toward:
             self._budget -= count
             if self._budget == 0:
                 self._break()
@@ -91,7 +106,8 @@ class Relay:
             self._server.close()
             self._server = None
         for connection in tuple(self.open):
-            if self.fault == "freeze":
+            if self.fault in ("freeze", "strand"):
+                connection.stranded = self.fault == "strand"
                 connection.pump()
             else:
                 connection.cut(reset=self.fault == "reset")

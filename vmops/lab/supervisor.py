@@ -26,7 +26,7 @@ from typing import Any
 from vmops.errors import InventoryError, WorkFailed
 from vmops.lab import kernel
 from vmops.lab.layout import SWITCH, Layout, worker_name
-from vmops.lab.relay import FAULTS, Relay
+from vmops.lab.relay import FAULTS, SIDES, Relay
 from vmops.lab.tools import PACKAGE_ROOT, last_words
 
 START_LIMIT_S = 60.0
@@ -171,13 +171,16 @@ class Supervisor:
     async def fault(self, request: dict[str, Any]) -> None:
         """Break one worker's connections, at once or after some bytes."""
         kind, after_bytes = request["kind"], int(request["after_bytes"])
+        toward = request["toward"]
         if kind not in FAULTS:
             raise InventoryError(f"there is no fault {kind!r}; there are {', '.join(FAULTS)}")
         if after_bytes < 0:
             raise InventoryError(f"a fault comes after 0 bytes or more, not {after_bytes}")
+        if toward not in SIDES:
+            raise InventoryError(f"bytes go toward {' or '.join(SIDES)}, not toward {toward!r}")
         relay = self._relay(request)
         await relay.heal()
-        relay.plan_fault(kind, after_bytes)
+        relay.plan_fault(kind, after_bytes, toward=toward)
 
     async def heal(self, request: dict[str, Any]) -> None:
         """End one worker's fault."""

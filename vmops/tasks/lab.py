@@ -96,19 +96,23 @@ def down(c: Context) -> None:
 @task(
     help={
         "worker": WORKER_HELP,
-        "kind": "drop (ended, refused), freeze (nothing passes, nothing ends) or reset (RST).",
-        "after_bytes": "Let this many more bytes reach the operator first.",
+        "kind": "drop (ended, refused), freeze (nothing passes, nothing ends), reset (RST) or"
+        " strand (today's connections freeze, new ones pass).",
+        "after_bytes": "Let this many more bytes reach the operator (or the worker) first.",
+        "toward": "Whose bytes are counted: operator (the default) or worker.",
     }
 )
 @reporting
-def fault(c: Context, worker: str, kind: str, after_bytes: int = 0) -> None:
+def fault(
+    c: Context, worker: str, kind: str, after_bytes: int = 0, toward: str = "operator"
+) -> None:
     """
     Break the SSH of one of the lab's workers.
 
     Example: fab lab.fault --worker worker1 --kind freeze
     """
     if not _dry(c, f"break {worker}: {kind}"):
-        _lab().fault(worker, kind, after_bytes=after_bytes)
+        _lab().fault(worker, kind, after_bytes=after_bytes, toward=toward)
 
 
 @task(help={"worker": WORKER_HELP})
