@@ -24,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast
 
-from vmops.core.script import fact_library, joint, library
+from vmops.core.names import RunDirectory
+from vmops.core.script import fact_library, functions, joint, library
 from vmops.core.script.command import (
     Batch,
     Block,
@@ -47,7 +48,7 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
     together and without empty lines; and joint steps of different blocks are done together. Where
     that fails it is taken back, and each block does its own.
     """
-    lines = [library.SHELL, _AT_ITS_TIME, f"N={nonce}"]
+    lines = [library.SHELL, *_talk(blocks), _AT_ITS_TIME, f"N={nonce}"]
     if min(lanes, len(blocks)) < 2:
         alone = (_block(number, block, nonce) for number, block in enumerate(blocks))
         return "\n".join(chain(lines, *alone)) + "\n"
@@ -57,6 +58,13 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
     for lane in joint.lanes(groups, lanes):
         lines.extend((f"( {_AT_ITS_TIME}", *chain(*(texts[number] for number in lane)), ") &"))
     return "\n".join((*lines, _WAIT)) + "\n"
+
+
+def _talk(blocks: Sequence[Block]) -> list[str]:
+    """What the blocks need to talk to monitors: nothing where they do not."""
+    steps = (step for block in blocks for step in block.numbered())
+    commands = (entry for step in steps for entry in (*step.commands, *step.undo))
+    return [functions.talk()] if any(functions.TALK in entry.argv for entry in commands) else []
 
 
 _AT_ITS_TIME = "trap gone=1 TERM"
@@ -199,10 +207,28 @@ def _shown(entry: Command) -> str:
         return _shown(Command(("ovs-vsctl", "--timeout=10", *words[1:])))
     if words[0] == library.START_QEMU:
         return _shown(Command((*words[3:], "-runas", words[2])))
+    if words[0] == functions.TALK:
+        return _talk_shown(entry.stdin or "")
     if words[0] in library.PLAIN:
         return library.PLAIN[words[0]].format(*words)
     here = f" <<'.'\n{entry.stdin}\n." if entry.stdin else ""
     return f"sudo {shlex.join(words)}{here}"
+
+
+def _talk_shown(stdin: str) -> str:
+    """The talks as a person would hold them, line by line, from the input of their command."""
+    said: list[str] = []
+    for line in stdin.split("\n")[:-1]:
+        what, _, rest = line.partition(" ")
+        if what == "vm":
+            vm = rest.split()[0]
+        elif what == "say":
+            said.append(f"# to the monitor of {vm} ({RunDirectory(vm).monitor}): {rest}")
+        else:
+            seconds, _, event, *_ = rest.split(" ")
+            ending = "until QEMU has ended" if event == "-" else f"for {event}"
+            said.append(f"# wait up to {seconds} s {ending}")
+    return "\n".join(said)
 
 
 _LINE_END = "\x1e"
