@@ -339,6 +339,85 @@ def test_vms_that_can_meet_share_nothing(
         assert complaints(text) == (f"hosts.toml: vms.vm2.{expected}: {why}",)
 
 
+def a_card(mac: str | None = None, vlan_id: int | None = 101) -> str:
+    keys = {"name": '"eth1"', "vlan_id": vlan_id, "mac": mac and f'"{mac}"'}
+    return "\n".join(f"{key} = {value}" for key, value in keys.items() if value is not None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        pytest.param(
+            {"interfaces": [a_card("52:54:00:00:00:0a")]},
+            {"interfaces": [a_card("52-54-00-00-00-0A")]},
+            "'52:54:00:00:00:0a': {}: set another mac",
+            id="both-given",
+        ),
+        pytest.param(
+            {"vm_id": 7, "interfaces": [a_card()]},
+            {"vm_id": 7, "interfaces": [a_card()]},
+            "'52:54:00:00:07:01': {}: set another vm_id, or a mac",
+            id="both-derived",
+        ),
+        pytest.param(
+            {"interfaces": [a_card("52:54:00:00:07:01")]},
+            {"vm_id": 7, "interfaces": [a_card()]},
+            "'52:54:00:00:07:01': {}: set another vm_id, or a mac",
+            id="derived-of-the-second",
+        ),
+        pytest.param(
+            {"vm_id": 7, "interfaces": [a_card()]},
+            {"interfaces": [a_card("52:54:00:00:07:01")]},
+            "'52:54:00:00:07:01': {}: set another mac",
+            id="derived-of-the-first",
+        ),
+        pytest.param(
+            {"interfaces": [a_card("52:54:00:00:00:0a", 101)]},
+            {"interfaces": [a_card("52:54:00:00:00:0a", 102)]},
+            None,
+            id="two-vlans",
+        ),
+        pytest.param(
+            {"interfaces": [a_card("52:54:00:00:00:0a", None)]},
+            {"interfaces": [a_card("52:54:00:00:00:0a", None)]},
+            None,
+            id="not-connected",
+        ),
+    ],
+)
+def test_a_mac_is_on_a_vlan_once_whatever_the_worker(
+    one: dict[str, Any], other: dict[str, Any], said: str | None
+) -> None:
+    text = WORKERS + a_vm("vm1", worker='"worker1"', **one)
+    text += a_vm("vm2", worker='"worker2"', **other)
+    if said is None:
+        assert list(parse(text, source="hosts.toml").vms) == ["vm1", "vm2"]
+        return
+    why = "must differ from vms.vm1.interfaces[0].mac: both are on VLAN 101, which is one network"
+    assert complaints(text) == (f"hosts.toml: vms.vm2.interfaces[0].mac: {said.format(why)}",)
+
+
+def test_one_vm_id_on_vlans_of_two_workers_is_told_once() -> None:
+    cards = [f'name = "eth{vlan}"\nvlan_id = {vlan}' for vlan in (101, 102, 103)]
+    text = WORKERS + a_vm("vm1", vm_id=7, worker='"worker1"', interfaces=cards)
+    text += a_vm("vm2", vm_id=7, worker='"worker2"', interfaces=cards)
+    (said,) = complaints(text)
+    assert said.startswith("hosts.toml: vms.vm2.interfaces[0].mac: '52:54:00:00:07:01': must")
+
+
+def test_the_first_that_a_vm_clashes_with_is_named() -> None:
+    image, port = '"/x"', 5950
+    text = WORKERS + a_vm("vm1", worker='"worker2"', vnc_port=port)
+    text += a_vm("vm2", qcow_image=image) + a_vm("vm3", worker='"worker1"', vnc_port=port)
+    text += a_vm("vm4", worker='"worker1"', vnc_port=port, qcow_image=image)
+    assert complaints(text) == (
+        "hosts.toml: vms.vm4.vnc_port: 5950: must differ from vms.vm3.vnc_port: both are on"
+        " worker1",
+        "hosts.toml: vms.vm4.qcow_image: disk '/x': must differ from vms.vm2.qcow_image: both can"
+        " be on one worker",
+    )
+
+
 def test_taps_that_collide_by_their_hash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "vmops.core.inventory.conflicts.tap_name", lambda vm_id, interface: "tap0123456789ab"

@@ -6,6 +6,7 @@ import datetime
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -249,6 +250,16 @@ def test_any_tree_is_read_to_printable_faults_or_to_an_inventory(tree: dict[str,
         inventory = build(tree)
         assert set(inventory.vms) == set(tree.get("vms", {}))
         assert set(inventory.workers) == set(tree.get("workers", {}))
+        assert held_to_the_rules_again(inventory) == inventory
+
+
+def held_to_the_rules_again(read: Inventory) -> Inventory:
+    """The same by the public constructors, which check what they are given."""
+    vms = {
+        name: replace(vm, interfaces=tuple(replace(interface) for interface in vm.interfaces))
+        for name, vm in read.vms.items()
+    }
+    return replace(read, vms=vms)
 
 
 def build(tree: dict[str, Any]) -> Inventory:

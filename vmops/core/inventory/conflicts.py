@@ -4,7 +4,6 @@ compared as far as it could be read."""
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,9 +12,14 @@ from vmops.core.names import derived_mac, tap_name
 
 Values = Mapping[str, Any]
 
+_ANYWHERE = ""
+"""On whatever worker: no worker has an empty name."""
+
+_MAX_GUESSES = 20
+
 
 class _Claim(NamedTuple):
-    """Something that one VM takes on its worker, and the key it takes it by."""
+    """Something that one VM takes, and the key it takes it by. `vlan_id` is that of its card."""
 
     vm: KeyPath
     worker: str | None
@@ -23,23 +27,50 @@ class _Claim(NamedTuple):
     value: Any
     key: KeyPath
     from_vm_id: bool = False
+    vlan_id: int | None = None
 
     @property
     def path(self) -> KeyPath:
         return self.vm + self.key
 
-    def meets(self, other: _Claim) -> bool:
-        """True when both can be on one worker: a VM that is not pinned can be on any."""
-        return self.worker is None or other.worker is None or self.worker == other.worker
-
     def against(self, other: _Claim) -> Fault:
         value = show(self.value if self.kind != "name" else self.value[1])
         what = value if self.kind == self.key[-1] else f"{self.kind} {value}"
-        why = ""
-        if self.vm != other.vm:
-            pinned = self.worker is not None and self.worker == other.worker
-            why = f": both are on {self.worker}" if pinned else ": both can be on one worker"
+        why = "" if self.vm == other.vm else f": {self._where_it_meets(other)}"
         return Fault(self.path, f"{what}: must differ from {key_path(other.path)}{why}")
+
+    def _where_it_meets(self, other: _Claim) -> str:
+        if self.worker is None or other.worker is None:
+            return "both can be on one worker"
+        if self.worker == other.worker:
+            return f"both are on {self.worker}"
+        cure = "set another vm_id, or a mac" if self.from_vm_id else "set another mac"
+        return f"both are on VLAN {self.vlan_id}, which is one network: {cure}"
+
+
+class _Taken:
+    """What is taken so far, on each worker and VLAN and by VMs that may be anywhere.
+
+    A claim is held against three others at most, however many there are of its value: the first
+    on its worker, the first on its VLAN, and the first that may be anywhere.
+    """
+
+    def __init__(self) -> None:
+        self._claims: list[_Claim] = []
+        self._firsts: dict[tuple[str, object, object], int] = {}
+
+    def clash(self, claim: _Claim) -> _Claim | None:
+        """The first claim that this one may not stand beside; from now on it is taken itself."""
+        kind, value, worker = claim.kind, claim.value, claim.worker
+        mine: list[tuple[str, object, object]] = [(kind, value, _ANYWHERE), (kind, value, worker)]
+        if claim.vlan_id is not None:
+            mine.append((kind, value, claim.vlan_id))
+        others = mine[:1] if worker is None else [*mine[1:], (kind, value, None)]
+        found = [self._firsts[place] for place in others if place in self._firsts]
+        for place in mine:
+            self._firsts.setdefault(place, len(self._claims))
+        self._claims.append(claim)
+        return self._claims[min(found)] if found else None
 
 
 def conflicts(workers: Mapping[str, Values], vms: Mapping[str, Values]) -> list[Fault]:
@@ -53,24 +84,23 @@ def conflicts(workers: Mapping[str, Values], vms: Mapping[str, Values]) -> list[
 
 
 def shared_by_vms(vms: Mapping[KeyPath, Values]) -> list[Fault]:
-    """A fault for each vm_id, MAC, TAP, VNC port and disk that an earlier VM on the worker has too.
+    """A fault for each vm_id, MAC, TAP, VNC port and disk that an earlier VM on the worker has too,
+    and for each MAC that an earlier VM on the VLAN has, wherever it runs.
 
     Interfaces of one VM are compared as well, by name too. Two VMs with one vm_id have the same
     TAPs and derived MACs; that is said once.
     """
-    claims = [claim for path, values in vms.items() for claim in _claims(path, values)]
-    taken: dict[tuple[str, object], list[_Claim]] = defaultdict(list)
-    same_vm_id: set[tuple[KeyPath, KeyPath]] = set()
+    taken = _Taken()
+    told: set[tuple[KeyPath, KeyPath]] = set()
     faults = []
-    for claim in claims:
-        others = taken[claim.kind, claim.value]
-        clash = next((other for other in others if claim.meets(other)), None)
-        others.append(claim)
-        if clash is None or (claim.from_vm_id and (claim.vm, clash.vm) in same_vm_id):
-            continue
-        if claim.kind == "vm_id":
-            same_vm_id.add((claim.vm, clash.vm))
-        faults.append(claim.against(clash))
+    for path, values in vms.items():
+        for claim in _claims(path, values):
+            clash = taken.clash(claim)
+            if clash is None or (claim.from_vm_id and (claim.vm, clash.vm) in told):
+                continue
+            if claim.kind == "vm_id" or (claim.from_vm_id and clash.from_vm_id):
+                told.add((claim.vm, clash.vm))
+            faults.append(claim.against(clash))
     return faults
 
 
@@ -92,11 +122,12 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
             tap = tap_name(vm_id, name)
             yield _Claim(vm, worker, "TAP", tap, (*key, "name"), from_vm_id=True)
         names.add(name)
-        if interface.get("mac"):
-            yield _Claim(vm, worker, "mac", interface["mac"], (*key, "mac"))
-        elif vm_id is not None:
+        mac = interface.get("mac")
+        derived = not mac
+        if derived and vm_id is not None:
             mac = derived_mac(vm_id, index + 1)
-            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), from_vm_id=True)
+        if mac:
+            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, interface.get("vlan_id"))
 
 
 def _canonical(image: str) -> str:
@@ -106,12 +137,22 @@ def _canonical(image: str) -> str:
 
 
 def _unknown_workers(vms: Mapping[KeyPath, Values], known: Collection[str]) -> list[Fault]:
-    """A fault for each VM that is pinned to a worker that is not there."""
-    return [
-        Fault((*path, "worker"), f"{show(name)}: is no worker{did_you_mean(name, known)}")
-        for path, values in vms.items()
-        if (name := values.get("worker")) is not None and name not in known
-    ]
+    """A fault for each VM that is pinned to a worker that is not there.
+
+    A guess looks at every name that is known, so only the first slips get one.
+    """
+    guesses: dict[str, str] = {}
+    faults = []
+    for path, values in vms.items():
+        name = values.get("worker")
+        if name is None or name in known:
+            continue
+        if name not in guesses and len(guesses) < _MAX_GUESSES:
+            guesses[name] = did_you_mean(name, known)
+        faults.append(
+            Fault((*path, "worker"), f"{show(name)}: is no worker{guesses.get(name, '')}")
+        )
+    return faults
 
 
 def _shared_by_workers(workers: Mapping[str, Values]) -> list[Fault]:

@@ -12,7 +12,7 @@ from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, g
 from vmops.core.inventory.conflicts import conflicts
 from vmops.core.inventory.hosts_toml import read_hosts_toml
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
-from vmops.core.inventory.tables import Values
+from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
 
 
@@ -135,11 +135,16 @@ def parse(text: str, *, source: str) -> Inventory:
     hosts = read_hosts_toml(_tree(text, source))
     if hosts.faults:
         raise InvalidValue(source, hosts.faults)
-    return Inventory(
-        defaults=Settings(**hosts.defaults),
-        workers={name: Worker(name, **values) for name, values in hosts.workers.items()},
-        vms={name: _vm(name, values) for name, values in hosts.vms.items()},
-        source=source,
+    workers = {name: Worker(name, **values) for name, values in hosts.workers.items()}
+    vms = {name: _vm(name, values) for name, values in hosts.vms.items()}
+    return assembled(
+        Inventory,
+        {
+            "defaults": Settings(**hosts.defaults),
+            "workers": MappingProxyType(workers),
+            "vms": MappingProxyType(vms),
+            "source": source,
+        },
     )
 
 
@@ -155,5 +160,5 @@ def _tree(text: str, source: str) -> dict[str, object]:
 
 
 def _vm(name: str, values: Values) -> VM:
-    interfaces = tuple(Interface(**interface) for interface in values.get("interfaces", ()))
-    return VM(name, **values | {"interfaces": interfaces})
+    interfaces = tuple(assembled(Interface, interface) for interface in values["interfaces"])
+    return assembled(VM, values | {"name": name, "interfaces": interfaces})

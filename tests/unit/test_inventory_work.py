@@ -1,0 +1,82 @@
+"""How much work it is to read an inventory: counted in lines of Python that run, not in seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from vmops.core.inventory.hosts_toml import read_hosts_toml
+
+
+def lines_run(work: Callable[[], object]) -> int:
+    """The number of lines that `work` runs, each turn of a loop counted."""
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def on_their_workers(number: int) -> dict[str, Any]:
+    """A worker for each ten VMs, and on each the same vm_ids, ports and disks."""
+    return {
+        "workers": {f"w{n}": {"address": f"w{n}.test"} for n in range(number // 10)},
+        "vms": {
+            f"vm{n}": a_vm(n // 10 % 10, n, worker=f"w{n % (number // 10)}") for n in range(number)
+        },
+    }
+
+
+def anywhere(number: int) -> dict[str, Any]:
+    """VMs that are pinned nowhere, so that each may meet each."""
+    return {"vms": {f"vm{n}": a_vm(n, n) for n in range(number)}}
+
+
+def all_alike(number: int) -> dict[str, Any]:
+    """The same of everything, so that everything is a complaint."""
+    return {"vms": {f"vm{n}": a_vm(0, 0) for n in range(number)}}
+
+
+def on_workers_that_are_not_there(number: int) -> dict[str, Any]:
+    """A slip in each VM, with as many names that it may have been meant to be."""
+    return {
+        "workers": {f"worker{n}": {"address": f"w{n}.test"} for n in range(number)},
+        "vms": {f"vm{n}": a_vm(n, n, worker=f"wroker{n}") for n in range(number)},
+    }
+
+
+def a_vm(number: int, mac: int, **keys: object) -> dict[str, Any]:
+    return {
+        "vm_id": 1 + number,
+        "ram_mb": 512,
+        "cores": 1,
+        "vnc_port": 5900 + number,
+        "qcow_image": f"/images/{number}",
+        "interfaces": [
+            {"name": "eth1", "vlan_id": 101, "mac": f"52:54:00:00:{mac // 256:02x}:{mac % 256:02x}"}
+        ],
+        **keys,
+    }
+
+
+@pytest.mark.parametrize(
+    "tree", [on_their_workers, anywhere, all_alike, on_workers_that_are_not_there]
+)
+def test_twice_the_vms_are_twice_the_work(tree: Callable[[int], dict[str, Any]]) -> None:
+    once, twice = (
+        lines_run(lambda number=number: read_hosts_toml(tree(number))) for number in (400, 800)
+    )
+    assert twice < 2.2 * once
