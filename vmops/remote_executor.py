@@ -92,9 +92,9 @@ class RemoteExecutor:
         hosts = os.environ.get("VMOPS_HOSTS")
         if self._given_inventory is not None or not hosts:
             return self._given_inventory
-        from vmops.inventory_file import load
+        from vmops.inventory_file import load_once
 
-        return load(Path(hosts).expanduser())
+        return load_once(Path(hosts).expanduser())
 
     def _execute(
         self, remote_ip: str, command: str, stdin: bytes | None, timeout: float | None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, did_you_mean
 from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.normal_form import path_from
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     REQUIRED_OF_VM,
@@ -33,23 +34,34 @@ class HostsToml:
     faults: list[Fault] = field(default_factory=list)
 
 
-def read_hosts_toml(tree: Mapping[str, object]) -> HostsToml:
-    """The three sections of a parsed file, and everything that is wrong with them."""
+def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsToml:
+    """The three sections of a parsed file, and everything that is wrong with them.
+
+    Relative paths of files here are taken from `folder`; where that is empty they stay as they are.
+    """
     hosts = HostsToml()
     for key in tree:
         if key not in SECTIONS:
             hosts.faults.append(Fault((key,), f"is no section{did_you_mean(key, SECTIONS)}"))
-    hosts.defaults, faults = read_strictly(tree.get("defaults", {}), rules.SETTINGS)
+    defaults, faults = read_strictly(tree.get("defaults", {}), rules.SETTINGS)
+    hosts.defaults = _files_from(folder, defaults)
     hosts.faults += [fault.below("defaults") for fault in faults]
     for name, raw in _named_tables(hosts, tree, "workers", rules.WORKER["name"]):
         values, faults = read_strictly(raw, _IN_WORKER, REQUIRED_OF_WORKER)
-        hosts.workers[name] = hosts.defaults | values
+        hosts.workers[name] = hosts.defaults | _files_from(folder, values)
         hosts.faults += [fault.below("workers", name) for fault in faults]
     for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"]):
         hosts.vms[name], faults = _read_vm(raw)
         hosts.faults += [fault.below("vms", name) for fault in faults]
     hosts.faults += conflicts(hosts.workers, hosts.vms)
     return hosts
+
+
+def _files_from(folder: str, values: Values) -> Values:
+    return {
+        key: path_from(folder, value) if rules.WORKER[key].is_file_here else value
+        for key, value in values.items()
+    }
 
 
 def _named_tables(

@@ -20,7 +20,8 @@ from vmops.errors import InventoryError
 class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
-    Building one whose VMs or workers share what they may not raises InvalidValue.
+    Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
+    and pickled.
     """
 
     defaults: Settings
@@ -43,6 +44,10 @@ class Inventory:
         )
         if faults:
             raise InvalidValue(self.source, faults)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A read-only view can be neither pickled nor copied; the dicts behind it can."""
+        return Inventory, (self.defaults, dict(self.workers), dict(self.vms), self.source)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -127,12 +132,14 @@ def _endpoint(worker: Worker) -> dict[str, object]:
     return {"address": worker.address, "port": worker.port, "gateway": worker.gateway}
 
 
-def parse(text: str, *, source: str) -> Inventory:
+def parse(text: str, *, source: str, folder: str = "") -> Inventory:
     """The inventory that `text` writes in TOML. `source` is the file's name in messages.
+
+    Relative paths of files here are taken from `folder`; without one they stay as they are.
 
     Raises InventoryError with a complaint for every fault: file, key path, value, rule.
     """
-    hosts = read_hosts_toml(_tree(text, source))
+    hosts = read_hosts_toml(_tree(text, source), folder=folder)
     if hosts.faults:
         raise InvalidValue(source, hosts.faults)
     workers = {name: Worker(name, **values) for name, values in hosts.workers.items()}

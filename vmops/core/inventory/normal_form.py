@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -45,6 +46,13 @@ def local_path(value: str) -> str | None:
     if not value or not value.isprintable() or value.endswith("/"):
         return None
     return value if len(value.encode()) <= _PATH_MAX_BYTES else None
+
+
+def path_from(folder: str, path: str) -> str:
+    """A local path as seen from `folder`; ssh's word "none" and what begins with `~` stay."""
+    if path.startswith("~") or path.lower() == "none":
+        return path
+    return posixpath.normpath(posixpath.join(folder, path)) if folder else path
 
 
 def image_path(value: str) -> str | None:

@@ -31,12 +31,15 @@ class Rule(NamedTuple):
 
     `text` says it after "must be". `normal` gives the value in its one normal form, or None to
     refuse it; it sees values of type `kind` only. `optional` lets None pass: not set.
+    `is_file_here` marks a path on the operator's machine, which hosts.toml may give relative to
+    itself.
     """
 
     kind: type
     text: str
     normal: Callable[[Any], Any]
     optional: bool = False
+    is_file_here: bool = False
 
     def objection(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
@@ -64,7 +67,7 @@ def _one_of(words: Sequence[str]) -> Rule:
 
 def _file_here() -> Rule:
     text = "the path of a file here, in printable characters"
-    return Rule(str, text, normal.local_path, optional=True)
+    return Rule(str, text, normal.local_path, optional=True, is_file_here=True)
 
 
 _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"

@@ -40,10 +40,11 @@ def inventory_path(c: Any) -> Path:
 
 
 def inventory(c: Any) -> Inventory:
-    """The inventory. Raises InventoryError with every complaint of the file."""
-    from vmops.inventory_file import load
+    """The inventory, read once for all tasks of a chain. Raises InventoryError with every complaint
+    of the file."""
+    from vmops.inventory_file import load_once
 
-    return load(inventory_path(c))
+    return load_once(inventory_path(c))
 
 
 def host_of(c: Any) -> str:
