@@ -10,8 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
-    from vmops.core.inventory.model import VM, Interface, Worker
-    from vmops.errors import InventoryError, VmopsError, WorkerUnreachable, WorkFailed
+    from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
+    from vmops.errors import (
+        CommandFailed,
+        CommandTimeout,
+        ConnectionLost,
+        FleetFailed,
+        HostKeyRefused,
+        InventoryError,
+        LaunchFailed,
+        LoginRefused,
+        MonitorError,
+        NotRunning,
+        PortConflict,
+        StopTimeout,
+        UnexpectedOutput,
+        VmopsError,
+        WorkerUnreachable,
+        WorkFailed,
+    )
     from vmops.inventory_file import load
     from vmops.remote_executor import RemoteExecutor
     from vmops.vm_launcher import VMLauncher
@@ -20,13 +37,28 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Inventory": "vmops.core.inventory.inventory",
-    "VM": "vmops.core.inventory.model",
-    "Interface": "vmops.core.inventory.model",
-    "Worker": "vmops.core.inventory.model",
-    "InventoryError": "vmops.errors",
-    "VmopsError": "vmops.errors",
-    "WorkFailed": "vmops.errors",
-    "WorkerUnreachable": "vmops.errors",
+    **dict.fromkeys(("VM", "Interface", "Nic", "Settings", "Worker"), "vmops.core.inventory.model"),
+    **dict.fromkeys(
+        (
+            "CommandFailed",
+            "CommandTimeout",
+            "ConnectionLost",
+            "FleetFailed",
+            "HostKeyRefused",
+            "InventoryError",
+            "LaunchFailed",
+            "LoginRefused",
+            "MonitorError",
+            "NotRunning",
+            "PortConflict",
+            "StopTimeout",
+            "UnexpectedOutput",
+            "VmopsError",
+            "WorkerUnreachable",
+            "WorkFailed",
+        ),
+        "vmops.errors",
+    ),
     "load": "vmops.inventory_file",
     "RemoteExecutor": "vmops.remote_executor",
     "VMLauncher": "vmops.vm_launcher",
@@ -34,10 +66,24 @@ _HOMES = {
 
 __all__ = [
     "VM",
+    "CommandFailed",
+    "CommandTimeout",
+    "ConnectionLost",
+    "FleetFailed",
+    "HostKeyRefused",
     "Interface",
     "Inventory",
     "InventoryError",
+    "LaunchFailed",
+    "LoginRefused",
+    "MonitorError",
+    "Nic",
+    "NotRunning",
+    "PortConflict",
     "RemoteExecutor",
+    "Settings",
+    "StopTimeout",
+    "UnexpectedOutput",
     "VMLauncher",
     "VmopsError",
     "WorkFailed",

@@ -59,6 +59,10 @@ class VmopsError(Exception):
         self.interface = interface
         self.cure = cure
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """An error arrives from another process as what it is, with all that it carries."""
+        return _remade, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         """Where, what and why in one sentence; the cure on a line of its own."""
         cure = f"\n  {self.cure}" if self.cure else ""
@@ -70,6 +74,14 @@ class VmopsError(Exception):
         named = not self.vm or self.what.startswith((f"{self.vm} ", f"{self.vm}: "))
         vm = "" if named else f"{self.vm}: "
         return f"{vm}{self.interface}: {self.what}" if self.interface else f"{vm}{self.what}"
+
+
+def _remade(
+    kind: type[VmopsError], args: tuple[object, ...], carried: dict[str, object]
+) -> VmopsError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(carried)
+    return error
 
 
 class InventoryError(VmopsError):
