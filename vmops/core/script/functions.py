@@ -31,3 +31,11 @@ def talk() -> str:
     words = f"{RUN_ROOT} {MOST_BYTES} {MOST_LINES} {LONGEST_LINE}"
     lines = (f"{TALK}() {{", f"perl /proc/self/fd/3 {words} 3<<'QMP_PL'", program("qmp.pl"))
     return "\n".join((*lines, "QMP_PL", "}"))
+
+
+def images() -> str:
+    """The functions that read images, with their programs."""
+    text = program("images.sh")
+    for name in ("chain.pl", "holders.pl"):
+        text = text.replace(f"@{name}@", program(name))
+    return text

@@ -1,0 +1,441 @@
+"""Image chains as the worker reads them, beside what the real qemu-img and QEMU make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmops.core.script import functions
+from vmops.core.tools import image_chain
+from vmops.core.tools.image_chain import Chain
+
+from .test_script import SHELLS
+
+USER = "nobody"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it becomes another user")
+
+
+def call(*words: str, user: str = USER, shell: str = "dash") -> str:
+    script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{functions.images()}\n"$@"'
+    done = subprocess.run(
+        [shell, "-c", script, "vmops", *words], capture_output=True, timeout=30, check=True
+    )
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+def read(path: Path, *, user: str = USER, format: str = "qcow2", shell: str = "dash") -> Chain:
+    words = image_chain.read_chain(str(path), format=format).words()
+    return image_chain.parse(call(*words, user=user, shell=shell))
+
+
+def complaints(path: Path, *, user: str = USER, format: str = "qcow2") -> list[str]:
+    chain = read(path, user=user, format=format)
+    return [entry.what for entry in image_chain.objections(chain, user=user)]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of that user's, which he can reach: pytest's own are closed to others."""
+    path = Path(tempfile.mkdtemp(prefix="vmops-images-", dir="/var/tmp"))
+    shutil.chown(path, USER)
+    yield path
+    shutil.rmtree(path)
+
+
+def image(path: Path, *words: str) -> Path:
+    """A qcow2 image of that user's, of 1 MiB."""
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", *words, str(path), "1M"]
+    subprocess.run(create, check=True, timeout=30)
+    shutil.chown(path, USER)
+    return path
+
+
+def overlay(path: Path, backing: str, format: str = "qcow2") -> Path:
+    """An image whose header names any backing file, checked by nobody."""
+    return image(path, "-u", "-F", format, "-b", backing)
+
+
+def info(path: Path) -> dict[str, Any] | None:
+    """What qemu-img says of this one image taken for qcow2; None where it refuses it."""
+    words = ["qemu-img", "info", "-U", "-f", "qcow2", "--output=json", str(path)]
+    done = subprocess.run(words, capture_output=True, timeout=30, check=False)
+    return dict(json.loads(done.stdout)) if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_chain_of_ones_own_is_read_to_its_end(folder: Path, shell: str) -> None:
+    base = image(folder / "base of all.qcow2")
+    raw = folder / "base.raw"
+    raw.write_bytes(bytes(2**20))
+    middle = overlay(folder / "middle.qcow2", str(raw), "raw")
+    top = overlay(folder / "ü.qcow2", middle.name)
+    chain = read(top, shell=shell)
+    assert [entry.path for entry in chain] == [str(top), str(middle), str(raw)]
+    assert [entry.format for entry in chain] == ["qcow2", "qcow2", "raw"]
+    assert [entry.virtual_size for entry in chain] == [2**20, 2**20, 0]
+    assert chain[2].size == 2**20
+    assert image_chain.objections(chain, user=USER) == ()
+    assert complaints(overlay(folder / "b.qcow2", base.name)) == []
+
+
+def test_a_name_is_relative_to_the_folder_of_the_link_and_not_of_its_target(folder: Path) -> None:
+    """As QEMU has it: tried with qemu-img on the same files."""
+    inner = folder / "inner"
+    inner.mkdir(mode=0o755)
+    image(folder / "base.qcow2")
+    (folder / "link.qcow2").symlink_to(overlay(inner / "top.qcow2", "base.qcow2"))
+    assert complaints(folder / "link.qcow2") == []
+    assert complaints(inner / "top.qcow2") == [
+        f"{USER} cannot open {inner}/base.qcow2, the backing file of {inner}/top.qcow2:"
+        " No such file or directory"
+    ]
+    words = ["qemu-img", "info", "--backing-chain", str(folder / "link.qcow2")]
+    assert subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "driver"),
+    [
+        ("nbd://127.0.0.1:1/x", "nbd"),
+        ("nbd:unix:/run/x", "nbd"),
+        ("json:{}", "json"),
+        ("http://127.0.0.1:1/x", "http"),
+        ("ssh://127.0.0.1/x", "ssh"),
+        ("file:/etc/shadow", "file"),
+        ("file:base.qcow2", "file"),
+        ("fat:/etc", "fat"),
+        ("host_device:/dev/sda", "host_device"),
+        ("blkdebug::/etc/shadow", "blkdebug"),
+        ("no such driver:x", "no such driver"),
+    ],
+)
+def test_what_is_no_plain_path_is_refused_and_not_followed(
+    folder: Path, name: str, driver: str
+) -> None:
+    top = image(folder / "top.qcow2")
+    write_backing(top, name.encode(), b"raw")
+    assert len(read(top)) == 1
+    (what,) = complaints(top)
+    assert f'use its "{driver}" driver' in what
+
+
+def write_backing(path: Path, name: bytes, format: bytes | None) -> None:
+    """Write a backing file's name into the header of a fresh image by hand."""
+    head = bytearray(path.read_bytes()[:4096])
+    offset = 2048
+    struct.pack_into(">QI", head, 8, offset, len(name))
+    extension = b"" if format is None else struct.pack(">II", 0xE2792ACA, len(format)) + format
+    extension += bytes(-len(extension) % 8)
+    (length,) = struct.unpack_from(">I", head, 100)
+    head[length:offset] = (extension + bytes(offset))[: offset - length]
+    head[offset : offset + len(name)] = name
+    with path.open("r+b") as file:
+        file.write(head)
+
+
+def test_a_path_with_a_colon_behind_a_slash_is_a_path(folder: Path) -> None:
+    image(folder / "a:b.qcow2")
+    assert complaints(overlay(folder / "top.qcow2", "./a:b.qcow2")) == []
+    assert complaints(overlay(folder / "top2.qcow2", f"{folder}/a:b.qcow2")) == []
+
+
+def test_no_file_is_opened_that_the_user_may_not_open(folder: Path) -> None:
+    secret = folder / "shadow"
+    secret.write_text("root:secret")
+    secret.chmod(0o600)
+    top = overlay(folder / "top.qcow2", str(secret), "raw")
+    (what,) = complaints(top)
+    assert what == (f"{USER} cannot open {secret}, the backing file of {top}: Permission denied")
+    assert complaints(top, user="root") == []
+
+
+def test_an_image_is_written_to_so_reading_it_does_not_suffice(folder: Path) -> None:
+    top = image(folder / "top.qcow2")
+    shutil.chown(top, "root")
+    (objection,) = image_chain.objections(read(top), user=USER)
+    assert objection.what == f"{USER} cannot write to {top}: Permission denied"
+    assert objection.cure.endswith(f"sudo chown {USER} {top}")
+    assert complaints(overlay(folder / "over.qcow2", top.name)) == []
+
+
+def test_a_folder_that_is_closed_to_the_user_closes_its_images(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    base = image(closed / "base.qcow2")
+    (what,) = complaints(overlay(folder / "top.qcow2", str(base)))
+    assert what.endswith("Permission denied")
+
+
+def test_the_users_further_groups_count(folder: Path) -> None:
+    """A login has them, so the look has them too."""
+    base = image(folder / "base.qcow2")
+    os.chown(base, 0, 65533)
+    base.chmod(0o640)
+    top = overlay(folder / "top.qcow2", base.name)
+    assert complaints(top) != []
+    subprocess.run(["groupadd", "-g", "65533", "vmops-test"], check=True, timeout=30)
+    try:
+        subprocess.run(["usermod", "-aG", "vmops-test", USER], check=True, timeout=30)
+        assert complaints(top) == []
+    finally:
+        subprocess.run(["gpasswd", "-d", USER, "vmops-test"], check=True, timeout=30)
+        subprocess.run(["groupdel", "vmops-test"], check=True, timeout=30)
+
+
+def test_data_files_are_refused(folder: Path) -> None:
+    top = folder / "top.qcow2"
+    image(top, "-o", f"data_file={folder}/data.raw")
+    (what,) = complaints(top)
+    assert what.endswith(f"keeps its data in another file, {folder}/data.raw")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "device"])
+def test_what_is_neither_file_nor_disk_is_not_opened(folder: Path, kind: str) -> None:
+    odd = folder / "odd"
+    match kind:
+        case "fifo":
+            os.mkfifo(odd)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(odd))
+        case "directory":
+            odd.mkdir()
+        case "device":
+            odd.symlink_to("/dev/zero")
+    (what,) = complaints(overlay(folder / "top.qcow2", str(odd), "raw"))
+    assert "is neither a file nor a block device" in what
+    assert "is neither a file nor a block device" in complaints(odd)[0]
+
+
+def test_a_chain_that_ends_nowhere_ends_here(folder: Path) -> None:
+    a = overlay(folder / "a.qcow2", "b.qcow2")
+    overlay(folder / "b.qcow2", "a.qcow2")
+    assert complaints(a)[0].endswith("goes round in a circle")
+    itself = overlay(folder / "self.qcow2", "self.qcow2")
+    assert complaints(itself)[0].endswith("goes round in a circle")
+
+
+def test_a_long_chain_is_read_as_far_as_the_limit(folder: Path) -> None:
+    first = image(folder / "0.qcow2")
+    write_backing(first, b"1.qcow2", b"qcow2")
+    for number in range(1, 80):
+        link = folder / f"{number}.qcow2"
+        shutil.copy(first, link)
+        write_backing(link, f"{number + 1}.qcow2".encode(), b"qcow2")
+    assert len(read(first)) == image_chain.MOST_IMAGES + 1
+    (what,) = complaints(first)
+    assert "one of more than 64 images" in what
+
+
+def test_an_image_is_what_it_is_taken_for(folder: Path) -> None:
+    raw = folder / "disk.raw"
+    raw.write_bytes(bytes(2**20))
+    shutil.chown(raw, USER)
+    cow = image(folder / "disk.qcow2")
+    assert complaints(raw)[0].endswith("is no qcow2 image")
+    assert complaints(cow, format="raw")[0].endswith("is taken for a raw image and is a qcow2 one")
+    assert complaints(raw, format="raw") == []
+    assert "is no qcow2 image" in complaints(overlay(folder / "a.qcow2", raw.name, "qcow2"))[0]
+    assert "and is a qcow2 one" in complaints(overlay(folder / "b.qcow2", cow.name, "raw"))[0]
+
+
+def test_without_a_format_only_what_is_qcow2_is_taken(folder: Path) -> None:
+    raw = folder / "disk.raw"
+    raw.write_bytes(bytes(2**20))
+    image(folder / "disk.qcow2")
+    top = image(folder / "top.qcow2")
+    write_backing(top, raw.name.encode(), None)
+    assert complaints(top)[0].endswith("has no format given there, and QEMU would guess")
+    write_backing(top, b"disk.qcow2", None)
+    assert complaints(top) == []
+
+
+@pytest.mark.parametrize("format", ["vmdk", "qed", "vdi", "nbd", "file", "x\nname 00 as 00"])
+def test_other_drivers_are_refused(folder: Path, format: str) -> None:
+    (folder / "base").write_bytes(b"KDMV" + bytes(2**20))
+    top = image(folder / "top.qcow2")
+    write_backing(top, b"base", format.encode())
+    chain = read(top)
+    assert [entry.format for entry in chain] == ["qcow2", format]
+    (objection,) = image_chain.objections(chain, user=USER)
+    assert "driver, which may open more files" in objection.what
+
+
+def test_what_everybody_may_write_is_refused(folder: Path) -> None:
+    top = image(folder / "top.qcow2")
+    top.chmod(0o666)
+    assert complaints(top)[0].endswith("may be written by every user of the worker")
+    top.chmod(0o600)
+    folder.chmod(0o777)
+    assert complaints(top)[0].endswith(f"they may write to {folder}")
+    folder.chmod(0o1777)
+    assert complaints(top) == []
+    inner = folder / "open"
+    inner.mkdir()
+    inner.chmod(0o777)
+    target = image(inner / "target.qcow2")
+    (folder / "link.qcow2").symlink_to(target)
+    assert complaints(folder / "link.qcow2")[0].endswith(f"they may write to {inner}")
+
+
+def test_an_image_that_everybody_may_read_is_told(folder: Path) -> None:
+    top = image(folder / "top.qcow2")
+    folder.chmod(0o755)
+    assert image_chain.readable_by_all(read(top)) == (str(top),)
+    top.chmod(0o640)
+    assert image_chain.readable_by_all(read(top)) == ()
+    top.chmod(0o644)
+    folder.chmod(0o750)
+    assert image_chain.readable_by_all(read(top)) == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [(32, b"\0\0\0\2", "is encrypted"), (72, bytes(7) + b"\2", "is marked as corrupt")],
+)
+def test_encrypted_and_corrupt_images_are_refused(
+    folder: Path, place: int, value: bytes, said: str
+) -> None:
+    top = image(folder / "top.qcow2")
+    with top.open("r+b") as file:
+        file.seek(place)
+        file.write(value)
+    assert said in complaints(top)[0]
+
+
+@pytest.mark.parametrize("held", ["written", "backing"])
+def test_an_image_that_a_qemu_has_open_is_told_with_its_holder(folder: Path, held: str) -> None:
+    base = image(folder / "base.qcow2")
+    top = overlay(folder / "top.qcow2", base.name)
+    over = overlay(folder / "over.qcow2", top.name)
+    opened = top if held == "written" else over
+    assert image_chain.in_use(read(top)) == ()
+    with running(opened) as pid:
+        (used,) = image_chain.in_use(read(top))
+        assert used.path == str(top)
+        assert image_chain.usage(used).startswith("written" if held == "written" else "used")
+        assert call("image_holders", str(top)) == f"{pid}\n"
+        assert starts(top) is False
+        assert [entry.path for entry in image_chain.in_use(read(base))] == [str(base)]
+        sibling = overlay(folder / "sibling.qcow2", base.name)
+        assert image_chain.in_use(read(sibling)) == ()
+        assert starts(sibling) is True
+        atop = overlay(folder / "atop.qcow2", top.name)
+        is_free = held == "backing"
+        assert (image_chain.in_use(read(atop)) == ()) is is_free
+        assert starts(atop) is is_free
+    assert image_chain.in_use(read(top)) == ()
+    assert call("image_holders", str(top)) == ""
+
+
+QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-m", "16", "-S"]
+
+
+@contextmanager
+def running(path: Path) -> Iterator[int]:
+    """A QEMU that has the image open, as one that vmops starts, and its PID."""
+    words = [*QEMU, "-drive", f"file={path},format=qcow2", "-qmp", "stdio"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as qemu:
+        assert qemu.stdout is not None
+        assert b"QMP" in qemu.stdout.readline()
+        yield qemu.pid
+        qemu.kill()
+
+
+def starts(path: Path) -> bool:
+    """Whether a QEMU can open the image now."""
+    words = [*QEMU, "-drive", f"file={path},format=qcow2", "-qmp", "stdio"]
+    said = '{"execute": "qmp_capabilities"} {"execute": "quit"}'
+    done = subprocess.run(
+        words, input=said, capture_output=True, text=True, timeout=30, check=False
+    )
+    return done.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("headers")
+    (folder / "base").write_bytes(bytes(2**20))
+    path = overlay(folder / "sample.qcow2", "base", "raw")
+    (folder / "seed").write_bytes(path.read_bytes())
+    return path
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_header_means_to_us_what_it_means_to_qemu(sample: Path, data: st.DataObject) -> None:
+    """Where qemu-img takes a header at all, names, sizes and kinds agree."""
+    head = bytearray(sample.with_name("seed").read_bytes())
+    build_header(head, data)
+    sample.write_bytes(head)
+    told = info(sample)
+    chain = read(sample, user="root")
+    if told is None:
+        return
+    top = chain[0]
+    assert top.fault == ""
+    assert same(top.backing, told.get("backing-filename", ""))
+    assert same(top.backing_format, told.get("backing-filename-format", ""))
+    assert top.virtual_size // 512 * 512 == told["virtual-size"] // 512 * 512
+    assert top.encrypted == told.get("encrypted", False)
+    special = told["format-specific"]["data"]
+    if special["compat"] == "1.1":  # of an older one QEMU does not say it, nor use it
+        assert same(top.data_file or "", special.get("data-file", ""))
+    assert bool(top.features & 2) == special.get("corrupt", False)
+    full = told.get("full-backing-filename", "")
+    if full and not full.startswith("json:") and len(chain) > 1:
+        assert same(chain[1].path, full)
+
+
+def same(ours: str, theirs: str) -> bool:
+    """qemu-img writes something else in JSON for bytes that are no UTF-8."""
+    return ours == theirs or "\ufffd" in theirs
+
+
+NAMES = st.text(st.characters(codec="ascii", min_codepoint=0, max_codepoint=126), max_size=40)
+EXTENSIONS = st.tuples(
+    st.sampled_from([0xE2792ACA, 0xE2792ACA, 0x44415441, 0x6803F857, 0x12345678, 0]),
+    st.one_of(st.sampled_from(["raw", "qcow2", "raw\0x", "", "x" * 15, "x" * 16]), NAMES),
+    st.sampled_from([0, 0, 0, 0, 1, 7, 2**31]),
+)
+
+
+def build_header(head: bytearray, data: st.DataObject) -> None:
+    """Extensions, a backing name and a few flags as a stranger might write them."""
+    version = data.draw(st.sampled_from([2, 3, 3, 3]))
+    length = 72 if version == 2 else data.draw(st.sampled_from([104, 104, 112, 120]))
+    body = b""
+    for kind, text, lie in data.draw(st.lists(EXTENSIONS, max_size=5)):
+        value = text.encode()
+        body += struct.pack(">II", kind, len(value) + lie) + value + bytes(-len(value) % 8)
+    name = data.draw(NAMES).encode()
+    spare = data.draw(st.sampled_from([0, 0, 8, -8, 3]))
+    offset = data.draw(st.sampled_from([0, length + len(body) + 8 + spare, 1024, 65000, 2**16]))
+    head[4:8] = struct.pack(">I", version)
+    if version == 3:
+        head[72:80] = struct.pack(">Q", data.draw(st.sampled_from([0, 0, 1, 2, 4, 8, 32])))
+        head[100:104] = struct.pack(">I", length)
+        head[104:length] = bytes(length - 104)
+    head[length:1024] = (body + bytes(1024))[: 1024 - length]
+    head[8:20] = struct.pack(">QI", offset, data.draw(st.sampled_from([len(name)] * 3 + [1023])))
+    if offset:
+        head[offset : offset + len(name)] = name
+    if data.draw(st.booleans()):
+        for _ in range(data.draw(st.integers(0, 3))):
+            head[data.draw(st.integers(0, 300))] = data.draw(st.integers(0, 255))
+    del head[2**20 :]

@@ -1,0 +1,118 @@
+# Reads an image that QEMU is to open for writing, and its backing files. Run it as the SSH user.
+#
+# Arguments: the format of the first image, its name. Standard output: a line for each image, keys
+# and values in turn, names in hexadecimal.
+#
+# It opens plain files and block devices, and reads of each no more than the cluster that the header
+# is in. It reads as QEMU's block/qcow2.c does: a name ends at a NUL, the last of several extensions
+# counts, and a relative name starts from the folder of the name by which the image was opened, not
+# of what a link there leads to. Without a format in the header QEMU probes; of what it may find
+# then, only qcow2 is told.
+#
+# The first image is opened for writing, as QEMU does, though nothing is written. QEMU's locks are
+# bytes of the file: 100 + n is held by who uses permission n, 200 + n by who grants it to nobody
+# else (0 read, 1 write, 3 resize). What is asked is whether ours would be refused.
+use Fcntl;
+my ($as, $name) = @ARGV;
+my %seen;
+for my $depth (0 .. 64) {
+  my @told = ("name", hex_of($name), "as", hex_of($as));
+  my $next = $depth < 64 ? image(\@told, $depth) : note(\@told, "fault", "deep");
+  print "@told\n";
+  last unless defined $next;
+  $name = $next;
+}
+
+sub hex_of { unpack "H*", $_[0] }
+sub note { my $told = shift; push @$told, @_; return }
+sub u32 { length($_[0]) >= $_[1] + 4 ? unpack("N", substr $_[0], $_[1], 4) : 0 }
+sub u64 { length($_[0]) >= $_[1] + 8 ? unpack("Q>", substr $_[0], $_[1], 8) : 0 }
+sub until_nul { (split /\0/, $_[0], 2)[0] // "" }
+
+sub image {
+  my ($told, $depth) = @_;
+  my @found = stat $name or return note($told, "fault", "stat", "why", hex_of($!));
+  note($told, "mode", sprintf("%o", $found[2]), "owner", $found[4]);
+  -f _ || -b _ or return note($told, "fault", "odd");
+  my $way = $depth ? O_RDONLY : O_RDWR;
+  sysopen my $file, $name, $way | O_NONBLOCK
+    or return note($told, "fault", "open", "why", hex_of($!));
+  my @same = stat $file;
+  "@same[0, 1]" eq "@found[0, 1]" or return note($told, "fault", "swapped");
+  my $size = -b _ ? sysseek($file, 0, 2) + 0 : $same[7];
+  note($told, "id", "$same[0]:$same[1]", "size", $size, "used", 512 * ($same[12] || 0));
+  my $real = readlink("/proc/self/fd/" . fileno $file) // $name;
+  my ($loose) = grep { defined } map { first_folder($_, 01002, 2) } $name, $real;
+  note($told, "loose", hex_of($loose)) if defined $loose;
+  note($told, "public", 1) if $found[2] & 4 && !defined first_folder($real, 1, 0);
+  my ($held) = grep { is_held($file, $_) } $depth ? (101, 103, 200) : (101, 103, 200, 201, 203);
+  note($told, "held", $held) if $held;
+  return note($told, "fault", "loop") if $seen{"@same[0, 1]"}++;
+  return header($told, $file);
+}
+
+sub is_held {
+  my ($file, $byte) = @_;
+  my $lock = pack "s s x4 q q i x4", F_WRLCK, 0, $byte, 1, 0;
+  return fcntl($file, F_GETLK, $lock) && unpack("s", $lock) != F_UNLCK;
+}
+
+# The first folder on the way to a file that has just these of the bits.
+sub first_folder {
+  my ($name, $bits, $wanted) = @_;
+  my $folder = "";
+  for my $part (split m{/+}, $name) {
+    my @found = stat "$folder/" or last;
+    return $folder || "/" if ($found[2] & $bits) == $wanted;
+    $folder .= "/$part" if length $part;
+  }
+  return;
+}
+
+sub header {
+  my ($told, $file) = @_;
+  sysseek $file, 0, 0;
+  sysread $file, my $head, 512;
+  my $is_qcow2 = $head =~ /^QFI\xfb/ && u32($head, 4) >= 2;
+  note($told, "looks", $is_qcow2 ? "qcow2" : "other");
+  return if $as eq "raw" || $as ne "qcow2" && $as ne "";
+  return if !$is_qcow2;
+  my ($version, $bits) = (u32($head, 4), u32($head, 20));
+  return note($told, "fault", "header") if $version > 3 || $bits < 9 || $bits > 21;
+  my $cluster = 1 << $bits;
+  sysseek $file, 0, 0;
+  sysread $file, $head, $cluster;
+  my $length = $version == 3 ? u32($head, 100) : 72;
+  my $features = $version == 3 ? u64($head, 72) : 0;
+  my ($offset, $bytes) = (u64($head, 8), u32($head, 16));
+  my $end = $offset || $cluster;
+  my $backing = $offset && $offset <= $cluster ? substr($head, $offset, $bytes) // "" : "";
+  return note($told, "fault", "header")
+    if $length < 72 || $version == 3 && $length < 104 || $length > $cluster || $offset > $cluster
+    || $offset && ($bytes > 1023 || $bytes > $cluster - $offset || length $backing < $bytes);
+  my ($at, $format, $data) = ($length, "");
+  while ($at < $end) {
+    last if $at + 8 > length $head;
+    my ($kind, $size) = (u32($head, $at), u32($head, $at + 4));
+    $at += 8;
+    return note($told, "fault", "header") if $at > $end || $size > $end - $at;
+    last if $kind == 0;
+    my $value = until_nul(substr $head, $at, $size);
+    if ($kind == 0xE2792ACA) {
+      return note($told, "fault", "header") if $size > 15;
+      $format = $value;
+    }
+    $data = $value if $kind == 0x44415441;
+    $at += ($size + 7) & ~7;
+  }
+  note($told, "virtual", u64($head, 24), "crypt", u32($head, 32));
+  note($told, "features", sprintf "%x", $features);
+  note($told, "data", hex_of($data)) if defined $data;
+  $backing = until_nul($backing);
+  return unless length $backing;
+  note($told, "backing", hex_of($backing), "format", hex_of($format));
+  return if $backing =~ m{^[^:/]*:};
+  $as = $format;
+  return $backing if $backing =~ m{^/};
+  return ($name =~ m{^(.*/)}s ? $1 : "") . $backing;
+}

@@ -1,0 +1,267 @@
+"""An image and its backing files: how the worker is asked for them, and what QEMU must not open.
+
+QEMU opens images as root before it becomes the VM's own user, and follows whatever a header names.
+So each chain is read before, with the SSH user's rights, and judged. A header may still be
+rewritten, or a link turned, between the look and QEMU's own: by whoever may write that file or its
+folder. Where that is everybody, it is refused; the SSH user and root are trusted to that extent,
+as `sudo` makes the one the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from vmops.core.inventory.complaints import printable
+from vmops.core.script.command import Command, command
+
+MOST_IMAGES = 64
+"""Images of one chain: a longer one is refused."""
+
+_CORRUPT, _DATA_FILE = 2, 4
+"""Bits of a qcow2 header's incompatible features."""
+
+
+class Image(NamedTuple):
+    """One image of a chain, as its header and the file system tell.
+
+    `path` is the name by which QEMU opens it, `format` what it is then taken for; empty is that
+    nothing says so, and QEMU would guess by the content. `looks` is "qcow2" or "other" by its
+    content, empty where it could not be read. Sizes are in bytes: `size` of the file, `used` on
+    disk, `virtual_size` as a guest sees it. `backing` is the backing file as the header names it,
+    `data_file` None where there is none. `loose` is a folder on the way to it that everybody may
+    write, `public` that everybody may read the image. `held` is the byte of QEMU's lock that
+    stands in our way, 0 for none. `fault` is what kept the worker from reading on, and `why` is the
+    reason in its system's words, where it gave one.
+    """
+
+    path: str
+    format: str
+    looks: str = ""
+    mode: int = 0
+    owner: int = 0
+    identity: str = ""
+    size: int = 0
+    used: int = 0
+    virtual_size: int = 0
+    backing: str = ""
+    backing_format: str = ""
+    data_file: str | None = None
+    encrypted: bool = False
+    features: int = 0
+    loose: str = ""
+    public: bool = False
+    held: int = 0
+    fault: str = ""
+    why: str = ""
+
+
+Chain = tuple[Image, ...]
+"""An image, its backing file, that one's, and so on, as far as could be followed."""
+
+
+class Objection(NamedTuple):
+    """Why QEMU must not be given an image, and what can be done about it."""
+
+    what: str
+    cure: str
+
+
+def read_chain(path: str, *, format: str = "qcow2") -> Command:
+    """Read an image that QEMU is to open for writing, and all behind it, as the SSH user.
+
+    A leading `~` is that user's home. `parse` reads the answer.
+    """
+    return command("image_chain", format, path)
+
+
+def find_holders(path: str) -> Command:
+    """Print the PIDs that have the image open, a line each. It reads all of /proc: seldom."""
+    return command("image_holders", path)
+
+
+def parse_holders(answer: str) -> tuple[int, ...]:
+    """The PIDs. Raises ValueError for anything else."""
+    return tuple(int(line) for line in answer.split())
+
+
+def parse(answer: str) -> Chain:
+    """The chain from what `read_chain` printed. Raises ValueError where that cannot be read."""
+    chain = tuple(_image(line) for line in answer.splitlines())
+    if not 0 < len(chain) <= MOST_IMAGES + 1:
+        raise ValueError(f"a chain of {len(chain)} images")
+    return chain
+
+
+def _image(line: str) -> Image:
+    words = line.split(" ")
+    if len(words) % 2:
+        raise ValueError(f"an odd line about an image: {line[:80]!r}")
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    if "name" not in told or "as" not in told:
+        raise ValueError(f"a line about no image: {line[:80]!r}")
+    data_file = told.get("data")
+    return Image(
+        path=_name(told["name"]),
+        format=_name(told["as"]),
+        looks=told.get("looks", ""),
+        mode=int(told.get("mode", "0"), 8),
+        owner=int(told.get("owner", "0")),
+        identity=told.get("id", ""),
+        size=int(told.get("size", "0")),
+        used=int(told.get("used", "0")),
+        virtual_size=int(told.get("virtual", "0")),
+        backing=_name(told.get("backing", "")),
+        backing_format=_name(told.get("format", "")),
+        data_file=None if data_file is None else _name(data_file),
+        encrypted=told.get("crypt", "0") != "0",
+        features=int(told.get("features", "0"), 16),
+        loose=_name(told.get("loose", "")),
+        public="public" in told,
+        held=int(told.get("held", "0")),
+        fault=told.get("fault", ""),
+        why=_name(told.get("why", "")),
+    )
+
+
+def _name(digits: str) -> str:
+    return bytes.fromhex(digits).decode(errors="surrogateescape")
+
+
+def objections(chain: Chain, *, user: str) -> tuple[Objection, ...]:
+    """Everything for which QEMU must not be given this chain, which was read as `user`.
+
+    Empty: QEMU opens these files and no others, and the user may open them himself.
+    """
+    return tuple(entry for place in range(len(chain)) for entry in _against(chain, place, user))
+
+
+def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
+    image = chain[place]
+    path = printable(image.path)
+    if place == 0:
+        subject = path
+    else:
+        subject = f"{path}, the backing file of {printable(chain[place - 1].path)},"
+    if image.fault and (fault := _fault(image, subject, user, writing=place == 0)):
+        yield fault
+        return
+    yield from _exposed(image, subject)
+    yield from _misread(chain, place, subject)
+    if image.data_file is not None or image.features & _DATA_FILE:
+        named = printable(image.data_file) if image.data_file else "a file"
+        yield Objection(
+            f"{subject} keeps its data in another file, {named}",
+            f"make one file of it: qemu-img convert -O qcow2 {path} NEW.qcow2",
+        )
+    if image.encrypted:
+        yield Objection(
+            f"{subject} is encrypted, and QEMU is given no secret",
+            f"decrypt it with qemu-img convert, or encrypt inside the guest: {path}",
+        )
+    if place == 0 and image.features & _CORRUPT:
+        yield Objection(
+            f"{subject} is marked as corrupt, and QEMU does not write to such an image",
+            f"repair it: qemu-img check -r all {path}",
+        )
+    if protocol := _protocol(image.backing):
+        yield Objection(
+            f"{subject} names {printable(image.backing)[:200]} as its backing file:"
+            f' QEMU would use its "{protocol}" driver and not open a file',
+            f"give it a plain path: qemu-img rebase -u -F FORMAT -b /PATH {path}",
+        )
+
+
+def _fault(image: Image, subject: str, user: str, *, writing: bool) -> Objection | None:
+    """What kept the worker from reading on at this image."""
+    path = printable(image.path)
+    match image.fault:
+        case "stat" | "open":
+            wanted = "open" if not writing else "find" if image.fault == "stat" else "write to"
+            what = f"{user} cannot {wanted} {subject.rstrip(',')}: {printable(image.why)}"
+            cure = f"give it to that user on the worker: sudo chown {user} {path}"
+            return Objection(what, cure if image.fault == "open" else f"look: sudo ls -lL {path}")
+        case "odd":
+            return Objection(f"{subject} is neither a file nor a block device", "name another one")
+        case "swapped":
+            return Objection(f"{subject} was replaced while it was looked at", "try again")
+        case "loop":
+            return Objection(
+                f"{subject} is in that chain already: it goes round in a circle",
+                f"see qemu-img info -U {path}, and give it another backing file",
+            )
+        case "deep":
+            return Objection(
+                f"{subject} is one of more than {MOST_IMAGES} images, each standing on the next",
+                "make one image of them with qemu-img convert",
+            )
+        case "header":
+            return Objection(
+                f"{subject} has a qcow2 header that QEMU would not read",
+                f"see: qemu-img check {path}",
+            )
+    return Objection(f"{subject} could not be read: {printable(image.fault)}", "")
+
+
+def _exposed(image: Image, subject: str) -> Iterator[Objection]:
+    if image.mode & 0o002:
+        yield Objection(
+            f"{subject} may be written by every user of the worker",
+            f"keep them out: chmod o-w {printable(image.path)}",
+        )
+    if image.loose:
+        folder = printable(image.loose)
+        yield Objection(
+            f"{subject} may be replaced by every user of the worker: they may write to {folder}",
+            f"keep them out: chmod o-w {folder}",
+        )
+
+
+def _misread(chain: Chain, place: int, subject: str) -> Iterator[Objection]:
+    """An image that is something else than what QEMU takes it for."""
+    image = chain[place]
+    path = printable(image.path)
+    above = printable(chain[place - 1].path) if place else ""
+    if image.format == "qcow2" and image.looks == "other":
+        cure = f"say what it is: qemu-img rebase -u -F raw -b {path} {above}"
+        if not place:
+            cure = f"convert it: qemu-img convert -O qcow2 {path} NEW.qcow2"
+        yield Objection(f"{subject} is no qcow2 image", cure)
+    elif image.format == "raw" and image.looks == "qcow2":
+        cure = f"say what it is: qemu-img rebase -u -F qcow2 -b {path} {above}"
+        yield Objection(
+            f"{subject} is taken for a raw image and is a qcow2 one",
+            cure if place else "say so: format = qcow2",
+        )
+    elif not image.format and image.looks != "qcow2":
+        yield Objection(
+            f"{subject} has no format given there, and QEMU would guess",
+            f"say what it is: qemu-img rebase -u -F raw -b {path} {above}",
+        )
+    elif image.format not in ("qcow2", "raw", ""):
+        yield Objection(
+            f'{subject} would be opened by QEMU\'s "{printable(image.format)[:40]}" driver,'
+            " which may open more files",
+            f"convert it: qemu-img convert -O qcow2 {path} NEW.qcow2",
+        )
+
+
+def _protocol(name: str) -> str:
+    """The driver that QEMU picks by a name's beginning, as its `path_has_protocol` finds it."""
+    before, colon, _ = name.partition(":")
+    return printable(before)[:40] if colon and "/" not in before else ""
+
+
+def in_use(chain: Sequence[Image]) -> Chain:
+    """The images that somebody has open in a way for which QEMU would refuse to start."""
+    return tuple(image for image in chain if image.held)
+
+
+def usage(image: Image) -> str:
+    """How an image of `in_use` is used, by the byte that is held."""
+    return "written to" if image.held in (101, 103) else "used, perhaps as a backing file,"
+
+
+def readable_by_all(chain: Chain) -> tuple[str, ...]:
+    """The images that every user of the worker may read: those hold what the guests wrote."""
+    return tuple(image.path for image in chain if image.public)
