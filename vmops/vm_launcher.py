@@ -23,10 +23,14 @@ class VMLauncher:
     """Launch and stop VMs as documented: never raises for a failure, the reason is logged.
 
     QEMU gets the documented command line, `-vnc 0.0.0.0` included: everybody who reaches the
-    worker reaches the VM's screen, without a password. `vnc_listen="127.0.0.1"` tightens it.
+    worker reaches the VM's screen, without a password. `vnc_listen="127.0.0.1"` tightens it: the
+    worker's loopback, and nobody gets in without a password of `vnc_password`. None is as the
+    executor's inventory says. A VM that hosts.toml wants to listen elsewhere drifts.
     """
 
-    def __init__(self, executor: RemoteExecutor, *, vnc_listen: str = DOCUMENTED_LISTEN) -> None:
+    def __init__(
+        self, executor: RemoteExecutor, *, vnc_listen: str | None = DOCUMENTED_LISTEN
+    ) -> None:
         self.executor = executor
         self.vnc_listen = vnc_listen
 
@@ -49,6 +53,28 @@ class VMLauncher:
         )
         return outcome is not None
 
+    def vnc_password(
+        self, worker_ip: str, vm_dict: Mapping[str, Any], seconds: int = 120
+    ) -> tuple[bool, str | None]:
+        """Make a random VNC password that new clients get in with for so many seconds.
+
+        `(True, password)`; it replaces the one before. `(True, "")` for a VM whose VNC asks for
+        none. `(False, None)` when the VM does not run, or could not be asked.
+        """
+        from vmops.ops.guest.vnc import lend_password
+
+        try:
+            route, vm = self._route(worker_ip, vm_dict)
+            return True, lend_password(route, vm, seconds=seconds)
+        except VmopsError as error:
+            logger.error("%s", error)
+            return False, None
+
+    def _route(self, worker_ip: str, vm_dict: Mapping[str, Any]) -> tuple[Route, VM]:
+        vm = VM.from_dict(vm_dict)
+        worker = self.executor.worker(worker_ip, vnc_listen=self.vnc_listen)
+        return Route(worker, self.executor.config), vm
+
     def _do(
         self,
         worker_ip: str,
@@ -56,9 +82,8 @@ class VMLauncher:
         work: Callable[[Route, VM], list[Outcome]],
     ) -> Outcome | None:
         try:
-            vm = VM.from_dict(vm_dict)
-            worker = self.executor.worker(worker_ip, vnc_listen=self.vnc_listen)
-            (outcome,) = work(Route(worker, self.executor.config), vm)
+            route, vm = self._route(worker_ip, vm_dict)
+            (outcome,) = work(route, vm)
         except VmopsError as error:
             logger.error("%s", error)
             return None

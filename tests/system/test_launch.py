@@ -12,7 +12,7 @@ from vmops.core.inventory.model import VM, Interface
 from vmops.core.names import tap_name
 
 from .lab_helpers import wait_until
-from .operator import Operator, small_vm
+from .operator import ROOT, Operator, small_vm
 
 VM1 = VM(
     "vm1",
@@ -294,6 +294,22 @@ def test_the_documented_api(operator: Operator, monkeypatch: pytest.MonkeyPatch)
     assert launcher.launch_vm(address, {"name": "vm1"}) == (False, None)
 
 
+def test_the_python_of_the_readme_is_safe(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.add(VM1)
+    monkeypatch.delenv("VMOPS_HOSTS", raising=False)
+    monkeypatch.chdir(operator.folder)
+    snippet = (ROOT / "README.md").read_text().split("```python")[1].split("```")[0]
+    did: dict[str, Any] = {}
+    exec(snippet.replace("10.0.10.1", operator.address("worker1")), did)
+    assert did["out"] == "worker1\n"
+    assert did["ok"]
+    assert len(did["password"]) == 8
+    argv = command_line(operator, "worker1", int(did["pid"]))
+    assert argv[argv.index("-vnc") + 1] == "127.0.0.1:1,password=on"
+
+
 def test_the_older_dict(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.add(VM1)
     monkeypatch.setenv("VMOPS_HOSTS", str(operator.hosts_toml))
@@ -323,7 +339,7 @@ def test_the_older_dict(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> 
     assert pid is not None
     argv = command_line(operator, "worker1", int(pid))
     assert argv[argv.index("-m") + 1] == "512"
-    assert argv[argv.index("-vnc") + 1] == "127.0.0.1:1"
+    assert argv[argv.index("-vnc") + 1] == "127.0.0.1:1,password=on"
 
 
 def test_status_json_is_as_documented(operator: Operator) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vmops import RemoteExecutor, VMLauncher, load
 from vmops.lab import Lab
 
 from . import rfb
@@ -89,7 +90,6 @@ def test_an_operator_who_vanishes_leaves_a_password_that_expires(
 ) -> None:
     from vmops.core.devices import display as vnc
     from vmops.core.tools import qmp
-    from vmops.inventory_file import load
     from vmops.ops.guest.monitors import ask
     from vmops.ops.route import Route
 
@@ -101,6 +101,39 @@ def test_an_operator_who_vanishes_leaves_a_password_that_expires(
     while from_the_worker(lab, vm.vnc_port, "leftover") == "let in":
         assert time.monotonic() < deadline
     assert ask(Route(worker), ["vm1"], [qmp.STATUS])
+
+
+def test_one_meaning_for_the_class_and_the_command_line(operator: Operator, lab: Lab) -> None:
+    vm = guest(operator)
+    operator.ok("stop", "--force", "--vm", "vm1")
+    listed = load(operator.hosts_toml)
+    launcher = VMLauncher(RemoteExecutor(inventory=listed), vnc_listen="127.0.0.1")
+    address, wanted = operator.address("worker1"), listed.vms["vm1"].to_dict()
+    assert launcher.vnc_password(address, wanted) == (False, None), "it does not run"
+    ok, pid = launcher.launch_vm(address, wanted)
+    assert ok
+    assert operator.ok("status", "--format", "json").json[0]["drift"] == []
+    assert operator.ok("launch", "--vm", "vm1", "--format", "json").json[0]["pid"] == int(pid or 0)
+    assert from_the_worker(lab, vm.vnc_port).startswith(REFUSED)
+    ok, password = launcher.vnc_password(address, wanted, seconds=20)
+    assert ok
+    assert password
+    assert from_the_worker(lab, vm.vnc_port, password) == "let in"
+    ok, other = launcher.vnc_password(address, wanted, seconds=1)
+    assert from_the_worker(lab, vm.vnc_port, password).startswith(REFUSED)
+    deadline = time.monotonic() + 10
+    while from_the_worker(lab, vm.vnc_port, other or "") == "let in":
+        assert time.monotonic() < deadline
+
+
+def test_a_vm_as_documented_has_no_password_to_lend(operator: Operator, lab: Lab) -> None:
+    vm = guest(operator)
+    operator.ok("stop", "--force", "--vm", "vm1")
+    launcher = VMLauncher(RemoteExecutor(inventory=load(operator.hosts_toml)))
+    address = operator.address("worker1")
+    assert launcher.launch_vm(address, vm.to_dict())[0]
+    assert launcher.vnc_password(address, vm.to_dict()) == (True, "")
+    assert from_the_worker(lab, vm.vnc_port) == "let in"
 
 
 def viewer(folder: Path, name: str, body: str) -> str:

@@ -8,10 +8,12 @@ import pytest
 
 from vmops.core.inventory.model import VM, Interface, Worker
 from vmops.core.plan import vm as plan
+from vmops.core.plan.drift import launch_values
 from vmops.core.tools import ip, ovs
 from vmops.errors import WorkFailed
 
 from .worlds import (
+    EMPTY,
     TAP1,
     TAP2,
     VM1,
@@ -24,9 +26,39 @@ from .worlds import (
 )
 
 
-def test_a_running_vm_as_asked_is_left_alone() -> None:
-    made = plan.launch(WORKER, VM1, running())
+@pytest.mark.parametrize("said", [None, "127.0.0.1"])
+@pytest.mark.parametrize("launched", [None, "127.0.0.1"])
+def test_a_running_vm_as_asked_is_left_alone(launched: str | None, said: str | None) -> None:
+    before = running(worker=replace(WORKER, vnc_listen=launched))
+    made = plan.launch(replace(WORKER, vnc_listen=said), VM1, before)
     assert (made.action, made.block, made.drift) == ("nothing", None, ())
+
+
+@pytest.mark.parametrize(
+    ("listen", "asks"),
+    [
+        (None, True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_vnc_asks_for_a_password_on_loopback(listen: str | None, asks: bool) -> None:
+    launched = launch_values(replace(WORKER, vnc_listen=listen), VM1, EMPTY)
+    assert (launched.vnc_listen, launched.vnc_password) == (listen or "127.0.0.1", asks)
+
+
+def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
+    seen = running()
+    mine = seen.vm("vm1")
+    assert mine.process is not None
+    argv = tuple(word.replace(",password=on", "") for word in mine.process.argv)
+    mine = mine._replace(process=mine.process._replace(argv=argv))
+    made = plan.launch(WORKER, VM1, seen._replace(vms={"vm1": mine}))
+    assert [str(item) for item in made.drift] == ["vnc_password: off -> on"]
 
 
 @pytest.mark.parametrize(
@@ -47,12 +79,6 @@ def test_a_running_vm_as_asked_is_left_alone() -> None:
             replace(WORKER, vnc_listen="0.0.0.0"),
             "vnc_listen: 127.0.0.1 -> 0.0.0.0",
             id="listen",
-        ),
-        pytest.param(
-            VM1,
-            replace(WORKER, vnc_listen="127.0.0.1"),
-            "vnc_password: on -> off",
-            id="password",
         ),
         pytest.param(
             replace(VM1, interfaces=(VM1.interfaces[0],)),

@@ -82,12 +82,12 @@ def test_a_password_is_replaced_before_it_is_let_expire() -> None:
     assert expired.arguments == {"protocol": "vnc", "time": "now"}
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.8.8.8", "::1"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:7f00:1"])
 def test_loopback_is_no_risk_to_name(listen: str) -> None:
     assert vnc_warning("vm1", "w1", listen=listen, port=5901) == ""
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.0.2.1", ""])
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.0.2.1", "::ffff:c000:201", ""])
 def test_vnc_that_is_open_to_others_is_warned_of(listen: str) -> None:
     said = vnc_warning("vm1", "w1", listen=listen, port=5901)
     assert all(word in said for word in ("vm1", "5901", listen, "w1", "no password"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from vmops.core.devices.exposure import is_loopback
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.tools import ovs, qemu
 
 UNSET_LISTEN = "127.0.0.1"
-"""Where VNC listens when the inventory does not say: the worker's loopback, with a password."""
+"""Where VNC listens when the inventory does not say: the worker's loopback."""
 
 
 class Drift(NamedTuple):
@@ -37,12 +38,17 @@ def accel_of(worker: Worker, observed: Observed) -> str:
 
 
 def launch_values(worker: Worker, vm: VM, observed: Observed) -> qemu.Launch:
-    """What this worker adds to the VM's command line."""
+    """What this worker adds to the VM's command line.
+
+    On loopback, where every user of the worker could connect, VNC asks for a one-time password,
+    whoever says that it listens there. On another address it is open, as the documented system's.
+    """
+    listen = worker.vnc_listen or UNSET_LISTEN
     return qemu.Launch(
         accel=accel_of(worker, observed),
         image=observed.image_path(vm.qcow_image),
-        vnc_listen=worker.vnc_listen or UNSET_LISTEN,
-        vnc_password=worker.vnc_listen is None,
+        vnc_listen=listen,
+        vnc_password=is_loopback(listen),
         uid=qemu.uid_for(vm, whole_range=observed.host.whole_uid_range),
     )
 

@@ -76,10 +76,14 @@ class Access:
     def __enter__(self) -> Self:
         """Set the password. Raises also where a server without one cannot be asked anything."""
         if self.password:
-            self._tell(*vnc.lend(self.password, seconds=LEASE_S))
+            self.lend(seconds=LEASE_S)
         else:
             self._tell(STATUS)
         return self
+
+    def lend(self, *, seconds: int) -> None:
+        """Let the password serve for so long from now, instead of any other."""
+        self._tell(*vnc.lend(self.password, seconds=seconds))
 
     def look(self) -> None:
         """See that the worker can be reached, and that the same QEMU runs.
@@ -127,6 +131,18 @@ class Access:
         answer = ask(self._route, [self.vm], requests)[self.vm]
         if isinstance(answer, VmopsError):
             raise answer
+
+
+def lend_password(route: Route, vm: VM, *, seconds: int) -> str:
+    """Make a random password serve for so long from now; empty where the server asks for none.
+
+    It replaces the VM's password. Raises what `find` does, and what `ops.monitors.ask` finds.
+    """
+    display, process = find(route, vm)
+    access = Access(route, vm, display, process)
+    if access.password:
+        access.lend(seconds=seconds)
+    return access.password
 
 
 def forward(route: Route, display: Display, *, local_port: int = 0) -> Forward:
