@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 _HOST = re.compile(r"(?!-)(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
@@ -17,17 +17,17 @@ _PATH_MAX_BYTES = 4095
 
 def name(value: str) -> str | None:
     """A VM, an interface or a worker. It fits a socket path and needs no quoting anywhere."""
-    return value if _NAME.fullmatch(value) else None
+    return value if NAME.fullmatch(value) else None
 
 
 def bridge(value: str) -> str | None:
     """A name that the kernel and Open vSwitch take: at most 15 bytes."""
-    return value if _BRIDGE.fullmatch(value) else None
+    return value if BRIDGE.fullmatch(value) else None
 
 
 def user(value: str) -> str | None:
     """A login name, also one of a directory service with its domain."""
-    return value if _USER.fullmatch(value) else None
+    return value if USER.fullmatch(value) else None
 
 
 def mac(value: str) -> str | None:
@@ -87,7 +87,7 @@ def address(value: str) -> str | None:
         return value if _HOST.fullmatch(value) and not _DOTTED_DIGITS.fullmatch(value) else None
     if not percent:
         return ip
-    return f"{ip}%{zone}" if ":" in ip and _BRIDGE.fullmatch(zone) else None
+    return f"{ip}%{zone}" if ":" in ip and BRIDGE.fullmatch(zone) else None
 
 
 def gateway(value: str) -> str | None:

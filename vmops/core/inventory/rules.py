@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.inventory import normal_form as normal
@@ -26,13 +28,16 @@ _KINDS: Mapping[type, str] = {
 }
 
 
+_NO_SCHEMA: Mapping[str, Any] = MappingProxyType({})
+
+
 class Rule(NamedTuple):
     """What one value has to be.
 
     `text` says it after "must be". `normal` gives the value in its one normal form, or None to
     refuse it; it sees values of type `kind` only. `optional` lets None pass: not set.
     `is_file_here` marks a path on the operator's machine, which hosts.toml may give relative to
-    itself.
+    itself. `schema` is what JSON Schema can say of it, for editors: never stricter than `normal`.
     """
 
     kind: type
@@ -40,6 +45,7 @@ class Rule(NamedTuple):
     normal: Callable[[Any], Any]
     optional: bool = False
     is_file_here: bool = False
+    schema: Mapping[str, Any] = _NO_SCHEMA
 
     def objection(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
@@ -56,69 +62,90 @@ class Rule(NamedTuple):
         return None if value is None else self.normal(value)
 
 
-def _between(low: int, high: int) -> Callable[[int], int | None]:
-    return lambda value: value if low <= value <= high else None
+def _whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Rule:
+    return Rule(
+        int,
+        text or f"{low} to {high}",
+        lambda value: value if low <= value <= high else None,
+        optional,
+        schema={"minimum": low, "maximum": high},
+    )
 
 
 def _one_of(words: Sequence[str]) -> Rule:
     text = "one of " + ", ".join(f'"{word}"' for word in words)
-    return Rule(str, text, lambda value: value if value in words else None)
+    return Rule(
+        str, text, lambda value: value if value in words else None, schema={"enum": list(words)}
+    )
 
 
 def _file_here() -> Rule:
     text = "the path of a file here, in printable characters"
-    return Rule(str, text, normal.local_path, optional=True, is_file_here=True)
+    schema = {"pattern": "[^/]$"}
+    return Rule(str, text, normal.local_path, True, is_file_here=True, schema=schema)
+
+
+def _matching(pattern: re.Pattern[str]) -> dict[str, str]:
+    return {"pattern": f"^{pattern.pattern}$"}
 
 
 _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
-_NAME = Rule(str, f"1 to 63 {_LETTERS}", normal.name)
+_NAME = Rule(str, f"1 to 63 {_LETTERS}", normal.name, schema=_matching(normal.NAME))
+_ADDRESS_SCHEMA = {"pattern": "^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", "maxLength": 270}
 
 INTERFACE: Mapping[str, Rule] = {
     "name": _NAME,
-    "vlan_id": Rule(
-        int,
-        "1 to 4094, or left out for an interface that is not connected",
-        _between(1, 4094),
-        optional=True,
+    "vlan_id": _whole(
+        1, 4094, "1 to 4094, or left out for an interface that is not connected", optional=True
     ),
     "mac": Rule(
         str,
         'six octets as in "52:54:00:03:e9:01", not multicast (an odd first octet) and not all zero,'
         " or left out to have it derived",
         normal.mac,
+        schema={
+            "pattern": "^(|(?!00([:-]00){5}$)[0-9A-Fa-f][02468ACEace]([:-][0-9A-Fa-f]{2}){5})$"
+        },
     ),
     "model": _one_of(MODELS),
 }
 
 VM: Mapping[str, Rule] = {
     "name": _NAME,
-    "vm_id": Rule(int, "1 to 65535", _between(1, 65535)),
-    "ram_mb": Rule(int, "1 to 16777216 (MiB)", _between(1, 16_777_216)),
-    "cores": Rule(int, "1 to 255", _between(1, 255)),
-    "vnc_port": Rule(
-        int, "5900 to 65535 (the display is the port less 5900)", _between(5900, 65535)
-    ),
+    "vm_id": _whole(1, 65535),
+    "ram_mb": _whole(1, 16_777_216, "1 to 16777216 (MiB)"),
+    "cores": _whole(1, 255),
+    "vnc_port": _whole(5900, 65535, "5900 to 65535 (the display is the port less 5900)"),
     "qcow_image": Rule(
         str,
         'the path of a disk image on the worker, in printable characters: "/...", or "~/..." for'
         " the SSH user's own home",
         normal.image_path,
+        schema={"pattern": "^(~/|[^~]).*[^/]$|^[^~/]$"},
     ),
     "interfaces": Rule(
         list,
         f"at most {MAX_INTERFACES} interfaces (in TOML, [[vms.NAME.interfaces]] above each)",
         lambda value: tuple(value) if len(value) <= MAX_INTERFACES else None,
+        schema={"maxItems": MAX_INTERFACES},
     ),
-    "worker": Rule(str, "the name of one of the workers", normal.name, optional=True),
+    "worker": Rule(
+        str,
+        "the name of one of the workers",
+        normal.name,
+        optional=True,
+        schema=_matching(normal.NAME),
+    ),
 }
 
 SETTINGS: Mapping[str, Rule] = {
-    "port": Rule(int, "1 to 65535", _between(1, 65535), optional=True),
+    "port": _whole(1, 65535, optional=True),
     "user": Rule(
         str,
         "1 to 64 letters, digits, '.', '_', '@', '+' and '-', the first a letter, digit or '_'",
         normal.user,
         optional=True,
+        schema=_matching(normal.USER),
     ),
     "identity_file": _file_here(),
     "gateway": Rule(
@@ -126,10 +153,17 @@ SETTINGS: Mapping[str, Rule] = {
         '"host" or "user@host:port", several hops separated by commas',
         normal.gateway,
         optional=True,
+        schema={"minLength": 1},
     ),
-    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge),
+    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge, schema=_matching(normal.BRIDGE)),
     "accel": _one_of(ACCELERATORS),
-    "vnc_listen": Rule(str, "an IP address, such as 127.0.0.1", normal.ip_address, optional=True),
+    "vnc_listen": Rule(
+        str,
+        "an IP address, such as 127.0.0.1",
+        normal.ip_address,
+        optional=True,
+        schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},
+    ),
     "host_keys": _one_of(HOST_KEYS),
     "known_hosts": _file_here(),
 }
@@ -139,12 +173,14 @@ WORKER: Mapping[str, Rule] = {
         str,
         f"1 to 63 {_LETTERS}, or an address",
         lambda value: normal.name(value) or normal.address(value),
+        schema=_ADDRESS_SCHEMA,
     ),
     "address": Rule(
         str,
         "a host name or an IP address, without user, port or brackets; 1 to 63 characters between"
         " dots",
         normal.address,
+        schema=_ADDRESS_SCHEMA,
     ),
     **SETTINGS,
 }

@@ -1,0 +1,72 @@
+"""The rules of hosts.toml as a JSON schema, for editors that complete and check what is typed.
+
+What cannot be said there (what VMs may not share, the names of workers) is left to the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from vmops.core.inventory import rules
+from vmops.core.inventory.model import VM, Interface, Settings
+from vmops.core.inventory.rules import Rule
+from vmops.core.inventory.tables import (
+    REQUIRED_OF_INTERFACE,
+    REQUIRED_OF_VM,
+    REQUIRED_OF_WORKER,
+)
+
+Schema = dict[str, Any]
+
+_TYPES: Mapping[type, str] = {int: "integer", str: "string", list: "array"}
+
+
+def schema() -> Schema:
+    """The schema of the whole file, of draft 7 as TOML's language servers read it."""
+    interface = _table(rules.INTERFACE, Interface, REQUIRED_OF_INTERFACE)
+    vm = _table(_without_name(rules.VM), VM, REQUIRED_OF_VM)
+    vm["properties"]["interfaces"]["items"] = interface
+    worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "hosts.toml, the inventory of vmops",
+        **_closed(
+            {
+                "defaults": _table(rules.SETTINGS, Settings),
+                "workers": _named(rules.WORKER["name"], worker),
+                "vms": _named(rules.VM["name"], vm),
+            }
+        ),
+    }
+
+
+def _without_name(known: Mapping[str, Rule]) -> dict[str, Rule]:
+    return {key: rule for key, rule in known.items() if key != "name"}
+
+
+def _closed(properties: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _table(known: Mapping[str, Rule], model: Any, required: Collection[str] = ()) -> Schema:
+    defaults = {field.name: field.default for field in fields(model)}
+    return {
+        **_closed({key: _value(rule, defaults.get(key, MISSING)) for key, rule in known.items()}),
+        **({"required": list(required)} if required else {}),
+    }
+
+
+def _value(rule: Rule, default: object) -> Schema:
+    said = {"default": default} if default not in (MISSING, None, (), "") else {}
+    return {
+        "description": f"must be {rule.text}",
+        "type": _TYPES[rule.kind],
+        **rule.schema,
+        **said,
+    }
+
+
+def _named(rule: Rule, table: Schema) -> Schema:
+    return {"type": "object", "propertyNames": dict(rule.schema), "additionalProperties": table}
