@@ -13,6 +13,7 @@ from fabric.main import Fab
 from invoke.exceptions import ParseError
 
 from vmops import __version__
+from vmops.errors import InventoryError
 from vmops.tasks import ns
 
 
@@ -22,6 +23,19 @@ class _Program(Fab):  # type: ignore[misc]
     def parse_core(self, argv: list[str] | None) -> None:
         with _refusing():
             super().parse_core(argv)
+
+    def parse_core_args(self) -> None:
+        """Invoke's own completion knows no names of hosts.toml; ours takes its option."""
+        super().parse_core_args()
+        shell = self.args["print-completion-script"].value
+        if shell:
+            from vmops.tasks.frame.completion import script, words_of
+
+            try:
+                print(script(shell, words_of(ns, self.core_args() + self.task_args())), end="")
+            except InventoryError as error:
+                _refuse(str(error))
+            sys.exit(0)
 
     def parse_tasks(self) -> None:
         with _refusing():

@@ -1,0 +1,153 @@
+"""What is offered behind the words that are typed so far."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from vmops.tasks import ns
+from vmops.tasks.frame import completer
+from vmops.tasks.frame.completion import words_of
+from vmops.tasks.program import program
+
+CONTEXTS = deepcopy(ns).to_contexts()
+"""Invoke takes the help away from a task that it has made the options of."""
+
+WORDS = words_of(deepcopy(ns), [*program.core_args(), *program.task_args()])
+HOSTS = """
+[workers.worker1]
+address = "192.0.2.1"
+[workers.worker2]
+address = "192.0.2.2"
+[vms.web1]
+worker = "worker1"
+[vms.web2]
+worker = "worker2"
+[vms.db]
+[vms."a b"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("VMOPS_HOSTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "hosts.toml"
+    path.write_text(HOSTS)
+    return path
+
+
+def offered(*typed: str) -> list[str]:
+    *before, current = typed
+    return list(completer.candidates(json.loads(WORDS), before, current))
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        pytest.param(["sta"], ["status"], id="task"),
+        pytest.param(["lab.u"], ["lab.up"], id="task-of-a-collection"),
+        pytest.param(["status", "--vm", "db", "lau"], ["launch"], id="next-task"),
+        pytest.param(["--dry", "-H", "worker1", "lau"], ["launch"], id="behind-own-options"),
+        pytest.param(["launch", "--str"], ["--strict"], id="option"),
+        pytest.param(["launch", "--vm", "w"], ["web1", "web2"], id="vm"),
+        pytest.param(["launch", "--vm=w"], ["--vm=web1", "--vm=web2"], id="vm-behind-equals"),
+        pytest.param(["launch", "--vm", "web1,"], ["web1,web2", "web1,db"], id="next-of-a-list"),
+        pytest.param(["launch", "--strict", "--vm", "d"], ["db"], id="option-without-value"),
+        pytest.param(["status", "--worker", ""], ["worker1", "worker2"], id="worker"),
+        pytest.param(["-H", "worker2"], ["worker2"], id="host"),
+        pytest.param(["--hosts=worker1"], ["--hosts=worker1"], id="host-behind-equals"),
+        pytest.param(["status", "--format", ""], ["text", "json"], id="format"),
+        pytest.param(["screenshot", "--output", ""], [], id="a-file-is-for-the-shell"),
+        pytest.param(["run", ""], [], id="a-command-is-for-the-shell"),
+        pytest.param(["run", "id", "doc"], ["doctor"], id="behind-a-command"),
+        pytest.param(["status", "--nonsense", "lau"], ["launch"], id="unknown-option"),
+    ],
+)
+def test_what_may_follow(typed: list[str], found: list[str]) -> None:
+    assert offered(*typed) == found
+
+
+def test_all_tasks_and_all_options_are_offered() -> None:
+    assert set(offered("")) == set(ns.task_names)
+    for context in CONTEXTS:
+        long = {flag for flag in context.flag_names() if flag.startswith("--")}
+        words = ["x"] * len(context.positional_args)
+        assert set(offered(str(context.name), *words, "--")) == long
+
+
+def test_a_file_that_is_being_edited_gives_the_names_that_it_has(hosts: Path) -> None:
+    hosts.write_text(HOSTS + "\n[vms.new1]\nvm_id = \n[[vms.new1.interfaces]]\nname = 'x")
+    assert offered("launch", "--vm", "") == ["web1", "web2", "db", "new1"]
+
+
+@pytest.mark.parametrize("text", ["", "vms = 5", "[vms]\nx = 5", "\x00", "a = " + "[" * 5000])
+def test_whatever_hosts_toml_holds_nothing_is_raised(hosts: Path, text: str) -> None:
+    hosts.write_text(text)
+    assert offered("launch", "--vm", "") in ([], ["x"])
+
+
+def test_hosts_toml_is_found_as_the_tasks_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fabfile.py").write_text("from vmops.tasks import ns\n")
+    below = tmp_path / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert offered("launch", "--vm", "d") == ["db"]
+    (below / "mine.toml").write_text("[vms.mine]\n")
+    monkeypatch.setenv("VMOPS_HOSTS", "mine.toml")
+    assert offered("launch", "--vm", "") == ["mine"]
+    monkeypatch.setenv("VMOPS_HOSTS", "/dev/stdin")
+    assert offered("launch", "--vm", "") == []
+
+
+@pytest.mark.parametrize(
+    ("program", "fabfile", "foreign"),
+    [
+        ("vmops", None, False),
+        ("fab", None, True),
+        ("fab", "from vmops.tasks import ns\n", False),
+        ("/usr/bin/fab", '"""Doc."""\n\nfrom vmops.tasks import ns\n__all__ = ["ns"]\n', False),
+        ("fab", "from vmops.tasks import ns\n@task\ndef mine(c): ...\n", True),
+        ("fab", "from vmops import tasks\nns = Collection(vm=tasks.ns)\n", True),
+    ],
+)
+def test_a_fabfile_with_other_tasks_is_asked(
+    tmp_path: Path, program: str, fabfile: str | None, foreign: bool
+) -> None:
+    if fabfile:
+        (tmp_path / "fabfile.py").write_text(fabfile)
+    assert completer.is_foreign(program) is foreign
+
+
+def run(shell: str, *typed: str) -> list[str]:
+    argv = [sys.executable, "-I", "-S", completer.__file__, shell, WORDS, *typed]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    return ran.stdout.splitlines()
+
+
+def test_bash_cuts_words_at_an_equals_sign() -> None:
+    assert run("bash", "vmops", "launch", "--vm", "=", "w") == ["web1", "web2"]
+    assert run("bash", "vmops", "launch", "--vm", "=") == ["web1", "web2", "db"]
+    assert run("bash", "vmops", "launch", "--vm", "=", "db", "--str") == ["--strict"]
+
+
+def test_fish_shows_what_a_name_is() -> None:
+    assert run("fish", "vmops", "launch", "--vm", "w") == ["web1\tworker1", "web2\tworker2"]
+    (status,) = run("fish", "vmops", "statu")
+    assert status.startswith("status\t")
+
+
+def test_a_tab_loads_neither_invoke_nor_fabric_nor_vmops() -> None:
+    code = (
+        "import runpy, sys; sys.argv[1:] = ['bash', '{\"core\":{},\"tasks\":{}}', 'vmops', '']\n"
+        f"runpy.run_path({completer.__file__!r}, run_name='__main__')\n"
+        "assert not {'invoke', 'fabric', 'vmops', 'asyncio'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=30)
