@@ -1,0 +1,265 @@
+"""One worker to try things on: the VMs that are operated on, and strangers to leave alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guests import PowerButton, boot_sector_image, cache_directory
+from vmops.lab import Lab, WorkerStatus
+
+from .operations import State
+from .outside import Look, differences, is_same, look
+from .tags import TagWatch
+from .targets import NEIGHBOUR, TARGETS, Target, hosts_toml
+
+ROOT = Path(__file__).parents[2]
+FAB = str(Path(sys.executable).parent / "fab")
+HANG_S = 120.0
+"""No command may take longer, whatever becomes of the network."""
+SETTLE_S = 60.0
+"""So long a worker may go on after its operator has left."""
+
+STRANGERS = """
+set -e
+cd /home/ubuntu/vm_images
+ip tuntap add mode tap name tap_900_eth1
+ip link set tap_900_eth1 up
+ovs-vsctl add-port br-int tap_900_eth1 tag=102
+qemu-img create -q -f qcow2 foreign.qcow2 1M
+qemu-system-x86_64 -accel tcg -m 32 -display none -serial none -name web1x -daemonize \\
+    -netdev tap,id=net0,ifname=tap_900_eth1,script=no,downscript=no -device e1000,netdev=net0 \\
+    -drive file=foreign.qcow2,format=qcow2
+ip tuntap add mode tap name tap_901_eth1
+ip link set tap_901_eth1 alias somebody
+ovs-vsctl add-port br-int gone0 tag=103 -- set Interface gone0 external_ids:note=somebody
+setsid bash -c 'exec -a "qemu-system-x86_64 -name web1" sleep infinity' </dev/null >/dev/null 2>&1 &
+"""
+"""A QEMU that a hand has started, its TAP and port; a TAP of nobody's; a port without a device; a
+process that `pgrep -f 'qemu.*web1'` finds."""
+
+WIPE = """
+for t in "$@"; do
+    ovs-vsctl --timeout=10 --if-exists del-port "$t"
+    ip link del "$t" 2>/dev/null
+done
+for vm in web1 web2 web3 deaf1; do
+    umount -l /run/vmops/$vm/log 2>/dev/null
+    rm -rf /run/vmops/$vm
+done
+true
+"""
+
+
+class Hung(Exception):
+    """Something did not come to its end in time."""
+
+
+def await_it(
+    condition: Callable[[], bool], what: str, *, seconds: float, every: float = 0.05
+) -> None:
+    """Return when the condition holds. Raises Hung."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Hung(f"{what}, still after {seconds:.0f} s")
+        time.sleep(every)
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"fab {' '.join(self.words)}: exit {self.code}; {self.out}{self.err}".strip()
+
+
+class Command:
+    """A `fab` that runs."""
+
+    def __init__(self, ground: Ground, words: Sequence[str], *, changed: bool) -> None:
+        self.words = tuple(words)
+        self.began = time.monotonic()
+        self._files = [ground.fresh_file() for _ in range(2)]
+        inventory = ground.changed_toml if changed else ground.hosts_toml
+        with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
+            self.process = subprocess.Popen(
+                [FAB, *words],
+                cwd=ROOT,
+                env={**os.environ, "VMOPS_HOSTS": str(inventory), "NO_COLOR": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def runs_at(self, moment: float) -> bool:
+        """Wait until so many seconds after its start; False when it has ended before."""
+        try:
+            self.process.wait(max(0.0, self.began + moment - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def end(self) -> Said:
+        """Wait for its end. Raises Hung, and kills it, when that takes too long."""
+        try:
+            code = self.process.wait(HANG_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Hung(f"hang: fab {' '.join(self.words)} took over {HANG_S:.0f} s") from None
+        out, err = (file.read_text(errors="replace") for file in self._files)
+        for file in self._files:
+            file.unlink()
+        return Said(self.words, code, out, err, time.monotonic() - self.began)
+
+
+class Ground:
+    """A worker of a lab, for one user at a time. `fresh` makes it; `end` stops listening to it."""
+
+    def __init__(self, lab: Lab, worker: str, folder: Path) -> None:
+        self.lab = lab
+        self.worker = worker
+        self.folder = folder
+        self.hosts_toml = folder / "hosts.toml"
+        self.changed_toml = folder / "changed.toml"
+        self.baseline: Look
+        self._files = 0
+        self._build()
+        self.tags = TagWatch(lab, worker)
+        self.baseline = self.look()
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.tags.end()
+
+    def fresh_file(self) -> Path:
+        """A name that no command has used yet."""
+        self._files += 1
+        return self.folder / f"said{self._files}"
+
+    def fab(self, *words: str, changed: bool = False) -> Said:
+        """Run a command to its end. Raises Hung."""
+        return Command(self, words, changed=changed).end()
+
+    def status(self) -> WorkerStatus:
+        """What the relay has counted, and its fault."""
+        return next(w for w in self.lab.status().workers if w.name == self.worker)
+
+    def look(self) -> Look:
+        """The worker as it is."""
+        return look(self.lab, self.worker, TARGETS)
+
+    def touched(self, seen: Look) -> list[str]:
+        """A line for everything that is not as it was, and belongs to no target."""
+        return differences(self.baseline.others, seen.others)
+
+    def settled(self, *, sessions: bool = True) -> tuple[Look, list[str]]:
+        """The worker when it has come to rest, with a line for each reason why it has not.
+
+        Without `sessions` it may keep SSH sessions open, and what waits in them; what is there has
+        to stay as it is for a moment, then.
+        """
+        seen = [self.look()]
+
+        def is_so() -> bool:
+            seen.append(self.look())
+            calm = not self._unrest(seen[-1], sessions=sessions)
+            return calm and (sessions or is_same(seen[-1], seen[-2]))
+
+        if not sessions or self._unrest(seen[0], sessions=True):
+            try:
+                await_it(is_so, "no rest", seconds=SETTLE_S, every=0.1 if sessions else 0.5)
+            except Hung:
+                return seen[-1], self._unrest(seen[-1], sessions=sessions)
+        return seen[-1], []
+
+    def _unrest(self, seen: Look, *, sessions: bool) -> list[str]:
+        lines = [f"lock held: {path}" for path in seen.flocks]
+        for name, found in seen.qemus.items():
+            if len(found) > 1:
+                lines.append(f"two QEMUs of {name}: {found}")
+        touched = self.touched(seen)
+        if sessions:
+            lines += [f"{seen.sessions} SSH sessions are left"] if seen.sessions else []
+        else:
+            touched = [line for line in touched if not line.startswith("new: process")]
+        return lines + [f"stranger touched: {line}" for line in touched]
+
+    def prepare(self, state: State, vms: Sequence[str], *, sessions: bool = True) -> Look:
+        """Bring these VMs into a state, the others to nothing. Raises Hung, RuntimeError.
+
+        Without `sessions` those that are open may stay.
+        """
+        self.wipe()
+        tasks = {"gone": (), "plugged": ("plug",), "paused": ("launch", "pause")}
+        for task in tasks.get(state, ("launch",)):
+            said = self.fab(task, "--vm", ",".join(vms))
+            if said.code != 0:
+                raise RuntimeError(f"cannot prepare {state}: {said}")
+        if state == "crashed":
+            self._kill_qemus()
+        seen, unrest = self.settled(sessions=sessions)
+        if unrest:
+            raise RuntimeError(f"cannot prepare {state}: {'; '.join(unrest)}")
+        self.tags.take()
+        return seen
+
+    def wipe(self) -> None:
+        """Remove every target past vmops: QEMUs, ports, TAPs, run directories."""
+        self._kill_qemus()
+        taps = [tap for target in TARGETS for tap in target.taps]
+        self.lab.run(self.worker, ("sh", "-c", WIPE, "sh", *taps))
+
+    def _kill_qemus(self) -> None:
+        def none_left() -> bool:
+            pids = [str(pid) for found in self.look().qemus.values() for pid, _ in found]
+            if pids:
+                self.lab.run(self.worker, ("kill", "-9", *pids), check=False)
+            return not pids
+
+        await_it(none_left, "a QEMU that does not die", seconds=SETTLE_S)
+
+    def _build(self) -> None:
+        """Inventories, disks, and the strangers."""
+        inventory = self.lab.inventory.read_text()
+        moved = (TARGETS[0].moved(), *TARGETS[1:])
+        neighbour = self.folder / "neighbour.toml"
+        for path, vms in ((self.hosts_toml, TARGETS), (self.changed_toml, moved)):
+            path.write_text(hosts_toml(inventory, vms, self.worker))
+        neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
+        for target in (*TARGETS, NEIGHBOUR):
+            self._make_disk(target)
+        subprocess.run(
+            [FAB, "launch", "--vm", NEIGHBOUR.name],
+            cwd=ROOT,
+            env={**os.environ, "VMOPS_HOSTS": str(neighbour)},
+            check=True,
+            capture_output=True,
+        )
+        self.lab.run(self.worker, ("bash", "-c", STRANGERS))
+
+    def _make_disk(self, target: Target) -> None:
+        button = PowerButton.DEAF if target.deaf else PowerButton.ONCE
+        data = boot_sector_image(cache_directory(), button).read_bytes()
+        path = f"/home/ubuntu/vm_images/{target.image}"
+        write = f"cat >{path} && chown ubuntu:ubuntu {path}"
+        self.lab.run(self.worker, ("sh", "-c", write), stdin=data)
+
+
+def listen_to_interrupts() -> None:
+    """Let commands that start here hear SIGINT, also where this runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,64 @@
+"""The table of operations: a new one enters the sweep and the soak by a line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["gone", "plugged", "running", "paused", "crashed"]
+"""`crashed`: QEMU was killed from outside, its TAPs, ports and run directory are left."""
+
+ONE = ("web1",)
+ALL = ("web1", "web2", "web3")
+DEAF = ("deaf1",)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Words that an operator types, from one state of these VMs to another.
+
+    With `changed`, hosts.toml gives web1's first interface another VLAN than the one it started
+    with. With `same_qemu`, a QEMU that ran before is the one that runs after.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    start: State
+    end: State
+    vms: tuple[str, ...] = ONE
+    changed: bool = False
+    same_qemu: bool = False
+
+    @property
+    def asks_status(self) -> bool:
+        """What it changes cannot be seen from outside of QEMU: `status` has to tell."""
+        return "paused" in (self.start, self.end)
+
+
+def _web1(task: str, *more: str) -> tuple[str, ...]:
+    return (task, "--vm", "web1", *more)
+
+
+OPERATIONS = (
+    Operation("launch", _web1("launch"), "gone", "running"),
+    Operation("launch-strict", _web1("launch", "--strict"), "gone", "running"),
+    Operation("launch-three", ("launch", "--vm", "web*"), "gone", "running", ALL),
+    Operation("launch-crashed", _web1("launch"), "crashed", "running"),
+    Operation("launch-plugged", _web1("launch"), "plugged", "running"),
+    Operation("replug", _web1("launch"), "running", "running", changed=True, same_qemu=True),
+    Operation("plug", _web1("plug"), "gone", "plugged"),
+    Operation("plug-changed", _web1("plug"), "plugged", "plugged", changed=True),
+    Operation("unplug", _web1("unplug"), "plugged", "gone"),
+    Operation("boot", _web1("boot"), "plugged", "running"),
+    Operation("stop", _web1("stop", "--timeout", "3"), "running", "gone"),
+    Operation("stop-deaf", ("stop", "--vm", "deaf1", "--timeout", "1"), "running", "gone", DEAF),
+    Operation("stop-force", _web1("stop", "--force"), "running", "gone"),
+    Operation("stop-crashed", _web1("stop"), "crashed", "gone"),
+    Operation("restart", _web1("restart", "--timeout", "3"), "running", "running"),
+    Operation("restart-force", _web1("restart", "--force"), "running", "running"),
+    Operation("up", ("up", "--vm", "web*"), "gone", "running", ALL),
+    Operation("down", ("down", "--vm", "web*", "--timeout", "3"), "running", "gone", ALL),
+    Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
+    Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
+    Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
+)

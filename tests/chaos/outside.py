@@ -1,0 +1,172 @@
+"""A worker as it is, seen past vmops: what is there of some VMs, and everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vmops.lab import Lab
+
+from .targets import Target
+
+PROBE = Path(__file__).with_name("probe.py")
+LOOK_LIMIT_S = 60
+FOLDERS = ("/run/vmops/web10", "/home/ubuntu")
+
+
+@dataclass(frozen=True)
+class Nic:
+    """One TAP and its port. A port whose `tag` is None is a trunk of all VLANs."""
+
+    tap: str
+    tag: int | None
+    has_port: bool
+    has_tap: bool
+    is_up: bool
+
+    def __str__(self) -> str:
+        device = ("up" if self.is_up else "down") if self.has_tap else "no TAP"
+        return f"{self.tap} ({device}, {f'tag {self.tag}' if self.has_port else 'no port'})"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is there of one VM."""
+
+    qemus: int
+    nics: tuple[Nic, ...]
+    directory: bool
+
+    @property
+    def is_nothing(self) -> bool:
+        """Nothing at all is there."""
+        return not (self.qemus or self.directory or any(n.has_tap or n.has_port for n in self.nics))
+
+    def __str__(self) -> str:
+        there = ", ".join(str(nic) for nic in self.nics if nic.has_tap or nic.has_port)
+        directory = "a run directory" if self.directory else "no run directory"
+        return f"{self.qemus} QEMU, {directory}, {there or 'no interfaces'}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a worker.
+
+    `qemus` gives the PID and the start time of each QEMU of a VM, `sessions` the number of SSH
+    sessions, `others` everything that belongs to no target.
+    """
+
+    shapes: dict[str, Shape]
+    qemus: dict[str, tuple[tuple[int, int], ...]]
+    flocks: tuple[str, ...]
+    sessions: int
+    others: dict[str, Any]
+
+
+def look(lab: Lab, worker: str, targets: Sequence[Target]) -> Look:
+    """Look at a worker. Raises what subprocess raises, and ValueError, when that fails."""
+    argv = ("python3", "-I", "-c", PROBE.read_text(), *FOLDERS)
+    seen = json.loads(lab.run(worker, argv, timeout=LOOK_LIMIT_S).stdout)
+    qemus: dict[str, list[tuple[int, int]]] = {target.name: [] for target in targets}
+    strangers, sessions = [], 0
+    for process in seen["processes"]:
+        owner = next((target for target in targets if _runs(process["argv"], target)), None)
+        if owner is not None:
+            qemus[owner.name].append((process["pid"], process["began"]))
+        elif process["argv"][0].startswith("sshd"):
+            sessions += "listener" not in process["argv"][0]
+        else:
+            strangers.append(process)
+    return Look(
+        shapes={target.name: _shape(seen, target, len(qemus[target.name])) for target in targets},
+        qemus={name: tuple(found) for name, found in qemus.items()},
+        flocks=tuple(seen["flocks"]),
+        sessions=sessions,
+        others=_others(seen, strangers, targets),
+    )
+
+
+def is_same(one: Look, other: Look) -> bool:
+    """Nothing of the targets has changed."""
+    return one.shapes == other.shapes and one.qemus == other.qemus
+
+
+def _runs(argv: Sequence[str], target: Target) -> bool:
+    """A QEMU with that VM's disk, whatever else its command line says."""
+    disk = any(f"/{target.image}" in word for word in argv)
+    return disk and Path(argv[0]).name.startswith("qemu-system")
+
+
+def _shape(seen: Mapping[str, Any], target: Target, qemus: int) -> Shape:
+    ports = {row["name"]: row["tag"] for row in seen["ovs"]["port"]}
+    links = seen["links"]
+    nics = tuple(
+        Nic(
+            tap,
+            tag=tag_of(ports.get(tap)),
+            has_port=tap in ports,
+            has_tap=tap in links,
+            is_up=tap in links and "UP" in links[tap]["flags"],
+        )
+        for tap in target.taps
+    )
+    return Shape(qemus, nics, target.name in seen["directories"])
+
+
+def tag_of(column: object) -> int | None:
+    """A tag as OVSDB writes it: a number, or an empty set."""
+    return column if isinstance(column, int) else None
+
+
+def _others(
+    seen: Mapping[str, Any], processes: Sequence[Mapping[str, Any]], targets: Sequence[Target]
+) -> dict[str, Any]:
+    """Everything beside the targets, flat: what it is, and how it looks."""
+    taps = {tap for target in targets for tap in target.taps}
+    images = {target.image for target in targets}
+    own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
+    found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}
+    found |= {f"link {name}": link for name, link in seen["links"].items() if name not in taps}
+    for table in ("port", "interface"):
+        for row in seen["ovs"][table]:
+            if row["name"] not in taps:
+                found[f"{table} {row['name']}"] = row
+    for row in seen["ovs"]["bridge"]:
+        kind, ports = row["ports"]
+        every = [ports] if kind == "uuid" else [port for _, port in ports]
+        found[f"bridge {row['name']}"] = {**row, "ports": sorted(set(every) - own)}
+    for there in seen["files"].values():
+        for path, state in there.items():
+            if Path(path).name not in images:
+                found[f"file {path}"] = state
+    return found
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What has come, gone or changed, a line for each."""
+    lines = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            lines.append(f"gone: {name} {_short(before[name])}")
+        elif name not in before:
+            lines.append(f"new: {name} {_short(after[name])}")
+        elif before[name] != after[name]:
+            lines.append(f"changed: {name}: {_change(before[name], after[name])}")
+    return lines
+
+
+def _change(before: object, after: object) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in before if before[key] != after.get(key)]
+        return "; ".join(f"{key} was {before[key]}, is {after.get(key)}" for key in keys)
+    return f"was {_short(before)}, is {_short(after)}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict) and "argv" in value:
+        value = " ".join(value["argv"])
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= 160 else f"{text[:160]}..."

@@ -1,0 +1,111 @@
+"""What is there on a worker, as JSON. Runs inside it, with the standard library alone.
+
+The words after the program are folders whose files are told with a hash of their contents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PORT = "name,_uuid,tag,trunks,vlan_mode,external_ids,other_config"
+INTERFACE = "name,_uuid,type,ofport,error,mtu,mtu_request,admin_state,external_ids,other_config"
+BRIDGE = "name,_uuid,ports,fail_mode,controller,datapath_type,external_ids,other_config"
+
+
+def processes() -> list[dict[str, Any]]:
+    """All but this one and its ancestors; zombies are only waiting for PID 1."""
+    own, found = set(), []
+    pid = os.getpid()
+    while pid:
+        own.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) in own - {1}:
+            continue
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            if fields[0] not in "ZX":
+                found.append(
+                    {
+                        "pid": int(entry.name),
+                        "began": int(fields[19]),
+                        "stopped": fields[0] == "T",
+                        "argv": [word.decode(errors="replace") for word in words],
+                    }
+                )
+    return found
+
+
+def flocks() -> list[str]:
+    """The files of /run that somebody holds by flock, as vmops holds its locks.
+
+    From each open file: /proc/locks leaves out a lock when the `flock` that took it has ended.
+    """
+    found = set()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            path = str(descriptor.readlink())
+            if path.startswith("/run/"):
+                info = descriptor.parents[1] / "fdinfo" / descriptor.name
+                if " FLOCK " in info.read_text():
+                    found.add(path)
+    return sorted(found)
+
+
+def links() -> dict[str, Any]:
+    """Every link by its name, without what counts up by itself."""
+    out = subprocess.run(
+        ["ip", "-json", "-details", "link", "show"], capture_output=True, check=True
+    )
+    return {link["ifname"]: link for link in json.loads(out.stdout)}
+
+
+def tables() -> dict[str, list[dict[str, Any]]]:
+    """Ports, interfaces and bridges as OVSDB has them."""
+    argv = ["ovs-vsctl", "--timeout=10", "--format=json"]
+    for columns, table in ((PORT, "Port"), (INTERFACE, "Interface"), (BRIDGE, "Bridge")):
+        argv += ["--", f"--columns={columns}", "list", table]
+    out = subprocess.run(argv, capture_output=True, check=True).stdout.decode()
+    found, decoder, at = [], json.JSONDecoder(), 0
+    while at < len(out.rstrip()):
+        value, at = decoder.raw_decode(out, at)
+        found.append([dict(zip(value["headings"], row, strict=True)) for row in value["data"]])
+        at += len(out[at:]) - len(out[at:].lstrip())
+    return dict(zip(("port", "interface", "bridge"), found, strict=True))
+
+
+def files(folder: str) -> dict[str, list[Any]]:
+    """Each file's mode, owner, size and hash."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        with contextlib.suppress(OSError):
+            there = path.lstat()
+            content = path.read_bytes() if path.is_file() else b""
+            owner = (there.st_mode, there.st_uid, there.st_gid, there.st_ino)
+            found[str(path)] = [*owner, len(content), hashlib.sha256(content).hexdigest()]
+    return found
+
+
+def main() -> None:
+    """Print it all."""
+    run = Path("/run/vmops")
+    there = {
+        "processes": processes(),
+        "flocks": flocks(),
+        "links": links(),
+        "ovs": tables(),
+        "directories": sorted(path.name for path in run.iterdir()) if run.is_dir() else [],
+        "files": {folder: files(folder) for folder in sys.argv[1:]},
+    }
+    json.dump(there, sys.stdout)
+
+
+main()

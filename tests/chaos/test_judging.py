@@ -1,0 +1,169 @@
+"""The sweep can fail: what must not be is seen, on a real worker and in what status says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import free_network, require_a_lab
+from vmops.lab import Lab
+
+from . import ground as ground_module
+from .cuts import Cut, Extent, plan, read_cut
+from .ground import Ground
+from .outside import Nic, Shape
+from .sweep import Journal, grounds, report
+from .targets import TARGETS
+from .trial import Trial, before_our_code, untruths
+
+WEB2 = TARGETS[1]
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    require_a_lab()
+    folder = tmp_path_factory.mktemp("chaos")
+    lab = Lab(folder / "lab")
+    lab.up(1, network=free_network(), owner=os.getpid())
+    with grounds(lab, folder) as (made,):
+        yield made
+    lab.down()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground_module, "SETTLE_S", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "mend", "seen"),
+    [
+        ("ip link set tap_901_eth1 alias other", "ip link set tap_901_eth1 alias somebody", "link"),
+        ("ip link set tap_900_eth1 down", "ip link set tap_900_eth1 up", "link tap_900_eth1"),
+        ("ovs-vsctl set Port gone0 tag=104", "ovs-vsctl set Port gone0 tag=103", "port gone0"),
+        ("touch /run/vmops/web10/x", "rm /run/vmops/web10/x", "new: file /run/vmops/web10/x"),
+        ("echo x >/home/ubuntu/x", "rm /home/ubuntu/x", "new: file /home/ubuntu/x"),
+        ("setsid sleep 98 >/dev/null 2>&1 &", "pkill -x sleep -n", "new: process"),
+    ],
+)
+def test_a_stranger_that_is_touched_is_seen(
+    ground: Ground, disturb: str, mend: str, seen: str
+) -> None:
+    assert ground.settled()[1] == []
+    ground.lab.run(ground.worker, ("sh", "-c", disturb))
+    found = ground.settled()[1]
+    ground.lab.run(ground.worker, ("sh", "-c", mend))
+    assert any(seen in line for line in found)
+    assert ground.settled()[1] == []
+
+
+def test_a_lock_that_stays_is_seen(ground: Ground) -> None:
+    hold = "exec 9>>/run/vmops/.lock/web1; flock 9; echo; read word"
+    argv = ground.lab.enter(ground.worker, ("sh", "-c", hold))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert "lock held: /run/vmops/.lock/web1" in ground.settled(sessions=False)[1]
+        holder.communicate(b"\n")
+
+
+def test_a_second_qemu_of_a_vm_is_seen(ground: Ground) -> None:
+    ground.prepare("running", ["web2"])
+    script = "cp /home/ubuntu/vm_images/web2.qcow2 /tmp; qemu-system-x86_64 -m 32 -display none"
+    script += " -serial none -drive file=/tmp/web2.qcow2,format=qcow2 -daemonize"
+    ground.lab.run(ground.worker, ("sh", "-c", script))
+    assert any("two QEMUs of web2" in line for line in ground.settled()[1])
+    ground.wipe()
+    assert ground.settled()[1] == []
+
+
+def test_a_tag_that_was_wrong_for_a_moment_is_seen(ground: Ground) -> None:
+    ground.prepare("plugged", ["web2"])
+    for word in ("clear Port tap_2_eth1 tag", "set Port tap_2_eth1 tag=102"):
+        ground.lab.run(ground.worker, ("ovs-vsctl", *word.split()))
+    wrong: list[str] = []
+
+    def told() -> bool:
+        wrong.extend(ground.tags.wrong(TARGETS))
+        return bool(wrong)
+
+    ground_module.await_it(told, "no word of it", seconds=10)
+    assert wrong == ["wrong VLAN: tap_2_eth1 had the tag None, asked for [102]"]
+    ground.wipe()
+
+
+WHOLE = Nic("tap_2_eth1", tag=102, has_port=True, has_tap=True, is_up=True)
+NOTHING = Nic("tap_2_eth1", tag=None, has_port=False, has_tap=False, is_up=False)
+
+
+def said(state: str, plugged: bool, *drift: str) -> dict[str, Any]:
+    return {
+        "vm": "web2",
+        "state": state,
+        "drift": list(drift),
+        "interfaces": [{"tap": "tap_2_eth1", "plugged": plugged}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "qemus", "nic", "untrue"),
+    [
+        (said("running", True), 1, WHOLE, False),
+        (said("stopped", True), 1, WHOLE, True),
+        (said("running", True), 0, WHOLE, True),
+        (said("running", True), 1, replace(WHOLE, tag=105), True),
+        (said("running", True, "eth1: tag"), 1, replace(WHOLE, tag=105), False),
+        (said("running", True), 1, replace(WHOLE, tag=None), True),
+        (said("running", True), 1, replace(WHOLE, is_up=False), True),
+        (said("running", True), 1, NOTHING, True),
+        (said("running", False), 1, WHOLE, True),
+        (said("stopped", False), 0, NOTHING, False),
+        (said("stopped", False), 0, replace(WHOLE, has_port=False), True),
+        (said("crashed", True), 0, WHOLE, False),
+    ],
+)
+def test_status_that_does_not_tell_the_truth_is_seen(
+    entry: dict[str, Any], qemus: int, nic: Nic, untrue: bool
+) -> None:
+    assert bool(untruths(entry, Shape(qemus, (nic,), True), WEB2)) == untrue
+
+
+def test_the_same_seed_gives_the_same_places_and_each_row_all_its_parts() -> None:
+    places = plan(points=3, seed=5)
+    assert places == plan(points=3, seed=5) != plan(points=3, seed=6)
+    row = [p.part for p in places if p.name.startswith("launch:drop:worker:")]
+    assert sorted(int(part * 3) for part in row) == [0, 1, 2]
+    assert len({place.name for place in places}) == len(places)
+
+
+def test_a_cut_is_read_as_it_is_written() -> None:
+    extent = Extent(operator=1000, worker=2000, time=0.5)
+    for place in plan(points=2, seed=1):
+        cut = place.cut(extent)
+        assert str(read_cut(str(cut))) == str(cut)
+    for text in ("rain:time:1", "drop:moon:1", "kill:worker:7"):
+        with pytest.raises(ValueError, match="no such cut"):
+            read_cut(text)
+
+
+def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "some" / "sweep.jsonl")
+    trial = Trial("launch", str(Cut("drop", "worker", 7)), violations=["lock held: x"])
+    journal.add("launch:drop:worker:0.1", trial)
+    with journal.path.open("a") as file:
+        file.write('{"place": "stop')
+    assert journal.read() == {"launch:drop:worker:0.1": trial}
+    assert "scripts/chaos --repeat launch@drop:worker:7" in report([trial])
+
+
+def test_only_an_interrupt_before_our_code_is_forgiven() -> None:
+    stock = 'Traceback\n  File "/x/fabric/__init__.py"\nKeyboardInterrupt\n'
+    assert before_our_code(stock)
+    assert not before_our_code(stock.replace("/x/fabric", "/x/vmops/tasks"))
+    assert not before_our_code(stock.replace("KeyboardInterrupt", "KeyError: 1"))
