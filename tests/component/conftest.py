@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vmops.remote.ssh.connection import close_all
-from vmops.remote.ssh.login import load_key
+from vmops.remote.ssh.keys.private import load_key
 
 from .fake_worker import FakeWorker
 
@@ -71,4 +71,7 @@ def start(home: Path, identity: Path) -> Iterator[Callable[..., FakeWorker]]:
 @pytest.fixture
 def config(identity: Path) -> fabric.Config:
     """fab's configuration as `fab -i identity` makes it."""
-    return fabric.Config(overrides={"connect_kwargs": {"key_filename": [str(identity)]}})
+    return fabric.Config(
+        overrides={"connect_kwargs": {"key_filename": [str(identity)]}},
+        system_ssh_path="/nowhere",
+    )

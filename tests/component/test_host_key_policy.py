@@ -12,7 +12,7 @@ import pytest
 
 from vmops.errors import HostKeyRefused
 from vmops.remote.ssh.connection import close_all, connection
-from vmops.remote.ssh.host_keys import fingerprint
+from vmops.remote.ssh.keys.known_hosts import fingerprint
 
 from .conftest import write_key
 from .fake_worker import FakeWorker

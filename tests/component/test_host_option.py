@@ -40,6 +40,10 @@ ns.add_task(who)
         ("w1:22", ["ubuntu 22"]),
         ("configured@192.0.2.1:22", ["configured 22"]),
         ("w1,other@w1:2200,me@192.0.2.1", ["ubuntu 2222", "other 2200", "me 2222"]),
+        ("[2001:db8::1]:2022", ["ubuntu 2022"]),
+        ("me@[2001:db8::1]:2022", ["me 2022"]),
+        ("[2001:db8::1]", ["ubuntu None"]),
+        ("2001:db8::1", ["ubuntu None"]),
     ],
 )
 def test_what_it_names_wins_also_where_it_is_the_default(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmops.remote.ssh.host_keys import fingerprint, known_keys
+from vmops.remote.ssh.keys.known_hosts import fingerprint, known_keys
 
 KEY = base64.b64encode(b"a key").decode()
 OTHER = base64.b64encode(b"another").decode()
@@ -39,7 +39,6 @@ def hashed(name: str, salt: bytes = b"0123456789abcdefghij") -> str:
         pytest.param(f"{hashed('host')} ssh-ed25519 {KEY}", "tsoh", False, id="hashed, other"),
         pytest.param(f"{hashed('[h]:22')} ssh-ed25519 {KEY}", "[h]:22", True, id="hashed, port"),
         pytest.param(f"|1|broken ssh-ed25519 {KEY}", "host", False, id="hash broken"),
-        pytest.param(f"@cert-authority * ssh-ed25519 {KEY}", "host", False, id="authority"),
         pytest.param(f"# host ssh-ed25519 {KEY}", "host", False, id="commented out"),
         pytest.param("host ssh-ed25519 !!!", "host", False, id="not base64"),
         pytest.param("host ssh-ed25519", "host", False, id="no key"),
@@ -62,6 +61,13 @@ def test_a_revoked_key_is_told_as_such(tmp_path: Path) -> None:
         (True, 1),
         (False, 2),
     ]
+
+
+def test_an_authority_is_told_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text(f"@cert-authority *.example ssh-ed25519 {KEY}\nhost ssh-ed25519 {OTHER}\n")
+    assert [(key.authority, key.line) for key in known_keys("w1.example", str(file))] == [(True, 1)]
+    assert [key.authority for key in known_keys("host", str(file))] == [False]
 
 
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:

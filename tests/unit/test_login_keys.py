@@ -7,20 +7,21 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from vmops.remote.ssh.login import load_key
+from vmops.remote.ssh.keys import private
+from vmops.remote.ssh.keys.private import load_key
 
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were parsed, one entry for each time."""
     files: list[str] = []
-    real = paramiko.PKey.from_path
+    real = private._from_file
 
-    def noting(path: str, password: str | None = None) -> paramiko.PKey:
+    def noting(path: str, passphrase: str | None) -> paramiko.PKey:
         files.append(path)
-        return real(path, password)
+        return real(path, passphrase)
 
-    monkeypatch.setattr(paramiko.PKey, "from_path", staticmethod(noting))
+    monkeypatch.setattr(private, "_from_file", noting)
     return files
 
 

@@ -18,7 +18,7 @@ from vmops.errors import (
     WorkFailed,
 )
 from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
-from vmops.remote.ssh.translate import unreachable, was_dropped, working
+from vmops.remote.ssh.translate import Tried, unreachable, was_dropped, working
 from vmops.remote.ssh.transport import NoBanner, OpeningTimeout
 
 from .test_endpoint import config
@@ -108,7 +108,7 @@ KEYS = ("/k/one (SHA256:abc)", "/k/two (no such file)")
             paramiko.AuthenticationException("Authentication timeout."),
             KEYS,
             WorkerUnreachable,
-            ["says nothing"],
+            ["does not answer the login within 30 s", "-t SECONDS"],
             id="silent in the login",
         ),
         pytest.param(
@@ -163,7 +163,7 @@ def test_a_failure_on_the_way_is_told(
     kind: type[WorkerUnreachable],
     words: list[str],
 ) -> None:
-    said = unreachable(endpoint, error, offered)
+    said = unreachable(endpoint, error, Tried(offered))
     assert type(said) is kind
     assert said.exit_code == 3
     assert [word for word in words if word not in str(said)] == []

@@ -18,6 +18,10 @@ class Route(NamedTuple):
 
         What goes wrong is raised by the first use. Raises InventoryError.
         """
+        if self.config is not None:
+            from vmops.remote.ssh.endpoint import begin_endpoint
+
+            begin_endpoint(self.worker, self.config)
         from vmops.remote.ssh.connection import connect_early
 
         connect_early(self.worker, config=self.config)

@@ -14,12 +14,12 @@ import paramiko
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import MonitorError, VmopsError
+from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.connection import WorkerConnection, connection
-from vmops.remote.ssh.translate import FAILURES, ChannelRefused, working
+from vmops.remote.ssh.translate import ChannelRefused, working
 from vmops.remote.ssh.transport import WorkerTransport
 
 OPEN_LIMIT_S = 10.0
-_CHUNK = 2**16
 
 _log = logging.getLogger("vmops")
 
@@ -165,49 +165,6 @@ class Forward:
     def _forget(self, bridge: Bridge) -> None:
         with self._lock:
             self._bridges.discard(bridge)
-
-
-class Bridge:
-    """Carries bytes between a socket and a channel, both ways, until both ends are done."""
-
-    def __init__(
-        self,
-        near: socket.socket,
-        far: paramiko.Channel,
-        on_end: Callable[[Bridge], None] = lambda _: None,
-    ) -> None:
-        self._near = near
-        self._far = far
-        self._on_end = on_end
-
-    def start(self) -> None:
-        """Carry, in threads of its own; all is closed when they end."""
-        threading.Thread(target=self._carry_back, daemon=True).start()
-
-    def close(self) -> None:
-        """End both sides at once."""
-        with suppress(OSError):
-            self._near.shutdown(socket.SHUT_RDWR)
-        with suppress(*FAILURES):
-            self._far.close()
-
-    def _carry_back(self) -> None:
-        there = threading.Thread(target=self._carry_there, daemon=True)
-        there.start()
-        with suppress(*FAILURES):
-            while data := self._far.recv(_CHUNK):
-                self._near.sendall(data)
-        self.close()
-        there.join()
-        self._near.close()
-        self._on_end(self)
-
-    def _carry_there(self) -> None:
-        with suppress(*FAILURES):
-            while data := self._near.recv(_CHUNK):
-                self._far.sendall(data)
-        with suppress(*FAILURES):
-            self._far.shutdown_write()
 
 
 def _here(channel: paramiko.Channel) -> socket.socket:

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from vmops.errors import WorkFailed
-from vmops.remote.ssh.translate import FAILURES, lost, working
+from vmops.remote.ssh.bridge import FAILURES
+from vmops.remote.ssh.translate import lost, working
 from vmops.remote.ssh.transport import WorkerTransport
 
 _CHUNK = 2**20

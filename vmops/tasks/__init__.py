@@ -9,9 +9,12 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from vmops.tasks import lab, worker
+from vmops.tasks.frame.fabric_reading import leave_to_us
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc
 from vmops.tasks.vm import fleet, power, status
 from vmops.tasks.vm import lifecycle as vm
+
+leave_to_us()
 
 ns = Collection(
     fleet.up,

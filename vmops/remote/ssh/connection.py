@@ -12,11 +12,13 @@ import fabric
 
 from vmops.core.inventory.model import Worker
 from vmops.remote.counters import count
-from vmops.remote.ssh.dial import Stream, dial
+from vmops.remote.ssh.bridge import FAILURES
+from vmops.remote.ssh.dial import dial
 from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
 from vmops.remote.ssh.host_keys import HostKeys
 from vmops.remote.ssh.login import Login, Secrets
-from vmops.remote.ssh.translate import FAILURES, lost, unreachable, was_dropped
+from vmops.remote.ssh.stream import Stream
+from vmops.remote.ssh.translate import lost, unreachable, was_dropped
 from vmops.remote.ssh.transport import WorkerTransport, silence_paramiko
 from vmops.wait import growing_pauses, wait_for
 
@@ -113,7 +115,7 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
                 self._log_in(dial(self.endpoint, gateway), host_keys, login)
             except FAILURES as error:
                 if login.offered or not was_dropped(error):
-                    raise unreachable(self.endpoint, error, login.offered) from error
+                    raise unreachable(self.endpoint, error, login.tried()) from error
                 dropped.append(error)
                 self._close_client()
                 return None
@@ -131,10 +133,11 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
     def _log_in(self, stream: Stream, host_keys: HostKeys, login: Login) -> None:
         def made_for(sock: Any, disabled_algorithms: Any = None) -> WorkerTransport:
             made = WorkerTransport(sock, disabled_algorithms)
-            made.ask_for(host_keys.preferred_types())
+            made.ask_for(host_keys.preferred_types(), certificates=host_keys.has_authorities())
             return made
 
         others = {k: v for k, v in self.config.connect_kwargs.items() if k not in _HANDLED_HERE}
+        others.setdefault("auth_timeout", self.endpoint.login_limit)
         strategy = self.config.authentication.strategy_class
         self.client.set_missing_host_key_policy(host_keys)
         self.client.connect(
@@ -148,6 +151,8 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
             **others,
         )
         transport = cast(WorkerTransport, self.client.get_transport())
+        transport.user_environment = self.endpoint.environment
+        transport.agent_path = self.endpoint.forward_agent
         transport.watch()
         self.transport = transport
         count("connections")

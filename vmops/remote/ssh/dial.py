@@ -1,28 +1,21 @@
-"""The stream that an SSH connection runs over: TCP, a ProxyCommand, or a channel of a gateway."""
+"""The way to an SSH server: TCP, a ProxyCommand, or a channel of a gateway."""
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
-from contextlib import suppress
-from typing import TYPE_CHECKING
-
-import paramiko
+import time
+from typing import Any
 
 from vmops.remote.ssh.endpoint import Endpoint
+from vmops.remote.ssh.stream import Stream, tune
+from vmops.remote.ssh.transport import WorkerTransport
 
-if TYPE_CHECKING:
-    from vmops.remote.ssh.transport import WorkerTransport
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
-KEEPALIVE_S = 2
-"""Seconds between TCP's own questions to a silent peer."""
-
-UNACKNOWLEDGED_MS = 5000
-"""How long TCP waits for an acknowledgement before it gives up."""
-
-
-Stream = socket.socket | paramiko.Channel
-"""What a connection runs over."""
+_UNDISTURBED = 'trap "" INT QUIT; exec "$1" -c "exec $2"'
+"""A Ctrl-C is for us: what we then undo on the worker still needs the way there."""
 
 
 def dial(endpoint: Endpoint, gateway: WorkerTransport | None) -> Stream:
@@ -36,43 +29,46 @@ def dial(endpoint: Endpoint, gateway: WorkerTransport | None) -> Stream:
     if isinstance(endpoint.via, str):
         return _proxy(endpoint.via)
     try:
-        stream = socket.create_connection((endpoint.host, endpoint.port), endpoint.connect_limit)
+        stream = _connected(endpoint)
     except UnicodeError as error:  # a part of the name that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from error
     tune(stream)
     return stream
 
 
-def tune(stream: socket.socket) -> None:
-    """Send at once, and notice a dead link in about 7 s where the platform can (macOS cannot)."""
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_S),
-        ("TCP_KEEPINTVL", KEEPALIVE_S),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS),
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            stream.setsockopt(socket.IPPROTO_TCP, option, value)
+def _connected(endpoint: Endpoint) -> socket.socket:
+    """To the first of its addresses that answers, from where ssh_config says."""
+    family = _FAMILIES.get(endpoint.family, socket.AF_UNSPEC)
+    deadline = time.monotonic() + endpoint.connect_limit
+    failure = OSError("the name has no address")
+    addresses = socket.getaddrinfo(endpoint.host, endpoint.port, family, socket.SOCK_STREAM)
+    for kind, _, _, _, address in addresses:
+        stream = socket.socket(kind, socket.SOCK_STREAM)
+        try:
+            if endpoint.bind_address:
+                stream.bind(_local(endpoint.bind_address, kind))
+            stream.settimeout(max(0.1, deadline - time.monotonic()))
+            stream.connect(address)
+        except OSError as error:
+            stream.close()
+            failure = error
+        else:
+            return stream
+    raise failure
 
 
-def acknowledge_at_once(stream: object) -> None:
-    """Do not hold back the next acknowledgement, where the platform lets us say so (Linux).
-
-    Until a command runs, sshd waits for it before it sends its next packet: 40 ms each time.
-    """
-    option = getattr(socket, "TCP_QUICKACK", None)
-    if option is not None and isinstance(stream, socket.socket):
-        with suppress(OSError):
-            stream.setsockopt(socket.IPPROTO_TCP, option, 1)
+def _local(name: str, family: int) -> Any:
+    return socket.getaddrinfo(name, 0, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0][4]
 
 
 def _proxy(command: str) -> socket.socket:
-    """A ProxyCommand's standard input and output as one socket. It ends when that is closed."""
+    """A ProxyCommand's standard input and output as one socket. It ends when that is closed.
+
+    As under ssh, the user's own shell reads it, and it can ask its questions on the terminal.
+    """
     ours, its = socket.socketpair()
-    shell = ["/bin/sh", "-c", f"exec {command}"]
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    words = ["/bin/sh", "-c", _UNDISTURBED, "sh", shell, command]
     with its:
-        subprocess.Popen(shell, stdin=its.fileno(), stdout=its.fileno(), start_new_session=True)
+        subprocess.Popen(words, stdin=its.fileno(), stdout=its.fileno())
     return ours

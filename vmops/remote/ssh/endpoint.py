@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import fabric
-import paramiko
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import InventoryError
-from vmops.remote.ssh.ssh_config import with_includes
+from vmops.remote.ssh.config.reader import Query
+from vmops.remote.ssh.config.settings import Said, begin, said, sources_of
+from vmops.remote.ssh.config.text import Unreadable
+from vmops.remote.ssh.config.tokens import at_home, local_user
 
 DEFAULT_USER = "ubuntu"
 CONNECT_LIMIT_S = 10.0
+LOGIN_LIMIT_S = 30.0
 
 _HOP = re.compile(
     r"(?:ssh://)?(?:(?P<user>[^@\s]+)@)?(?:\[(?P<v6>[^]\s]+)\]|(?P<host>[^:@\s]+))(?::(?P<port>\d+))?"
@@ -29,8 +31,9 @@ class Endpoint:
     """One SSH server and all that decides how it is reached. Equal ones share a connection.
 
     `alias` is what ssh_config was asked for and `host` what it answered; `via` is the endpoint to
-    go through, or a ProxyCommand; `connect_limit` is in seconds. `label` says in messages who is
-    meant: the worker, also for a gateway on the way to it.
+    go through, or a ProxyCommand; `connect_limit` is in seconds. `agent` and `forward_agent` are
+    sockets, empty for none. `label` says in messages who is meant: the worker, also for a gateway
+    on the way to it.
     """
 
     alias: str
@@ -42,10 +45,25 @@ class Endpoint:
     host_keys: str
     host_key_name: str
     known_hosts: tuple[str, ...]
-    forward_agent: bool
+    forward_agent: str
     connect_limit: float
     via: Endpoint | str | None
     label: str = field(compare=False)
+    certificate_files: tuple[str, ...] = ()
+    use_keys: bool = True
+    agent: str = ""
+    system_known_hosts: tuple[str, ...] = ()
+    revoked_host_keys: str = ""
+    hash_names: bool = False
+    check_address: bool = False
+    family: str = "any"
+    bind_address: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def login_limit(self) -> float:
+        """Seconds for each answer to a login: sshd may have to ask others first."""
+        return max(LOGIN_LIMIT_S, self.connect_limit)
 
 
 def endpoint_of(worker: Worker, config: fabric.Config) -> Endpoint:
@@ -53,12 +71,34 @@ def endpoint_of(worker: Worker, config: fabric.Config) -> Endpoint:
 
     Raises InventoryError for an ssh_config or a gateway that cannot be read.
     """
-    wanted = _Wanted(worker.address, worker.port, worker.user, worker.identity_file)
     try:
         resolver = _Resolver(worker, config)
-        return resolver.endpoint(wanted, gateway=worker.gateway, through=())
-    except (ValueError, OSError, paramiko.SSHException) as error:
-        raise InventoryError(f"{worker.name}: how to reach it cannot be read: {error}") from error
+        return resolver.endpoint(_wanted(worker), gateway=worker.gateway, through=())
+    except (ValueError, OSError, Unreadable) as error:
+        raise InventoryError(
+            f"{worker.name}: how to reach it cannot be read: {error}",
+            cure=f"see what ssh says: ssh -G {worker.address}",
+        ) from error
+
+
+def begin_endpoint(worker: Worker, config: fabric.Config) -> None:
+    """Start to ask ssh about the worker, and do not wait; what goes wrong, `endpoint_of` says."""
+    with suppress(ValueError, OSError, Unreadable):
+        begin(_query(_wanted(worker), config), sources_of(config))
+
+
+def _wanted(worker: Worker) -> _Wanted:
+    return _Wanted(worker.address, worker.port, worker.user)
+
+
+def _query(wanted: _Wanted, config: fabric.Config) -> Query:
+    return Query(wanted.alias, wanted.user, wanted.port, _default_user(config), int(config.port))
+
+
+def _default_user(config: fabric.Config) -> str:
+    """`user` in fab's own configuration, unless that is just who runs this."""
+    configured = str(config.user or "")
+    return configured if configured and configured != local_user() else DEFAULT_USER
 
 
 _Place = tuple[str, int]
@@ -71,7 +111,6 @@ class _Wanted(NamedTuple):
     alias: str
     port: int | None = None
     user: str | None = None
-    identity_file: str | None = None
 
 
 class _Resolver:
@@ -80,67 +119,71 @@ class _Resolver:
     def __init__(self, worker: Worker, config: fabric.Config) -> None:
         self._worker = worker
         self._config = config
-        self._ssh_config = with_includes(config)
+        self._sources = sources_of(config)
 
     def endpoint(
         self, wanted: _Wanted, *, gateway: str | None, through: tuple[_Place, ...]
     ) -> Endpoint:
-        said = self._ssh_config.lookup(wanted.alias)
-        host, port = place = self._place(wanted, said)
-        user = wanted.user or said.get("user") or self._default_user()
-        name = said.get("hostkeyalias") or (host if port == 22 else f"[{host}]:{port}")
-        via = self._via(said, gateway, (*through, place))
-        if isinstance(via, str):
-            via = _expanded(via, {"%": "%", "n": wanted.alias, "h": host, "p": port, "r": user})
+        answer = self._asked(wanted)
+        host, port = place = answer.host, answer.port
+        name = answer.host_key_alias or (host if port == 22 else f"[{host}]:{port}")
+        via = self._via(answer, gateway, (*through, place))
         return Endpoint(
             alias=wanted.alias,
             host=host,
             port=port,
-            user=user,
-            identity_files=self._identities(wanted, said),
-            only_these_identities=said.get("identitiesonly", "no").lower() == "yes",
-            host_keys=self._worker.host_keys,
+            user=answer.user,
+            identity_files=self._identities(answer),
+            only_these_identities=answer.only_these_identities,
+            host_keys=self._policy(answer),
             host_key_name=name.lower(),
-            known_hosts=self._known_hosts(said),
-            forward_agent=self._forward_agent(said),
-            connect_limit=self._connect_limit(said),
+            known_hosts=self._known_hosts(answer),
+            forward_agent=self._forward_agent(answer),
+            connect_limit=self._connect_limit(answer),
             via=via,
             label=self._worker.name,
+            certificate_files=answer.certificate_files,
+            use_keys=answer.use_keys,
+            agent=answer.agent,
+            system_known_hosts=answer.system_known_hosts,
+            revoked_host_keys=answer.revoked,
+            hash_names=answer.hash_names,
+            check_address=answer.check_address and via is None,
+            family=answer.family,
+            bind_address=answer.bind_address,
+            environment=answer.environment,
         )
 
-    def _place(self, wanted: _Wanted, said: dict[str, Any]) -> _Place:
-        port = wanted.port or int(said.get("port", self._config.port))
-        return said.get("hostname", wanted.alias), port
+    def _asked(self, wanted: _Wanted) -> Said:
+        return said(_query(wanted, self._config), self._sources)
 
-    def _default_user(self) -> str:
-        """`user` in fab's own configuration, unless that is just who runs this."""
-        configured = self._config.user
-        return configured if configured and configured != _local_user() else DEFAULT_USER
+    def _policy(self, answer: Said) -> str:
+        """The stricter one of both, but for a worker whose keys the inventory does not check."""
+        if answer.strict == "yes" and self._worker.host_keys == "accept-new":
+            return "strict"
+        return self._worker.host_keys
 
-    def _identities(self, wanted: _Wanted, said: dict[str, Any]) -> tuple[str, ...]:
+    def _identities(self, answer: Said) -> tuple[str, ...]:
         given = self._config.connect_kwargs.get("key_filename") or []
-        files = [given] if isinstance(given, str) else list(given)
-        if wanted.identity_file is not None:
-            files.append(wanted.identity_file)
-        files.extend(said.get("identityfile", []))
-        return tuple(dict.fromkeys(str(Path(file).expanduser()) for file in files))
+        files = [given] if isinstance(given, str) else [str(file) for file in given]
+        if self._worker.identity_file is not None:
+            files.append(self._worker.identity_file)
+        files.extend(answer.identity_files)
+        return tuple(dict.fromkeys(map(at_home, files)))
 
-    def _known_hosts(self, said: dict[str, Any]) -> tuple[str, ...]:
+    def _known_hosts(self, answer: Said) -> tuple[str, ...]:
         if self._worker.known_hosts is not None:
-            files = [self._worker.known_hosts]
-        else:
-            files = said.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2").split()
-        return tuple(str(Path(file).expanduser()) for file in files if file.lower() != "none")
+            return (at_home(self._worker.known_hosts),)
+        return answer.known_hosts
 
-    def _forward_agent(self, said: dict[str, Any]) -> bool:
-        if "forwardagent" in said:
-            return bool(said["forwardagent"].lower() == "yes")
-        return bool(self._config.forward_agent)
+    def _forward_agent(self, answer: Said) -> str:
+        """What ssh_config says of it wins over fab's own configuration."""
+        return answer.forward_agent or (answer.agent if self._config.forward_agent else "")
 
-    def _connect_limit(self, said: dict[str, Any]) -> float:
+    def _connect_limit(self, answer: Said) -> float:
         for value in (
             self._config.connect_kwargs.get("timeout"),
-            said.get("connecttimeout"),
+            answer.connect_limit,
             self._config.timeouts.connect,
         ):
             if value is not None:
@@ -148,13 +191,12 @@ class _Resolver:
         return CONNECT_LIMIT_S
 
     def _via(
-        self, said: dict[str, Any], gateway: str | None, through: tuple[_Place, ...]
+        self, answer: Said, gateway: str | None, through: tuple[_Place, ...]
     ) -> Endpoint | str | None:
-        hops = gateway or said.get("proxyjump")
-        if hops is not None:
+        hops = gateway or answer.jump
+        if hops:
             return None if hops.lower() == "none" else self._chain(hops.split(","), through)
-        command = said.get("proxycommand")
-        return command or self._config.gateway or None
+        return answer.command or self._config.gateway or None
 
     def _chain(self, hops: Sequence[str], through: tuple[_Place, ...]) -> Endpoint | None:
         """The last hop, reached through the one before it; the first is dialled directly.
@@ -167,18 +209,7 @@ class _Resolver:
             raise ValueError(f"gateway {last!r} is not host, user@host or user@host:port")
         alias, port = match["v6"] or match["host"], match["port"]
         wanted = _Wanted(alias, int(port) if port else None, match["user"])
-        if self._place(wanted, self._ssh_config.lookup(alias)) in through:
+        answer = self._asked(wanted)
+        if (answer.host, answer.port) in through:
             return None
         return self.endpoint(wanted, gateway=",".join(before) or None, through=through)
-
-
-def _expanded(command: str, values: dict[str, object]) -> str:
-    """A ProxyCommand with its %h, %p, %r and %n filled in; another letter stays as it is."""
-    return re.sub(r"%(.)", lambda found: str(values.get(found[1], found[0])), command)
-
-
-def _local_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -1,104 +1,32 @@
-"""Host keys: known_hosts read line by line for the one host wanted, and the three policies.
+"""The check of a worker's host key: the three policies, certificates, revoked keys.
 
-paramiko's own reader stops at @revoked and @cert-authority lines, takes seconds for thousands of
-lines, and its writer rewrites the file.
+paramiko's own writer would rewrite a whole known_hosts file for a new key.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import fcntl
-import fnmatch
-import hashlib
-import hmac
 import logging
 import os
 import shlex
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import cast
 
 import paramiko
 
 from vmops.errors import HostKeyRefused
 from vmops.remote.ssh.endpoint import Endpoint
-
-SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
+from vmops.remote.ssh.keys.host_certificate import authority_of, holds
+from vmops.remote.ssh.keys.known_hosts import (
+    KnownKey,
+    fingerprint,
+    hashed,
+    known_keys,
+    revoked_keys,
+)
 
 _log = logging.getLogger("vmops")
-
-
-class KnownKey(NamedTuple):
-    """One line of a known_hosts file that is about the host wanted."""
-
-    type: str
-    blob: bytes
-    file: str
-    line: int
-    revoked: bool = False
-
-    @property
-    def place(self) -> str:
-        """Where a person finds it."""
-        return f"{self.file}:{self.line}"
-
-
-def fingerprint(blob: bytes) -> str:
-    """As OpenSSH shows it: `SHA256:` and unpadded base64."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-
-
-def known_keys(name: str, file: str) -> Iterator[KnownKey]:
-    """The keys that `file` holds for `name`; none when there is no such file.
-
-    `name` is a host, or `[host]:port` for another port than 22. Host names may be listed, be
-    patterns or be hashed. Certificate authorities are passed over. Raises OSError.
-    """
-    try:
-        lines = Path(file).read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    wanted = name.encode()
-    for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words or words[0].startswith(b"#"):
-            continue
-        marker = words.pop(0) if words[0].startswith(b"@") else b""
-        if len(words) < 3 or marker not in (b"", b"@revoked") or not _names(words[0], wanted):
-            continue
-        try:
-            blob = base64.b64decode(words[2], validate=True)
-        except binascii.Error:
-            continue
-        yield KnownKey(words[1].decode(errors="replace"), blob, file, number, bool(marker))
-
-
-def _names(field: bytes, wanted: bytes) -> bool:
-    """Does the first field of a line mean this host?"""
-    if field.startswith(b"|1|"):
-        try:
-            salt, digest = (base64.b64decode(part) for part in field[3:].split(b"|"))
-        except (ValueError, binascii.Error):
-            return False
-        return hmac.compare_digest(hmac.digest(salt, wanted, "sha1"), digest)
-    if wanted == field:
-        return True
-    found = False
-    for pattern in field.lower().split(b","):
-        negated = pattern.startswith(b"!")
-        if _matches(wanted, pattern[1:] if negated else pattern):
-            if negated:
-                return False
-            found = True
-    return found
-
-
-def _matches(wanted: bytes, pattern: bytes) -> bool:
-    if b"*" not in pattern and b"?" not in pattern:
-        return wanted == pattern
-    literal = pattern.replace(b"[", b"[[]")
-    return fnmatch.fnmatchcase(wanted.decode(errors="replace"), literal.decode(errors="replace"))
 
 
 class HostKeys(paramiko.MissingHostKeyPolicy):
@@ -111,16 +39,25 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
 
     def preferred_types(self) -> tuple[str, ...]:
         """The types of the keys that are known, which the worker is asked for first."""
-        types = [key.type for key in self._known if not key.revoked]
+        types = [key.type for key in self._trusted()]
         rsa = ("rsa-sha2-512", "rsa-sha2-256") if "ssh-rsa" in types else ()
         return tuple(dict.fromkeys((*types, *rsa)))
+
+    def has_authorities(self) -> bool:
+        """Is a worker that shows a certificate known by who signed it?"""
+        return any(key.authority for key in self._known)
 
     def missing_host_key(
         self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
         """Let the key pass, add it, or raise HostKeyRefused."""
-        if self._endpoint.host_keys == "off" or self._is_known(key):
+        if self._endpoint.host_keys == "off":
             return
+        self._refuse_revoked(key)
+        if self._is_signed(key) or self._is_known(key):
+            self._check_address(client, key)
+            return
+        self._check_address(client, key)
         if self._endpoint.host_keys == "strict":
             raise self._refusal(
                 f"its host key {fingerprint(key.asbytes())} ({key.get_name()}) is not known, and"
@@ -130,18 +67,70 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
         self._add(key)
 
     def _read(self) -> list[KnownKey]:
+        return self._keys_of(self._endpoint.host_key_name)
+
+    def _keys_of(self, name: str) -> list[KnownKey]:
         known: list[KnownKey] = []
-        for file in (*self._endpoint.known_hosts, SYSTEM_FILE):
+        for file in (*self._endpoint.known_hosts, *self._endpoint.system_known_hosts):
             try:
-                known.extend(known_keys(self._endpoint.host_key_name, file))
+                known.extend(known_keys(name, file))
             except OSError as error:
                 raise self._refusal(f"{file} cannot be read: {error.strerror}") from error
         return known
 
+    def _trusted(self) -> list[KnownKey]:
+        return [key for key in self._known if not (key.revoked or key.authority)]
+
+    def _refuse_revoked(self, key: paramiko.PKey) -> None:
+        """As ssh: no key passes while the list of the revoked ones cannot be read."""
+        file = self._endpoint.revoked_host_keys
+        if not file:
+            return
+        try:
+            revoked = revoked_keys(file)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise self._refusal(
+                f"RevokedHostKeys {file} cannot be read: {why}",
+                cure="list the keys in it, one a line, or take the option out of ssh_config",
+            ) from error
+        if revoked & {key.asbytes(), authority_of(key)}:
+            raise self._refusal(
+                f"its host key {fingerprint(key.asbytes())} is revoked in {file}",
+                cure="do not log in there before that is explained",
+            )
+
+    def _is_signed(self, key: paramiko.PKey) -> bool:
+        """Does it show a certificate that one of the known authorities gave it, and for its name?
+
+        One that does not hold is as good as none: the plain key in it has to be known then.
+        """
+        signer = authority_of(key)
+        known = [each for each in self._known if each.authority and each.blob == signer]
+        revoked = {each.blob for each in self._known if each.revoked}
+        if not known or revoked & {signer, key.asbytes()}:
+            return False
+        name = self._endpoint.host_key_name.removeprefix("[").split("]")[0]
+        return holds(key, name, time.time())
+
+    def _check_address(self, client: paramiko.SSHClient, key: paramiko.PKey) -> None:
+        """CheckHostIP: another key that is known for the worker's address is a change, too."""
+        if not self._endpoint.check_address:
+            return
+        address = cast(paramiko.Transport, client.get_transport()).getpeername()[0]
+        port = self._endpoint.port
+        known = self._keys_of(address if port == 22 else f"[{address}]:{port}")
+        others = [each for each in known if not (each.revoked or each.authority)]
+        if others and key.asbytes() not in {each.blob for each in others}:
+            raise self._refusal(
+                f"{others[0].place} has another key for its address {address} (CheckHostIP)",
+                cure="do not log in there before that is explained",
+            )
+
     def _is_known(self, key: paramiko.PKey) -> bool:
         """True when known, False when nothing is known; refuses what is revoked or changed."""
         blob = key.asbytes()
-        same = [known for known in self._known if known.blob == blob]
+        same = [known for known in self._known if known.blob == blob and not known.authority]
         for known in same:
             if known.revoked:
                 raise self._refusal(
@@ -150,7 +139,7 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
                 )
         if same:
             return True
-        trusted = [known for known in self._known if not known.revoked]
+        trusted = self._trusted()
         if not trusted:
             return False
         before = next((known for known in trusted if known.type == key.get_name()), trusted[0])
@@ -180,7 +169,9 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
                 return
             size = known_hosts.seek(0, os.SEEK_END)
             open_line = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            line = f"{self._endpoint.host_key_name} {key.get_name()} {key.get_base64()}\n"
+            name = self._endpoint.host_key_name
+            name = hashed(name, os.urandom(20)) if self._endpoint.hash_names else name
+            line = f"{name} {key.get_name()} {key.get_base64()}\n"
             known_hosts.write((("\n" if open_line else "") + line).encode())
 
     def _keyscan(self) -> str:

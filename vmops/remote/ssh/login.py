@@ -7,22 +7,26 @@ can say what was offered.
 
 from __future__ import annotations
 
-import binascii
-import threading
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import paramiko
 
+from vmops.remote.ssh.config.tokens import at_home
 from vmops.remote.ssh.endpoint import Endpoint
+from vmops.remote.ssh.keys.agent import Agent
+from vmops.remote.ssh.keys.private import (
+    LOCKED,
+    OpenToOthers,
+    certified,
+    load_key,
+    public_parts,
+)
+from vmops.remote.ssh.translate import Tried
 
 _USUAL_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
-_LOCKED = (paramiko.PasswordRequiredException, TypeError)
-"""What paramiko and the library below it raise for a key that needs a passphrase."""
-
 _INTERACTIVE = {"password", "keyboard-interactive"}
 
 
@@ -52,15 +56,19 @@ class Secrets:
 class Login:
     """One login at one endpoint; what `SSHClient.connect` takes as its `auth_strategy`.
 
-    `offered` lists, for people, each key and password that was tried or why it could not be.
+    `offered` lists, for people, each key and password that was tried or why it could not be;
+    `wanted_more` what the worker asked for on top of a key that it took, and `accepted` the ways
+    to log in that it named when it would not have a key at all.
     """
 
     def __init__(self, endpoint: Endpoint, secrets: Secrets) -> None:
         self._endpoint = endpoint
         self._secrets = secrets
-        self._agent: paramiko.Agent | None = None
+        self._agent: Agent | None = None
         self._offered_of_agent: set[bytes] = set()
         self.offered: list[str] = []
+        self.wanted_more: tuple[str, ...] = ()
+        self.accepted: tuple[str, ...] = ()
 
     def authenticate(self, transport: paramiko.Transport) -> None:
         """Offer one key after the other, then the password; AuthenticationException if none does.
@@ -71,20 +79,26 @@ class Login:
         for key in self._keys():
             try:
                 wants_more = transport.auth_publickey(self._endpoint.user, key)
-            except paramiko.SSHException as error:
+            except (paramiko.SSHException, OSError) as error:  # of the worker, or of the agent
                 last = error
+                self.accepted = tuple(getattr(error, "allowed_types", self.accepted))
                 if not transport.is_active():
                     break
                 continue
             if not wants_more:
                 return
             if _INTERACTIVE & set(wants_more):
+                self.wanted_more = tuple(wants_more)
                 break
         if self._secrets.password is not None and transport.is_active():
             self.offered.append("the password")
             transport.auth_password(self._endpoint.user, self._secrets.password)
             return
         raise last or paramiko.AuthenticationException("nothing to offer")
+
+    def tried(self) -> Tried:
+        """What there is to say of it when it fails."""
+        return Tried(self.offered, self.wanted_more, self.accepted)
 
     def close(self) -> None:
         """Leave the agent."""
@@ -93,7 +107,9 @@ class Login:
 
     def _keys(self) -> Iterator[paramiko.PKey]:
         """IdentitiesOnly leaves the identity files, or the usual ones where none is named."""
-        named = self._endpoint.identity_files
+        if not self._endpoint.use_keys:
+            return
+        named = [file for file in self._endpoint.identity_files if file != "none"]
         if self._secrets.key is not None:
             yield self._offer(self._secrets.key, "a key in memory")
         for path in named:
@@ -102,24 +118,28 @@ class Login:
             for key in self._agents_keys():
                 if key.asbytes() not in self._offered_of_agent:
                     yield self._offer(key, "the agent")
-        elif named:
+        elif self._endpoint.identity_files:
             return
         if self._secrets.look_for_keys:
-            home = Path("~/.ssh").expanduser()
-            for path in (str(home / name) for name in _USUAL_NAMES):
+            for path in (at_home(f"~/.ssh/{name}") for name in _USUAL_NAMES):
                 if path not in named and Path(path).is_file():
                     yield from self._from_file(path)
 
     def _from_file(self, path: str) -> Iterator[paramiko.PKey]:
+        """The key with its certificates, then alone: a worker may not know who signed them."""
         try:
             key = load_key(path, self._secrets.passphrase)
         except FileNotFoundError:
             reason = "no such file"
-        except _LOCKED:
+        except LOCKED:
             reason = "locked: use --prompt-for-passphrase"
+        except OpenToOthers as error:
+            reason = str(error)
         except Exception as error:
             reason = f"cannot be read: {error}"
         else:
+            for with_certificate, file in certified(key, path, self._endpoint.certificate_files):
+                yield self._offer(with_certificate, f"{path} with {Path(file).name}")
             yield self._offer(key, path)
             return
         meant = public_parts(path)
@@ -133,70 +153,11 @@ class Login:
     def _agents_keys(self) -> tuple[paramiko.PKey, ...]:
         if not self._secrets.use_agent:
             return ()
-        self._agent = self._agent or paramiko.Agent()
-        return self._agent.get_keys()
+        if self._agent is None:
+            self._agent = Agent(self._endpoint.agent, self._endpoint.connect_limit)
+            self.offered += [self._agent.trouble] if self._agent.trouble else []
+        return tuple(self._agent.get_keys())
 
     def _offer(self, key: paramiko.PKey, source: str) -> paramiko.PKey:
         self.offered.append(f"{source} ({key.fingerprint})")
         return key
-
-
-_keys: dict[tuple[str, int, str | None], paramiko.PKey] = {}
-_keys_lock = threading.Lock()
-
-
-def load_key(path: str, passphrase: str | None) -> paramiko.PKey:
-    """The private key in a file, with its certificate when one lies beside it.
-
-    Parsed once for a process, whoever asks: checking an RSA key takes 160 ms of CPU. A file that
-    changed is read again.
-    """
-    with _keys_lock:
-        wanted = (path, Path(path).stat().st_mtime_ns, passphrase)
-        if wanted not in _keys:
-            _keys[wanted] = _parsed(path, passphrase)
-        return _keys[wanted]
-
-
-def _parsed(path: str, passphrase: str | None) -> paramiko.PKey:
-    """A passphrase is for the keys that need one; others would be refused with it."""
-    try:
-        return paramiko.PKey.from_path(path)
-    except _LOCKED:
-        if passphrase is None:
-            raise
-    try:
-        return paramiko.PKey.from_path(path, cast(str, passphrase.encode()))
-    except ValueError as error:
-        raise paramiko.SSHException("the passphrase does not open it") from error
-
-
-_PRIVATE = b"openssh-key-v1\0"
-
-
-def public_parts(path: str) -> set[bytes]:
-    """The public keys, as an agent tells them, that an identity file is known by; locked or not.
-
-    They stand in the file itself, where it is in OpenSSH's format or a public key, and in `.pub`
-    and `-cert.pub` beside it. What cannot be read has none.
-    """
-    found = set()
-    for file in (path, f"{path}.pub", f"{path}-cert.pub"):
-        try:
-            found.add(_public_part(Path(file).read_bytes()))
-        except (OSError, IndexError, binascii.Error):
-            continue
-    return found
-
-
-def _public_part(text: bytes) -> bytes:
-    if not text.startswith(b"-----BEGIN "):
-        return b64decode(text.split()[1], validate=True)
-    fields = b64decode(b"".join(text.strip().splitlines()[1:-1]), validate=True)
-    if not fields.startswith(_PRIVATE):
-        raise IndexError
-    message = paramiko.Message(fields.removeprefix(_PRIVATE))
-    for _ in ("cipher", "key derivation", "its options"):
-        message.get_binary()
-    message.get_int()
-    return message.get_binary()

@@ -9,6 +9,7 @@ import errno
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import paramiko
 
@@ -20,11 +21,9 @@ from vmops.errors import (
     WorkerUnreachable,
     WorkFailed,
 )
+from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.endpoint import Endpoint
 from vmops.remote.ssh.transport import NoBanner, OpeningTimeout
-
-FAILURES = (paramiko.SSHException, EOFError, OSError)
-"""All that paramiko and sockets raise for what is not our own mistake."""
 
 
 class ChannelRefused(WorkFailed):
@@ -48,6 +47,8 @@ where too many are logging in."""
 
 _LONGEST_QUOTE = 100
 
+_LATE_LOGIN = "Authentication timeout"
+
 
 def was_dropped(error: Exception) -> bool:
     """True when the peer hung up before it said who it is: sshd with too many logins under way."""
@@ -58,14 +59,27 @@ def was_dropped(error: Exception) -> bool:
     return isinstance(error, (EOFError, ConnectionResetError, BrokenPipeError))
 
 
-def unreachable(
-    endpoint: Endpoint, error: Exception, offered: Sequence[str] = ()
-) -> WorkerUnreachable:
+class Tried(NamedTuple):
+    """A login that failed: what was offered, in words for people.
+
+    `wanted_more` is what the worker asked for on top of a key that it took; `accepted` the ways to
+    log in that it named when it would not have a key at all.
+    """
+
+    offered: Sequence[str] = ()
+    wanted_more: Sequence[str] = ()
+    accepted: Sequence[str] = ()
+
+
+NOTHING = Tried()
+
+
+def unreachable(endpoint: Endpoint, error: Exception, tried: Tried = NOTHING) -> WorkerUnreachable:
     """A failure between the first packet and the login."""
     at = f"{endpoint.host} " if endpoint.host != endpoint.label else ""
     where = f"{at}port {endpoint.port}"
-    if _is_refusal(error, offered):
-        return _login_refused(endpoint, offered)
+    if _is_refusal(error, tried.offered):
+        return _login_refused(endpoint, tried)
     what, cure = _what_failed(endpoint, where, error)
     return WorkerUnreachable(what, worker=endpoint.label, cure=cure)
 
@@ -77,10 +91,20 @@ def _is_refusal(error: Exception, offered: Sequence[str]) -> bool:
     return bool(offered) and isinstance(error, (paramiko.SSHException, EOFError))
 
 
-def _login_refused(endpoint: Endpoint, offered: Sequence[str]) -> LoginRefused:
-    tried = ", ".join(offered) or "nothing: no key, no agent, no password"
+def _login_refused(endpoint: Endpoint, tried: Tried) -> LoginRefused:
+    offered = ", ".join(tried.offered) or "nothing: no key, no agent, no password"
+    if tried.wanted_more or (tried.accepted and "publickey" not in tried.accepted):
+        wanted = " or ".join(tried.wanted_more or tried.accepted)
+        took = "takes the key and then wants" if tried.wanted_more else "takes no key, but wants"
+        return LoginRefused(
+            f"{endpoint.host} {took} {wanted} of {endpoint.user}; offered: {offered}",
+            worker=endpoint.label,
+            cure="where that is a password: --prompt-for-login-password; for another second factor:"
+            f' let a key do for this user, "Match User {endpoint.user}" with "AuthenticationMethods'
+            ' publickey" in its sshd_config',
+        )
     return LoginRefused(
-        f"{endpoint.host} refused the login of {endpoint.user}; offered: {tried}",
+        f"{endpoint.host} refused the login of {endpoint.user}; offered: {offered}",
         worker=endpoint.label,
         cure=f"put a key of yours into ~{endpoint.user}/.ssh/authorized_keys there (ssh-copy-id),"
         " or name another with -i, identity_file or user",
@@ -126,6 +150,11 @@ def _what_failed(endpoint: Endpoint, where: str, error: Exception) -> tuple[str,
             f"{where} hung up before the login, every time",
             "too many logins at once (MaxStartups), a ban, or no sshd on that port",
         )
+    if _LATE_LOGIN in str(error):
+        return (
+            f"{where} does not answer the login within {endpoint.login_limit:g} s",
+            "allow more with -t SECONDS; what holds it up: PAM, a directory, DNS (UseDNS)?",
+        )
     if isinstance(error, paramiko.SSHException) and _says_nothing(error):
         return (
             f"{where} takes the connection and then says nothing for {endpoint.connect_limit:g} s",
@@ -136,7 +165,7 @@ def _what_failed(endpoint: Endpoint, where: str, error: Exception) -> tuple[str,
 
 def _says_nothing(error: paramiko.SSHException) -> bool:
     """paramiko gives up on a silent peer in one of these ways."""
-    ways = ("protocol banner", "No existing session", "Authentication timeout")
+    ways = ("protocol banner", "No existing session", _LATE_LOGIN)
     return any(way in str(error) for way in ways)
 
 

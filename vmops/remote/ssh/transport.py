@@ -27,11 +27,16 @@ from paramiko.packet import Packetizer
 from paramiko.transport import ServiceRequestingTransport
 
 from vmops.remote.counters import count
-from vmops.remote.ssh.dial import Stream
+from vmops.remote.ssh.bridge import Bridge
+from vmops.remote.ssh.keys.host_certificate import SUFFIX
+from vmops.remote.ssh.stream import Stream
 from vmops.remote.ssh.watched import WatchedStream
 
 WINDOW_BYTES = 8 * 2**20
 """What a worker may send ahead: 80 MB/s at a round trip of 100 ms."""
+
+AGENT_LIMIT_S = 1.0
+"""For the connection to a socket of this machine; all others of the worker wait meanwhile."""
 
 _HERE = "127.0.0.1"
 _STREAMLOCAL = "direct-streamlocal@openssh.com"
@@ -121,6 +126,9 @@ class WorkerTransport(ServiceRequestingTransport):
         )
         self._preferred_ciphers = _first(_FAST_CIPHERS, self._preferred_ciphers)
         self._service_requested = False
+        self._wants_certificates = False
+        self.user_environment: tuple[tuple[str, str], ...] = ()
+        self.agent_path = ""
 
     def _check_banner(self) -> None:
         try:
@@ -144,9 +152,18 @@ class WorkerTransport(ServiceRequestingTransport):
         message.add_string("ssh-userauth")
         self._send_message(message)
 
-    def ask_for(self, key_types: Sequence[str]) -> None:
-        """Ask the worker for a host key of one of these types before any other."""
+    def ask_for(self, key_types: Sequence[str], *, certificates: bool) -> None:
+        """Ask the worker for a host key of one of these types before any other; `certificates`
+        before any plain key."""
         self._preferred_keys = _first(key_types, self._preferred_keys)
+        self._wants_certificates = certificates
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """What paramiko offers, in this order: its own puts certificates last."""
+        offered = tuple(super().preferred_keys)
+        with_certificate = [name for name in offered if name.endswith(SUFFIX)]
+        return _first(with_certificate if self._wants_certificates else (), offered)
 
     def watch(self) -> None:
         """Notice a peer that is silent for 10 s, and end the connection then."""
@@ -158,6 +175,32 @@ class WorkerTransport(ServiceRequestingTransport):
             channel = self.open_session(window_size=WINDOW_BYTES, timeout=time_limit)
         count("channels")
         return channel
+
+    def open_users_command(self, time_limit: float) -> paramiko.Channel:
+        """The same for a command of the user's own, with what ssh would give it.
+
+        That is what SendEnv and SetEnv say, and the agent, where ForwardAgent does. Nothing waits
+        for the worker, which may refuse either.
+        """
+        channel = self.open_command(time_limit)
+        if self.agent_path:
+            channel.request_forward_agent(self._lead_to_agent)
+        for name, value in self.user_environment:
+            channel.set_environment_variable(name, value)
+        return channel
+
+    def _lead_to_agent(self, channel: paramiko.Channel) -> None:
+        """Somebody there asks the agent here. Called by the thread that reads the connection."""
+        near = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            near.settimeout(AGENT_LIMIT_S)
+            near.connect(self.agent_path)
+            near.settimeout(None)
+        except OSError:
+            near.close()
+            threading.Thread(target=channel.close, daemon=True).start()
+            return
+        Bridge(near, channel).start()
 
     def open_port(self, there: tuple[str, int], time_limit: float) -> paramiko.Channel:
         """A channel to an address and port as the worker sees them."""

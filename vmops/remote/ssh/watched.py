@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from vmops.remote.counters import count
-from vmops.remote.ssh.dial import Stream, acknowledge_at_once
+from vmops.remote.ssh.stream import Stream, acknowledge_at_once
 
 PING_AFTER_S = 3.0
 """A peer from which nothing was heard for so long is asked whether it is there."""
