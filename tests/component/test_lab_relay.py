@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmops.lab.relay import FaultKind, Relay, Side
+from vmops.lab.connection import Side
+from vmops.lab.relay import FaultKind, Relay
 
 LIMIT_S = 5.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -11,12 +11,15 @@ import asyncio
 import socket
 import struct
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol, get_args
 
-if TYPE_CHECKING:
-    from vmops.lab.relay import Relay, Side
+Side = Literal["operator", "worker"]
+"""Where bytes go: those that reach this side are counted down to a planned fault."""
+
+SIDES: tuple[Side, ...] = get_args(Side)
 
 MAX_HELD = 16 * 2**20
 """Bytes that one direction may hold back before its sender is made to wait."""
@@ -33,10 +36,37 @@ EOF = _Mark("end of file")
 RESET = _Mark("reset")
 
 
+class Listener(Protocol):
+    """What a connection asks of the relay that accepted it, and tells it."""
+
+    delay_s: float
+    thawed: asyncio.Event
+    dial: Callable[[], Awaitable[socket.socket]]
+
+    @property
+    def refuses(self) -> bool:
+        """True while new connections end with a RST."""
+
+    def begun(self, connection: Connection) -> None:
+        """This connection was accepted."""
+
+    def ended(self, connection: Connection) -> None:
+        """Both ends of it are gone."""
+
+    def turned(self) -> None:
+        """The worker answers a request."""
+
+    def allowed(self, wanted: int, side: Side) -> int:
+        """How many of these bytes may still reach that side."""
+
+    def delivered(self, count: int, side: Side) -> None:
+        """So many bytes reached that side."""
+
+
 class Connection:
     """One accepted connection, from the operator's side to the worker's."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Listener) -> None:
         self.relay = relay
         self.operator = End(self)
         self.worker = End(self)
@@ -48,9 +78,8 @@ class Connection:
 
     def accepted(self) -> None:
         """Begin: reach for the worker, unless the relay is out of order."""
-        self.relay.open.add(self)
-        self.relay.traffic.connections += 1
-        if self.relay.fault == "reset":
+        self.relay.begun(self)
+        if self.relay.refuses:
             self.cut(reset=True)
             return
         # TCP's own handshake costs a round trip, and its last part travels to the worker.
@@ -81,7 +110,7 @@ class Connection:
     def lost(self, end: End, error: Exception | None) -> None:
         """One end is gone. The other hears of it behind all that is on its way."""
         if not (self.operator.alive or self.worker.alive):
-            self.relay.open.discard(self)
+            self.relay.ended(self)
         elif error is not None:
             (self.to_worker if end is self.operator else self.to_operator).put(RESET)
 
@@ -90,7 +119,7 @@ class Connection:
         self.operator.end(reset=reset)
         self.worker.end(reset=reset)
         if not self.worker.alive and not self.operator.alive:
-            self.relay.open.discard(self)
+            self.relay.ended(self)
 
 
 class End(asyncio.Protocol):
@@ -241,7 +270,7 @@ class Way:
             return
         inward = self is self.connection.to_worker
         if not inward and self.connection.asked:
-            relay.traffic.turns += 1
+            relay.turned()
         self.connection.asked = inward
         side: Side = "worker" if inward else "operator"
         passing = relay.allowed(len(data), side)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from vmops.lab.connection import Connection
+from vmops.lab.connection import Connection, Side
 
 FaultKind = Literal["drop", "freeze", "reset", "strand"]
 """`drop`: connections end and new ones are refused. `freeze`: nothing passes and nothing ends,
@@ -18,11 +18,6 @@ connections, new ones too, end with a RST, which may overtake bytes that were pa
 its owner goes on at another."""
 
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
-
-Side = Literal["operator", "worker"]
-"""Where bytes go: those that reach this side are counted down to a planned fault."""
-
-SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(slots=True)
@@ -45,9 +40,9 @@ class Relay:
         self.traffic = Traffic()
         self.fault: FaultKind | None = None
         self.delay_s = 0.0  # of one direction
-        self.open: set[Connection] = set()
         self.thawed = asyncio.Event()
         self.thawed.set()
+        self.open: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._planned: FaultKind | None = None
         self._budget = 0
@@ -82,6 +77,24 @@ class Relay:
         for connection in tuple(self.open):
             connection.stranded = False
             connection.pump()
+
+    @property
+    def refuses(self) -> bool:
+        """True while new connections end with a RST."""
+        return self.fault == "reset"
+
+    def begun(self, connection: Connection) -> None:
+        """Count a connection that was accepted, and keep it for the fault to come."""
+        self.open.add(connection)
+        self.traffic.connections += 1
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection whose ends are both gone."""
+        self.open.discard(connection)
+
+    def turned(self) -> None:
+        """Count an answer of the worker."""
+        self.traffic.turns += 1
 
     def allowed(self, wanted: int, side: Side) -> int:
         """How many of these bytes may still reach that side."""

@@ -25,8 +25,9 @@ from typing import Any
 
 from vmops.errors import InventoryError, WorkFailed
 from vmops.lab import kernel
+from vmops.lab.connection import SIDES
 from vmops.lab.layout import SWITCH, Layout, worker_name
-from vmops.lab.relay import FAULTS, SIDES, Relay
+from vmops.lab.relay import FAULTS, Relay
 from vmops.lab.tools import PACKAGE_ROOT, last_words
 
 START_LIMIT_S = 60.0
