@@ -173,6 +173,8 @@ class _Server(paramiko.ServerInterface):
             _send(channel.send_exit_status, code)
         for pump in pumps:
             pump.join()
+        process.stdout.close()
+        process.stderr.close()
         _send(channel.close)
         self.sessions -= 1
 
@@ -187,6 +189,7 @@ class _Server(paramiko.ServerInterface):
             there.sendall(data)
         there.shutdown(socket.SHUT_WR)
         back.join()
+        there.close()
         _send(channel.close)
 
 

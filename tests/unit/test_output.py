@@ -41,6 +41,8 @@ def test_closed_streams_take_everything(monkeypatch: pytest.MonkeyPatch) -> None
         say("done")
 
     run(speak)
+    for opened in (sys.stdout, sys.stderr):
+        opened.close()
 
 
 def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
