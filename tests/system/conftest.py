@@ -21,9 +21,9 @@ PORT = 2222
 
 
 def free_network() -> str:
-    """Three octets under which nobody listens; two test runs at once begin at different ones."""
-    for step in range(200):
-        network = f"127.0.{20 + (os.getpid() + step) % 200}"
+    """Three octets under which nobody listens; test runs side by side look in different ranges."""
+    for third in range(256):
+        network = f"127.{2 + os.getpid() % 250}.{third}"
         try:
             with socket.create_server((f"{network}.1", PORT)):
                 return network
