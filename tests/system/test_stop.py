@@ -55,7 +55,14 @@ def test_stop_lets_the_guest_power_itself_off(operator: Operator) -> None:
         said = operator.ok("stop", "--vm", "vm1", "--format", "json")
         assert witness.shutdown() == {"guest": True, "reason": "guest-shutdown"}
     assert said.json == [
-        {"vm": "vm1", "worker": "worker1", "changed": True, "how": "guest", "asked": 1}
+        {
+            "vm": "vm1",
+            "worker": "worker1",
+            "changed": True,
+            "how": "guest",
+            "asked": 1,
+            "error": None,
+        }
     ]
     assert_nothing_is_left(operator, vm)
 

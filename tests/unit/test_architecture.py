@@ -22,7 +22,7 @@ ALLOWED = {
     "remote": {"remote", "core", "errors", "wait"},
     "ops": {"ops", "remote", "core", "errors", "wait"},
     "lab": {"lab", "core", "errors", "wait"},
-    "tasks": {"tasks", "ops", "core", "lab", "errors", "wait", "inventory_file"},
+    "tasks": {"tasks", "ops", "core", "lab", "errors", "wait", "inventory_file", "interrupt"},
 }
 """What each room may import of vmops."""
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from vmops.tasks import ns
-from vmops.tasks.frame import completer
-from vmops.tasks.frame.completion import words_of
 from vmops.tasks.program import program
+from vmops.tasks.typed import completer
+from vmops.tasks.typed.completion import words_of
 
 CONTEXTS = deepcopy(ns).to_contexts()
 """Invoke takes the help away from a task that it has made the options of."""

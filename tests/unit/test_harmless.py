@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.tasks.guest.harmless import Harmless, harmless
+from vmops.tasks.frame.harmless import Harmless, printed
 
 TRICKY = st.sampled_from(
     [b"\x1b", b"[", b"0;31", b"m", b"\r", b"\n", b"\x9b", b"\xc2", b"\xe2\x80\xae", b"x", b"\x07"]
@@ -15,7 +15,7 @@ PIECES = st.lists(st.one_of(TRICKY, st.binary(max_size=6)), max_size=30)
 
 
 @pytest.mark.parametrize(
-    ("printed", "shown"),
+    ("raw", "shown"),
     [
         (b"plain\ttext\n", "plain\ttext\n"),
         ("Grüße ☃".encode(), "Grüße ☃"),
@@ -33,13 +33,13 @@ PIECES = st.lists(st.one_of(TRICKY, st.binary(max_size=6)), max_size=30)
         (b"cut short \xe2\x98", "cut short \\xe2\\x98"),
     ],
 )
-def test_what_is_shown(printed: bytes, shown: str) -> None:
-    assert harmless(printed) == shown
+def test_what_is_shown(raw: bytes, shown: str) -> None:
+    assert printed(raw) == shown
 
 
 @given(PIECES)
 def test_nothing_that_acts_comes_through(pieces: list[bytes]) -> None:
-    text = harmless(b"".join(pieces))
+    text = printed(b"".join(pieces))
     assert all(character.isprintable() or character in "\n\t" for character in text)
 
 
@@ -47,7 +47,7 @@ def test_nothing_that_acts_comes_through(pieces: list[bytes]) -> None:
 def test_how_the_bytes_are_cut_makes_no_difference(pieces: list[bytes]) -> None:
     decoder = Harmless()
     text = "".join(map(decoder.feed, pieces)) + decoder.feed(b"", last=True)
-    assert text == harmless(b"".join(pieces))
+    assert text == printed(b"".join(pieces))
 
 
 def test_a_prompt_is_shown_at_once() -> None:

@@ -12,12 +12,13 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from vmops.tasks.frame.output import give, give_bytes, give_table, reporting, say
+from vmops.tasks.frame.output import give, give_bytes, give_table, say
+from vmops.tasks.frame.task import task
 
 
 def run(speak: Callable[[], Any]) -> None:
     """Run this as the body of a task."""
-    reporting(lambda c: speak())(Context())
+    task()(lambda c: speak())(Context())
 
 
 @pytest.mark.parametrize("speak", [lambda: give("data"), lambda: give_bytes(b"data")])

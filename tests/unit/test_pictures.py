@@ -7,7 +7,8 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops
 
-from vmops.core.devices.pictures import Picture, Tile, contact_sheet, read_picture
+from vmops.core.devices.picture import Picture, read_picture
+from vmops.tasks.guest.contact_sheet import Tile, contact_sheet
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 FIELD = (400, 300)

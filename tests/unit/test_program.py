@@ -1,49 +1,165 @@
-"""The words of the console command that are refused before any task begins."""
+"""What is said before any task begins, by `vmops` and by `fab`: words that cannot be, and help."""
 
 from __future__ import annotations
 
+import copy
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import fabric.main
 import pytest
 
+from vmops.tasks import program as vmops_program
+from vmops.tasks.typed import begin
 
-def vmops(folder: Path, *words: str) -> tuple[int, str]:
-    """The exit code and standard error of the command in that folder, without an inventory."""
-    code = "from vmops.tasks.program import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        env={key: value for key, value in os.environ.items() if key != "VMOPS_HOSTS"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stderr
+PROGRAMS = ("vmops", "fab")
+OURS = "from vmops.tasks import ns\n"
+UNDER_A_NAME = """
+from invoke import Collection, task
+from vmops.tasks import ns as ours
+
+@task
+def own(c): print("own")
+
+ns = Collection(own)
+ns.add_collection(ours, "vm")
+"""
 
 
+class Said(NamedTuple):
+    """How a command line ended: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a program in this process, in a folder without an inventory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VMOPS_HOSTS", raising=False)
+    monkeypatch.setattr(begin, "leave_at_once", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+
+    def run(program: str, *words: str, fabfile: str = OURS) -> Said:
+        (tmp_path / "fabfile.py").write_text(fabfile)
+        monkeypatch.delitem(sys.modules, "fabfile", raising=False)
+        home = {"vmops": vmops_program, "fab": fabric.main}[program]
+        again = copy.copy(home.program)
+        monkeypatch.setattr(home, "program", again)
+        with pytest.raises(SystemExit) as ended:
+            again.run([program, *words])
+        return Said(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         pytest.param("stop --vm vm1 --timeout abc", "'abc' is no number", id="whole-number"),
         pytest.param("status --interval soon", "'soon' is no number", id="number"),
-        pytest.param("-t abc ps", "'abc' is no number", id="fabs-own-number"),
-        pytest.param("ps --nonsense", "--nonsense", id="unknown-option"),
+        pytest.param("ps --nonsense", "ps has no option --nonsense", id="unknown-option"),
+        pytest.param("stop --forse", "did you mean --force?", id="misspelt-option"),
+        pytest.param("stop --vm", "--vm needs a value", id="no-value"),
+        pytest.param("lab.fault", "lab.fault lacks 'worker', 'kind'", id="no-argument"),
         pytest.param("-H worker1, ps", "no worker is named", id="comma-at-the-end"),
         pytest.param("-H @ ps", "no worker is named", id="user-alone"),
         pytest.param("-H worker1:ssh ps", "the port must be a number", id="port"),
+        pytest.param("launch vm1", "  {} launch --vm vm1\n", id="a-vm-without-its-option"),
+        pytest.param("statsu", "did you mean: {} status\n", id="misspelt-task"),
+        pytest.param("ps lab.hael", "did you mean: {} lab.heal\n", id="misspelt-second-task"),
+        pytest.param("start --vm vm1", "did you mean: {} launch\n", id="start"),
+        pytest.param("list", "did you mean: {} ps\n", id="list"),
+        pytest.param("destroy", "did you mean: {} stop\n", id="destroy"),
+        pytest.param("frobnicate", "{} --list shows all tasks\n", id="nothing-like-it"),
     ],
 )
-def test_words_that_cannot_be(words: str, said: str, tmp_path: Path) -> None:
-    code, err = vmops(tmp_path, *words.split())
-    assert (code, "Traceback" in err) == (2, False)
+def test_words_that_cannot_be(program: str, words: str, said: str, run: Run) -> None:
+    code, out, err = run(program, *words.split())
+    assert (code, out, "Traceback" in err) == (2, "", False)
+    assert err.startswith("error: ")
+    assert said.format(program) in err
+
+
+def test_vmops_is_as_strict_with_the_options_of_fab(run: Run) -> None:
+    assert "'abc' is no number" in run("vmops", *["-t", "abc", "ps"])[2]
+    assert "--connect-timeout needs a value" in run("vmops", "-t")[2]
+
+
+def test_a_folder_without_an_inventory_is_named(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("vmops", "ps")
+    assert code == 2
+    assert f"{tmp_path}/hosts.toml: there is no such file" in err
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("task", ["sendkey", "launch", "vnc"])
+def test_h_is_help(program: str, task: str, run: Run) -> None:
+    code, out, _ = run(program, task, "-h")
+    assert (code, out.startswith(f"Usage: {program}")) == (0, True)
+    assert "--vm=STRING" in out
+
+
+@pytest.mark.parametrize(
+    ("fabfile", "words", "said"),
+    [
+        (OURS, "launch", "fab launch --vm NAME; fab launch --help\n"),
+        (UNDER_A_NAME, "vm.launch", "fab vm.launch --vm NAME; fab vm.launch --help\n"),
+        (UNDER_A_NAME, "launch", "did you mean: fab vm.launch\n"),
+        (UNDER_A_NAME, "vm.launch vm1", "  fab vm.launch --vm vm1\n"),
+        (UNDER_A_NAME, "vm.stop --vm ''", "error: --vm '': it is given, and empty"),
+    ],
+)
+def test_a_cure_can_be_typed_where_our_tasks_have_other_names(
+    fabfile: str, words: str, said: str, run: Run
+) -> None:
+    given = [word.replace("''", "") for word in words.split()]
+    code, _, err = run("fab", *given, fabfile=fabfile)
+    assert code == 2
     assert said in err
 
 
-def test_a_folder_without_an_inventory_is_named(tmp_path: Path) -> None:
-    code, err = vmops(tmp_path, "ps")
-    assert code == 2
-    assert f"{tmp_path}/hosts.toml: there is no such file" in err
+def test_a_cure_names_the_program_in_use(run: Run) -> None:
+    assert "vmops launch --vm NAME" in run("vmops", "launch")[2]
+
+
+def test_own_tasks_beside_ours_run_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fabfile.py").write_text(UNDER_A_NAME)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "fabfile", raising=False)
+    before = signal.getsignal(signal.SIGINT)
+    copy.copy(fabric.main.program).run(["fab", "own"])
+    assert capsys.readouterr().out == "own\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("words", ["--list", "launch --help", ""])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_news(words: str, buffered: str, tmp_path: Path) -> None:
+    (tmp_path / "fabfile.py").write_text(OURS)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "fab"), *words.split()],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.stderr == b""

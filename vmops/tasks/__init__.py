@@ -6,13 +6,18 @@ task runs: `fab --list` must stay as quick as Fabric itself.
 
 from __future__ import annotations
 
-from invoke.collection import Collection
+from vmops.interrupt import leave_at_once
 
-from vmops.tasks import lab, worker
-from vmops.tasks.frame.fabric_reading import leave_to_us
-from vmops.tasks.guest import console, keyboard, logs, screen, vnc
-from vmops.tasks.vm import fleet, power, status
-from vmops.tasks.vm import lifecycle as vm
+_as_before = leave_at_once()
+"""The imports below are most of what fab does before a task; Ctrl-C would show where it was."""
+
+from invoke.collection import Collection  # noqa: E402
+
+from vmops.tasks import lab, worker  # noqa: E402
+from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
+from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
+from vmops.tasks.vm import fleet, power, status  # noqa: E402
+from vmops.tasks.vm import lifecycle as vm  # noqa: E402
 
 leave_to_us()
 
@@ -44,3 +49,5 @@ ns = Collection(
     worker.script,
 )
 ns.add_collection(Collection.from_module(lab), name="lab")
+
+_as_before()

@@ -5,46 +5,44 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from invoke.context import Context
-from invoke.tasks import task
-
-from vmops.tasks.frame.output import check_format, give, give_json, give_table, reporting, say
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import give, give_json, give_table, say
+from vmops.tasks.frame.task import task
 
 if TYPE_CHECKING:
     from vmops.lab import Lab, WorkerStatus
 
-WORKER_HELP = "Name of one of the lab's workers, like worker1."
+WORKER = Option("Name of one of the lab's workers, such as worker1.")
 HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "fault")
 
 
 @task(
-    help={
-        "workers": "How many workers there should be at least; a running lab grows.",
-        "port": "TCP port of every worker's SSH (2222).",
-        "network": "First three octets of the workers' addresses (127.0.10).",
-        "sshd_option": "A line for every worker's sshd_config; may be given several times.",
+    {
+        "workers": Option("How many workers there should be at least; a running lab grows."),
+        "port": Option("TCP port of every worker's SSH (default 2222)."),
+        "network": Option("First three octets of the workers' addresses (default 127.0.10)."),
+        "sshd_option": Option("A line for every worker's sshd_config; may be given repeatedly."),
     },
-    iterable=["sshd_option"],
+    iterable=("sshd_option",),
 )
-@reporting
 def up(
     c: Context,
     workers: int = 2,
     port: int = 0,
-    network: str = "",
+    network: str | None = None,
     sshd_option: list[str] | None = None,
 ) -> None:
     """
-    Bring up a lab of real workers on this machine, or let it grow; what runs is left alone.
+    Bring up a lab of real workers on this machine, or add workers; what runs is left alone.
 
     Example: fab lab.up --workers 4
     """
     if _dry(c, f"bring up a lab of {workers} workers"):
         return
     lab = _lab()
-    status = lab.up(
-        workers, port=port or None, network=network or None, sshd_options=sshd_option or None
-    )
+    status = lab.up(workers, port=port or None, network=network, sshd_options=sshd_option or None)
     count = len(status.workers)
     if count > workers:
         say(f"the lab keeps its {count} workers: only lab.down removes any")
@@ -57,18 +55,16 @@ def up(
     )
 
 
-@task(help={"format": "text or json."})
-@reporting
+@task({"format": options.FORMAT})
 def status(c: Context, format: str = "text") -> None:
     """
-    Show the lab's workers: where they are, how they do, their faults, and what passed.
+    Show the lab's workers: their addresses, state, faults and connections.
 
     Example: fab lab.status --format json
     """
-    as_json = check_format(format)
     lab = _lab()
     found = lab.find()
-    if as_json:
+    if format == options.JSON:
         values = asdict(found) if found else {"pid": None, "switch_pid": None, "workers": []}
         paths = {"directory": str(lab.directory), "inventory": str(lab.inventory)}
         give_json(paths | values)
@@ -79,11 +75,10 @@ def status(c: Context, format: str = "text") -> None:
         give_table(HEADINGS, [_row(worker) for worker in found.workers])
 
 
-@task
-@reporting
+@task()
 def down(c: Context) -> None:
     """
-    Remove the lab: every process, network and file of it, and the VMs in it.
+    Remove the lab: its processes, networks and files, and the VMs in it.
 
     Example: fab lab.down
     """
@@ -94,15 +89,16 @@ def down(c: Context) -> None:
 
 
 @task(
-    help={
-        "worker": WORKER_HELP,
-        "kind": "drop (ended, refused), freeze (nothing passes, nothing ends), reset (RST) or"
-        " strand (today's connections freeze, new ones pass).",
-        "after_bytes": "Let this many more bytes reach the operator (or the worker) first.",
-        "toward": "Whose bytes are counted: operator (the default) or worker.",
+    {
+        "worker": WORKER,
+        "kind": Option(
+            "drop (hang up, refuse), freeze (let nothing pass), reset (RST) or strand (freeze the"
+            " connections of this moment, let new ones pass)."
+        ),
+        "after_bytes": Option("Let this many more bytes reach the operator (or the worker) first."),
+        "toward": Option("Whose bytes are counted: operator (the default) or worker."),
     }
 )
-@reporting
 def fault(
     c: Context, worker: str, kind: str, after_bytes: int = 0, toward: str = "operator"
 ) -> None:
@@ -111,12 +107,14 @@ def fault(
 
     Example: fab lab.fault --worker worker1 --kind freeze
     """
-    if not _dry(c, f"break {worker}: {kind}"):
-        _lab().fault(worker, kind, after_bytes=after_bytes, toward=toward)
+    if _dry(c, f"break {worker}: {kind}"):
+        return
+    _lab().fault(worker, kind, after_bytes=after_bytes, toward=toward)
+    when = f" after {after_bytes} more bytes toward the {toward}" if after_bytes else ""
+    say(f"{worker}: SSH is broken{when}: {kind}; to mend it: fab lab.heal --worker {worker}")
 
 
-@task(help={"worker": WORKER_HELP})
-@reporting
+@task({"worker": WORKER})
 def heal(c: Context, worker: str) -> None:
     """
     End the fault of one of the lab's workers.
@@ -125,18 +123,19 @@ def heal(c: Context, worker: str) -> None:
     """
     if not _dry(c, f"heal {worker}"):
         _lab().heal(worker)
+        say(f"{worker}: its SSH works again")
 
 
-@task(help={"worker": WORKER_HELP, "ms": "The round trip in milliseconds; 0 ends it."})
-@reporting
+@task({"worker": WORKER, "ms": Option("The round trip in milliseconds; 0 ends the delay.")})
 def delay(c: Context, worker: str, ms: float = 0.0) -> None:
     """
-    Put a worker of the lab far away: half the round trip in each direction.
+    Make a worker of the lab far away: half the round trip in each direction.
 
     Example: fab lab.delay --worker worker1 --ms 100
     """
     if not _dry(c, f"delay {worker} by {ms:g} ms"):
         _lab().delay(worker, ms)
+        say(f"{worker}: {f'{ms:g} ms away' if ms else 'as near as before'}")
 
 
 def _lab() -> Lab:
@@ -147,9 +146,9 @@ def _lab() -> Lab:
 
 def _dry(c: Context, intent: str) -> bool:
     """Under --dry, say the intent instead of following it."""
-    if c.config.run.dry:
+    if is_dry(c):
         say(f"would {intent}")
-    return bool(c.config.run.dry)
+    return is_dry(c)
 
 
 def _row(worker: WorkerStatus) -> tuple[str, ...]:

@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from invoke.tasks import task
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from vmops.errors import InventoryError
-from vmops.tasks.frame.common import FORMAT_HELP, check_timeout, dry, each
-from vmops.tasks.frame.output import (
-    check_format,
-    finish,
-    give,
-    give_json,
-    give_table,
-    reporting,
-    say,
-)
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import finish, give, give_table, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work, each, show_dry
 
-WORKER_HELP = "Workers by name, separated by commas; not beside -H. Default: all."
-RUN_WORKER_HELP = "Workers by name, separated by commas; needed where -H names none."
+if TYPE_CHECKING:
+    from vmops.errors import VmopsError
+    from vmops.ops.worker import doctor as examined
+
+RUN_TIMEOUT = Option(
+    "Seconds until it is ended, on the worker too (default 30).", options.at_least(1, "seconds")
+)
 
 
-@task(help={"worker": WORKER_HELP, "format": FORMAT_HELP})
-@reporting
-def doctor(c: Any, worker: str | None = None, format: str = "text") -> None:
+@task({"worker": options.WORKER, "format": options.FORMAT})
+def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[examined.Report]:
     """
     Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
 
-    Each failure names its cure. Exit code 1 when a check fails, 3 when the worker is not reached.
+    Each failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be reached.
     Example: fab -H 10.0.10.1 doctor
     """
     from vmops.ops.worker.doctor import examine
 
-    as_json = check_format(format)
-    groups = groups_of_workers(c, worker)
-    if dry(c, groups, "doctor"):
-        return
-    reports = each(groups, lambda g: [examine(g.route, g.vms)])
-    if as_json:
-        give_json([report.as_dict() for report in reports])
-    else:
-        rows = [
-            [report.worker, "ok" if check.ok else "FAIL", check.name, check.found]
-            for report in reports
-            for check in report.checks
-        ]
-        if rows:
-            give_table(("WORKER", "", "CHECK", "FOUND"), rows)
-    finish([error for report in reports for error in report.errors])
+    return Work(
+        groups_of_workers(c, worker),
+        lambda g: [examine(g.route, g.vms)],
+        commands("doctor"),
+        Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
+    )
+
+
+def _table_of_checks(reports: Sequence[examined.Report]) -> None:
+    rows = [
+        [report.worker, "ok" if check.ok else "FAIL", check.name, check.found]
+        for report in reports
+        for check in report.checks
+    ]
+    if rows:
+        give_table(("WORKER", "", "CHECK", "FOUND"), rows)
+
+
+def _failed_checks(report: examined.Report) -> Sequence[VmopsError]:
+    return report.errors
 
 
 @task(
-    help={
-        "command": "What to run in the SSH user's shell there; its lines run one after another.",
-        "worker": RUN_WORKER_HELP,
-        "timeout": "Seconds until it is ended, on the worker too (default 30).",
+    {
+        "command": Option("What the SSH user's shell there runs, line by line."),
+        "worker": options.ONE_WORKER,
+        "timeout": RUN_TIMEOUT,
     }
 )
-@reporting
-def run(c: Any, command: str, worker: str | None = None, timeout: int = 30) -> None:
+def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) -> None:
     """
     Run a command on a worker and print what it printed.
 
@@ -68,22 +71,22 @@ def run(c: Any, command: str, worker: str | None = None, timeout: int = 30) -> N
     """
     from vmops.ops.worker.run import run_command
 
-    check_timeout(timeout, least=1)
     _remote(c, worker, lambda route: run_command(route, command, time_limit_s=timeout), command)
 
 
 @task(
-    help={
-        "path": "A script on this machine; bash on the worker reads it from standard input.",
-        "args": "Its arguments, as one would write them in a shell.",
-        "worker": RUN_WORKER_HELP,
-        "timeout": "Seconds until it is ended, on the worker too (default 30).",
+    {
+        "path": Option("A script on this machine; bash on the worker runs it."),
+        "args": Option("Its arguments, written as in a shell."),
+        "worker": options.ONE_WORKER,
+        "timeout": RUN_TIMEOUT,
     }
 )
-@reporting
-def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout: int = 30) -> None:
+def script(
+    c: Context, path: str, args: str | None = None, worker: str | None = None, timeout: int = 30
+) -> None:
     """
-    Run a local script on a worker, nothing is copied there.
+    Run a local script on a worker without copying it there.
 
     Example: fab -H 10.0.10.1 script ./setup_network.sh --args 'eth1 101'
     """
@@ -91,10 +94,9 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
 
     from vmops.ops.worker.run import read_script, run_script
 
-    check_timeout(timeout, least=1)
     text = read_script(path)
     try:
-        words = shlex.split(args)
+        words = shlex.split(args or "")
     except ValueError as error:
         raise InventoryError(f"--args {args!r}: {str(error).lower()}") from error
     _remote(
@@ -105,13 +107,11 @@ def script(c: Any, path: str, args: str = "", worker: str | None = None, timeout
     )
 
 
-def _remote(c: Any, worker: str | None, work: Any, shown: str) -> None:
+def _remote(c: Context, worker: str | None, work: Any, shown: str) -> None:
     if worker_at(c, inventory(c)) is None and not worker:
         raise InventoryError("run where?", cure="name a worker: -H or --worker")
     groups = groups_of_workers(c, worker)
-    if c.config.run.dry:
-        for group in groups:
-            give(f"# on {group.route.worker.name}:\n{shown}")
+    if show_dry(c, groups, lambda group: f"# on {group.route.worker.name}:\n{shown}"):
         return
     errors = []
     for ended in each(groups, lambda g: [work(g.route)]):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.devices import screen
-from vmops.core.devices.pictures import Picture, read_picture
+from vmops.core.devices.picture import Picture, read_picture
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import BlockResult
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed

@@ -1,12 +1,12 @@
-"""How a task speaks: data to standard output, the rest to standard error, one exit code.
+"""How a task speaks: data to standard output, the rest to standard error.
 
-Every task is wrapped by `reporting`: the one place where a VmopsError becomes a message.
+Names, reasons and messages come from workers and guests. Whatever goes through here as text is
+harmless to a terminal afterwards; only bytes to a pipe stay as they are.
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
 import json
 import logging
@@ -18,38 +18,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from invoke.exceptions import Exit
+from vmops.errors import FleetFailed, VmopsError, WorkFailed
+from vmops.tasks.frame.harmless import harmless, one_line
+from vmops.tasks.typed.program import as_typed
 
-from vmops.errors import FleetFailed, InventoryError, VmopsError, WorkFailed
-
-FORMATS = ("text", "json")
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def reporting(body: F) -> F:
-    """The task's body, with failures as one to three lines and the right exit code."""
-
-    @functools.wraps(body)
-    def task(*args: Any, **kwargs: Any) -> Any:
-        prepare_streams()
-        quiet_libraries()
-        be_quick()
-        echo(args[0].config.run.echo)
-        try:
-            return body(*args, **kwargs)
-        except VmopsError as error:
-            if os.environ.get("INVOKE_DEBUG"):
-                raise
-            complain(error.failures if isinstance(error, FleetFailed) else [error])
-            raise Exit(code=error.exit_code) from error
-        except KeyboardInterrupt:
-            say("interrupted: what a worker had begun, it finishes or undoes; see: fab status")
-            raise Exit(code=1) from None
-        except BrokenPipeError:
-            drop_output()
-
-    return task  # type: ignore[return-value]
+T = TypeVar("T")
 
 
 def prepare_streams() -> None:
@@ -83,23 +56,41 @@ def quiet_libraries() -> None:
 
 
 def echo(wanted: bool) -> None:
-    """With `fab -e`, say each command before it runs."""
+    """With `fab -e`, say each command before it runs. What is logged is said as anything else."""
+    ours = logging.getLogger("vmops")
+    if not ours.handlers:
+        ours.addHandler(_Saying(logging.WARNING))
     commands = logging.getLogger("vmops.commands")
     commands.propagate = False
     if wanted and not commands.handlers:
-        commands.addHandler(logging.StreamHandler())
+        commands.addHandler(_Saying())
         commands.setLevel(logging.INFO)
+
+
+class _Saying(logging.Handler):
+    """Says what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        say(record.getMessage())
 
 
 def say(text: str) -> None:
     """A line for the operator, not data."""
-    print(text, file=sys.stderr, flush=True)
+    print(harmless(text), file=sys.stderr, flush=True)
 
 
 def complain(errors: Iterable[VmopsError]) -> None:
-    """Each error as what, where, why and cure."""
+    """Each error as what, where, why, and the cure as it can be typed."""
     for error in errors:
-        say(f"{_red('error')}: {error}")
+        word, text = _red("error"), harmless(in_words(error))
+        print(f"{word}: {text}", file=sys.stderr, flush=True)
+
+
+def in_words(error: VmopsError) -> str:
+    """The error's text, with its cure as it can be typed here."""
+    text = str(error)
+    return text.removesuffix(error.cure) + as_typed(error.cure) if error.cure else text
 
 
 def _red(word: str) -> str:
@@ -130,7 +121,7 @@ def give(text: str) -> None:
     """Data, on standard output. Work goes on to its end when its reader leaves."""
     try:
         with _writing():
-            print(text, flush=True)
+            print(harmless(text), flush=True)
     except BrokenPipeError:
         drop_output()
 
@@ -157,13 +148,14 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
-def give_json(value: Any) -> None:
-    """One JSON document, on standard output."""
-    give(json.dumps(value, indent=2))
+def give_json(value: Any, *, lines: bool = True) -> None:
+    """One JSON document, on standard output; without `lines` all on one."""
+    give(json.dumps(value, indent=2 if lines else None).replace("\x7f", "\\u007f"))
 
 
 def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table: drawn on a terminal, plain aligned columns in a pipe."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(headings, rows)
         return
@@ -171,6 +163,14 @@ def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     padded = ([cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines)
     give("\n".join("  ".join(cells).rstrip() for cells in padded))
+
+
+def table(
+    headings: Sequence[str], row: Callable[[T], Sequence[str]]
+) -> Callable[[Sequence[T]], None]:
+    """For results with a row each: what puts them on standard output, nothing where there are
+    none."""
+    return lambda results: give_table(headings, [row(one) for one in results]) if results else None
 
 
 STATE_STYLES = {
@@ -193,13 +193,6 @@ def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
     Console().print(table)
-
-
-def check_format(chosen: str) -> bool:
-    """True for json, False for text. Raises InventoryError for anything else."""
-    if chosen not in FORMATS:
-        raise InventoryError(f"--format {chosen!r}: must be one of {', '.join(FORMATS)}")
-    return chosen == "json"
 
 
 def finish(errors: Sequence[VmopsError]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmops.errors import InventoryError
+from vmops.tasks.frame.context import Context, Host, is_dry, is_host
+from vmops.tasks.typed.program import hosts_option
 
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
@@ -20,10 +21,8 @@ VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
 LAB_NETWORK = "127.0.10."
 
-_PROGRAMS = ("fabric.main", "vmops.tasks.program")
 
-
-def inventory_path(c: Any) -> Path:
+def inventory_path(c: Context) -> Path:
     """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
     hosts.toml beside the fabfile (or here, without a fabfile)."""
     named = os.environ.get(VARIABLE)
@@ -39,7 +38,7 @@ def inventory_path(c: Any) -> Path:
     return Path(beside or Path.cwd()) / FILE
 
 
-def inventory(c: Any) -> Inventory:
+def inventory(c: Context) -> Inventory:
     """The inventory, read once for all tasks of a chain. Raises InventoryError with every complaint
     of the file."""
     from vmops.inventory_file import load_once
@@ -47,22 +46,21 @@ def inventory(c: Any) -> Inventory:
     return load_once(inventory_path(c))
 
 
-def host_of(c: Any) -> str:
+def host_of(c: Context) -> str:
     """What -H said for this call, or empty."""
-    return str(getattr(c, "original_host", "") or "")
+    return str(c.original_host) if is_host(c) else ""
 
 
-def worker_at(c: Any, listed: Inventory) -> Worker | None:
+def worker_at(c: Context, listed: Inventory) -> Worker | None:
     """The worker that -H names, with the user and port that it was given there."""
-    host = host_of(c)
-    if not host:
+    if not is_host(c):
         return None
-    found = listed.worker(host)
+    found = listed.worker(host_of(c))
     user, port = _given_with_host(c)
     return replace(found, user=user or found.user, port=port or found.port)
 
 
-def _given_with_host(c: Any) -> tuple[str | None, int | None]:
+def _given_with_host(c: Host) -> tuple[str | None, int | None]:
     """User and port that -H names, None for what it leaves out.
 
     Fabric hands a task what comes of -H, ssh_config and its own defaults together; the program that
@@ -70,7 +68,7 @@ def _given_with_host(c: Any) -> tuple[str | None, int | None]:
     counts as left out.
     """
     user, port = str(c.user), int(c.port)
-    texts = _hosts_option().split(",")
+    texts = (hosts_option() or "").split(",")
     given = [one for one in map(c.derive_shorthand, texts) if one["host"] == host_of(c)]
     mine = [one for one in given if one["user"] in (None, user) and one["port"] in (None, port)]
     if mine:
@@ -83,17 +81,8 @@ def _given_with_host(c: Any) -> tuple[str | None, int | None]:
     )
 
 
-def _hosts_option() -> str:
-    """-H as the program that runs in this process was given it, or empty."""
-    for name in _PROGRAMS:
-        core = getattr(getattr(sys.modules.get(name), "program", None), "core", None)
-        if core:
-            return str(core[0].args.hosts.value or "")
-    return ""
-
-
 def groups_of_vms(
-    c: Any, pattern: str | None, *, task: str, elsewhere: bool = False
+    c: Context, pattern: str | None, *, task: str, elsewhere: bool = False
 ) -> list[Group]:
     """The VMs that `--vm` names, grouped by worker; with `elsewhere` all on that of -H, wherever
     they are pinned. Raises InventoryError."""
@@ -109,7 +98,7 @@ def groups_of_vms(
     return _begun(c, [_group(c, at, chosen)])
 
 
-def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
+def grouped(c: Context, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
     """Each VM with its worker; -H decides where it may."""
     at = worker_at(c, listed)
     placed: dict[str, tuple[Worker, list[VM]]] = {}
@@ -120,7 +109,9 @@ def grouped(c: Any, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
     return _begun(c, [_group(c, worker, mine) for worker, mine in placed.values()])
 
 
-def groups_of_workers(c: Any, names: str | None, listed: Inventory | None = None) -> list[Group]:
+def groups_of_workers(
+    c: Context, names: str | None, listed: Inventory | None = None
+) -> list[Group]:
     """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
 
     Raises InventoryError.
@@ -128,7 +119,7 @@ def groups_of_workers(c: Any, names: str | None, listed: Inventory | None = None
     return _begun(c, _all_groups(c, names, listed or inventory(c)))
 
 
-def _all_groups(c: Any, names: str | None, listed: Inventory) -> list[Group]:
+def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]:
     _check_place(c, names)
     at = worker_at(c, listed)
     if at is not None:
@@ -143,13 +134,13 @@ def _all_groups(c: Any, names: str | None, listed: Inventory) -> list[Group]:
     return [_group(c, worker, vms_of(listed, worker)) for worker in workers]
 
 
-def _check_place(c: Any, names: str | None) -> None:
+def _check_place(c: Context, names: str | None) -> None:
     if host_of(c) and names:
         raise InventoryError("-H and --worker both say where", cure="leave one of them out")
 
 
 def groups_of_fleet(
-    c: Any, pattern: str | None, names: str | None, *, to_start: bool
+    c: Context, pattern: str | None, names: str | None, *, to_start: bool
 ) -> list[Group]:
     """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
 
@@ -194,19 +185,19 @@ def vms_of(listed: Inventory, worker: Worker) -> list[VM]:
     return [vm for vm in listed.vms.values() if vm.worker in (None, worker.name)]
 
 
-def _begun(c: Any, groups: list[Group]) -> list[Group]:
+def _begun(c: Context, groups: list[Group]) -> list[Group]:
     """With one worker, begin to connect now: what the task imports next costs as long."""
-    if len(groups) == 1 and not c.config.run.dry:
+    if len(groups) == 1 and not is_dry(c):
         groups[0].route.connect_early()
     return groups
 
 
-def _group(c: Any, worker: Worker, vms: Sequence[VM]) -> Group:
+def _group(c: Context, worker: Worker, vms: Sequence[VM]) -> Group:
     from vmops.ops.route import Group, Route
 
     return Group(Route(worker, _fabric_config(c)), tuple(vms))
 
 
-def _fabric_config(c: Any) -> Any:
+def _fabric_config(c: Context) -> Any:
     """fab's configuration; plain Invoke's lacks what Fabric needs, so the defaults serve there."""
     return c.config if hasattr(c.config, "base_ssh_config") else None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
-
-from invoke.tasks import task
+from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError, WorkFailed
-from vmops.tasks.frame.common import check_lines, check_timeout
-from vmops.tasks.frame.output import give, reporting, say
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import show_dry
 
 if TYPE_CHECKING:
     from vmops.ops.guest.console import Line
@@ -22,17 +24,22 @@ AFTER_INPUT_S = 5
 
 
 @task(
-    help={
-        "vm": "Name of the VM, of one only.",
-        "lines": "How many of its last lines to show first, on a terminal (default 20).",
-        "force": "End the SSH session of somebody else who is at this console.",
-        "timeout": f"In a pipe: seconds to go on after the input's end (default {AFTER_INPUT_S}).",
-        "until": "Leave when the guest prints this; exit code 1 when it has not by then.",
+    {
+        "vm": options.ONE_VM,
+        "lines": Option(
+            "On a terminal: how many of its last lines to show first (default 20).",
+            options.at_least(0),
+        ),
+        "force": Option("End the SSH session of whoever else is at this console."),
+        "timeout": Option(
+            f"In a pipe: seconds to go on after the input's end (default {AFTER_INPUT_S}).",
+            options.at_least(0, "seconds"),
+        ),
+        "until": Option("Leave when the guest prints this; exit code 1 if it never does."),
     }
 )
-@reporting
 def console(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     lines: int = 20,
     force: bool = False,
@@ -42,19 +49,14 @@ def console(
     """
     Sit at a VM's serial port; Ctrl-] leaves.
 
-    Every other key goes to the guest. In a pipe, standard input does, and what the guest prints
-    goes to standard output.
+    Every other key goes to the guest. In a pipe, standard input goes to the guest, and what the
+    guest prints goes to standard output.
     Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
     """
-    check_lines(lines)
-    check_timeout(timeout)
-    _check_sense(until, timeout)
+    _check_sense(timeout)
     group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
     name = group.vms[0].name
-    if c.config.run.dry:
-        from vmops.ops.dry import console as shown
-
-        give(shown(group.route, name, lines=lines))
+    if show_dry(c, [group], lambda group: _shown(group, lines)):
         return
     from vmops.ops.guest.console import ending, open_line
     from vmops.tasks.guest.terminal import Ending
@@ -69,10 +71,14 @@ def console(
         raise WorkFailed(f"{name} did not print {until!r}", worker=group.route.worker.name)
 
 
-def _check_sense(until: str | None, timeout: int) -> None:
+def _shown(group: Group, lines: int) -> str:
+    from vmops.ops.dry import console
+
+    return console(group.route, group.vms[0].name, lines=lines)
+
+
+def _check_sense(timeout: int) -> None:
     """Raise InventoryError for what would be ignored."""
-    if until == "":
-        raise InventoryError("--until '': must be a text that the guest prints")
     if timeout != AFTER_INPUT_S and _at_a_terminal():
         raise InventoryError(
             "--timeout counts from the input's end, and a terminal's has none: Ctrl-] leaves",
@@ -88,7 +94,7 @@ def _only_one(groups: list[Group], *, asked: str | None) -> Group:
     names = [vm.name for group in groups for vm in group.vms]
     if len(names) != 1:
         raise InventoryError(
-            f"a console is that of one VM; --vm {asked} names {len(names)}: {', '.join(names)}",
+            f"a console shows one VM; --vm {asked} names {len(names)}: {', '.join(names)}",
             cure="fab logs --vm shows several",
         )
     return groups[0]
@@ -113,7 +119,7 @@ def _talk(line: Line, group: Group, *, until: str, timeout: int) -> Ending:
 
 
 def _show_recent(printed: bytes) -> None:
-    from vmops.tasks.guest.harmless import harmless
+    from vmops.tasks.frame import harmless
 
-    sys.stdout.write(harmless(printed))
+    sys.stdout.write(harmless.printed(printed))
     sys.stdout.flush()

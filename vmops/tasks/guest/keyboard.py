@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invoke.tasks import task
-
 from vmops.errors import InventoryError
-from vmops.tasks.frame.common import FORMAT_HELP, VM_HELP, each, text_of
-from vmops.tasks.frame.output import check_format, finish, give, give_json, reporting, say
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option, between
+from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
     from vmops.core.devices.keyboard import Chord
@@ -20,105 +22,108 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 LONGEST_HOLD_MS = 1000
-HOLD_HELP = "Milliseconds between two movements of a key; more for a guest that loses some."
+_HOLD = "Milliseconds between two movements of a key; more for a guest that loses some."
+_HOLD_RULE = between(1, LONGEST_HOLD_MS, "(milliseconds)")
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "keys": "Chords such as ctrl-alt-f2, several separated by spaces or commas.",
-        "hold": f"{HOLD_HELP} Default 100.",
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "keys": Option("Chords such as ctrl-alt-f2, separated by spaces or commas."),
+        "hold": Option(f"{_HOLD} Default 100.", _HOLD_RULE),
+        "format": options.FORMAT,
     }
 )
-@reporting
 def sendkey(
-    c: Any, vm: str | None = None, keys: str = "", hold: int = 100, format: str = "text"
-) -> None:
+    c: Context,
+    vm: str | None = None,
+    keys: str | None = None,
+    hold: int = 100,
+    format: str = "text",
+) -> Work[Pressed]:
     """
-    Press keys of a VM's keyboard, by the names that QEMU has for them.
+    Press keys on a VM's keyboard, using QEMU's names for them.
 
     Example: fab sendkey --vm vm1 --keys ctrl-alt-delete
     """
     from vmops.core.devices.keyboard import chords
 
-    _press(c, vm, chords(keys), hold, check_format(format), "sendkey")
+    return _press(c, vm, chords(keys or ""), hold, "sendkey")
 
 
 @task(
-    name="type",
-    help={
-        "vm": VM_HELP,
-        "text": r"The text; \n, \t, \b, \e and \\ are read as in C. With - it is standard input.",
-        "enter": "Press Enter behind it.",
-        "hold": f"{HOLD_HELP} Default 20.",
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "text": Option(r"The text; \n, \t, \b, \e and \\ as in C. With - it is standard input."),
+        "enter": Option("Press Enter afterwards."),
+        "hold": Option(f"{_HOLD} Default 20.", _HOLD_RULE),
+        "format": options.FORMAT,
     },
+    name="type",
 )
-@reporting
 def type_text(
-    c: Any,
+    c: Context,
     vm: str | None = None,
-    text: str = "",
+    text: str | None = None,
     enter: bool = False,
     hold: int = 20,
     format: str = "text",
-) -> None:
+) -> Work[Pressed]:
     r"""
-    Type a text on a VM's keyboard, as on a US one.
+    Type a text on a VM's keyboard, which is taken for a US one.
 
     A text that such a keyboard cannot type is refused before anything is sent.
     Example: fab type --vm vm1 --text 'root\n'
     """
     from vmops.core.devices.keyboard import typed, unescaped
 
-    as_json = check_format(format)
-    plain = sys.stdin.read() if text == STANDARD_INPUT else unescaped(text)
+    plain = _standard_input() if text == STANDARD_INPUT else unescaped(text or "")
     pressed = typed(plain + ("\n" if enter else ""))
     if not pressed:
         raise InventoryError("nothing to type", cure=r"as in: --text 'root\n'")
-    _press(c, vm, pressed, hold, as_json, "type")
+    return _press(c, vm, pressed, hold, "type")
+
+
+def _standard_input() -> str:
+    """All of it; nothing where this process was started without one."""
+    try:
+        return sys.stdin.read() if sys.stdin else ""
+    except UnicodeDecodeError as error:
+        raise InventoryError("--text -: standard input is not text in UTF-8") from error
 
 
 def _press(
-    c: Any, vm: str | None, pressed: Sequence[Chord], hold: int, as_json: bool, name: str
-) -> None:
-    if not 1 <= hold <= LONGEST_HOLD_MS:
-        raise InventoryError(f"--hold {hold}: must be 1 to {LONGEST_HOLD_MS} (milliseconds)")
+    c: Context, vm: str | None, pressed: Sequence[Chord], hold: int, name: str
+) -> Work[Pressed]:
     from vmops.ops.guest import keyboard
 
-    groups = groups_of_vms(c, vm, task=name)
-    if c.config.run.dry:
-        _show(groups, pressed, hold)
-        return
-    done: list[Pressed] = each(
-        groups, lambda g: keyboard.press(g.route, g.vms, pressed, hold_ms=hold)
+    def shown(group: Group) -> str:
+        return _shown(group, pressed, hold)
+
+    def tell(done: Sequence[Pressed]) -> None:
+        for one in done:
+            if one.error is None:
+                word = "chord" if one.chords == 1 else "chords"
+                say(f"{one.vm} on {one.worker}: {one.chords} {word} pressed")
+            elif one.chords:
+                say(f"{one.vm} on {one.worker}: only {one.chords} of {len(pressed)} were pressed")
+
+    return Work(
+        groups_of_vms(c, vm, task=name),
+        lambda g: keyboard.press(g.route, g.vms, pressed, hold_ms=hold),
+        shown,
+        Report(tell, _as_dict),
     )
-    if as_json:
-        give_json([_as_dict(one) for one in done])
-    for one in done:
-        if one.error is None and not as_json:
-            say(f"{one.vm} on {one.worker}: {one.chords} {_word(one.chords)} pressed")
-        elif one.error is not None and one.chords:
-            say(f"{one.vm} on {one.worker}: only {one.chords} of {len(pressed)} were pressed")
-    finish([one.error for one in done if one.error is not None])
 
 
 def _as_dict(one: Pressed) -> dict[str, Any]:
-    error = text_of(one.error)
-    return {"vm": one.vm, "worker": one.worker, "chords": one.chords, "error": error}
+    return {"vm": one.vm, "worker": one.worker, "chords": one.chords}
 
 
-def _word(count: int) -> str:
-    return "chord" if count == 1 else "chords"
-
-
-def _show(groups: Sequence[Group], pressed: Sequence[Chord], hold: int) -> None:
+def _shown(group: Group, pressed: Sequence[Chord], hold: int) -> str:
     """For `--dry`."""
     from vmops.core.devices.keyboard import bursts
     from vmops.ops.dry import asked
 
     requests = [request for burst in bursts(pressed, hold_ms=hold) for request in burst.requests]
-    for group in groups:
-        for vm in group.vms:
-            give(asked(group.route, vm.name, requests))
+    return "\n".join(asked(group.route, vm.name, requests) for vm in group.vms)

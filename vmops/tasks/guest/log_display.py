@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from vmops.tasks.frame.harmless import Harmless, printed
 from vmops.tasks.frame.output import give_bytes, say
-from vmops.tasks.guest.harmless import Harmless, harmless
 
 if TYPE_CHECKING:
     from vmops.core.facts.logs import Part
@@ -36,7 +36,7 @@ class LogDisplay:
         if shown is not None:
             self._show(reading.vm, shown)
         if other is not None:
-            for line in harmless(other.data).splitlines():
+            for line in printed(other.data).splitlines():
                 self._say(f"QEMU of {reading.vm}: {line}")
         if reading.ended:
             self.finish(reading.vm)

@@ -7,15 +7,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from vmops.errors import FleetFailed, VmopsError
-from vmops.tasks.frame.common import VM_HELP, check_lines, each
-from vmops.tasks.frame.output import complain, drop_output, give, reporting
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import complain, drop_output
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import each, show_dry
 
 if TYPE_CHECKING:
     from vmops.ops.guest.logs import Reading
@@ -29,17 +32,18 @@ _MOST_WAITING = 16
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "follow": "Go on with what is printed from now on, until Ctrl-C or the VM's end.",
-        "lines": f"How many of the last lines to begin with (default {LINES}).",
-        "qemu": "Show QEMU's own messages only.",
-        "raw": "Let the guest's control characters through to this terminal.",
+    {
+        "vm": options.VM,
+        "follow": Option("Go on with what is printed from now on, until Ctrl-C or the VM's end."),
+        "lines": Option(
+            f"How many of the last lines to begin with (default {LINES}).", options.at_least(0)
+        ),
+        "qemu": Option("Show QEMU's own messages only."),
+        "raw": Option("Let the guest's control characters through to this terminal."),
     }
 )
-@reporting
 def logs(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     follow: bool = False,
     lines: int = LINES,
@@ -49,17 +53,14 @@ def logs(
     """
     Show what VMs printed on their serial ports.
 
-    QEMU's own messages go to standard error. Works as long as the run directory is there, so after
-    a crash too. With several VMs each line begins with the VM's name.
+    QEMU's own messages go to standard error. This works while the run directory exists, so after a
+    crash too. With several VMs each line begins with the VM's name.
     Example: fab logs --vm vm1 -f
     """
     from vmops.tasks.guest.log_display import LogDisplay
 
-    check_lines(lines)
     groups = groups_of_vms(c, vm, task="logs")
-    if c.config.run.dry:
-        for group in groups:
-            give(_dry(group, lines))
+    if show_dry(c, groups, lambda group: _shown(group, lines)):
         return
     display = LogDisplay(
         several=sum(len(group.vms) for group in groups) > 1,
@@ -100,7 +101,7 @@ def _names(group: Group) -> list[str]:
     return [vm.name for vm in group.vms]
 
 
-def _dry(group: Group, lines: int) -> str:
+def _shown(group: Group, lines: int) -> str:
     from vmops.core.facts import logs as log_files
     from vmops.core.script.script import shown
 

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke.tasks import task
-
 from vmops.errors import InventoryError
-from vmops.tasks.frame.common import FORMAT_HELP, VM_HELP, text_of
-from vmops.tasks.frame.common import each as on_each
-from vmops.tasks.frame.output import check_format, finish, give, give_bytes, give_json, reporting
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import give, give_bytes
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
-    from vmops.core.devices.pictures import Picture
+    from vmops.core.devices.picture import Picture
     from vmops.ops.guest.screen import Shot
     from vmops.ops.route import Group
     from vmops.tasks.guest.picture_files import Targets
@@ -25,55 +26,51 @@ STANDARD_OUTPUT = "-"
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "output": "Where the PNG goes: a file, a folder, or - for standard output.",
-        "each": "With several VMs: save each one's picture beside the contact sheet too.",
-        "force": "Replace a file that is there.",
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "output": Option("Where the PNG goes: a file, a folder, or - for standard output."),
+        "each": Option("With several VMs: save each one's picture too, beside the contact sheet."),
+        "force": Option("Replace a file that exists."),
+        "format": options.FORMAT,
     }
 )
-@reporting
 def screenshot(
-    c: Any,
+    c: Context,
     vm: str | None = None,
-    output: str = "",
+    output: str | None = None,
     each: bool = False,
     force: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Shot]:
     """
     Save a VM's screen as PNG and print the file's name; of several VMs, one contact sheet.
 
-    Without --output the file is named by the VM and the time. A VM that has no picture gets an
+    Without --output the file is named after the VM and the time. A VM without a picture gets an
     empty field on the sheet, with the reason, and the exit code is 1.
     Example: fab screenshot --vm vm1 --output vm1.png
     """
     from vmops.ops.guest.screen import screenshots
     from vmops.tasks.guest import picture_files
 
-    as_json = check_format(format)
     groups = groups_of_vms(c, vm, task="screenshot")
     names = [item.name for group in groups for item in group.vms]
-    targets = None
     if output == STANDARD_OUTPUT:
-        _check_stdout(as_json=as_json, each=each)
+        _check_stdout(as_json=format == options.JSON, each=each)
+        report: Report[Shot] = Report(lambda shots: _write(_whole(shots)))
     else:
-        targets = picture_files.targets(names, output, each=each, force=force)
-    if c.config.run.dry:
-        _show_dump(groups)
-        return
-    shots: list[Shot] = on_each(groups, lambda g: screenshots(g.route, g.vms))
-    if targets is None:
-        _write(_whole(shots))
-    else:
-        saved = _save(shots, targets)
-        if as_json:
-            give_json([_as_dict(shot, targets) for shot in shots])
-        else:
-            for path in saved:
-                give(str(path))
-    finish([shot.error for shot in shots if shot.error is not None])
+        files = picture_files.targets(names, output or "", each=each, force=force)
+        saved: list[Path] = []
+
+        def save(shots: Sequence[Shot]) -> Sequence[Shot]:
+            saved.extend(_save(shots, files))
+            return shots
+
+        report = Report(
+            lambda _: give("\n".join(map(str, saved))) if saved else None,
+            lambda shot: _as_dict(shot, files),
+            merged=save,
+        )
+    return Work(groups, lambda g: screenshots(g.route, g.vms), _shown, report)
 
 
 def _check_stdout(*, as_json: bool, each: bool) -> None:
@@ -83,20 +80,21 @@ def _check_stdout(*, as_json: bool, each: bool) -> None:
         raise InventoryError("--output -: a terminal cannot show a PNG", cure="send it to a file")
 
 
-def _show_dump(groups: Sequence[Group]) -> None:
+def _shown(group: Group) -> str:
+    """For `--dry`."""
     from vmops.core.devices import screen
     from vmops.ops.dry import asked
 
-    for group in groups:
-        for vm in group.vms:
-            path = screen.picture_path(vm.name, "NONCE")
-            fetch = screen.fetch(vm.name, path)
-            give(asked(group.route, vm.name, [screen.dump(path, png=True)], [fetch]))
+    paths = {vm.name: screen.picture_path(vm.name, "NONCE") for vm in group.vms}
+    return "\n".join(
+        asked(group.route, vm, [screen.dump(path, png=True)], [screen.fetch(vm, path)])
+        for vm, path in paths.items()
+    )
 
 
 def _whole(shots: Sequence[Shot]) -> Picture | None:
     """The picture of the only VM, None where it has none; the contact sheet of several."""
-    from vmops.core.devices.pictures import Tile, contact_sheet
+    from vmops.tasks.guest.contact_sheet import Tile, contact_sheet
 
     if len(shots) == 1:
         return shots[0].picture
@@ -132,5 +130,4 @@ def _as_dict(shot: Shot, targets: Targets) -> dict[str, Any]:
         "height": picture.height if picture else None,
         "file": str(own) if own and picture else None,
         "sheet": str(targets.main) if targets.is_sheet else None,
-        "error": text_of(shot.error),
     }

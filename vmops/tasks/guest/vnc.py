@@ -7,39 +7,43 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-from invoke.tasks import task
+from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError, NotRunning, WorkFailed
-from vmops.tasks.frame.common import FORMAT_HELP
-from vmops.tasks.frame.output import check_format, complain, give, give_json, reporting, say
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import complain, give, give_json, say
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import show_dry
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:
     import subprocess
 
-    from vmops.core.inventory.model import VM
     from vmops.ops.guest.vnc import Access
-    from vmops.ops.route import Route
+    from vmops.ops.route import Group
 
 MOST_PORT = 65535
 
 
+def _port_rule(port: int) -> str | None:
+    return None if 0 <= port <= MOST_PORT else f"must be 1 to {MOST_PORT}, or 0 for a free one"
+
+
 @task(
-    help={
-        "vm": "Name of the VM.",
-        "port": "The port on this machine (default: a free one).",
-        "web": "In a browser, by noVNC.",
-        "viewer": "Start a viewer, if one is there (default).",
-        "browser": "With --web: start a browser (default).",
-        "format": FORMAT_HELP,
+    {
+        "vm": options.ONE_VM,
+        "port": Option("The port on this machine (default: a free one).", _port_rule),
+        "web": Option("Use a browser, with noVNC."),
+        "viewer": Option("Start a viewer, if one is installed (default)."),
+        "browser": Option("With --web: start a browser (default)."),
+        "format": options.FORMAT,
     }
 )
-@reporting
 def vnc(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     port: int = 0,
     web: bool = False,
@@ -48,18 +52,17 @@ def vnc(
     format: str = "text",
 ) -> None:
     """
-    Show a VM's screen: lead its VNC here, print address and password, start a viewer.
+    Show a VM's screen: forward its VNC port to this machine and start a viewer.
 
-    It stays until Ctrl-C or the viewer's end; then the password is void. In a browser: --web.
+    Prints the address and the password, which is void after Ctrl-C or the viewer's end.
+    With --web it is shown in a browser.
     Example: fab vnc --vm vm1
     """
-    as_json = check_format(format)
-    if not 0 <= port <= MOST_PORT:
-        raise InventoryError(f"--port {port}: must be 1 to {MOST_PORT}, or 0 for a free one")
-    route, chosen = _only(c, vm)
-    if c.config.run.dry:
-        _show(route, chosen)
+    as_json = format == options.JSON
+    group = _only(c, vm)
+    if show_dry(c, [group], _shown):
         return
+    route, (chosen,) = group
     from vmops.core.devices import display as server
     from vmops.ops.guest.vnc import Access, connect, find, forward
     from vmops.tasks.guest import viewing
@@ -85,24 +88,25 @@ def vnc(
                     _stay(access, over, program)
 
 
-def _only(c: Any, vm: str | None) -> tuple[Route, VM]:
+def _only(c: Context, vm: str | None) -> Group:
     groups = groups_of_vms(c, vm, task="vnc")
-    found = [(group.route, item) for group in groups for item in group.vms]
-    if len(found) > 1:
+    count = sum(len(group.vms) for group in groups)
+    if count > 1:
         raise InventoryError(
-            f"vnc shows one VM at a time, and {vm!r} is {len(found)}",
+            f"vnc shows one VM at a time, and {vm!r} means {count}",
             cure="the screens of several on one picture: fab screenshot",
         )
-    return found[0]
+    return groups[0]
 
 
-def _show(route: Route, vm: VM) -> None:
+def _shown(group: Group) -> str:
     """For `--dry`."""
     from vmops.core.devices.display import PASSWORD_LENGTH, lend
     from vmops.ops.dry import asked
     from vmops.ops.guest.vnc import LEASE_S
 
-    give(asked(route, vm.name, lend("*" * PASSWORD_LENGTH, seconds=LEASE_S)))
+    (vm,) = group.vms
+    return asked(group.route, vm.name, lend("*" * PASSWORD_LENGTH, seconds=LEASE_S))
 
 
 def _novnc() -> ModuleType:
@@ -126,6 +130,7 @@ def _announce(access: Access, port: int, *, as_json: bool, url: str = "") -> Non
                 "port": port,
                 "password": access.password or None,
                 "url": url or None,
+                "error": None,
             }
         )
     else:

@@ -2,207 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invoke.exceptions import Exit
-from invoke.tasks import task
-
-from vmops.tasks.frame.common import (
-    FORMAT_HELP,
-    OVERCOMMIT_HELP,
-    PARALLEL_HELP,
-    TIMEOUT_HELP,
-    as_dict,
-    check_parallel,
-    check_timeout,
-    dry,
-    each,
-    ended_by,
-    tell,
-    text_of,
-)
-from vmops.tasks.frame.output import check_format, finish, give_json, give_table, reporting
+from vmops.tasks.frame import options
+from vmops.tasks.frame.confirm import confirm
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
+from vmops.tasks.frame.output import table
 from vmops.tasks.frame.selection import groups_of_fleet
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
-    from vmops.errors import VmopsError
-    from vmops.ops.route import Group
     from vmops.ops.vm.changes import Change
     from vmops.ops.vm.lifecycle import Outcome
 
 SOMETHING_TO_DO = 4
-"""The exit code of `plan` where `up` would change something."""
+"""The exit code of `plan` if `up` would change something."""
 
-VM_HELP = "Only these VMs: names separated by commas, or a glob such as 'web*'. Default: all."
-WORKER_HELP = "Only the VMs of these workers, separated by commas. With --vm: what both mean."
+VM = Option("Only these VMs: names separated by commas, or a glob such as 'web*'. Default: all.")
+WORKER = Option("Only VMs on these workers, separated by commas. With --vm: those that match both.")
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "worker": WORKER_HELP,
-        "parallel": PARALLEL_HELP,
-        "restart": "Restart a running VM where that is needed; its guest is asked to power off.",
-        "overcommit": OVERCOMMIT_HELP,
-        "format": FORMAT_HELP,
+    {
+        "vm": VM,
+        "worker": WORKER,
+        "parallel": options.PARALLEL,
+        "restart": Option("Restart running VMs where needed; their guests are asked to power off."),
+        "overcommit": options.OVERCOMMIT,
+        "format": options.FORMAT,
     }
 )
-@reporting
 def up(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     worker: str | None = None,
     parallel: int = 0,
     restart: bool = False,
     overcommit: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Outcome]:
     """
-    Launch every VM of the inventory; what runs as asked is left alone.
+    Launch every VM of the inventory; what already runs as asked is left alone.
 
-    Where memory or VNC ports do not suffice for all VMs that are to start on a worker, none of
-    them starts. A VM that runs otherwise than asked fails, or with --restart is restarted.
+    If a worker lacks the memory or the VNC ports for all VMs that are to start there, none of them
+    starts. A VM that runs, but not as asked, fails, or with --restart is restarted.
     Example: fab up --vm 'web*' --worker worker1,worker2
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import changes
     from vmops.ops.vm.elsewhere import Elsewhere
 
-    as_json = check_format(format)
-    check_parallel(parallel)
-    groups = groups_of_fleet(c, vm, worker, to_start=True)
-    if dry(c, groups, "launch"):
-        return
     terms = Terms(overcommit=overcommit, restart=restart)
+    groups = groups_of_fleet(c, vm, worker, to_start=True)
     elsewhere = Elsewhere(groups)
-    outcomes = _carried_out(
-        "up", groups, lambda g: changes.up(g.route, g.vms, terms, elsewhere), parallel, _came_up
+
+    def worse(outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return [o._replace(error=elsewhere.worse(o.vm, o.error)) for o in outcomes]
+
+    return Work(
+        groups,
+        lambda g: changes.up(g.route, g.vms, terms, elsewhere),
+        commands("launch"),
+        Report(
+            table(("VM", "WORKER", "RESULT", "PID"), _row_of_up),
+            _up_as_dict,
+            merged=worse,
+            line=_line_of_up,
+        ),
+        parallel,
+        name="up",
     )
-    errors = {o.vm: elsewhere.worse(o.vm, o.error) for o in outcomes}
-    tell(outcomes)
-    if as_json:
-        give_json([_up_as_dict(outcome, errors[outcome.vm]) for outcome in outcomes])
-    elif outcomes:
-        rows = [[o.vm, o.worker, _came_up(o), str(o.pid or "-")] for o in outcomes]
-        give_table(("VM", "WORKER", "RESULT", "PID"), rows)
-    finish([error for error in errors.values() if error is not None])
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "worker": WORKER_HELP,
-        "parallel": PARALLEL_HELP,
-        "force": "Kill at once, without asking.",
-        "timeout": TIMEOUT_HELP,
-        "format": FORMAT_HELP,
+    {
+        "vm": VM,
+        "worker": WORKER,
+        "parallel": options.PARALLEL,
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "yes": Option("Do not ask, even on a terminal."),
+        "format": options.FORMAT,
     }
 )
-@reporting
 def down(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     worker: str | None = None,
     parallel: int = 0,
     force: bool = False,
     timeout: int = 30,
+    yes: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Outcome]:
     """
-    Stop every VM of the inventory, as `stop` does; one that is pinned nowhere, wherever it runs.
+    Stop every VM of the inventory, as `stop` does; one that is not pinned, wherever it runs.
 
+    Says first how many VMs on which workers, and on a terminal asks before it stops several.
     Example: fab down --worker worker1 --timeout 60
     """
     from vmops.ops.fleet import without_absent
     from vmops.ops.vm import lifecycle
 
-    as_json = check_format(format)
-    check_parallel(parallel)
-    check_timeout(timeout)
     groups = groups_of_fleet(c, vm, worker, to_start=False)
-    if dry(c, groups, "stop", force=force, timeout_s=timeout):
-        return
-
-    def stop(group: Group) -> list[Outcome]:
-        return lifecycle.stop(group.route, group.vms, force=force, timeout_s=timeout)
-
-    everywhere = _carried_out("down", groups, stop, parallel, _went_down)
-    tell(everywhere)
-    outcomes = without_absent(everywhere)
-    if as_json:
-        give_json([_down_as_dict(outcome) for outcome in outcomes])
-    elif outcomes:
-        rows = [[o.vm, o.worker, _went_down(o)] for o in outcomes]
-        give_table(("VM", "WORKER", "RESULT"), rows)
-    finish([outcome.error for outcome in everywhere if outcome.error is not None])
+    confirm(c, groups, "stop", yes=yes)
+    return Work(
+        groups,
+        lambda g: lifecycle.stop(g.route, g.vms, force=force, timeout_s=timeout),
+        commands("stop", force=force, timeout_s=timeout),
+        Report(
+            table(("VM", "WORKER", "RESULT"), _row_of_down),
+            ended_as_dict,
+            merged=without_absent,
+            line=_line_of_down,
+        ),
+        parallel,
+        name="down",
+    )
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "worker": WORKER_HELP,
-        "parallel": PARALLEL_HELP,
-        "overcommit": OVERCOMMIT_HELP,
-        "format": FORMAT_HELP,
+    {
+        "vm": VM,
+        "worker": WORKER,
+        "parallel": options.PARALLEL,
+        "overcommit": options.OVERCOMMIT,
+        "format": options.FORMAT,
     }
 )
-@reporting
 def plan(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     worker: str | None = None,
     parallel: int = 0,
     overcommit: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Change]:
     """
-    Show what `up` would change against what runs: start, replug, restart, and in which fields.
+    Show what `up` would change: start, replug or restart, and which fields differ.
 
-    Exit code 0 when there is nothing to do, 4 when there is, 1 where `up` would fail, 3 when a
-    worker is not reached. Example: fab plan --format json
+    Exit code 0 if there is nothing to do, 4 if there is, 1 if `up` would fail, 3 if a worker
+    cannot be reached. Example: fab plan --format json
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm.changes import changes, with_others
     from vmops.ops.vm.elsewhere import Elsewhere
 
-    as_json = check_format(format)
-    check_parallel(parallel)
-    groups = groups_of_fleet(c, vm, worker, to_start=True)
-    if dry(c, groups, "plan"):
-        return
     terms = Terms(overcommit=overcommit)
+    groups = groups_of_fleet(c, vm, worker, to_start=True)
     elsewhere = Elsewhere(groups)
-    seen = each(groups, lambda g: changes(g.route, g.vms, terms, elsewhere), parallel=parallel)
-    tell(seen)
-    found = with_others(seen, elsewhere)
-    if as_json:
-        give_json([_change_as_dict(item) for item in found])
-    elif found:
-        rows = [[item.vm, item.worker, item.action, _differs(item)] for item in found]
-        give_table(("VM", "WORKER", "ACTION", "CHANGES"), rows)
-    finish([item.error for item in found if item.error is not None])
-    if any(item.to_do for item in found):
-        raise Exit(code=SOMETHING_TO_DO)
+    return Work(
+        groups,
+        lambda g: changes(g.route, g.vms, terms, elsewhere),
+        commands("plan"),
+        Report(
+            table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan),
+            _change_as_dict,
+            merged=lambda seen: with_others(seen, elsewhere),
+            exit_code=lambda found: SOMETHING_TO_DO if any(one.to_do for one in found) else 0,
+        ),
+        parallel,
+    )
 
 
-def _carried_out(
-    name: str,
-    groups: list[Group],
-    work: Callable[[Group], list[Outcome]],
-    parallel: int,
-    result: Callable[[Outcome], str],
-) -> list[Outcome]:
-    """The outcomes in the order of the groups, each told as it comes."""
-    from vmops.tasks.frame.progress import progress
+def _row_of_up(outcome: Outcome) -> list[str]:
+    return [outcome.vm, outcome.worker, _came_up(outcome), str(outcome.pid or "-")]
 
-    with progress(name, sum(len(group.vms) for group in groups)) as tell_one:
-        return each(
-            groups,
-            work,
-            parallel=parallel,
-            told=lambda o: tell_one(f"{o.vm} on {o.worker}: {result(o)}", o.error is not None),
-        )
+
+def _line_of_up(outcome: Outcome) -> str:
+    return f"{outcome.vm} on {outcome.worker}: {_came_up(outcome)}"
 
 
 def _came_up(outcome: Outcome) -> str:
@@ -210,6 +183,14 @@ def _came_up(outcome: Outcome) -> str:
         return _failed(outcome)
     words = {"start": "started", "replug": "replugged", "restart": "restarted"}
     return words.get(outcome.action, "already runs")
+
+
+def _row_of_down(outcome: Outcome) -> list[str]:
+    return [outcome.vm, outcome.worker, _went_down(outcome)]
+
+
+def _line_of_down(outcome: Outcome) -> str:
+    return f"{outcome.vm} on {outcome.worker}: {_went_down(outcome)}"
 
 
 def _went_down(outcome: Outcome) -> str:
@@ -226,28 +207,19 @@ def _failed(outcome: Outcome) -> str:
     return "not reached" if isinstance(outcome.error, WorkerUnreachable) else "failed"
 
 
+def _row_of_plan(change: Change) -> list[str]:
+    return [change.vm, change.worker, change.action, _differs(change)]
+
+
 def _differs(change: Change) -> str:
     if change.error is not None:
         return change.error.what
     return "; ".join(map(str, change.drift)) or "-"
 
 
-def _up_as_dict(outcome: Outcome, error: VmopsError | None) -> dict[str, Any]:
-    return as_dict(outcome) | {
-        "action": None if outcome.error is not None and not outcome.changed else outcome.action,
-        "error": text_of(error),
-    }
-
-
-def _down_as_dict(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "vm": outcome.vm,
-        "worker": outcome.worker,
-        "changed": outcome.changed and outcome.error is None,
-        "how": outcome.how or None,
-        "asked": outcome.asked,
-        "error": text_of(outcome.error),
-    }
+def _up_as_dict(outcome: Outcome) -> dict[str, Any]:
+    untouched = outcome.error is not None and not outcome.changed
+    return started_as_dict(outcome) | {"action": None if untouched else outcome.action}
 
 
 def _change_as_dict(change: Change) -> dict[str, Any]:
@@ -259,5 +231,4 @@ def _change_as_dict(change: Change) -> dict[str, Any]:
             {"field": d.field, "running": d.running, "wanted": d.wanted} for d in change.drift
         ],
         "skipped_interfaces": [skip.interface for skip in change.skipped],
-        "error": text_of(change.error),
     }

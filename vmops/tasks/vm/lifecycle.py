@@ -2,96 +2,95 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
-from vmops.tasks.frame.common import (
-    FORMAT_HELP,
-    OVERCOMMIT_HELP,
-    TIMEOUT_HELP,
-    VM_HELP,
-    as_dict,
-    check_timeout,
-    dry,
-    each,
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.outcomes import (
+    changed_as_dict,
+    ended_as_dict,
     ended_by,
-    error_of,
-    finish_all,
-    tell,
+    given,
+    said,
+    started_as_dict,
 )
-from vmops.tasks.frame.output import check_format, finish, give, give_json, reporting, say
+from vmops.tasks.frame.output import give
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
+    from vmops.core.facts.status import VMStatus
     from vmops.errors import VmopsError
     from vmops.ops.vm.lifecycle import Outcome
 
-STRICT_HELP = "Refuse and undo when an interface cannot be plugged, instead of leaving it out."
-
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "strict": STRICT_HELP,
-        "overcommit": OVERCOMMIT_HELP,
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "strict": options.STRICT,
+        "overcommit": options.OVERCOMMIT,
+        "format": options.FORMAT,
     }
 )
-@reporting
 def launch(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     strict: bool = False,
     overcommit: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Outcome]:
     """
-    Plug a VM's interfaces, start QEMU, print the PID.
+    Plug in a VM's interfaces, start QEMU and print its PID.
 
     A VM that already runs as asked is left alone. Example: fab -H 10.0.10.1 launch --vm vm1
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    as_json = check_format(format)
-    groups = groups_of_vms(c, vm, task="launch")
-    if dry(c, groups, "launch", strict=strict):
-        return
     terms = Terms(strict=strict, overcommit=overcommit)
-    outcomes = each(groups, lambda g: lifecycle.launch(g.route, g.vms, terms=terms))
-    tell(outcomes)
-    good = [outcome for outcome in outcomes if outcome.error is None]
-    if as_json:
-        give_json([as_dict(outcome) for outcome in outcomes])
-    else:
-        for outcome in good:
-            what = "already runs" if not outcome.changed else "runs"
-            what = "runs, replugged" if outcome.action == "replug" else what
-            give(f"{outcome.vm} on {outcome.worker}: {what}, PID {outcome.pid}")
-    finish_all(outcomes)
+    return Work(
+        groups_of_vms(c, vm, task="launch"),
+        lambda g: lifecycle.launch(g.route, g.vms, terms=terms),
+        commands("launch", strict=strict),
+        Report(given(_launched), started_as_dict),
+    )
 
 
-@task(help={"vm": VM_HELP, "strict": STRICT_HELP})
-@reporting
-def plug(c: Any, vm: str | None = None, strict: bool = False) -> None:
+def _launched(outcome: Outcome) -> str:
+    what = "runs" if outcome.changed else "already runs"
+    what = "runs, replugged" if outcome.action == "replug" else what
+    return f"{what}, PID {outcome.pid}"
+
+
+@task({"vm": options.VM, "strict": options.STRICT, "format": options.FORMAT})
+def plug(
+    c: Context, vm: str | None = None, strict: bool = False, format: str = "text"
+) -> Work[Outcome]:
     """
-    Make a VM's TAPs and its Open vSwitch ports, with their VLANs.
+    Create a VM's TAPs and its Open vSwitch ports, with their VLANs.
 
-    What is plugged as asked is left alone. Where no interface can be plugged, it fails.
+    What is already plugged as asked is left alone. If no interface can be plugged, it fails.
     Example: fab plug --vm vm1
     """
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="plug")
-    if not dry(c, groups, "plug", strict=strict):
-        outcomes = each(groups, lambda g: lifecycle.plug(g.route, g.vms, strict=strict))
-        _tell_all(outcomes, "plugged", "was plugged already")
+    return Work(
+        groups_of_vms(c, vm, task="plug"),
+        lambda g: lifecycle.plug(g.route, g.vms, strict=strict),
+        commands("plug", strict=strict),
+        Report(
+            said(lambda o: f"{'plugged' if o.changed else 'was already plugged'}{_pid(o)}"),
+            started_as_dict,
+        ),
+    )
 
 
-@task(help={"vm": VM_HELP})
-@reporting
-def unplug(c: Any, vm: str | None = None) -> None:
+@task({"vm": options.VM, "format": options.FORMAT})
+def unplug(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
     """
     Remove a VM's ports and TAPs. Refused while the VM runs.
 
@@ -99,15 +98,24 @@ def unplug(c: Any, vm: str | None = None) -> None:
     """
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="unplug")
-    if not dry(c, groups, "unplug"):
-        outcomes = each(groups, lambda g: lifecycle.unplug(g.route, g.vms))
-        _tell_all(outcomes, "unplugged", "was not plugged")
+    return Work(
+        groups_of_vms(c, vm, task="unplug"),
+        lambda g: lifecycle.unplug(g.route, g.vms),
+        commands("unplug"),
+        Report(said(lambda o: "unplugged" if o.changed else "was not plugged"), changed_as_dict),
+    )
 
 
-@task(help={"vm": VM_HELP, "strict": "Refuse when an interface is not plugged."})
-@reporting
-def boot(c: Any, vm: str | None = None, strict: bool = False) -> None:
+@task(
+    {
+        "vm": options.VM,
+        "strict": Option("Refuse if an interface is not plugged."),
+        "format": options.FORMAT,
+    }
+)
+def boot(
+    c: Context, vm: str | None = None, strict: bool = False, format: str = "text"
+) -> Work[Outcome]:
     """
     Start QEMU only, with the interfaces that are plugged.
 
@@ -116,103 +124,87 @@ def boot(c: Any, vm: str | None = None, strict: bool = False) -> None:
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="boot")
-    if not dry(c, groups, "boot", strict=strict):
-        terms = Terms(strict=strict)
-        outcomes = each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
-        _tell_all(
-            outcomes, "runs", "already runs", cure="to plug all and start it anew: fab restart"
-        )
+    terms = Terms(strict=strict)
+    return Work(
+        groups_of_vms(c, vm, task="boot"),
+        lambda g: lifecycle.boot(g.route, g.vms, terms=terms),
+        commands("boot", strict=strict),
+        Report(
+            said(lambda o: f"{'runs' if o.changed else 'already runs'}{_pid(o)}"),
+            started_as_dict,
+            cure="to plug all of them and start it again: fab restart",
+        ),
+    )
 
 
-def _tell_all(outcomes: list[Outcome], changed: str, unchanged: str, *, cure: str = "") -> None:
-    """A line for each VM, in the words for what was done or was so already; raise the failures."""
-    tell(outcomes, cure=cure)
-    for outcome in outcomes:
-        if outcome.error is None:
-            what = changed if outcome.changed else unchanged
-            pid = f", PID {outcome.pid}" if outcome.pid else ""
-            say(f"{outcome.vm} on {outcome.worker}: {what}{pid}")
-    finish_all(outcomes)
+def _pid(outcome: Outcome) -> str:
+    return f", PID {outcome.pid}" if outcome.pid else ""
 
 
-@task(help={"vm": VM_HELP})
-@reporting
-def pid(c: Any, vm: str | None = None) -> None:
+@task({"vm": options.VM})
+def pid(c: Context, vm: str | None = None) -> Work[VMStatus]:
     """
-    Print the PID of a VM's QEMU. Exit code 1 when it does not run.
+    Print the PID of a VM's QEMU. Exit code 1 if it does not run.
 
     Example: fab pid --vm vm1
     """
-    from vmops.ops.guest.monitors import not_running
     from vmops.ops.vm.status import status
 
-    groups = groups_of_vms(c, vm, task="pid")
-    if dry(c, groups, "pid"):
-        return
-    errors: list[VmopsError] = []
-    for found in each(groups, lambda g: status(g.route, g.vms, monitors=False)):
-        if found.error is not None:
-            errors.append(found.error)
-        elif found.pid is None:
-            errors.append(not_running(found.vm, found.state, found.worker))
-        else:
-            give(str(found.pid))
-    finish(errors)
+    return Work(
+        groups_of_vms(c, vm, task="pid"),
+        lambda g: status(g.route, g.vms, monitors=False),
+        commands("pid"),
+        Report(_print_pids, errors=_why_no_pid),
+    )
+
+
+def _print_pids(found: Sequence[VMStatus]) -> None:
+    for one in found:
+        if one.error is None and one.pid is not None:
+            give(str(one.pid))
+
+
+def _why_no_pid(found: VMStatus) -> Sequence[VmopsError]:
+    from vmops.ops.guest.monitors import not_running
+
+    if found.error is not None:
+        return (found.error,)
+    return (not_running(found.vm, found.state, found.worker),) if found.pid is None else ()
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "force": "Kill at once, without asking.",
-        "timeout": TIMEOUT_HELP,
-        "elsewhere": "On the worker of -H, although hosts.toml has the VM on another one.",
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "elsewhere": Option("On the worker that -H names, even if hosts.toml places it elsewhere."),
+        "format": options.FORMAT,
     }
 )
-@reporting
 def stop(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     force: bool = False,
     timeout: int = 30,
     elsewhere: bool = False,
     format: str = "text",
-) -> None:
+) -> Work[Outcome]:
     """
-    Ask a VM's guest to power off, end QEMU where it does not, remove its ports and TAPs.
+    Ask a VM's guest to power off, end QEMU if it does not, and remove its ports and TAPs.
 
-    A VM that is not there is no error. Example: fab stop --vm 'web*' --timeout 60
+    A VM that is not there is not an error. Example: fab stop --vm 'web*' --timeout 60
     """
     from vmops.ops.vm import lifecycle
 
-    as_json = check_format(format)
-    check_timeout(timeout)
-    groups = groups_of_vms(c, vm, task="stop", elsewhere=elsewhere)
-    if dry(c, groups, "stop", force=force, timeout_s=timeout):
-        return
-    outcomes = each(
-        groups, lambda g: lifecycle.stop(g.route, g.vms, force=force, timeout_s=timeout)
+    return Work(
+        groups_of_vms(c, vm, task="stop", elsewhere=elsewhere),
+        lambda g: lifecycle.stop(g.route, g.vms, force=force, timeout_s=timeout),
+        commands("stop", force=force, timeout_s=timeout),
+        Report(said(_ended), ended_as_dict),
     )
-    tell(outcomes)
-    good = [outcome for outcome in outcomes if outcome.error is None]
-    if as_json:
-        give_json(
-            [
-                {
-                    "vm": o.vm,
-                    "worker": o.worker,
-                    "changed": o.changed and o.error is None,
-                    "how": o.how or None,
-                    "asked": o.asked,
-                    **error_of(o),
-                }
-                for o in outcomes
-            ]
-        )
-    else:
-        for o in good:
-            ended = o.how or o.asked
-            what = "stopped" if ended else "cleaned up" if o.changed else "was not there"
-            say(f"{o.vm} on {o.worker}: {what}{ended_by(o)}")
-    finish_all(outcomes)
+
+
+def _ended(outcome: Outcome) -> str:
+    if outcome.how or outcome.asked:
+        return f"stopped{ended_by(outcome)}"
+    return "cleaned up" if outcome.changed else "was not there"

@@ -2,161 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
-from vmops.errors import InventoryError
-from vmops.tasks.frame.common import (
-    FORMAT_HELP,
-    TIMEOUT_HELP,
-    VM_HELP,
-    as_dict,
-    check_timeout,
-    dry,
-    each,
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.outcomes import (
+    changed_as_dict,
     ended_by,
-    finish_all,
-    tell,
-    text_of,
+    ending_as_dict,
+    given,
+    said,
+    started_as_dict,
 )
-from vmops.tasks.frame.output import check_format, give, give_json, reporting, say
 from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.model import VM
+    from vmops.ops.route import Route
     from vmops.ops.vm.lifecycle import Outcome
+
+    Turn = Callable[[Route, Sequence[VM]], Sequence[Outcome]]
+
+STATES = ("running", "stopped", "guest-off")
 
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "force": "Kill at once, without asking.",
-        "timeout": TIMEOUT_HELP,
-        "format": FORMAT_HELP,
+    {
+        "vm": options.VM,
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "format": options.FORMAT,
     }
 )
-@reporting
 def restart(
-    c: Any, vm: str | None = None, force: bool = False, timeout: int = 30, format: str = "text"
-) -> None:
+    c: Context, vm: str | None = None, force: bool = False, timeout: int = 30, format: str = "text"
+) -> Work[Outcome]:
     """
-    Stop a VM as `stop` does and launch it again, as hosts.toml has it by now.
+    Stop a VM as `stop` does and launch it again, as hosts.toml now describes it.
 
     A VM that could not be launched again is left running. Example: fab restart --vm vm1
     """
     from vmops.ops.vm import power
 
-    as_json = check_format(format)
-    check_timeout(timeout)
-    groups = groups_of_vms(c, vm, task="restart")
-    if dry(c, groups, "restart", force=force, timeout_s=timeout):
-        return
-    outcomes = each(groups, lambda g: power.restart(g.route, g.vms, force=force, timeout_s=timeout))
-    tell(outcomes)
-    good = [outcome for outcome in outcomes if outcome.error is None]
-    if as_json:
-        give_json(
-            [
-                as_dict(o)
-                | _ending(o)
-                | {"pid": o.pid or None, "how": o.how or None, "asked": o.asked}
-                for o in outcomes
-            ]
-        )
-    else:
-        for o in good:
-            give(f"{o.vm} on {o.worker}: {_RESTARTED[o.action].format(ended_by(o))}, PID {o.pid}")
-    finish_all(outcomes)
-
-
-@task(help={"vm": VM_HELP, "format": FORMAT_HELP})
-@reporting
-def reset(c: Any, vm: str | None = None, format: str = "text") -> None:
-    """
-    Reset a VM, as the button on a computer does: its guest is not asked.
-
-    Example: fab reset --vm vm1
-    """
-    _turn(c, vm, "reset", format)
-
-
-@task(help={"vm": VM_HELP, "format": FORMAT_HELP})
-@reporting
-def pause(c: Any, vm: str | None = None, format: str = "text") -> None:
-    """
-    Let a VM's guest stand still, with all it has in memory. One that does so is left alone.
-
-    Example: fab pause --vm 'web*'
-    """
-    _turn(c, vm, "pause", format)
-
-
-@task(help={"vm": VM_HELP, "format": FORMAT_HELP})
-@reporting
-def resume(c: Any, vm: str | None = None, format: str = "text") -> None:
-    """
-    Let a paused VM's guest run on. One that runs is left alone.
-
-    Example: fab resume --vm 'web*'
-    """
-    _turn(c, vm, "resume", format)
-
-
-@task(
-    help={
-        "vm": VM_HELP,
-        "state": "running, stopped (no QEMU), or guest-off (the guest has powered off).",
-        "timeout": "Seconds to wait; then the exit code is 1 (default 60).",
-        "format": FORMAT_HELP,
-    }
-)
-@reporting
-def wait(
-    c: Any,
-    vm: str | None = None,
-    state: str = "running",
-    timeout: int = 60,
-    format: str = "text",
-) -> None:
-    """
-    Wait until VMs are in a state.
-
-    Example: fab wait --vm vm1 --state guest-off --timeout 300
-    """
-    from vmops.ops.vm import waiting
-
-    as_json = check_format(format)
-    check_timeout(timeout)
-    if state not in waiting.STATES:
-        raise InventoryError(f"--state {state!r}: must be one of {', '.join(waiting.STATES)}")
-    groups = groups_of_vms(c, vm, task="wait")
-    if dry(c, groups, "wait stopped" if state == waiting.STOPPED else "wait"):
-        return
-    outcomes = each(groups, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout))
-    tell(outcomes)
-    if as_json:
-        give_json(
-            [
-                {
-                    "vm": o.vm,
-                    "worker": o.worker,
-                    "state": None if o.error else state,
-                    "error": text_of(o.error),
-                }
-                for o in outcomes
-            ]
-        )
-    else:
-        for outcome in outcomes:
-            if outcome.error is None:
-                say(f"{outcome.vm} on {outcome.worker}: {state}")
-    finish_all(outcomes)
-
-
-def _ending(outcome: Outcome) -> dict[str, Any]:
-    """For JSON: what it came to."""
-    good = outcome.error is None
-    return {"changed": outcome.changed and good, "error": text_of(outcome.error)}
+    return Work(
+        groups_of_vms(c, vm, task="restart"),
+        lambda g: power.restart(g.route, g.vms, force=force, timeout_s=timeout),
+        commands("restart", force=force, timeout_s=timeout),
+        Report(
+            given(lambda o: f"{_RESTARTED[o.action].format(ended_by(o))}, PID {o.pid}"),
+            lambda o: started_as_dict(o) | ending_as_dict(o),
+        ),
+    )
 
 
 _RESTARTED = {
@@ -166,25 +67,96 @@ _RESTARTED = {
     "stop": "stopped{}, and launched by somebody else",
     "nothing": "restarted by somebody else{}",
 }
+
+
+@task({"vm": options.VM, "format": options.FORMAT})
+def reset(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
+    """
+    Reset a VM, like the reset button of a computer: its guest is not asked.
+
+    Example: fab reset --vm vm1
+    """
+    from vmops.ops.vm import power
+
+    return _turn(c, vm, "reset", power.reset)
+
+
+@task({"vm": options.VM, "format": options.FORMAT})
+def pause(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
+    """
+    Freeze a VM, keeping its memory. One that is already paused is left alone.
+
+    Example: fab pause --vm 'web*'
+    """
+    from vmops.ops.vm import power
+
+    return _turn(c, vm, "pause", power.pause)
+
+
+@task({"vm": options.VM, "format": options.FORMAT})
+def resume(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
+    """
+    Let a paused VM continue. One that runs is left alone.
+
+    Example: fab resume --vm 'web*'
+    """
+    from vmops.ops.vm import power
+
+    return _turn(c, vm, "resume", power.resume)
+
+
 _DONE = {"reset": "reset", "pause": "paused", "resume": "running"}
 
 
-def _turn(c: Any, vm: str | None, name: str, format: str) -> None:
-    """One of the turns of `ops.power` for each VM, and what came of it."""
-    from vmops.ops.vm import power
+def _turn(c: Context, vm: str | None, name: str, turn: Turn) -> Work[Outcome]:
+    """One of the turns of `ops.power` for each VM."""
+    words = _DONE[name]
+    return Work(
+        groups_of_vms(c, vm, task=name),
+        lambda g: turn(g.route, g.vms),
+        commands(name),
+        Report(said(lambda o: words if o.changed else f"was already {words}"), changed_as_dict),
+    )
 
-    as_json = check_format(format)
-    groups = groups_of_vms(c, vm, task=name)
-    if dry(c, groups, name):
-        return
-    work = {"reset": power.reset, "pause": power.pause, "resume": power.resume}[name]
-    outcomes = each(groups, lambda g: work(g.route, g.vms))
-    tell(outcomes)
-    good = [outcome for outcome in outcomes if outcome.error is None]
-    if as_json:
-        give_json([{"vm": o.vm, "worker": o.worker} | _ending(o) for o in outcomes])
-    else:
-        for o in good:
-            what = _DONE[name] if o.changed else f"was {_DONE[name]} already"
-            say(f"{o.vm} on {o.worker}: {what}")
-    finish_all(outcomes)
+
+@task(
+    {
+        "vm": options.VM,
+        "state": Option(
+            "running, stopped (no QEMU), or guest-off (the guest has powered off).",
+            options.one_of(*STATES),
+        ),
+        "timeout": Option(
+            "Seconds to wait; after that the exit code is 1 (default 60).",
+            options.at_least(0, "seconds"),
+        ),
+        "format": options.FORMAT,
+    }
+)
+def wait(
+    c: Context,
+    vm: str | None = None,
+    state: str = "running",
+    timeout: int = 60,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Wait until VMs are in a state.
+
+    Example: fab wait --vm vm1 --state guest-off --timeout 300
+    """
+    from vmops.ops.vm import waiting
+
+    return Work(
+        groups_of_vms(c, vm, task="wait"),
+        lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout),
+        commands("wait stopped" if state == waiting.STOPPED else "wait"),
+        Report(
+            said(lambda o: state),
+            lambda o: {
+                "vm": o.vm,
+                "worker": o.worker,
+                "state": None if o.error else state,
+            },
+        ),
+    )

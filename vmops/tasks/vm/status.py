@@ -2,150 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invoke.tasks import task
-
-from vmops.errors import InventoryError
-from vmops.tasks.frame.common import (
-    FORMAT_HELP,
-    PARALLEL_HELP,
-    VM_HELP,
-    check_parallel,
-    dry,
-    each,
-    text_of,
-)
-from vmops.tasks.frame.output import check_format, finish, give_json, reporting, say
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import groups_of_fleet, groups_of_workers
-from vmops.tasks.worker import WORKER_HELP
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work, each, errors_of, text_of
 
 if TYPE_CHECKING:
     from vmops.core.facts.status import InterfaceStatus, VMStatus
+    from vmops.errors import VmopsError
     from vmops.ops.route import Group
     from vmops.ops.vm.status import Survey
 
-WATCH_HELP = "Look again and again, until q or Ctrl-C; in a pipe a block for each look."
-INTERVAL_HELP = "Seconds between two looks of --watch, such as 0.5 (default 2)."
-
 
 @task(
-    help={
-        "vm": VM_HELP,
-        "worker": WORKER_HELP,
-        "parallel": PARALLEL_HELP,
-        "format": FORMAT_HELP,
-        "watch": WATCH_HELP,
-        "interval": INTERVAL_HELP,
+    {
+        "vm": options.VM,
+        "worker": options.WORKER,
+        "parallel": options.PARALLEL,
+        "format": options.FORMAT,
+        "watch": options.WATCH,
+        "interval": options.INTERVAL,
     }
 )
-@reporting
 def status(
-    c: Any,
+    c: Context,
     vm: str | None = None,
     worker: str | None = None,
     parallel: int = 0,
     format: str = "text",
     watch: bool = False,
     interval: float = 2.0,
-) -> None:
+) -> Work[Survey] | None:
     """
     Show every VM of the selected workers: state, PID, load, disks, network, VNC, ports, drift.
 
     A worker or a monitor that cannot be asked gives 'unknown', never 'stopped'.
     Example: fab status --vm 'web*' --watch
     """
-    as_json = check_format(format)
-    check_parallel(parallel)
-    wait_s = _interval(watch, interval)
     groups = _groups(c, vm, worker)
-    if not dry(c, groups, "status"):
-        look = _looking(groups, detailed=True, parallel=parallel)
-        _show(look, detailed=True, as_json=as_json, interval=wait_s)
+    work = _looking(groups, detailed=True, parallel=parallel)
+    if not watch or is_dry(c):
+        return work
+    _watch(work, interval, detailed=True, as_json=format == options.JSON)
+    return None
 
 
 @task(
-    help={
-        "worker": WORKER_HELP,
-        "parallel": PARALLEL_HELP,
-        "format": FORMAT_HELP,
-        "watch": WATCH_HELP,
-        "interval": INTERVAL_HELP,
+    {
+        "worker": options.WORKER,
+        "parallel": options.PARALLEL,
+        "format": options.FORMAT,
+        "watch": options.WATCH,
+        "interval": options.INTERVAL,
     }
 )
-@reporting
 def ps(
-    c: Any,
+    c: Context,
     worker: str | None = None,
     parallel: int = 0,
     format: str = "text",
     watch: bool = False,
     interval: float = 2.0,
-) -> None:
+) -> Work[Survey] | None:
     """
-    List all VMs on the selected workers, a line for each, also those that hosts.toml lacks.
+    List all VMs on the selected workers, one per line, including those that hosts.toml lacks.
 
     Example: fab -H 10.0.10.1 ps
     """
-    as_json = check_format(format)
-    check_parallel(parallel)
-    wait_s = _interval(watch, interval)
-    groups = groups_of_workers(c, worker)
-    if not dry(c, groups, "status"):
-        look = _looking(groups, detailed=False, parallel=parallel)
-        _show(look, detailed=False, as_json=as_json, interval=wait_s)
+    work = _looking(groups_of_workers(c, worker), detailed=False, parallel=parallel)
+    if not watch or is_dry(c):
+        return work
+    _watch(work, interval, detailed=False, as_json=format == options.JSON)
+    return None
 
 
-def _groups(c: Any, vm: str | None, worker: str | None) -> list[Group]:
+def _groups(c: Context, vm: str | None, worker: str | None) -> list[Group]:
     """The VMs that `--vm` and `--worker` both mean; without `--vm` also a worker that has none."""
     return groups_of_fleet(c, vm, worker, to_start=False) if vm else groups_of_workers(c, worker)
 
 
-def _interval(watch: bool, interval: float) -> float | None:
-    if interval <= 0:
-        raise InventoryError(f"--interval {interval:g}: must be more than 0 seconds")
-    return interval if watch else None
+def _looking(groups: list[Group], *, detailed: bool, parallel: int) -> Work[Survey]:
+    def look(group: Group) -> list[Survey]:
+        from vmops.ops.vm.status import survey
+
+        return [survey(group.route, group.vms, unmanaged=not detailed)]
+
+    def together(surveys: Sequence[Survey]) -> list[Survey]:
+        from vmops.ops.vm.status import merged
+
+        return [merged(surveys)]
+
+    def show(surveys: Sequence[Survey]) -> None:
+        for seen in surveys:
+            _show(seen, detailed=detailed)
+
+    report = Report(show, as_list, errors=_errors, merged=together)
+    return Work(groups, look, commands("status"), report, parallel)
 
 
-def _looking(groups: list[Group], *, detailed: bool, parallel: int) -> Callable[[], Survey]:
+def _watch(work: Work[Survey], interval_s: float, *, detailed: bool, as_json: bool) -> None:
+    from vmops.tasks.vm.watch import watch_json, watch_text
+
     def look() -> Survey:
-        from vmops.ops.vm.status import merged, survey
+        (seen,) = work.report.merged(each(work.groups, work.do, parallel=work.parallel))
+        return seen
 
-        surveys = each(
-            groups,
-            lambda g: [survey(g.route, g.vms, unmanaged=not detailed)],
-            parallel=parallel,
-        )
-        return merged(surveys)
-
-    return look
-
-
-def _show(
-    look: Callable[[], Survey], *, detailed: bool, as_json: bool, interval: float | None
-) -> None:
-    """One look, with its exit code, or with an interval one after the other."""
-    if interval is not None:
-        from vmops.tasks.vm.watch import watch_json, watch_text
-
-        if as_json:
-            watch_json(look, interval, as_dict)
-        else:
-            watch_text(look, interval, detailed=detailed)
-        return
-    seen = look()
-    for note in seen.notes:
-        say(note)
     if as_json:
-        give_json([as_dict(item) for item in seen.vms])
-    elif seen.vms:
+        watch_json(look, interval_s, as_dict)
+    else:
+        watch_text(look, interval_s, detailed=detailed)
+
+
+def _show(seen: Survey, *, detailed: bool) -> None:
+    if seen.vms:
         from vmops.tasks.vm.status_table import give_status
 
         give_status(seen.vms, detailed=detailed)
     elif not seen.errors:
         say("no VMs")
-    finish(list({str(error): error for error in seen.errors}.values()))
+
+
+def _errors(seen: Survey) -> Sequence[VmopsError]:
+    return seen.errors
+
+
+def as_list(seen: Survey) -> list[dict[str, Any]]:
+    """The documented JSON object of each VM."""
+    return [as_dict(item) for item in seen.vms]
 
 
 def as_dict(item: VMStatus) -> dict[str, Any]:
@@ -168,7 +157,7 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "disks": [disk._asdict() for disk in item.disks],
         "interfaces": [_interface_as_dict(nic) for nic in item.interfaces],
         "drift": [{"field": d.field, "running": d.running, "wanted": d.wanted} for d in item.drift],
-        "error": text_of(item.error),
+        "error": text_of(errors_of(item)),
     }
 
 

@@ -8,6 +8,7 @@ from posixpath import basename
 from typing import TYPE_CHECKING
 
 from vmops.core.facts.status import InterfaceStatus, VMStatus, cpu_since
+from vmops.tasks.frame.harmless import harmless, one_line
 from vmops.tasks.frame.output import STATE_STYLES, give_table
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def plain(
         row += [_known(count) for count in _counters(item)]
         row.append(", ".join(_interfaces(item)) or _NOTHING)
         row.append(" <- ".join(_images(item)) or _NOTHING)
-        row.append("; ".join(map(str, item.drift)) or _NOTHING)
+        row.append(_drift(item) or _NOTHING)
     more = ["READ", "WRITTEN", "IN", "OUT", "INTERFACES", "IMAGE", "DRIFT"]
     return [*headings, *more], rows
 
@@ -79,15 +80,16 @@ def drawn(found: Sequence[VMStatus], *, detailed: bool, before: Before) -> Rende
     headings, rows = (
         _folded(found, before) if detailed else plain(found, detailed=False, before=before)
     )
+    clean = harmless if detailed else one_line
     table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for row, item in zip(rows, found, strict=True):
-        cells = [Text(cell, overflow="fold") for cell in row]
+        cells = [Text(clean(cell), overflow="fold") for cell in row]
         cells[headings.index("STATE")].highlight_words(
             _state(item)[:1], STATE_STYLES.get(item.state, "")
         )
         table.add_row(*cells)
     differences = [
-        Text(f"{item.vm} is not as hosts.toml says: {'; '.join(map(str, item.drift))}", "yellow")
+        Text(one_line(f"{item.vm} is not as hosts.toml says: {_drift(item)}"), "yellow")
         for item in found
         if detailed and item.drift
     ]
@@ -112,8 +114,12 @@ def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[
             _interfaces(item),
             (*((item.vnc,) if item.vnc else ()), *images),
         ]
-        rows.append(["\n".join(lines) or _NOTHING for lines in cells])
+        rows.append(["\n".join(map(one_line, lines)) or _NOTHING for lines in cells])
     return headings, rows
+
+
+def _drift(item: VMStatus) -> str:
+    return "; ".join(map(str, item.drift))
 
 
 def _state(item: VMStatus) -> Cells:

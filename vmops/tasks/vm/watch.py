@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vmops.tasks.frame.output import give, give_table, reader_has_left
+from vmops.tasks.frame.harmless import harmless
+from vmops.tasks.frame.output import give, give_json, give_table, in_words, reader_has_left
 from vmops.tasks.vm.status_table import Before, drawn, key, plain
 from vmops.tasks.vm.watch_keys import Keys
 
@@ -46,7 +46,9 @@ def watch_text(look: Look, interval_s: float, *, detailed: bool) -> None:
 def watch_json(look: Look, interval_s: float, as_dict: Callable[[VMStatus], Any]) -> None:
     """One JSON array on a line of its own for each look, until Ctrl-C or nobody reads any more."""
     _repeat(
-        look, interval_s, lambda seen, _: give(json.dumps([as_dict(item) for item in seen.vms]))
+        look,
+        interval_s,
+        lambda seen, _: give_json([as_dict(item) for item in seen.vms], lines=False),
     )
 
 
@@ -78,8 +80,8 @@ def _screen(seen: Survey, interval_s: float, detailed: bool, before: Before) -> 
     from rich.text import Text
 
     title = Text(f"every {interval_s:g} s; q ends, any other key looks at once", style="dim")
-    failures = [Text(str(error), style="red") for error in seen.errors]
-    notes = [Text(note) for note in seen.notes]
+    failures = [Text(harmless(in_words(error)), style="red") for error in seen.errors]
+    notes = [Text(harmless(note)) for note in seen.notes]
     table = drawn(seen.vms, detailed=detailed, before=before)
     return Fitted(title, *failures, *notes, table)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vmops.errors import InventoryError
-from vmops.tasks.frame import completer
+from vmops.tasks.typed import completer
 
 _BASH = """\
 _vmops_complete() {

@@ -1,4 +1,4 @@
-"""What a guest printed, made safe for a terminal that somebody sits at.
+"""What workers and guests say, made safe for a terminal that somebody sits at.
 
 Escape sequences could retitle the window, repaint what was said before, or make the terminal type
 an answer into the operator's shell.
@@ -35,9 +35,28 @@ class Harmless:
         return "".join(each if _is_safe(each) else _shown(each) for each in text)
 
 
-def harmless(data: bytes) -> str:
+def printed(data: bytes) -> str:
     """The same for bytes that are all there."""
     return Harmless().feed(data, last=True)
+
+
+def harmless(text: str) -> str:
+    """A text of ours, whatever names and reasons are in it: lines, tabs, nothing that acts.
+
+    Here nothing is left out, as a name with a colour in it is worth to be seen.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if _is_safe(each) else _shown(each) for each in text)
+
+
+def one_line(text: str) -> str:
+    """The same for a cell of a table, where a line's end would be a row of its own."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else _shown(character)
 
 
 def _is_safe(character: str) -> bool:

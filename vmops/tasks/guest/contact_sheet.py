@@ -1,7 +1,4 @@
-"""Pictures of screens: PNG from what QEMU wrote, and many of them on one contact sheet.
-
-Bytes in, bytes out. Pictures come from workers: what is none, or too big, is a ValueError.
-"""
+"""The screens of many VMs on one picture, each with its name."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmops.core.inventory.complaints import printable
+from vmops.core.devices.picture import Picture, as_png
+from vmops.tasks.frame.harmless import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,33 +16,6 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
     Font = FreeTypeFont | ImageFont
-
-MOST_PIXELS = 64_000_000
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-
-class Picture(NamedTuple):
-    """A screen as PNG, and its size in pixels."""
-
-    png: bytes
-    width: int
-    height: int
-
-
-def read_picture(data: bytes) -> Picture:
-    """The picture in PNG or PPM bytes. Raises ValueError when they are neither, or cut short."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(data), formats=("PNG", "PPM")) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"larger than any screen: {image.width}x{image.height}")
-            image.load()
-            png = data if data.startswith(_PNG) else _png(image)
-            return Picture(png, image.width, image.height)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as unreadable:
-        raise ValueError(f"no picture: {unreadable}") from unreadable
 
 
 class Tile(NamedTuple):
@@ -85,7 +56,7 @@ def contact_sheet(tiles: Sequence[Tile]) -> Picture:
         else:
             _explain(draw, font, tile.reason, corner)
         _caption(draw, font, tile, (corner[0], field[3] + 6))
-    return Picture(_png(sheet), sheet.width, sheet.height)
+    return Picture(as_png(sheet), sheet.width, sheet.height)
 
 
 def _paste(sheet: Image, picture: Picture, corner: tuple[int, int]) -> None:
@@ -108,13 +79,13 @@ def _explain(draw: ImageDraw, font: Font, reason: str, corner: tuple[int, int]) 
 def _caption(draw: ImageDraw, font: Font, tile: Tile, where: tuple[int, int]) -> None:
     below = (where[0], where[1] + _LINE)
     for at, text, ink in ((where, tile.name, _INK), (below, tile.place, _PALE)):
-        draw.text(at, _cut(draw, font, printable(text), _FIELD[0]), fill=ink, font=font)
+        draw.text(at, _cut(draw, font, one_line(text), _FIELD[0]), fill=ink, font=font)
 
 
 def _wrapped(draw: ImageDraw, font: Font, text: str, width: float) -> list[str]:
     """The text in lines of that width; what exceeds the field is left out."""
     lines = [""]
-    for word in map(printable, text.split()):
+    for word in map(one_line, text.split()):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and draw.textlength(longer, font) > width:
             lines.append(word)
@@ -132,9 +103,3 @@ def _cut(draw: ImageDraw, font: Font, text: str, width: float) -> str:
     while text and draw.textlength(f"{text}...", font) > width:
         text = text[:-1]
     return f"{text}..."
-
-
-def _png(image: Image) -> bytes:
-    data = BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()

@@ -1,0 +1,104 @@
+"""The options of all tasks: none may be empty, and each means one thing everywhere."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import fabric
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from vmops.errors import InventoryError
+from vmops.tasks import ns
+from vmops.tasks.frame import options
+from vmops.tasks.frame.options import Option, check
+from vmops.tasks.frame.task import Task
+
+TASKS = {name: ns[name] for name in sorted(ns.task_names)}
+
+
+class Text(NamedTuple):
+    """An option of a task that takes a text."""
+
+    task: str
+    option: str
+
+
+def texts() -> list[Text]:
+    found = []
+    for name, task in TASKS.items():
+        for option in task.get_arguments():
+            if option.kind in (str, list):
+                found.append(Text(name, option.attr_name or option.name))
+    return found
+
+
+def needed(task: Any) -> dict[str, str]:
+    """A value for each parameter without a default."""
+    parameters = list(inspect.signature(task.body).parameters.values())[1:]
+    return {p.name: "x" for p in parameters if p.default is inspect.Parameter.empty}
+
+
+def test_texts_were_found() -> None:
+    assert {"vm", "worker", "format", "output", "until", "keys", "text"} <= {
+        text.option for text in texts()
+    }
+
+
+@pytest.mark.parametrize("text", texts(), ids="-".join)
+def test_an_empty_text_is_a_mistake(
+    text: Text, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the inventory is read, so nothing can have been contacted."""
+    monkeypatch.setenv("VMOPS_HOSTS", "/there/is/none")
+    task = TASKS[text.task]
+    value = [""] if text.option in task.iterable else ""
+    with pytest.raises(Exit) as ended:
+        task(Context(config=fabric.Config()), **needed(task) | {text.option: value})
+    assert ended.value.code == 2
+    dashed = text.option.replace("_", "-")
+    assert capsys.readouterr().err.startswith(f"error: --{dashed} '': it is given, and empty")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_every_task_is_framed(task: Any) -> None:
+    assert isinstance(task, Task)
+    annotations = inspect.get_annotations(inspect.unwrap(task.body))
+    first = next(iter(annotations.values()))
+    assert first == "Context"
+
+
+def test_a_letter_means_one_thing() -> None:
+    meanings: dict[str, set[str]] = defaultdict(set)
+    for task in TASKS.values():
+        for option in task.get_arguments():
+            for letter in (name for name in option.names if len(name) == 1):
+                meanings[letter].add(option.name)
+    assert meanings
+    assert {letter: names for letter, names in meanings.items() if len(names) > 1} == {}
+    assert "h" not in meanings, "-h is help"
+    assert len(set(options.LETTERS.values())) == len(options.LETTERS)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        (options.TIMEOUT, -1, "--it -1: must be 0 seconds or more"),
+        (options.INTERVAL, 0, "--it 0: must be more than 0 seconds"),
+        (options.FORMAT, "yaml", "--it 'yaml': must be one of text, json"),
+        (Option("", options.between(1, 9, "ms")), 10, "--it 10: must be 1 to 9 ms"),
+        (Option(""), "", "--it '': it is given, and empty"),
+        (Option(""), ["a", ""], "--it '': it is given, and empty"),
+    ],
+)
+def test_a_rule_is_told(option: Option, value: object, rule: str) -> None:
+    with pytest.raises(InventoryError) as told:
+        check({"it": option}, {"it": value})
+    assert told.value.what == rule
+
+
+def test_what_is_not_given_breaks_no_rule() -> None:
+    check({"format": options.FORMAT}, {"format": None})

@@ -1,0 +1,57 @@
+"""Asking before something happens to many VMs at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.output import say
+
+if TYPE_CHECKING:
+    from vmops.ops.route import Group
+
+_MOST_NAMES = 4
+
+
+def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> None:
+    """Say how many VMs on which workers are meant, if there are several, and ask on a terminal.
+
+    Where nobody sits at a terminal, or with `yes`, it goes on at once. Anything but y or yes ends
+    the task with exit code 1.
+    """
+    names = {vm.name for group in groups for vm in group.vms}
+    if len(names) < 2 or is_dry(c):
+        return
+    say(f"{verb}: {in_short(groups)}")
+    if yes or not _somebody_is_there():
+        return
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say("nothing was done")
+        raise Exit(code=1)
+
+
+def in_short(groups: Sequence[Group]) -> str:
+    """How many VMs on which workers, with the first names of both.
+
+    A VM that is pinned nowhere is looked for on several workers, and is one all the same.
+    """
+    names = list(dict.fromkeys(vm.name for group in groups for vm in group.vms))
+    workers = [group.route.worker.name for group in groups]
+    where = _first(workers, "worker")
+    return f"{_first(names, 'VM')} on {where}"
+
+
+def _first(names: Sequence[str], noun: str) -> str:
+    more = ", ..." if len(names) > _MOST_NAMES else ""
+    plural = "" if len(names) == 1 else "s"
+    return f"{len(names)} {noun}{plural} ({', '.join(names[:_MOST_NAMES])}{more})"
+
+
+def _somebody_is_there() -> bool:
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())

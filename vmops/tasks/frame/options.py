@@ -1,0 +1,102 @@
+"""The options that tasks share: what `--help` says of each, and the rule for its value.
+
+An option means the same in every task, and so does its letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from vmops.errors import InventoryError
+
+Rule = Callable[[Any], str | None]
+"""Says what a value must be where it is not; None for a good one."""
+
+
+class Option(NamedTuple):
+    """An option of a task: its help, and the rule for a value that is given."""
+
+    help: str
+    rule: Rule | None = None
+
+
+def at_least(least: float, unit: str = "") -> Rule:
+    """The rule for a number with a lower bound."""
+    words = f"{least:g} {unit}".strip()
+    return lambda value: None if value >= least else f"must be {words} or more"
+
+
+def between(least: int, most: int, unit: str = "") -> Rule:
+    """The rule for a number with two bounds."""
+    words = f"must be {least} to {most} {unit}".strip()
+    return lambda value: None if least <= value <= most else words
+
+
+def one_of(*words: str) -> Rule:
+    """The rule for a word out of a few."""
+    return lambda value: None if value in words else f"must be one of {', '.join(words)}"
+
+
+def _more_than_nothing(seconds: float) -> str | None:
+    return None if seconds > 0 else "must be more than 0 seconds"
+
+
+JSON = "json"
+
+VM = Option("The VM's name; several separated by commas, or a glob such as 'web*'.")
+ONE_VM = Option("The VM's name; one VM only.")
+FORMAT = Option("text (default) or json.", one_of("text", JSON))
+TIMEOUT = Option(
+    "Seconds to give the guest to power off before QEMU is ended the hard way (default 30).",
+    at_least(0, "seconds"),
+)
+PARALLEL = Option(
+    "How many workers to work on at once (default 32).",
+    lambda value: None if value >= 0 else "must be 1 or more",
+)
+FORCE_STOP = Option("Kill QEMU at once, without asking the guest.")
+OVERCOMMIT = Option("Start the VMs even if the worker lacks free memory for them.")
+STRICT = Option("Refuse, and undo everything, if an interface cannot be plugged.")
+LINES = Option("How many of the last lines to show first.", at_least(0))
+INTERVAL = Option("Seconds between two refreshes, such as 0.5 (default 2).", _more_than_nothing)
+WATCH = Option("Refresh until q or Ctrl-C; in a pipe, print a block each time.")
+WORKER = Option("Workers by name, separated by commas; not together with -H. Default: all.")
+ONE_WORKER = Option("Workers by name, separated by commas; required unless -H names one.")
+
+LETTERS: Mapping[str, str] = {
+    "vm": "v",
+    "worker": "w",
+    "timeout": "t",
+    "parallel": "p",
+    "interval": "i",
+    "follow": "f",
+    "lines": "n",
+    "output": "o",
+    "keys": "k",
+    "until": "u",
+}
+"""The only options with a letter, and never one that ends or replaces something."""
+
+
+def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
+    """Raise InventoryError for the first value that breaks its option's rule, or is empty.
+
+    An empty text comes from a variable that is not set: it never means "all".
+    """
+    for name, value in values.items():
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and not text for text in texts):
+            raise InventoryError(f"--{_dashed(name)} '': it is given, and empty", cure=_LEAVE_OUT)
+        rule = options[name].rule if name in options else None
+        wrong = rule(value) if rule and value is not None else None
+        if wrong:
+            shown = f"{value:g}" if isinstance(value, int | float) else repr(value)
+            raise InventoryError(f"--{_dashed(name)} {shown}: {wrong}")
+
+
+_LEAVE_OUT = "give it a value, or leave it out"
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,67 @@
+"""What tasks say of a VM that they have worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vmops.tasks.frame.output import give, say
+
+if TYPE_CHECKING:
+    from vmops.ops.vm.lifecycle import Outcome
+
+Sentence = Callable[["Outcome"], str]
+"""What was done to a VM, or was so already, in the words that follow its name and worker."""
+
+
+def said(sentence: Sentence) -> Callable[[Sequence[Outcome]], None]:
+    """A line on standard error for each VM that did not fail."""
+    return lambda outcomes: _each(outcomes, sentence, say)
+
+
+def given(sentence: Sentence) -> Callable[[Sequence[Outcome]], None]:
+    """The same on standard output, for sentences that are data: they tell a PID."""
+    return lambda outcomes: _each(outcomes, sentence, give)
+
+
+def _each(outcomes: Sequence[Outcome], sentence: Sentence, speak: Callable[[str], None]) -> None:
+    for outcome in outcomes:
+        if outcome.error is None:
+            speak(f"{outcome.vm} on {outcome.worker}: {sentence(outcome)}")
+
+
+def ended_by(outcome: Outcome) -> str:
+    """What ended a VM, in brackets: its guest, asked once or twice, or what it took instead."""
+    if outcome.how == "guest":
+        return " (by its guest, asked twice)" if outcome.asked > 1 else " (by its guest)"
+    return f" ({outcome.how})" if outcome.how else ""
+
+
+def changed_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """The JSON object of what changed a VM, or left it alone."""
+    return {
+        "vm": outcome.vm,
+        "worker": outcome.worker,
+        "changed": outcome.changed and outcome.error is None,
+    }
+
+
+def started_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """The documented JSON object of a launch."""
+    return {
+        "vm": outcome.vm,
+        "worker": outcome.worker,
+        "pid": outcome.pid or None,
+        "changed": outcome.changed and outcome.error is None,
+        "skipped_interfaces": [skip.interface for skip in outcome.skipped],
+    }
+
+
+def ended_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """The JSON object of a VM that was stopped."""
+    return changed_as_dict(outcome) | ending_as_dict(outcome)
+
+
+def ending_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """The part of it that tells how: None where nothing had to be ended."""
+    return {"how": outcome.how or None, "asked": outcome.asked}

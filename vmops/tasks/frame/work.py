@@ -1,0 +1,160 @@
+"""What a task does on its workers, and how the frame carries that out and tells of it.
+
+A task says what it selects, its work and its words. The frame does what all tasks have in common:
+`--dry`, many workers at once, notes, JSON or text, one exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from invoke.exceptions import Exit
+
+from vmops.errors import VmopsError, WorkFailed
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.output import complain, finish, give, give_json, say
+
+if TYPE_CHECKING:
+    from vmops.ops.route import Group
+
+T = TypeVar("T")
+
+Shown = Callable[["Group"], str]
+"""What `--dry` prints for a worker: the commands that would run there."""
+
+
+def errors_of(result: Any) -> Sequence[VmopsError]:
+    """The error of a result that has one at most."""
+    return () if result.error is None else (result.error,)
+
+
+class Report(NamedTuple, Generic[T]):
+    """How a task's results are told.
+
+    `text` puts them on standard output, or says them. `as_dict` makes a result's JSON object, to
+    which the frame adds the `error`, or several that have it. `merged` looks at the results of all
+    workers together. `line` is said of each result as it comes, where there is `progress` to be
+    shown. `exit_code` is that of a task that has failed nowhere. `cure` is a task that brings in
+    interfaces which were left out.
+    """
+
+    text: Callable[[Sequence[T]], None]
+    as_dict: Callable[[T], dict[str, Any] | list[dict[str, Any]]] | None = None
+    errors: Callable[[T], Sequence[VmopsError]] = errors_of
+    merged: Callable[[Sequence[T]], Sequence[T]] = lambda results: results
+    line: Callable[[T], str] | None = None
+    exit_code: Callable[[Sequence[T]], int] = lambda results: 0
+    cure: str = ""
+
+
+class Work(NamedTuple, Generic[T]):
+    """What a task does: `do` for each group, on `parallel` workers at once (0: the usual cap).
+
+    `name` is the task's, for the progress bar.
+    """
+
+    groups: Sequence[Group]
+    do: Callable[[Group], Sequence[T]]
+    shown: Shown
+    report: Report[T]
+    parallel: int = 0
+    name: str = ""
+
+
+def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
+    """Do the work and tell of it; under `--dry` only show it. Gives the results.
+
+    Raises FleetFailed for what failed, after everything was told.
+    """
+    if show_dry(c, work.groups, work.shown):
+        return ()
+    report = work.report
+    results = report.merged(_done(work))
+    for result in results:
+        _remark(result, cure=report.cure)
+    if as_json and report.as_dict is not None:
+        give_json([found for result in results for found in _objects(result, report)])
+    else:
+        report.text(results)
+    finish([error for result in results for error in report.errors(result)])
+    code = report.exit_code(results)
+    if code:
+        raise Exit(code=code)
+    return results
+
+
+def show_dry(c: Context, groups: Iterable[Group], shown: Shown) -> bool:
+    """With `fab --dry`: print what would run, contact nothing, and say True."""
+    if not is_dry(c):
+        return False
+    for group in groups:
+        give(shown(group))
+    return True
+
+
+def each(
+    groups: Sequence[Group],
+    work: Callable[[Group], Sequence[T]],
+    *,
+    parallel: int = 0,
+    told: Callable[[T], None] | None = None,
+) -> list[T]:
+    """The work of every group, on many workers at once, in the order of the groups.
+
+    `parallel` caps the workers, 0 leaves that to the fleet. `told` gets each result as it comes.
+    """
+    from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
+
+    found: dict[int, Sequence[T]] = {}
+    for group, results in on_each(groups, work, parallel=parallel or DEFAULT_PARALLEL):
+        found[id(group)] = results
+        if told is not None:
+            for result in results:
+                told(result)
+    return [item for group in groups for item in found[id(group)]]
+
+
+def _done(work: Work[T]) -> Sequence[T]:
+    line = work.report.line
+    if line is None:
+        return each(work.groups, work.do, parallel=work.parallel)
+    from vmops.tasks.frame.progress import progress
+
+    errors = work.report.errors
+    with progress(work.name, sum(len(group.vms) for group in work.groups)) as tell:
+        return each(
+            work.groups,
+            work.do,
+            parallel=work.parallel,
+            told=lambda result: tell(line(result), bool(errors(result))),
+        )
+
+
+def _objects(result: T, report: Report[T]) -> list[dict[str, Any]]:
+    """The JSON of a result, each object with what went wrong: where, why and the cure."""
+    assert report.as_dict is not None
+    found = report.as_dict(result)
+    if isinstance(found, list):
+        return found
+    return [found if "error" in found else found | {"error": text_of(report.errors(result))}]
+
+
+def text_of(errors: Sequence[VmopsError]) -> str | None:
+    """Errors in JSON: None where nothing went wrong."""
+    return "\n".join(map(str, errors)) or None
+
+
+def _remark(result: Any, *, cure: str) -> None:
+    """What the operator has to know beside a result: notes, and interfaces left out."""
+    for note in getattr(result, "notes", ()):
+        say(note)
+    complain(
+        WorkFailed(
+            f"interface {skip.interface} is left out: {skip.reason}",
+            vm=result.vm,
+            worker=result.worker,
+            cure=f"{cure} --vm {result.vm}" if cure else "",
+        )
+        for skip in getattr(result, "skipped", ())
+    )

@@ -1,0 +1,1 @@
+"""What a person typed: the program, its words, and the ones that were probably meant."""

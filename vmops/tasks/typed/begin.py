@@ -1,0 +1,98 @@
+"""The moment before a program parses its command line.
+
+A program asks each task for its options then. With the first of ours we look at the words before
+the program does, to say more than "No idea what 'vm1' is": in fab too, whose own code is not ours.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import fabric.connection
+from invoke.exceptions import Exit, ParseError
+from invoke.parser.context import ParserContext
+from invoke.parser.parser import Parser
+
+from vmops.interrupt import leave_at_once
+from vmops.tasks.typed.program import Program, running
+
+BAD_INPUT = 2
+
+_begun: list[Any] = []
+"""The programs of this process that have been here."""
+
+
+def begin() -> None:
+    """Once for each program. Raises Exit with code 2 for a command line that cannot be parsed."""
+    program = running()
+    if program is None or program.collection is None:
+        return
+    if any(program.invoked is one for one in _begun):
+        return
+    _begun.append(program.invoked)
+    if _only_tells(program):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if all(is_ours(program.collection[name]) for name in program.collection.task_names):
+        leave_at_once()
+    _check_hosts(program.hosts)
+    _check_words(program)
+
+
+def is_ours(task: Any) -> bool:
+    """True for a task that has our frame."""
+    return hasattr(task, "framed")
+
+
+def _only_tells(program: Program) -> bool:
+    """True for `--list`, `--help` and the like, which end like any program when their reader has
+    left: `fab --list | head`."""
+    args = program.invoked.core[0].args
+    asks = {"-h", "--help"} & set(program.words)
+    return bool(args.list.value or args.help.value or asks or not program.words)
+
+
+def _check_hosts(given: str | None) -> None:
+    """Fabric takes -H apart before a task begins, and fails at what it cannot."""
+    if given is None:
+        return
+    for host in given.split(","):
+        try:
+            found = fabric.connection.derive_shorthand(host)["host"]
+        except ValueError:
+            raise refusal(f"-H {host!r}: the port must be a number") from None
+        if not found:
+            hint = "-H takes names or addresses, USER@HOST:PORT too"
+            raise refusal(f"-H {given!r}: no worker is named\n  {hint}")
+
+
+def _check_words(program: Program) -> None:
+    """Parse the words as the program will, among the tasks that they can mean."""
+    tasks = program.collection.task_names
+    meant = [
+        ParserContext(name=name, aliases=aliases, args=program.collection[name].get_arguments())
+        for name, aliases in tasks.items()
+        if {name, *aliases} & set(program.words)
+    ]
+    names = [name for task, aliases in tasks.items() for name in (task, *aliases)]
+    try:
+        Parser(contexts=meant, initial=program.invoked.initial_context).parse_argv(
+            list(program.words)
+        )
+    except ParseError as error:
+        from vmops.tasks.typed.words import better
+
+        raise refusal(better(str(error), error.context, names, program.typed)) from None
+    except ValueError as error:
+        raise no_number(error, program.typed) from None
+
+
+def no_number(error: ValueError, program: str) -> Exit:
+    """For what is no number where an option takes one: Invoke lets Python's own error through."""
+    value = str(error).rpartition(": ")[2]
+    return refusal(f"{value} is no number, and the option takes one\n  {program} --help TASK")
+
+
+def refusal(why: str) -> Exit:
+    """The end of a program that was given words that cannot be."""
+    return Exit(f"error: {why}", code=BAD_INPUT)

@@ -1,0 +1,115 @@
+"""A better word for a command line that cannot be parsed: the one that was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+ELSEWHERE: Mapping[str, str] = {
+    "apply": "up",
+    "attach": "console",
+    "check": "doctor",
+    "connect": "console",
+    "continue": "resume",
+    "create": "launch",
+    "define": "launch",
+    "delete": "stop",
+    "destroy": "stop",
+    "diff": "plan",
+    "display": "vnc",
+    "exec": "run",
+    "freeze": "pause",
+    "halt": "stop",
+    "help": "--help",
+    "info": "status",
+    "inspect": "status",
+    "keys": "sendkey",
+    "kill": "stop --force",
+    "list": "ps",
+    "log": "logs",
+    "ls": "ps",
+    "poweroff": "stop",
+    "reboot": "restart",
+    "remove": "stop",
+    "rm": "stop",
+    "screen": "screenshot",
+    "serial": "console",
+    "show": "status",
+    "shutdown": "stop",
+    "ssh": "run",
+    "start": "launch",
+    "suspend": "pause",
+    "tail": "logs --follow",
+    "terminate": "stop",
+    "top": "ps --watch",
+    "unfreeze": "resume",
+    "unpause": "resume",
+    "version": "--version",
+    "view": "vnc",
+}
+"""What other programs call it, and what it is here."""
+
+_NO_VALUE = re.compile(r"Flag <Argument: (\S+?)(?: \((\S+)\))?(?: \[\w+\])?\*?> needed value .*")
+_LACKING = re.compile(r"'(.*)' did not receive required positional arguments: (.*)")
+_UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+
+
+def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
+    """What is wrong, and below it the command that was probably meant.
+
+    `said` is the parser's own complaint, `context` the task that it was in, None before the first,
+    `names` are those of all tasks that there are.
+    """
+    unknown = _UNKNOWN.fullmatch(said)
+    task = getattr(context, "name", None)
+    if unknown is None:
+        help_of = f"{program} {task} --help" if task else f"{program} --help"
+        return f"{plain(said)}\n  {help_of}"
+    word = unknown[1]
+    if word.startswith("-"):
+        return _option(word, context, program)
+    here = {name.rpartition(".")[2]: name for name in reversed(names)}
+    here |= {name: name for name in names}
+    meant = _meant(word, here)
+    if meant is not None:
+        return f"there is no task {word!r}\n  did you mean: {program} {meant}"
+    if task is not None and "vm" in context.args:
+        return f"{task}: a VM is named with --vm\n  {program} {task} --vm {word}"
+    listed = f"{program} --list shows all tasks"
+    return f"there is no task {word!r}\n  {listed}"
+
+
+def plain(said: str) -> str:
+    """Invoke's complaint about a value or an argument that is missing, as one would say it."""
+    flag = _NO_VALUE.fullmatch(said)
+    if flag:
+        longest = max(flag[1], flag[2] or "", key=len)
+        return f"--{longest} needs a value"
+    lacking = _LACKING.fullmatch(said)
+    if lacking:
+        return f"{lacking[1]} lacks {lacking[2]}"
+    return said
+
+
+def _meant(word: str, here: Mapping[str, str]) -> str | None:
+    """The task, as it is typed, that a word nearly names or that others name so."""
+    lower = word.casefold()
+    if lower in ELSEWHERE:
+        task, *option = ELSEWHERE[lower].split(" ")
+        return " ".join((here.get(task, task), *option))
+    close = get_close_matches(lower, here, n=1, cutoff=0.7)
+    return here[close[0]] if close else None
+
+
+def _option(word: str, context: Any, program: str) -> str:
+    """The same for an option."""
+    given = word.partition("=")[0]
+    task = getattr(context, "name", None)
+    if task is None:
+        return f"there is no option {given}\n  {program} --help"
+    flags = [flag for flag in context.flags if flag.startswith("--")]
+    close = get_close_matches(given, flags, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{task} has no option {given}\n  {meant}{program} {task} --help shows all"
