@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give, say
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def given(sentence: Sentence) -> Callable[[Sequence[Outcome]], None]:
 def _each(outcomes: Sequence[Outcome], sentence: Sentence, speak: Callable[[str], None]) -> None:
     for outcome in outcomes:
         if outcome.error is None:
-            speak(f"{outcome.vm} on {outcome.worker}: {sentence(outcome)}")
+            speak(one_line(f"{outcome.vm} on {outcome.worker}: {sentence(outcome)}"))
 
 
 def ended_by(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,14 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from vmops.errors import FleetFailed, VmopsError, WorkFailed
+from vmops.errors import FleetFailed, InventoryError, VmopsError, WorkFailed
 from vmops.tasks.frame.harmless import harmless, one_line
 from vmops.tasks.typed.program import as_typed
 
 T = TypeVar("T")
+
+_BREAK = re.compile(r"\n(?!  )")
+"""A line's end in a reason that a worker gave: no line of ours begins there."""
 
 
 def prepare_streams() -> None:
@@ -84,6 +88,8 @@ def complain(errors: Iterable[VmopsError]) -> None:
     """Each error as what, where, why, and the cure as it can be typed."""
     for error in errors:
         word, text = _red("error"), harmless(in_words(error))
+        if not isinstance(error, InventoryError):
+            text = _BREAK.sub("\n  ", text)
         print(f"{word}: {text}", file=sys.stderr, flush=True)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import say
 
 Tell = Callable[[str, bool], None]
@@ -16,7 +17,7 @@ Tell = Callable[[str, bool], None]
 def progress(task: str, total: int) -> Iterator[Tell]:
     """While `total` VMs are worked on. All goes to standard error; the bar leaves no trace."""
     if not sys.stderr.isatty():
-        yield lambda line, failed: say(line)
+        yield lambda line, failed: say(one_line(line))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import VmopsError, WorkFailed
 from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import complain, finish, give, give_json, say
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def text_of(errors: Sequence[VmopsError]) -> str | None:
 def _remark(result: Any, *, cure: str) -> None:
     """What the operator has to know beside a result: notes, and interfaces left out."""
     for note in getattr(result, "notes", ()):
-        say(note)
+        say(one_line(note))
     complain(
         WorkFailed(
             f"interface {skip.interface} is left out: {skip.reason}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option, between
 from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import groups_of_vms
@@ -104,9 +105,10 @@ def _press(
         for one in done:
             if one.error is None:
                 word = "chord" if one.chords == 1 else "chords"
-                say(f"{one.vm} on {one.worker}: {one.chords} {word} pressed")
+                say(one_line(f"{one.vm} on {one.worker}: {one.chords} {word} pressed"))
             elif one.chords:
-                say(f"{one.vm} on {one.worker}: only {one.chords} of {len(pressed)} were pressed")
+                only = f"only {one.chords} of {len(pressed)} were pressed"
+                say(one_line(f"{one.vm} on {one.worker}: {only}"))
 
     return Work(
         groups_of_vms(c, vm, task=name),
