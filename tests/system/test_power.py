@@ -23,11 +23,11 @@ def test_pause_and_resume_and_both_twice(operator: Operator) -> None:
     guest(operator)
     assert "vm1 on worker1: paused" in operator.ok("pause", "--vm", "vm1").err
     assert monitor_word(operator) == "paused"
-    assert "was paused already" in operator.ok("pause", "--vm", "vm1").err
+    assert "was already paused" in operator.ok("pause", "--vm", "vm1").err
     said = operator.ok("resume", "--vm", "vm1", "--format", "json")
     assert said.json == [{"vm": "vm1", "worker": "worker1", "changed": True, "error": None}]
     assert monitor_word(operator) == "running"
-    assert "was running already" in operator.ok("resume", "--vm", "vm1").err
+    assert "was already running" in operator.ok("resume", "--vm", "vm1").err
 
 
 def test_reset_boots_the_guest_anew_in_the_same_qemu(operator: Operator) -> None:
