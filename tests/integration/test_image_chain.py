@@ -30,7 +30,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it becomes another us
 
 
 def call(*words: str, user: str = USER, shell: str = "dash") -> str:
-    script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{functions.images()}\n"$@"'
+    functions_needed = functions.needed("image_chain image_holders")
+    script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{functions_needed}\n"$@"'
     done = subprocess.run(
         [shell, "-c", script, "vmops", *words], capture_output=True, timeout=30, check=True
     )

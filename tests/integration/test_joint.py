@@ -67,7 +67,7 @@ def test_more_blocks_than_can_join_do_it_in_groups(log: Path, shell: str) -> Non
     alone = Block("alone", (Step("say", (command("echo", "here"),)),))
     results = run(*(block(log, name) for name in "abcdefgh"), alone, shell=shell)
     assert [result.outcome for result in results] == ["done"] * 9
-    assert results[-1].steps[0].stdout == b"here"
+    assert results[-1].steps[0].stdout == b"here\n"
     assert sorted(line for line in lines(log) if "all" in line) == ["all a b c d e f", "all g h"]
 
 

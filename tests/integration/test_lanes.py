@@ -83,11 +83,11 @@ def test_what_a_step_prints_comes_back_with_its_own_block(shell: str) -> None:
         assert result.outcome == "done"
         assert [entry.exit_code for entry in result.steps] == [0, 1, 0, 1]
         short, long, endless, last = (entry.stdout.decode() for entry in result.steps)
-        assert short == f"{n}\nsaid {n}.0"
-        assert long == f"{n:0700d}\nsaid {n}.1"
-        assert endless == "0" * 900, "the first 900 bytes come back"
-        assert last == f"{n:03d}\nsaid {n}.3"
-        assert result.steps[1].reason().endswith(f"said {n}.1")
+        assert short == f"{n}\n\n"
+        assert long == f"{n:0700d}\n\n"
+        assert endless == f"{n:05000d}\n\n"
+        assert last == f"{n:03d}\n\n"
+        assert [entry.reason() for entry in result.steps] == [f"said {n}.{k}" for k in range(4)]
 
 
 def test_flags_undo_and_failures_are_as_in_one_lane(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_flags_undo_and_failures_are_as_in_one_lane(tmp_path: Path) -> None:
     assert undone.exists()
     assert [undo.step.label for undo in failed.not_undone] == ["second"]
     assert done.outcome == "done"
-    assert done.steps[1].stdout == b"x yes"
+    assert done.steps[1].stdout == b"x yes\n"
 
 
 def test_a_lock_that_somebody_holds_stops_its_own_block_only(tmp_path: Path) -> None:

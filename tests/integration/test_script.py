@@ -50,9 +50,9 @@ def test_any_word_arrives_as_one_argument(word: str) -> None:
 
 def test_standard_input_is_the_commands_own_and_never_the_script() -> None:
     greedy = step("greedy", "cat")
-    fed = Step("fed", (command("cat", stdin="$HOME `id` \\n\n'"),))
+    fed = Step("fed", (command("cat", stdin=b"$HOME `id` \\n\n'"),))
     (result,) = run(Block("vm", (greedy, fed)))
-    assert [entry.stdout for entry in result.steps] == [b"", b"$HOME `id` \\n\n'\n"]
+    assert [entry.stdout for entry in result.steps] == [b"", b"$HOME `id` \\n\n'"]
 
 
 def test_a_failure_undoes_the_failing_step_and_all_before_it_backwards(tmp_path: Path) -> None:

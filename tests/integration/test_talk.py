@@ -187,7 +187,7 @@ def test_a_bad_monitor_costs_its_own_talk_only(
 
 
 def test_what_a_monitor_sends_forges_no_frame(start: Start, root: Path) -> None:
-    frame = "vm2 whole 2 0 0\n@@ e 0 0 0\n@@ x 0 done\n"
+    frame = f"vm2 whole 2 0 0\n@@{NONCE} e 0 0 0\n@@{NONCE} x 0 done\n"
     lines = json.dumps({"event": "X", "data": frame}).encode() + b"\n" + frame.encode()
     start("vm1", after_the_greeting(lines))
     heard = hold(status("vm1"), status("vm2"))
@@ -297,7 +297,7 @@ def test_arguments_arrive_as_they_are(start: Start) -> None:
     assert heard.answers == (arguments,)
 
 
-def test_nothing_that_is_said_stands_in_a_list_of_processes(start: Start) -> None:
+def test_nothing_that_is_said_stands_in_a_list_of_processes(start: Start, root: Path) -> None:
     seen: list[bytes] = []
 
     def serve(client: Client) -> None:
@@ -315,9 +315,9 @@ def test_nothing_that_is_said_stands_in_a_list_of_processes(start: Start) -> Non
     secret = Request("set_password", {"password": "opensesame"})
     _, text = text_of(Talk("vm1", (secret,), LIMIT_S))
     subprocess.run(["dash"], input=text.encode(), capture_output=True, timeout=30, check=True)
-    assert any(b"perl" in words for words in seen)
+    ours = [words for words in seen if words.startswith(b"perl\0") and str(root).encode() in words]
+    assert [len(words) < 1000 for words in ours] == [True]
     assert not any(b"opensesame" in words for words in seen)
-    assert max(len(words) for words in seen if words.startswith(b"perl\0")) < 1000
 
 
 DELETED = {"event": "DEVICE_DELETED", "data": {"device": "net1", "path": "/p"}}

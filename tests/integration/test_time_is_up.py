@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core.script import joint, script
+from vmops.core.script import groups, script
 from vmops.core.script.command import Batch, Block, BlockResult, Command, Step, command
 
 NONCE = "0123456789abcdef" * 2
@@ -111,7 +111,6 @@ def test_a_switch_that_does_not_follow_is_asked_once(
 def test_groups_and_single_blocks_share_the_lanes(
     sizes: list[int], at_once: int, lanes: list[int]
 ) -> None:
-    groups = [tuple(range(size)) for size in sizes]
-    found = joint.lanes(groups, at_once)
+    found = groups.lanes([tuple(range(size)) for size in sizes], at_once)
     assert [len(lane) for lane in found] == lanes
     assert sorted(number for lane in found for number in lane) == list(range(len(sizes)))

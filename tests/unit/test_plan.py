@@ -8,7 +8,7 @@ import pytest
 
 from vmops.core.inventory.model import Interface
 from vmops.core.plan import vm as plan
-from vmops.core.script import joint
+from vmops.core.script import groups
 from vmops.core.tools import ovs
 from vmops.errors import LaunchFailed
 
@@ -108,9 +108,9 @@ def test_plug_begins_a_new_life_for_a_vm_that_died(pidfile: bool) -> None:
 def test_the_ports_of_several_vms_are_one_transaction_each_with_its_own_words() -> None:
     vm2 = replace(VM1, name="vm2", vm_id=1002, vnc_port=5902)
     plans = [plan.launch(WORKER, vm, EMPTY) for vm in (VM1, vm2)]
-    found = [joint.step_of(made.block) for made in plans if made.block is not None]
+    found = [groups.step_of(made.block) for made in plans if made.block is not None]
     together = [
-        entry.words() for entry in joint.commands([step for _, step in filter(None, found)])
+        entry.words() for entry in groups.commands([step for _, step in filter(None, found)])
     ]
     (transaction,) = [words for words in together if words[0] == "vsctl"]
     for vm in (VM1, vm2):

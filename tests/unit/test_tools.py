@@ -169,3 +169,18 @@ def test_further_lines_of_a_kernels_status_are_not_the_command_line() -> None:
 )
 def test_a_zombie_or_a_cut_answer_is_no_process(raw: bytes) -> None:
     assert process.parse(raw) is None
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\r"])
+def test_in_a_taps_alias_only_a_newline_ends_a_line(mark: str) -> None:
+    """Whoever has marked it may have used any character."""
+    taps = ip.parse_taps(f"tap1 1 a {mark} b\nodd\ntap2 0 \n")
+    assert taps == {"tap1": ip.Tap(f"a {mark} b", True), "tap2": ip.Tap()}
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_in_what_a_port_is_marked_with_only_a_newline_ends_a_line(mark: str) -> None:
+    """Open vSwitch writes them as they are."""
+    answer = tables(ids=[["note", f"a {mark} b"]]).replace(json.dumps(mark)[1:-1], mark)
+    assert mark in answer
+    assert ovs.parse(answer).ports["tap1"].external_ids == {"note": f"a {mark} b"}

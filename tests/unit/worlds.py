@@ -86,4 +86,6 @@ def labels(made: plan.Plan) -> list[str]:
 def commands(made: plan.Plan, label: str) -> list[str]:
     assert made.block is not None
     step = next(step for step in made.block.numbered() if step.label == label)
-    return [" ".join(command.words()) + (command.stdin or "") for command in step.commands]
+    return [
+        " ".join(command.words()) + (command.stdin or b"").decode() for command in step.commands
+    ]

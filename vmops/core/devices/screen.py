@@ -47,6 +47,7 @@ def fetch(vm: str, path: str) -> Block:
         f"count={_LARGEST_MIB}",
         "status=none",
         time_limit_s=_FETCH_LIMIT_S,
+        most_bytes=_LARGEST_MIB << 20,
     )
     remove = command("rm", "-f", "--", path)
     return Block(vm, (Step(PICTURE, (read,), undo=(remove,)), Step("remove", (remove,))))

@@ -101,7 +101,9 @@ def _label(vm: str, log: str) -> str:
 
 
 def _read(vm: str, log: str, mark: int, lines: str) -> Command:
-    return command("log_part", vm, log, str(mark), str(MOST_READ_KIB * 1024), lines)
+    most = MOST_READ_KIB * 1024
+    words = ("log_part", vm, log, str(mark), str(most), lines)
+    return command(*words, most_bytes=most + 100)
 
 
 def _part(result: BlockResult, label: str, mark: int) -> Part | None:

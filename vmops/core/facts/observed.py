@@ -11,8 +11,16 @@ from typing import Literal, NamedTuple
 
 from vmops.core.facts import logs
 from vmops.core.inventory.model import VM
-from vmops.core.script.command import Block, BlockResult, Command, Step, StepResult, command
-from vmops.core.script.fact_library import NO_VMS, WHERE_VMS
+from vmops.core.script.command import (
+    FACT_BYTES,
+    Block,
+    BlockResult,
+    Command,
+    Step,
+    StepResult,
+    command,
+)
+from vmops.core.script.functions import NO_VMS, WHERE_VMS
 from vmops.core.tools import ip, ovs, process, qemu
 from vmops.core.tools.process import Process
 
@@ -108,8 +116,12 @@ def _step(label: str, *commands: Command) -> Step:
     return Step(label, commands, may_fail=True)
 
 
-_RUNNING = _step(RUNNING, logs.trim(), command("all_vm_facts"))
-_THERE = (_step(HOST, command("host_facts")), _RUNNING, _step(TAPS, command("tap_facts")))
+_RUNNING = _step(RUNNING, logs.trim(), command("all_vm_facts", most_bytes=FACT_BYTES))
+_THERE = (
+    _step(HOST, command("host_facts")),
+    _RUNNING,
+    _step(TAPS, command("tap_facts", most_bytes=FACT_BYTES)),
+)
 
 
 def ask_running() -> Block:
@@ -122,7 +134,8 @@ def ask_status() -> Block:
 
     Without a VM or a TAP the switch is not asked: its ports lead nowhere then.
     """
-    switch = Command((WHERE_VMS, *ovs.query().argv))
+    query = ovs.query()
+    switch = query._replace(argv=(WHERE_VMS, *query.argv))
     return Block("", (*_THERE, _step(SWITCH, switch), _step(TRAFFIC, ip.count_traffic())))
 
 
@@ -133,7 +146,7 @@ def ask(vms: Sequence[VM] = ()) -> Block:
     """
     images = [vm.qcow_image for vm in vms]
     starting = (
-        _step(LISTENING, command("listening_facts")),
+        _step(LISTENING, command("listening_facts", most_bytes=FACT_BYTES)),
         _step(IMAGES, command("image_facts", *images)),
         _step(DAEMON, command("switch_facts")),
     )
@@ -155,7 +168,7 @@ def read(result: BlockResult, vms: Sequence[VM] = ()) -> Observed:
         switch=_switch(said)._replace(dead=_text(said, DAEMON).strip() == "dead"),
         taps=ip.parse_taps(_text(said, TAPS)),
         listening=_listening(_text(said, LISTENING)),
-        vms=_vms(said[RUNNING].stdout),
+        vms=_vms(said[RUNNING]),
         images={vm.qcow_image: answer for vm, answer in zip(vms, answers, strict=False)},
         traffic=ip.parse_traffic(_text(said, TRAFFIC)),
     )
@@ -166,7 +179,7 @@ def read_running(result: BlockResult) -> Mapping[str, RunningVM]:
     found = result.find(RUNNING)
     if found is None:
         raise ValueError("the answer is cut short")
-    return _vms(found.stdout)
+    return _vms(found)
 
 
 def _text(said: Mapping[str, StepResult], label: str) -> str:
@@ -174,7 +187,7 @@ def _text(said: Mapping[str, StepResult], label: str) -> str:
 
 
 def _host(text: str) -> Host:
-    facts = dict(line.partition(" ")[::2] for line in text.splitlines())
+    facts = dict(line.partition(" ")[::2] for line in text.split("\n"))
     try:
         return Host(
             home=facts["home"],
@@ -212,18 +225,13 @@ def _switch(said: Mapping[str, StepResult]) -> ovs.Switch:
 
 def _listening(text: str) -> frozenset[int]:
     """TCP ports with a listener, from `ss -Hltn`: the local address is the fourth column."""
-    rows = (line.split() for line in text.splitlines())
+    rows = (line.split() for line in text.split("\n"))
     ports = (row[3].rpartition(":")[2] for row in rows if len(row) > 3)
     return frozenset(int(port) for port in ports if port.isdigit())
 
 
-def _vms(raw: bytes) -> dict[str, RunningVM]:
-    found = {}
-    for part in raw.split(b"\0\0vm=")[1:]:
-        name, _, rest = part.partition(b"\n")
-        vm = name.decode(errors="replace")
-        found[vm] = _vm(vm, rest)
-    return found
+def _vms(said: StepResult) -> dict[str, RunningVM]:
+    return {vm: _vm(vm, raw) for vm, raw in said.parts}
 
 
 def _vm(name: str, raw: bytes) -> RunningVM:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+SAID_BYTES = 64 * 1024
+"""What is kept of a command's output where it does not say otherwise."""
+
+FACT_BYTES = 4 << 20
+"""What is kept of an answer with facts. A switch with a thousand ports takes about one MiB."""
+
 
 class OnlyIf(NamedTuple):
     """Words that belong to the command only where the step that sets `flag` has succeeded."""
@@ -19,15 +25,17 @@ Word = str | OnlyIf
 class Command(NamedTuple):
     """One command: its words, what it reads on standard input, and its time limit in seconds.
 
-    A command without `stdin` reads nothing. One without `time_limit_s` bounds itself. `common` is
-    how many of its words it begins with that others begin with too, when one process can do the
-    work of all: these words, and then what each of them adds.
+    `stdin` arrives byte for byte; a command without it reads nothing. One without `time_limit_s`
+    bounds itself. `common` is how many of its words it begins with that others begin with too, when
+    one process can do the work of all: these words, and then what each of them adds. `most_bytes`
+    is how much of what it prints is kept: the end of each stream.
     """
 
     argv: tuple[Word, ...]
-    stdin: str | None = None
+    stdin: bytes | None = None
     time_limit_s: int | None = None
     common: int = 0
+    most_bytes: int = SAID_BYTES
 
     def words(self) -> tuple[str, ...]:
         """The argv with every conditional word included."""
@@ -37,9 +45,14 @@ class Command(NamedTuple):
         return tuple(words)
 
 
-def command(*argv: Word, stdin: str | None = None, time_limit_s: int | None = None) -> Command:
+def command(
+    *argv: Word,
+    stdin: bytes | None = None,
+    time_limit_s: int | None = None,
+    most_bytes: int = SAID_BYTES,
+) -> Command:
     """A `Command` from its words."""
-    return Command(tuple(argv), stdin=stdin, time_limit_s=time_limit_s)
+    return Command(tuple(argv), stdin, time_limit_s, most_bytes=most_bytes)
 
 
 class Step(NamedTuple):
@@ -93,12 +106,18 @@ Outcome = Literal["done", "failed", "changed", "locked", "lost"]
 
 
 class StepResult(NamedTuple):
-    """What one step did. `exit_code` is that of the first command that failed, else 0."""
+    """What one step did. `exit_code` is that of the first command that failed, else 0.
+
+    `stdout` is what was printed before the first part, or all of it; `parts` what followed, each
+    under the name that the worker gave it. `cut` is that more was said than is kept of it.
+    """
 
     step: Step
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    parts: tuple[tuple[str, bytes], ...] = ()
+    cut: bool = False
 
     @property
     def ok(self) -> bool:
@@ -108,7 +127,7 @@ class StepResult(NamedTuple):
     def reason(self) -> str:
         """The last words of the failing command, one line, or its exit code."""
         said = (self.stderr.strip() or self.stdout).decode(errors="replace").strip()
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        lines = [line.strip() for line in said.split("\n") if line.strip()]
         return lines[-1] if lines else f"exit code {self.exit_code}"
 
 

@@ -1,41 +1,100 @@
-"""The shell functions that a script brings along, read from the files in `shell/`."""
+"""The shell functions that scripts call, read from the files in `shell/` when a script is written.
+
+A script brings along those that it needs, without their comments. What one does in the words of a
+dry run stands beside it, in the comments that begin with `#:`.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmops.core.names import RUN_ROOT
 
+START_QEMU: Final = "start_qemu"
+VSCTL: Final = "vsctl"
 TALK: Final = "talk_to_monitors"
+WHERE_VMS: Final = "where_vms"
+NO_VMS: Final = "none"
+"""What `where_vms` prints instead of running its command."""
 
-MOST_BYTES = 1 << 20
-MOST_LINES = 10_000
-LONGEST_LINE = 1 << 18
+SWITCH_LIMIT_S = 10
+"""For every ovs-vsctl: without a limit it waits for ever when a daemon is away."""
+
+MONITOR_BYTES = 1 << 20
+MONITOR_LINES = 10_000
+MONITOR_LINE_BYTES = 1 << 18
 """What one monitor may send in one talk; more ends it."""
 
 _FOLDER = Path(__file__).with_name("shell")
+_BEGIN = re.compile(r"(\w+)\(\) \{")
+_NAME = re.compile(r"[a-z_]\w*")
+
+
+class Function(NamedTuple):
+    """A shell function's text, and what it does in the words of a dry run, if that was said."""
+
+    text: str
+    words: str = ""
+
+
+def settings() -> dict[str, str]:
+    """The paths and limits that the functions use, as shell variables."""
+    return {
+        "RUN_ROOT": RUN_ROOT,
+        "SWITCH_LIMIT_S": str(SWITCH_LIMIT_S),
+        "MONITOR_BYTES": str(MONITOR_BYTES),
+        "MONITOR_LINES": str(MONITOR_LINES),
+        "MONITOR_LINE_BYTES": str(MONITOR_LINE_BYTES),
+    }
+
+
+def words_of(name: str) -> str:
+    """What a function does in the words of a dry run; empty for what is no function, or unsaid."""
+    words = _functions()[name].words if name in _functions() else ""
+    for variable, value in settings().items():
+        words = words.replace(f"${variable}", value)
+    return words
+
+
+def needed(text: str) -> str:
+    """The functions that occur in a script's text, and those that these call."""
+    known = _functions()
+    found: dict[str, str] = {}
+    new = set(_NAME.findall(text)) & known.keys()
+    while new:
+        found |= {name: known[name].text for name in new}
+        inside = _NAME.findall("\n".join(found[name] for name in new))
+        new = (set(inside) & known.keys()) - found.keys()
+    return "\n".join(found[name] for name in known if name in found)
 
 
 @cache
-def program(name: str) -> str:
-    """A file's text without its comments and empty lines."""
-    lines = (_FOLDER / name).read_text(encoding="utf-8").splitlines()
+def without_comments(name: str) -> str:
+    """A file's text without the lines that are comments, and without empty ones."""
+    lines = (_FOLDER / name).read_text(encoding="utf-8").split("\n")
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
-def talk() -> str:
-    """The function that talks to monitors. Its program comes on a descriptor of its own: as an
-    argument it would stand in every list of processes and be too long for some sudo's log."""
-    words = f"{RUN_ROOT} {MOST_BYTES} {MOST_LINES} {LONGEST_LINE}"
-    lines = (f"{TALK}() {{", f"perl /proc/self/fd/3 {words} 3<<'QMP_PL'", program("qmp.pl"))
-    return "\n".join((*lines, "QMP_PL", "}"))
-
-
-def images() -> str:
-    """The functions that read images, with their programs."""
-    text = program("images.sh")
-    for name in ("chain.pl", "holders.pl"):
-        text = text.replace(f"@{name}@", program(name))
-    return text
+@cache
+def _functions() -> dict[str, Function]:
+    """Every function by name. A line `@FILE@` in one stands for that file's text."""
+    found: dict[str, Function] = {}
+    for path in sorted(_FOLDER.glob("*.sh")):
+        words: list[str] = []
+        name, body = "", [""]
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if line.startswith("#: "):
+                words.append(line[3:])
+            elif begins := _BEGIN.match(line):
+                name, body = begins[1], [line]
+            elif line == "}":
+                found[name] = Function("\n".join((*body, line)), "\n".join(words))
+                words = []
+            elif line.startswith("@"):
+                body.append(without_comments(line.strip("@")))
+            elif line.strip() and not line.lstrip().startswith("#"):
+                body.append(line)
+    return found

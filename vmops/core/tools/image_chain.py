@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from vmops.core.inventory.complaints import printable
-from vmops.core.script.command import Command, command
+from vmops.core.script.command import FACT_BYTES, Command, command
 
 MOST_IMAGES = 64
 """Images of one chain: a longer one is refused."""
@@ -72,7 +72,7 @@ def read_chain(path: str, *, format: str = "qcow2") -> Command:
 
     A leading `~` is that user's home. `parse` reads the answer.
     """
-    return command("image_chain", format, path)
+    return command("image_chain", format, path, most_bytes=FACT_BYTES)
 
 
 def find_holders(path: str) -> Command:
@@ -87,7 +87,7 @@ def parse_holders(answer: str) -> tuple[int, ...]:
 
 def parse(answer: str) -> Chain:
     """The chain from what `read_chain` printed. Raises ValueError where that cannot be read."""
-    chain = tuple(_image(line) for line in answer.splitlines())
+    chain = tuple(_image(line) for line in answer.split("\n") if line)
     if not 0 < len(chain) <= MOST_IMAGES + 1:
         raise ValueError(f"a chain of {len(chain)} images")
     return chain

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vmops.core.script.command import Command, command
-from vmops.core.script.fact_library import WHERE_VMS
+from vmops.core.script.command import FACT_BYTES, Command, command
+from vmops.core.script.functions import WHERE_VMS
 
 _GROUP_BASE = 0x766D0000
 """Link groups of removals: a number that nobody else is likely to use, plus the VM's."""
@@ -27,7 +27,7 @@ def create_taps(taps: Sequence[str], vm: str) -> Command:
     for tap in taps:
         lines.append(f"tuntap add mode tap name {tap}")
         lines.append(f"link set dev {tap} up alias {alias(vm)}")
-    return command("ip", "-batch", "-", stdin="\n".join(lines))
+    return command("ip", "-batch", "-", stdin="".join(f"{line}\n" for line in lines).encode())
 
 
 def create_tap(tap: str, vm: str) -> tuple[Command, ...]:
@@ -77,7 +77,7 @@ class Tap(NamedTuple):
 
 def parse_taps(text: str) -> Mapping[str, Tap]:
     """Every TAP by name, from `tap_facts`."""
-    rows = (line.split(" ", 2) for line in text.splitlines() if line)
+    rows = (row for line in text.split("\n") if len(row := line.split(" ", 2)) == 3)
     return MappingProxyType({name: Tap(owner, carrier == "1") for name, carrier, owner in rows})
 
 
@@ -90,13 +90,13 @@ class Traffic(NamedTuple):
 
 def count_traffic() -> Command:
     """What `parse_traffic` reads; nothing where there is no VM."""
-    return command(WHERE_VMS, "cat", "/proc/net/dev")
+    return command(WHERE_VMS, "cat", "/proc/net/dev", most_bytes=FACT_BYTES)
 
 
 def parse_traffic(text: str) -> Mapping[str, Traffic]:
     """The traffic of each network device. What a TAP has sent, its guest has received."""
     found = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         device, colon, numbers = line.partition(":")
         counters = numbers.split()
         if colon and len(counters) >= 9 and counters[0].isdigit() and counters[8].isdigit():

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from vmops.core.script.command import Command
-from vmops.core.script.functions import TALK
+from vmops.core.script.functions import MONITOR_BYTES, TALK
 from vmops.core.tools.qmp import Request
 
 _LONGEST_QUOTE = 200
@@ -96,7 +96,8 @@ def talk(talks: Sequence[Talk]) -> Command:
         if not entry.vm or entry.vm.startswith(".") or set(entry.vm) & set("/ \t\r\n\0"):
             raise ValueError(f"{entry.vm!r} is not the name of a VM")
     lines = [line for entry in talks for line in _lines(entry)]
-    return Command((TALK,), stdin="".join(f"{line}\n" for line in lines))
+    stdin = "".join(f"{line}\n" for line in lines).encode()
+    return Command((TALK,), stdin, most_bytes=len(talks) * 2 * MONITOR_BYTES)
 
 
 def _lines(entry: Talk) -> Iterator[str]:

@@ -12,14 +12,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.inventory.model import VM, Nic
-from vmops.core.script.command import Command, command
-from vmops.core.script.library import VSCTL
+from vmops.core.script.command import FACT_BYTES, Command, command
+from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 
 OWNER = "vmops-vm"
-TIME_LIMIT_S = 10
-"""For every ovs-vsctl: without a limit it waits for ever when a daemon is away."""
-
-_VSCTL = ("ovs-vsctl", f"--timeout={TIME_LIMIT_S}")
+_VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 
 
 class Port(NamedTuple):
@@ -118,6 +115,7 @@ def query() -> Command:
         *("--", "--columns=name,datapath_type,ports", "list", "Bridge"),
         *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,interfaces", "list", "Port"),
         *("--", "--columns=_uuid,name,external_ids,ofport,error", "list", "Interface"),
+        most_bytes=FACT_BYTES,
     )
 
 
@@ -126,7 +124,7 @@ def parse(answer: str) -> Switch:
 
     Raises ValueError when that is not the three tables which were asked for.
     """
-    lines = [line for line in answer.splitlines() if line.strip()]
+    lines = [line for line in answer.split("\n") if line.strip()]
     if len(lines) != 3:
         raise ValueError(f"ovs-vsctl printed {len(lines)} lines, not 3 tables")
     bridges, ports, interfaces = (_rows(line) for line in lines)

@@ -43,7 +43,7 @@ def parse(raw: bytes) -> Process | None:
     status, _, last = rest.partition(b"\nnonvoluntary_ctxt_switches:")
     program, *words = last.split(b"\0")
     _, _, program = program.rpartition(b"\n")  # some kernels have more lines of status before it
-    memory = [line.split()[1] for line in status.splitlines() if line.startswith(b"VmRSS:")]
+    memory = [line.split()[1] for line in status.split(b"\n") if line.startswith(b"VmRSS:")]
     return Process(
         pid=int(pid),
         started=int(fields[19]),

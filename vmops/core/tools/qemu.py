@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.names import RunDirectory, qemu_uid
 from vmops.core.script.command import Command, OnlyIf, Word
-from vmops.core.script.library import START_QEMU
+from vmops.core.script.functions import START_QEMU
 
 BINARY = "qemu-system-x86_64"
 START_LIMIT_S = 60

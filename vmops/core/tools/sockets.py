@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from vmops.core.script.command import Command, command
+from vmops.core.script.command import FACT_BYTES, Command, command
 
 _SERVED, _WAITING = "03", "02"
 _USER = re.compile(r'\("([^"]*)",pid=(\d+),fd=(\d+)\)')
@@ -42,18 +42,21 @@ class Holder(NamedTuple):
 
 def count(path: str) -> Command:
     """Ask the kernel who is connected to the socket at `path`. It fails when nobody listens."""
-    return command("grep", "-F", path, "/proc/net/unix")
+    return command("grep", "-F", path, "/proc/net/unix", most_bytes=FACT_BYTES)
 
 
 def read_count(text: str, path: str) -> Callers:
     """The answer to `count`."""
-    states = [words[5] for line in text.splitlines() if (words := line.split())[7:] == [path]]
+    states = [words[5] for line in text.split("\n") if (words := line.split())[7:] == [path]]
     return Callers(served=states.count(_SERVED), waiting=states.count(_WAITING))
 
 
 def who() -> tuple[Command, Command]:
     """Ask for the connections of all processes: UNIX sockets, then TCP."""
-    return command("ss", "-xanpH", time_limit_s=10), command("ss", "-tnpH", time_limit_s=10)
+    return (
+        command("ss", "-xanpH", time_limit_s=10, most_bytes=FACT_BYTES),
+        command("ss", "-tnpH", time_limit_s=10, most_bytes=FACT_BYTES),
+    )
 
 
 def read_who(text: str, path: str) -> tuple[Holder, ...]:
@@ -61,7 +64,7 @@ def read_who(text: str, path: str) -> tuple[Holder, ...]:
 
     Where the kernel does not tell who is whose peer (it lacks unix_diag) there is none.
     """
-    rows = [line.split() for line in text.splitlines()]
+    rows = [line.split() for line in text.split("\n")]
     unix = [row for row in rows if len(row) >= 8 and row[0] == "u_str"]
     ends = {row[7] for row in unix if row[1] == "ESTAB" and row[4] == path} - {"0"}
     addresses = {

@@ -1,10 +1,8 @@
-"""The shell functions that read what a worker has, part of what every script brings along."""
+# shellcheck shell=sh disable=SC2034,SC2154
+#
+# What is asked of a worker, with as few processes as can be.
 
-from __future__ import annotations
-
-from typing import Final
-
-FACTS: Final = r"""
+#: # read memory, CPUs, /dev/kvm, QEMU's path
 host_facts() {
   read -r up idle </proc/uptime
   echo "home $VMOPS_HOME"
@@ -15,22 +13,28 @@ host_facts() {
   done </proc/meminfo
   read -r cpus </sys/devices/system/cpu/online && echo "cpus $cpus"
   while read -r inside outside count; do echo "uids $count"; break; done </proc/self/uid_map
+  # To open it is the only way to know that it may be used: it may be there and not be allowed.
   if [ ! -c /dev/kvm ]; then echo "kvm absent"
   elif { true <>/dev/kvm; } 2>/dev/null; then echo "kvm usable"
   else echo "kvm denied"; fi
   printf 'qemu '
   command -v qemu-system-x86_64 || echo
 }
+
+#: # of each TAP, read ifalias and carrier in /sys/class/net
 tap_facts() {
   for file in /sys/class/net/*/tun_flags; do
     [ -e "$file" ] || continue
     tap=${file%/tun_flags}
-    owner= carrier=0
+    owner='' carrier=0
     read -r owner <"$tap/ifalias"
+    # It cannot be read while the link is down.
     { read -r carrier <"$tap/carrier"; } 2>/dev/null
     echo "${tap##*/} ${carrier:-0} $owner"
   done
 }
+
+#: # see that ovs-vswitchd is alive, by its pidfile in /run/openvswitch
 switch_facts() {
   [ -S /run/openvswitch/db.sock ] || return 0
   name=
@@ -38,16 +42,24 @@ switch_facts() {
   [ "$name" = ovs-vswitchd ] ||
     ovs-appctl --timeout=2 -t ovs-vswitchd version >/dev/null 2>&1 || echo dead
 }
+
+#: sudo ss -Hltn
 listening_facts() {
   ss -Hltn
 }
+
+# shellcheck disable=SC2088 # a tilde that no shell has expanded
 at_home() {
   case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; *) path=$1 ;; esac
 }
+
+#: df -Pk -- {1}
 disk_facts() {
   at_home "$1"
   df -Pk -- "$path" | { read -r heading; read -r device size used free rest && echo "$free"; }
 }
+
+#: # see that the images are there
 image_facts() {
   for image in "$@"; do
     at_home "$image"
@@ -57,32 +69,38 @@ image_facts() {
     else echo missing; fi
   done
 }
+
+# Of a command line no more is read than one of ours takes: a process may write there what it likes.
 vm_facts() {
-  [ -d "/run/vmops/$1" ] || return 0
+  [ -d "$RUN_ROOT/$1" ] || return 0
   echo directory
-  pid_of "$1" || return 0
+  if ! pid_of "$1"; then
+    # A pidfile of a QEMU that is just starting is empty. Anything else is none that QEMU wrote.
+    if [ -n "$pid" ] || [ -L "$RUN_ROOT/$1/pid" ]; then echo "pid odd"
+    elif [ -e "$RUN_ROOT/$1/pid" ] && [ ! -f "$RUN_ROOT/$1/pid" ]; then echo "pid odd"; fi
+    return 0
+  fi
   echo "pid $pid"
-  { cat "/proc/$pid/stat" "/proc/$pid/status" "/proc/$pid/cmdline"; } 2>/dev/null
+  head -q -c 65536 "/proc/$pid/stat" "/proc/$pid/status" "/proc/$pid/cmdline" 2>/dev/null
 }
+
+# Runs a command only on a worker with a VM, or with a TAP that may be one's.
+#: # where there is a VM:
+#: {1:}
 where_vms() {
-  for file in /run/vmops/*/ /sys/class/net/tap*; do
+  for file in "$RUN_ROOT"/*/ /sys/class/net/tap*; do
     [ ! -e "$file" ] || { "$@"; return; }
   done
   echo none
 }
+
+#: # read $RUN_ROOT/*/pid, and of each PID /proc/PID/stat, status and cmdline
 all_vm_facts() {
-  for directory in /run/vmops/*/; do
+  for directory in "$RUN_ROOT"/*/; do
     [ -d "$directory" ] || continue
     vm=${directory%/}
     vm=${vm##*/}
-    printf '\0\0vm=%s\n' "$vm"
+    part "$vm"
     vm_facts "$vm"
   done
 }
-""".strip()
-"""What is asked, with as few processes as can be: a fork costs about a millisecond. `where_vms`
-runs a command only on a worker with a VM, or a TAP of one."""
-
-WHERE_VMS: Final = "where_vms"
-NO_VMS: Final = "none"
-"""What `where_vms` prints instead."""

@@ -1,0 +1,133 @@
+"""What a run directory says of its VM, whatever a QEMU that its guest rules has put there.
+
+Each form costs that VM only, and neither time nor memory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vmops.core.facts import observed
+from vmops.core.facts.observed import RunningVM
+from vmops.core.script import functions, script
+
+NONCE = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(functions, "RUN_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def ask(shell: str = "dash") -> dict[str, RunningVM]:
+    block = observed.ask_running()
+    text = script.render([block], nonce=NONCE)
+    done = subprocess.run([shell, "-c", text], capture_output=True, timeout=30, check=True)
+    (result,) = script.parse([block], nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
+    assert result.outcome == "done"
+    return dict(observed.read_running(result))
+
+
+def holes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(20 << 30)
+
+
+def digits_and_holes(path: Path) -> None:
+    path.write_text("123")
+    with path.open("ab") as file:
+        file.truncate(20 << 30)
+
+
+def link_to_a_fifo(path: Path) -> None:
+    os.mkfifo(path.parent / "f")
+    path.symlink_to("f")
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "5000 digits": lambda path: path.write_text("1" * 5000),
+    "20 digits": lambda path: path.write_text("1" * 20),
+    "words": lambda path: path.write_text("hello\n"),
+    "two lines": lambda path: path.write_text("1\npid 1\n"),
+    "a sign": lambda path: path.write_text("-1\n"),
+    "holes": holes,
+    "digits and holes": digits_and_holes,
+    "a fifo": os.mkfifo,
+    "a link": lambda path: path.symlink_to("/proc/self/stat"),
+    "a link to a fifo": link_to_a_fifo,
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a directory": lambda path: path.mkdir(),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("form", ODD)
+def test_an_odd_pidfile_costs_its_own_vm_only(root: Path, form: str, shell: str) -> None:
+    for vm in ("vm1", "vm2"):
+        (root / vm).mkdir()
+    ODD[form](root / "vm1" / "pid")
+    (root / "vm2" / "pid").write_text(f"{os.getpid()}\n")
+    began = time.monotonic()
+    found = ask(shell)
+    assert time.monotonic() - began < 3
+    assert found["vm1"].process is None
+    assert found["vm2"] == RunningVM("vm2", directory=True, pid=os.getpid())
+
+
+@pytest.fixture
+def liar(root: Path) -> Iterator[Callable[..., int]]:
+    """Starts a process with such a command line, and names it in the pidfile of vm1."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str) -> int:
+        program = "import time; print(flush=True); time.sleep(60)"
+        argv = ["python3", "-c", program, *words]
+        started.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+        output = started[-1].stdout
+        assert output is not None
+        output.readline()
+        (root / "vm1").mkdir()
+        (root / "vm1" / "pid").write_text(f"{started[-1].pid}\n")
+        return started[-1].pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_command_line_cannot_speak_for_another_vm(
+    root: Path, liar: Callable[..., int], shell: str
+) -> None:
+    """Neither in the form that facts had once, nor in that of today's frames."""
+    me = os.getpid()
+    facts = f"directory\npid {me}\n" + Path("/proc/self/stat").read_text()
+    old = ["x", "", f"vm=vm10\n{facts}"]
+    frames = [f"@@{NONCE} p vm11\n{facts}@@{NONCE} e 0 0 0\n@@{NONCE} x 0 done\n"]
+    pid = liar(*old, *frames)
+    found = ask(shell)
+    assert list(found) == ["vm1"]
+    assert (found["vm1"].pid, found["vm1"].process) == (pid, None)
+
+
+def test_no_more_of_a_command_line_is_read_than_one_of_ours_takes(
+    root: Path, liar: Callable[..., int]
+) -> None:
+    """It may be as long as the kernel lets it: a megabyte and more."""
+    (root / "vm2").mkdir()
+    pid = liar(*["x" * 100_000] * 15)
+    assert len(Path(f"/proc/{pid}/cmdline").read_bytes()) > 1_000_000
+    block = observed.ask_running()
+    text = script.render([block], nonce=NONCE)
+    done = subprocess.run(["dash", "-c", text], capture_output=True, timeout=30, check=True)
+    assert len(done.stdout) < 100_000
+    assert list(ask()) == ["vm1", "vm2"]

@@ -1,0 +1,110 @@
+"""The shell files: clean, without a path or limit of their own, and brought along where needed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vmops.core.names import RUN_ROOT
+from vmops.core.script import functions, script
+from vmops.core.script.command import Block, Step, command
+
+FOLDER = Path(functions.__file__).with_name("shell")
+FILES = sorted(FOLDER.glob("*.sh"))
+NAMES = sorted(functions._functions())
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="there is no shellcheck")
+def test_shellcheck_has_nothing_to_say() -> None:
+    done = subprocess.run(["shellcheck", *FILES], capture_output=True, timeout=60, check=False)
+    assert done.stdout.decode() == ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_paths_and_limits_come_from_one_place(path: Path) -> None:
+    code = [line for line in path.read_text().split("\n") if not line.startswith("#")]
+    assert not [line for line in code if RUN_ROOT in line or "--timeout=10" in line]
+    said = [line for line in path.read_text().split("\n") if line.startswith("#:")]
+    assert not [line for line in said if RUN_ROOT in line]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_holds_functions_and_comments_only(path: Path) -> None:
+    """What else stood there would not travel."""
+    outside, inside = [], False
+    for line in path.read_text().split("\n"):
+        if re.match(r"\w+\(\) \{", line):
+            inside = True
+        elif line == "}":
+            inside = False
+        elif not inside and line and not line.startswith("#"):
+            outside.append(line)
+    assert outside == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comments_do_not_travel_and_the_words_of_a_dry_run_name_real_arguments(name: str) -> None:
+    found = functions._functions()[name]
+    assert not [line for line in found.text.split("\n") if line.lstrip().startswith("#")]
+    for place in re.findall(r"\{(.*?)\}", found.words):
+        assert re.fullmatch(r"\d+(\.\.\.|:)?", place)
+    assert "$" not in functions.words_of(name).replace("$SUDO_USER", "")
+
+
+def test_a_function_brings_along_what_it_calls_and_no_more() -> None:
+    text = functions.needed("end_process 1 2 KILL 3")
+    there = set(re.findall(r"^(\w+)\(\) \{", text, re.MULTILINE))
+    assert there == {"end_process", "still", "start_of", "await_end"}
+    assert functions.needed("nothing of ours") == ""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_text_that_travels_is_a_whole_function(name: str, shell: str) -> None:
+    text = functions._functions()[name].text
+    subprocess.run([shell, "-n"], input=text.encode(), timeout=30, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("vsctl", "--", "add-port", "br 0", "p"),
+            "sudo ovs-vsctl --timeout=10 -- add-port 'br 0' p",
+        ),
+        (("where_vms", "cat", "/proc/net/dev"), "# where there is a VM:\nsudo cat /proc/net/dev"),
+        (("where_vms", "listening_facts"), "# where there is a VM:\nsudo ss -Hltn"),
+        (("start_qemu", "60", "5:5", "qemu", "-m", "1 2"), "sudo qemu -m '1 2' -runas 5:5"),
+        (("report_process", "vm1"), "sudo cat /run/vmops/vm1/pid"),
+        (("print_log", "vm1", "{0}"), "sudo cat /run/vmops/vm1/log/{0}"),
+        (("echo", "a b"), "sudo echo 'a b'"),
+    ],
+)
+def test_words_of_a_dry_run(words: tuple[str, ...], said: str) -> None:
+    block = Block("vm1", (Step("do", (command(*words),)),))
+    assert script.shown([block]) == f"# vm1: do\n{said}"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"a\nb\n", "sudo cat <<'.'\na\nb\n."),
+        (b"a", "sudo cat  # with 1 bytes of input"),
+        (b"\0\n", "sudo cat  # with 2 bytes of input"),
+        (b"\xff\n", "sudo cat  # with 2 bytes of input"),
+        (b"", "sudo cat"),
+    ],
+)
+def test_input_in_the_words_of_a_dry_run(stdin: bytes, said: str) -> None:
+    block = Block("vm1", (Step("do", (command("cat", stdin=stdin),)),))
+    assert script.shown([block]) == f"# vm1: do\n{said}"
+
+
+def test_the_package_brings_every_file_of_the_folder() -> None:
+    project = (FOLDER.parents[3] / "pyproject.toml").read_text()
+    assert '"core/script/shell/*"' in project
+    assert [path.name for path in FOLDER.iterdir() if path.is_dir()] == []

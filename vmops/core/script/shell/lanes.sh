@@ -1,0 +1,42 @@
+# shellcheck shell=sh disable=SC2154
+#
+# Blocks that run at once, and what several of them do together before they begin.
+
+# Output of blocks that run at once lies in files until all have ended: so it comes back whole,
+# whoever wrote when. A folder that a killed script left goes with the next one.
+open_lanes() {
+  for left in "$RUN_ROOT"/.said.*; do
+    [ ! -d "$left" ] || start_of "${left##*.}" || rm -rf "$left"
+  done
+  said=$RUN_ROOT/.said.$$
+  { make_run_root "$RUN_ROOT" && mkdir "$said"; } 2>/dev/null || said=$(mktemp -d)
+}
+
+close_lanes() {
+  # A signal that is trapped ends a `wait`.
+  until wait; do :; done
+  cat "$said"/*.out
+  cat "$said"/*.err >&2
+  rm -rf "$said"
+}
+
+# Without its guards a block does not join, nor while somebody else has its lock. The descriptor is
+# one digit: a POSIX shell knows no more, and wants it as a word of the script.
+join() {
+  make_lock "$2" || return 1
+  eval "exec $1>>\"\$2\""
+  if flock -n "$1" && quietly "$3"; then return 0; fi
+  eval "exec $1>&-"
+  return 1
+}
+
+quietly() {
+  "$1" </dev/null >/dev/null 2>&1
+}
+
+# Words of a block that has joined.
+only_if() {
+  eval "joins=\$f_$1"
+  shift
+  [ -z "$joins" ] || "$@"
+}

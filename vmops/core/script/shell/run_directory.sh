@@ -1,0 +1,46 @@
+# shellcheck shell=sh disable=SC2154
+#
+# The run directory of a VM. It belongs to the user id of its QEMU, which removes the pidfile on a
+# clean exit; so a QEMU that its guest rules may put there what it likes, links too.
+
+# By number, as the id has no name: `install -o` of rust-coreutils wants one.
+#: sudo mkdir -m 0711 $RUN_ROOT/{1} $RUN_ROOT/{1}/log; sudo chown {2}:{2} $RUN_ROOT/{1} $RUN_ROOT/{1}/log
+#: sudo mount -t tmpfs -o size={3}k vmops $RUN_ROOT/{1}/log
+make_run_directory() {
+  make_run_root "$RUN_ROOT" &&
+    [ ! -e "$RUN_ROOT/$1" ] &&
+    mkdir -m 0711 "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
+    chown "$2:$2" "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
+    mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
+}
+
+#: sudo umount $RUN_ROOT/{1}/log; sudo rm -rf $RUN_ROOT/{1}
+remove_run_directory() {
+  [ -d "$RUN_ROOT/$1" ] || return 0
+  umount -l "$RUN_ROOT/$1/log" 2>/dev/null
+  rm -rf --one-file-system "${RUN_ROOT:?}/$1"
+}
+
+# A QEMU that has just been started, and all that it left.
+abandon() {
+  ! running "$1" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 >/dev/null ||
+    return 1
+  remove_run_directory "$1"
+}
+
+# The sockets belong to the SSH user, so that sshd can forward them.
+#: sudo sh -c 'chown $SUDO_USER $RUN_ROOT/{1}/*.sock'
+open_sockets() {
+  vm=$1
+  shift
+  for socket in "$@"; do
+    socket=$RUN_ROOT/$vm/$socket
+    if [ ! -S "$socket" ] || [ -L "$socket" ]; then
+      echo "there is no socket $socket" >&2
+      return 1
+    fi
+    set -- "$@" "$socket"
+    shift
+  done
+  chown -h "$VMOPS_USER" "$@"
+}

@@ -1,0 +1,75 @@
+"""Blocks of steps in the words of a dry run: what a person would type, a comment for each step."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from vmops.core.names import RunDirectory
+from vmops.core.script import functions
+from vmops.core.script.command import Batch, Block, Command
+
+_PLACE = re.compile(r"\{(\d+)(\.\.\.|:)?\}")
+"""In a function's words: `{1}` its first argument, `{3...}` the words from the third on, and `{1:}`
+these as a command of their own."""
+
+
+def shown(blocks: Sequence[Block]) -> str:
+    """The commands as a person would type them, for `--dry`: a comment for each step."""
+    lines: list[str] = []
+    for block in blocks:
+        for entry in block.steps:
+            step = entry.together if isinstance(entry, Batch) else entry
+            lines.append(f"# {block.subject}: {step.label}" if block.subject else f"# {step.label}")
+            lines.extend(_shown(entry.words(), entry) for entry in step.commands)
+    return "\n".join(lines)
+
+
+def _shown(words: Sequence[str], entry: Command) -> str:
+    def in_place(found: re.Match[str]) -> str:
+        first, how = int(found[1]), found[2]
+        if how == ":":
+            return _shown(words[first:], entry)
+        return shlex.join(words[first:]) if how else words[first]
+
+    if words[0] == functions.TALK:
+        return _talk(_text(entry.stdin or b""))
+    if said := functions.words_of(words[0]):
+        return _PLACE.sub(in_place, said)
+    return f"sudo {shlex.join(words)}{_input(entry.stdin)}"
+
+
+def _input(stdin: bytes | None) -> str:
+    if not stdin:
+        return ""
+    text = _text(stdin)
+    if not text.endswith("\n"):
+        return f"  # with {len(stdin)} bytes of input"
+    return f" <<'.'\n{text}."
+
+
+def _text(stdin: bytes) -> str:
+    """The input as text that ends with a newline; empty for bytes that are none."""
+    try:
+        text = stdin.decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if "\0" not in text else ""
+
+
+def _talk(stdin: str) -> str:
+    """Talks with monitors line by line, from the input of their command."""
+    said: list[str] = []
+    vm = ""
+    for line in stdin.split("\n")[:-1]:
+        what, _, rest = line.partition(" ")
+        if what == "vm":
+            vm = rest.split(" ")[0]
+        elif what == "say":
+            said.append(f"# to the monitor of {vm} ({RunDirectory(vm).monitor}): {rest}")
+        else:
+            seconds, _, event, *_ = rest.split(" ")
+            ending = "until QEMU has ended" if event == "-" else f"for {event}"
+            said.append(f"# wait up to {seconds} s {ending}")
+    return "\n".join(said)
