@@ -19,6 +19,7 @@ from vmops.lab import Lab
 from .cuts import NETWORK, SIGNALS, plan, read_cut
 from .ground import ROOT, listen_to_interrupts
 from .operations import OPERATIONS, Operation
+from .soak import Round, run_round, soak_report
 from .sweep import Journal, Sweep, grounds, report, say
 from .trial import Trial, measure, run_trial
 
@@ -41,6 +42,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="only show the journal's figures")
     parser.add_argument("--list", action="store_true", help="only show operations and kinds of cut")
     parser.add_argument("--repeat", metavar="OPERATION@CUT", help="do this one cut")
+    parser.add_argument("--soak", type=seconds_of, help="several operators at random, for so long")
     return parser.parse_args(words)
 
 
@@ -123,6 +125,28 @@ def repeat(text: str) -> int:
     return int(bool(trial.violations))
 
 
+def soak(seconds: float, seed: int) -> int:
+    """Rounds until the time is up. Exit code 1 when there is a violation."""
+    rounds: list[Round] = []
+    deadline = time.monotonic() + seconds
+    with lab_of(1) as (lab, folder), grounds(lab, folder) as (ground,):
+        try:
+            while time.monotonic() < deadline:
+                rounds.append(run_round(ground, seed + len(rounds)))
+                done = rounds[-1]
+                say(
+                    f"seed {done.seed}: {done.commands} commands, {done.cut} ended by a signal,"
+                    f" {done.faults} faults, {done.seconds:.0f} s"
+                    + "".join(f"\n  VIOLATION {line}" for line in done.violations)
+                )
+                if done.violations:
+                    ground.wipe()
+        except KeyboardInterrupt:
+            say("interrupted")
+    print(soak_report(rounds))  # noqa: T201
+    return int(any(done.violations for done in rounds))
+
+
 def main() -> int:
     """Do what is asked."""
     given = options(sys.argv[1:])
@@ -133,6 +157,8 @@ def main() -> int:
         print("\n".join(f"{o.name}: fab {' '.join(o.words)}" for o in operations))  # noqa: T201
         print("cuts:", ", ".join([*NETWORK, *SIGNALS]))  # noqa: T201
         return 0
+    if given.soak:
+        return soak(given.soak, given.seed)
     if given.repeat:
         return repeat(given.repeat)
     return sweep(given, operations)

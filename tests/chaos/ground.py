@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -80,6 +81,7 @@ class Said:
     code: int
     out: str
     err: str
+    began: float
     seconds: float
 
     def __str__(self) -> str:
@@ -123,7 +125,7 @@ class Command:
         out, err = (file.read_text(errors="replace") for file in self._files)
         for file in self._files:
             file.unlink()
-        return Said(self.words, code, out, err, time.monotonic() - self.began)
+        return Said(self.words, code, out, err, self.began, time.monotonic() - self.began)
 
 
 class Ground:
@@ -136,7 +138,7 @@ class Ground:
         self.hosts_toml = folder / "hosts.toml"
         self.changed_toml = folder / "changed.toml"
         self.baseline: Look
-        self._files = 0
+        self._files = itertools.count()
         self._build()
         self.tags = TagWatch(lab, worker)
         self.baseline = self.look()
@@ -147,8 +149,7 @@ class Ground:
 
     def fresh_file(self) -> Path:
         """A name that no command has used yet."""
-        self._files += 1
-        return self.folder / f"said{self._files}"
+        return self.folder / f"said{next(self._files)}"
 
     def fab(self, *words: str, changed: bool = False) -> Said:
         """Run a command to its end. Raises Hung."""

@@ -1,10 +1,10 @@
-"""A part of the sweep that differs from run to run: the seed is printed, and can be given."""
+"""A part of the sweep, and a little soak, that differ from run to run: the seed is printed."""
 
 from __future__ import annotations
 
 import os
 import random
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,28 +12,44 @@ from tests.system.conftest import free_network, require_a_lab
 from vmops.lab import Lab
 
 from .cuts import plan
-from .ground import HANG_S, SETTLE_S, listen_to_interrupts
+from .ground import HANG_S, SETTLE_S, Ground, listen_to_interrupts
+from .soak import run_round, soak_report
 from .sweep import Sweep, grounds, report
 from .trial import Trial
 
-SAMPLE_S = float(os.environ.get("VMOPS_CHAOS_SECONDS", "90"))
+SAMPLE_S = float(os.environ.get("VMOPS_CHAOS_SECONDS", "75"))
 SEED = int(os.environ.get("VMOPS_CHAOS_SEED", random.randrange(10**6)))
+LONGEST_S = 4 * (HANG_S + SETTLE_S)
 
 
-@pytest.mark.timeout(SAMPLE_S + 4 * (HANG_S + SETTLE_S))
-def test_a_sample_of_all_cuts(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ground]]:
     require_a_lab()
     listen_to_interrupts()
-    trials: list[Trial] = []
     print(f"VMOPS_CHAOS_SEED={SEED}")  # noqa: T201
-    lab = Lab(tmp_path / "lab")
+    folder = tmp_path_factory.mktemp("chaos")
+    lab = Lab(folder / "lab")
     lab.up(2, network=free_network(), owner=os.getpid())
     try:
-        with grounds(lab, tmp_path) as lanes:
-            sweep = Sweep(lanes, lambda _place, trial: trials.append(trial))
-            sweep.run(plan(points=6, seed=SEED), seconds=SAMPLE_S)
+        with grounds(lab, folder) as made:
+            yield made
     finally:
         lab.down()
+
+
+@pytest.mark.timeout(SAMPLE_S + LONGEST_S)
+def test_a_sample_of_all_cuts(lanes: list[Ground]) -> None:
+    trials: list[Trial] = []
+    sweep = Sweep(lanes, lambda _place, trial: trials.append(trial))
+    sweep.run(plan(points=6, seed=SEED), seconds=SAMPLE_S)
     print(report(trials))  # noqa: T201
     assert trials
-    assert not [trial.repeat for trial in trials if trial.violations]
+    assert not [trial.repeat for trial in trials if trial.violations], f"seed {SEED}"
+
+
+@pytest.mark.timeout(LONGEST_S)
+def test_a_round_of_several_operators_at_once(lanes: list[Ground]) -> None:
+    done = run_round(lanes[0], SEED)
+    print(soak_report([done]))  # noqa: T201
+    assert done.commands
+    assert done.violations == [], f"seed {SEED}"

@@ -198,11 +198,9 @@ class _Judge:
     def _status(self) -> list[dict[str, Any]]:
         words = ("status", "--vm", ",".join(self.operation.vms), "--format", "json")
         said = self.ground.fab(*words, changed=self.operation.changed)
-        try:
-            found: list[dict[str, Any]] = json.loads(said.out)
-        except ValueError:
+        found = read_status(said)
+        if not found:
             self.blame(f"status cannot be read: {said}")
-            return []
         return found
 
     def _status_words(self) -> str:
@@ -241,8 +239,7 @@ class _Judge:
             self._clean_status(said)
 
     def _clean_status(self, said: Said) -> None:
-        start = said.out.find("[\n")
-        entries = json.loads(said.out[start:]) if start >= 0 else []
+        entries = read_status(said)
         state = {"gone": "stopped", "plugged": "stopped"}.get(
             self.operation.end, self.operation.end
         )
@@ -268,6 +265,16 @@ class _Judge:
                     f"a late session changed {name}: {wanted.shapes[name]} {wanted.qemus[name]}"
                     f" became {seen.shapes[name]} {seen.qemus[name]}"
                 )
+
+
+def read_status(said: Said) -> list[dict[str, Any]]:
+    """What `status --format json` printed, last in a chain; empty when it cannot be read."""
+    start = said.out.find("[\n")
+    try:
+        found: list[dict[str, Any]] = json.loads(said.out[start:]) if start >= 0 else []
+    except ValueError:
+        return []
+    return found
 
 
 def before_our_code(text: str) -> bool:

@@ -1,0 +1,150 @@
+"""Several operators at once on one worker, at random and over a bad network, round after round."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+from .cuts import NETWORK, SIGNALS
+from .ground import Command, Ground, Hung, Said
+from .operations import OPERATIONS
+from .targets import TARGETS
+from .trial import before_our_code, is_as_wanted, read_status, untruths
+
+OPERATORS = 3
+COMMANDS = 3
+"""Operators in a round, and what each of them does in it."""
+CALM_S = 3.0
+"""The longest time between two faults, and the longest fault."""
+
+WORDS = tuple(dict.fromkeys((operation.words, operation.changed) for operation in OPERATIONS))
+FALSE_ALARM = "that vmops did not start"
+"""No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
+
+
+@dataclass
+class Round:
+    """One round: its seed, what was done, and what must not be."""
+
+    seed: int
+    commands: int = 0
+    cut: int = 0
+    faults: int = 0
+    seconds: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+def run_round(ground: Ground, seed: int) -> Round:
+    """Let them do, heal the network, and judge. A violation is told in the round, never raised."""
+    done, began = Round(seed), time.monotonic()
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=_operate, args=(ground, random.Random(seed * 100 + number), done))
+        for number in range(OPERATORS)
+    ]
+    trouble = threading.Thread(target=_disturb, args=(ground, random.Random(seed), over, done))
+    for thread in (*threads, trouble):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    over.set()
+    trouble.join()
+    ground.lab.heal(ground.worker)
+    try:
+        _judge(ground, done)
+    except Hung as error:
+        done.violations.append(str(error))
+    done.seconds = round(time.monotonic() - began, 1)
+    return done
+
+
+def _operate(ground: Ground, chance: random.Random, done: Round) -> None:
+    """One operator, who may be killed or interrupted."""
+    for _ in range(COMMANDS):
+        words, changed = chance.choice(WORDS)
+        number = SIGNALS[chance.choice(list(SIGNALS))] if chance.random() < 0.3 else None
+        moment = chance.uniform(0.1, 2.0)
+        try:
+            command = Command(ground, words, changed=changed)
+            ended = number is not None and command.runs_at(moment)
+            if ended and number is not None:
+                command.process.send_signal(number)
+            _note(done, command.end(), -number if ended and number is not None else None)
+        except Hung as error:
+            done.violations.append(str(error))
+
+
+def _note(done: Round, said: Said, signalled: int | None) -> None:
+    """Count a command, and look at how it ended."""
+    done.commands += 1
+    done.cut += signalled is not None
+    done.said.append(f"{said.began:.2f} {said}")
+    if "Traceback" in said.err and not before_our_code(said.err):
+        done.violations.append(f"traceback: {said}")
+    if FALSE_ALARM in said.err:
+        done.violations.append(f"false alarm: {said}")
+    if said.code not in {0, 1, 3} | ({130, signalled} if signalled is not None else set()):
+        done.violations.append(f"exit {said.code}: {said}")
+
+
+def _disturb(ground: Ground, chance: random.Random, over: threading.Event, done: Round) -> None:
+    """Break the network for a while, again and again."""
+    while not over.wait(chance.uniform(0, CALM_S)):
+        kind = chance.choice([word for word in NETWORK if word != "late"])
+        toward = chance.choice(["operator", "worker"])
+        after = chance.choice([0, chance.randrange(30_000)])
+        ground.lab.fault(ground.worker, kind, after_bytes=after, toward=toward)
+        done.faults += 1
+        over.wait(chance.uniform(0.2, CALM_S))
+        ground.lab.heal(ground.worker)
+
+
+def _judge(ground: Ground, done: Round) -> None:
+    """Nothing is broken, `status` tells the truth, and `up` makes all whole."""
+    _seen, unrest = ground.settled()
+    done.violations += unrest
+    entries = {str(entry["vm"]): entry for entry in read_status(ground.fab(*STATUS))}
+    seen, unrest = ground.settled()  # status may have removed what a guest's end has left
+    done.violations += unrest
+    for target in TARGETS:
+        lines = (
+            untruths(entries[target.name], seen.shapes[target.name], target)
+            if target.name in entries
+            else ["it does not tell of it"]
+        )
+        for line in lines:
+            shape = seen.shapes[target.name]
+            done.violations.append(f"status of {target.name}: {line}, but there is {shape}")
+    said = ground.fab("up", "--restart")
+    done.said.append(f"{said.began:.2f} {said}")
+    if said.code != 0:
+        done.violations.append(f"up does not mend it: {said}")
+    seen, unrest = ground.settled()
+    done.violations += unrest
+    done.violations += [
+        f"up has not made {target.name} whole: {seen.shapes[target.name]}"
+        for target in TARGETS
+        if not is_as_wanted(seen.shapes[target.name], target, "running")
+    ]
+    done.violations += ground.tags.wrong([*TARGETS, TARGETS[0].moved()])
+
+
+STATUS = ("status", "--format", "json")
+
+
+def soak_report(rounds: list[Round]) -> str:
+    """The figures, and every violation with what was said in its round."""
+    bad = [done for done in rounds if done.violations]
+    lines = [
+        f"{len(rounds)} rounds, {sum(done.commands for done in rounds)} commands,"
+        f" {sum(done.cut for done in rounds)} of them ended by a signal,"
+        f" {sum(done.faults for done in rounds)} faults of the network,"
+        f" {len(bad)} rounds with a violation"
+    ]
+    for done in bad:
+        lines += ["", f"round with seed {done.seed}", *(f"  {line}" for line in done.violations)]
+        lines += [f"    {line}" for text in sorted(done.said) for line in text.splitlines()]
+    return "\n".join(lines)
