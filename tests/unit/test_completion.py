@@ -92,6 +92,11 @@ def test_whatever_hosts_toml_holds_nothing_is_raised(hosts: Path, text: str) -> 
     assert offered("launch", "--vm", "") in ([], ["x"])
 
 
+def test_vms_that_are_counted_have_their_numbers(hosts: Path) -> None:
+    hosts.write_text("[vms.web]\ncount = 3\n[vms.odd]\ncount = 'x'\n")
+    assert offered("launch", "--vm", "") == ["web1", "web2", "web3", "odd"]
+
+
 def test_hosts_toml_is_found_as_the_tasks_find_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_the_sample_is_the_documented_one() -> None:
             ("worker", rules.WORKER),
             ("vm", rules.VM),
             ("interface", rules.INTERFACE),
+            ("several", rules.SEVERAL),
         )
         for key in table
     ],
@@ -153,7 +154,7 @@ def test_a_worker_overrides_the_defaults() -> None:
         ),
         pytest.param(
             a_vm(zzz=1),
-            "vms.vm1.zzz: 1: is no key here; there is: interfaces, worker",
+            "vms.vm1.zzz: 1: is no key here; there is: interfaces, worker, template, count",
             id="unknown-key-with-nothing-close",
         ),
         pytest.param(
@@ -236,7 +237,7 @@ def test_a_fault_is_told_with_file_key_path_value_and_rule(text: str, expected: 
     assert complaints(text) == (f"hosts.toml: {expected}",)
 
 
-@pytest.mark.parametrize("key", ["vm_id", "ram_mb", "cores", "vnc_port", "qcow_image"])
+@pytest.mark.parametrize("key", ["ram_mb", "cores", "vnc_port", "qcow_image"])
 def test_a_vm_has_to_say_everything_that_has_no_default(key: str) -> None:
     expected = f"hosts.toml: vms.vm1.{key}: missing: must be {rules.VM[key].text}"
     without: dict[str, Any] = {key: None}

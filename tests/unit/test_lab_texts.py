@@ -52,8 +52,14 @@ def test_a_lab_of_one_worker_has_both_samples_there() -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    ["[vms.mine]\nvm_id = 1 # mine\n", "[[vms.mine.interfaces]]\nname = 'eth1'\n"],
-    ids=["table", "array"],
+    [
+        "[vms.mine]\nvm_id = 1 # mine\n",
+        "[[vms.mine.interfaces]]\nname = 'eth1'\n",
+        "[vm_defaults]\ncores = 1\n\n[vms.mine]\n",
+        "[[vm_defaults.interfaces]]\nname = 'eth1'\n",
+        "[templates.router]\ncores = 1\n\n[vms.mine]\n",
+    ],
+    ids=["table", "array", "defaults", "array-of-defaults", "template"],
 )
 def test_what_follows_the_first_vm_is_kept_to_the_letter(kept: str) -> None:
     before = f"[defaults]\nuser = 'me'\n\n{kept}"

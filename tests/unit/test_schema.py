@@ -25,7 +25,12 @@ WHOLE_FILE = Draft7Validator(SCHEMA)
 TABLES = {
     "defaults": (rules.SETTINGS, SCHEMA["properties"]["defaults"]),
     "workers": (rules.WORKER, SCHEMA["properties"]["workers"]["additionalProperties"]),
-    "vms": (rules.VM, SCHEMA["properties"]["vms"]["additionalProperties"]),
+    "vms": (
+        {**rules.VM, **rules.SEVERAL},
+        SCHEMA["properties"]["vms"]["additionalProperties"],
+    ),
+    "vm_defaults": (rules.SHARED, SCHEMA["properties"]["vm_defaults"]),
+    "templates": (rules.SHARED, SCHEMA["properties"]["templates"]["additionalProperties"]),
 }
 TABLES["interfaces"] = (rules.INTERFACE, TABLES["vms"][1]["properties"]["interfaces"]["items"])
 
@@ -121,7 +126,8 @@ def test_a_file_without_a_fault_follows_it(tree: dict[str, Any]) -> None:
     ("text", "path"),
     [
         ("[default]", []),
-        ("[vms.vm1]\nvm_id = 1", ["vms", "vm1"]),
+        ("[vms.vm1]\nvm_id = 0", ["vms", "vm1"]),
+        ("[vm_defaults]\nvm_id = 1", ["vm_defaults"]),
         ("[workers.w1]\nadress = 'a'", ["workers", "w1"]),
         ("[workers.'a b']\naddress = 'a'", ["workers"]),
         ("[vms.vm1]\ninterfaces = [{ name = 'eth1', vlan_id = 4095 }]", ["vms", "vm1"]),

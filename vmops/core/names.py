@@ -9,6 +9,9 @@ from typing import NamedTuple
 IFNAMSIZ_BYTES = 15
 """What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""
 
+MAX_VM_ID = 65535
+"""All that fits the two bytes of a derived MAC."""
+
 RUN_ROOT = "/run/vmops"
 LOCK_ROOT = "/run/vmops/.lock"
 """VM names never start with a dot, so no VM's run directory can be this one."""
@@ -32,6 +35,11 @@ def tap_name(vm_id: int, interface: str) -> str:
 def tap_is_hashed(vm_id: int, interface: str) -> bool:
     """True when `tap_name` could not keep the documented form."""
     return tap_name(vm_id, interface) != f"tap_{vm_id}_{interface}"
+
+
+def derived_vm_id(name: str) -> int:
+    """A number from 1 to 65535 for a VM that is given none: the same on every laptop."""
+    return 1 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % MAX_VM_ID
 
 
 def derived_mac(vm_id: int, position: int) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from vmops.lab.layout import Layout
 
+_VMS = re.compile(r"^\[\[?(?:vms|vm_defaults|templates)[].].*", re.MULTILINE | re.DOTALL)
+
 HEADER = """\
 # The lab's inventory. Everything before the first VM is written anew when the lab gets workers;
 # what follows is yours, until `fab lab.down` removes it.
@@ -47,8 +49,9 @@ vlan_id = 102
 def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = "") -> str:
     """The inventory of a lab with these workers, each with its address.
 
-    `before` is what the file holds now: its VMs, from the first line that begins `[vms.` or
-    `[[vms.` on, are kept as they are. Without them there are two samples.
+    `before` is what the file holds now: its VMs, from the first line on that begins a table of
+    them, of their defaults or of a template, are kept as they are. Without them there are two
+    samples.
     """
     lines = [
         HEADER,
@@ -68,7 +71,7 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
             f'identity_file = "{layout.private_key}"',
             "",
         ]
-    kept = re.search(r"^\[\[?vms\..*", before, re.MULTILINE | re.DOTALL)
+    kept = re.search(r"^\[\[?(?:vms|vm_defaults|templates)[].].*", before, re.MULTILINE | re.DOTALL)
     names = list(addresses)
     samples = SAMPLES.format(first=names[0], second=names[:2][-1])
     return "\n".join(lines) + "\n" + (kept.group() if kept else samples)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
-from vmops.core.names import derived_mac, tap_name
+from vmops.core.names import MAX_VM_ID, derived_mac, tap_name
 
 Values = Mapping[str, Any]
 
@@ -16,6 +16,7 @@ _ANYWHERE = ""
 """On whatever worker: no worker has an empty name."""
 
 _MAX_GUESSES = 20
+_FIRST_FREE = 1001
 
 
 class _Claim(NamedTuple):
@@ -73,17 +74,27 @@ class _Taken:
         return self._claims[min(found)] if found else None
 
 
-def conflicts(workers: Mapping[str, Values], vms: Mapping[str, Values]) -> list[Fault]:
-    """All that workers and VMs of one inventory may not share or refer to, by their names."""
+def conflicts(
+    workers: Mapping[str, Values],
+    vms: Mapping[str, Values],
+    *,
+    vm_id_from_name: Collection[str] = (),
+) -> list[Fault]:
+    """All that workers and VMs of one inventory may not share or refer to, by their names.
+
+    Nobody has chosen the vm_id of some; where such a one clashes, a free one is named.
+    """
     by_path: dict[KeyPath, Values] = {("vms", name): values for name, values in vms.items()}
     return [
         *_shared_by_workers(workers),
         *_unknown_workers(by_path, workers),
-        *shared_by_vms(by_path),
+        *shared_by_vms(by_path, {("vms", name) for name in vm_id_from_name}),
     ]
 
 
-def shared_by_vms(vms: Mapping[KeyPath, Values]) -> list[Fault]:
+def shared_by_vms(
+    vms: Mapping[KeyPath, Values], vm_id_from_name: Collection[KeyPath] = ()
+) -> list[Fault]:
     """A fault for each vm_id, MAC, TAP, VNC port and disk that an earlier VM on the worker has too,
     and for each MAC that an earlier VM on the VLAN has, wherever it runs.
 
@@ -92,16 +103,32 @@ def shared_by_vms(vms: Mapping[KeyPath, Values]) -> list[Fault]:
     """
     taken = _Taken()
     told: set[tuple[KeyPath, KeyPath]] = set()
+    free = _free_vm_ids(vms)
     faults = []
     for path, values in vms.items():
         for claim in _claims(path, values):
             clash = taken.clash(claim)
             if clash is None or (claim.from_vm_id and (claim.vm, clash.vm) in told):
                 continue
+            fault = claim.against(clash)
             if claim.kind == "vm_id" or (claim.from_vm_id and clash.from_vm_id):
                 told.add((claim.vm, clash.vm))
-            faults.append(claim.against(clash))
+                by_name = next((vm for vm in (claim.vm, clash.vm) if vm in vm_id_from_name), None)
+                fault = fault if by_name is None else _with_a_free_one(fault, by_name, free)
+            faults.append(fault)
     return faults
+
+
+def _free_vm_ids(vms: Mapping[KeyPath, Values]) -> Iterator[int]:
+    """Each once, so that who follows all the complaints gets no new ones."""
+    used = {values.get("vm_id") for values in vms.values()}
+    yield from (number for number in range(_FIRST_FREE, MAX_VM_ID + 1) if number not in used)
+
+
+def _with_a_free_one(fault: Fault, vm: KeyPath, free: Iterator[int]) -> Fault:
+    number = next(free, None)
+    cure = "" if number is None else f"; vm_id = {number} is free"
+    return fault._replace(said=f"{fault.said}: the vm_id of {vm[-1]} is from its name{cure}")
 
 
 def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:

@@ -6,36 +6,38 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vmops.core.inventory import rules
-from vmops.core.inventory.complaints import Fault, did_you_mean
+from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
 from vmops.core.inventory.normal_form import path_from
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
-    REQUIRED_OF_VM,
     REQUIRED_OF_WORKER,
     Values,
     as_table,
-    read_interfaces,
     read_strictly,
 )
 
-SECTIONS = ("defaults", "workers", "vms")
+SECTIONS = ("defaults", "workers", "vm_defaults", "templates", "vms")
 _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
-_IN_VM = {key: rule for key, rule in rules.VM.items() if key != "name"}
 
 
 @dataclass(slots=True)
 class HostsToml:
-    """What could be read. The models can be built of it when `faults` is empty."""
+    """What could be read. The models can be built of it when `faults` is empty.
+
+    `origins` says of values that a worker's or VM's own table does not write where they came from.
+    """
 
     defaults: Values = field(default_factory=dict)
     workers: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
 def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsToml:
-    """The three sections of a parsed file, and everything that is wrong with them.
+    """All sections of a parsed file, and everything that is wrong with them.
 
     Relative paths of files here are taken from `folder`; where that is empty they stay as they are.
     """
@@ -49,12 +51,35 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     for name, raw in _named_tables(hosts, tree, "workers", rules.WORKER["name"]):
         values, faults = read_strictly(raw, _IN_WORKER, REQUIRED_OF_WORKER)
         hosts.workers[name] = hosts.defaults | _files_from(folder, values)
+        for key in hosts.defaults.keys() - values.keys():
+            hosts.origins["workers", name, key] = "[defaults]"
         hosts.faults += [fault.below("workers", name) for fault in faults]
-    for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"]):
-        hosts.vms[name], faults = _read_vm(raw)
-        hosts.faults += [fault.below("vms", name) for fault in faults]
-    hosts.faults += conflicts(hosts.workers, hosts.vms)
+    _read_vms(hosts, tree)
+    from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
+    hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     return hosts
+
+
+def _read_vms(hosts: HostsToml, tree: Mapping[str, object]) -> None:
+    vm_defaults, faults = read_layer(("vm_defaults",), tree.get("vm_defaults", {}))
+    hosts.faults += faults
+    templates = {}
+    for name, raw in _named_tables(hosts, tree, "templates", rules.VM["name"]):
+        templates[name], faults = read_layer(("templates", name), raw)
+        hosts.faults += faults
+    made_by: dict[str, str] = {}
+    for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"]):
+        members, faults = read_family(name, raw, vm_defaults, templates)
+        hosts.faults += [fault.below("vms", name) for fault in faults]
+        for member in members:
+            first = made_by.setdefault(member.name, name)
+            if first != name:
+                said = f"makes a VM {show(member.name)}, and so does {key_path(('vms', first))}"
+                hosts.faults.append(Fault(("vms", name), said))
+                continue
+            hosts.vms[member.name] = member.values
+            for key, origin in member.origins.items():
+                hosts.origins["vms", member.name, key] = origin
 
 
 def _files_from(folder: str, values: Values) -> Values:
@@ -75,9 +100,3 @@ def _named_tables(
             faults.append(Fault((name,), f"the name {objection}"))
     hosts.faults += [fault.below(section) for fault in faults]
     return tables.items()
-
-
-def _read_vm(raw: object) -> tuple[Values, list[Fault]]:
-    values, faults = read_strictly(raw, _IN_VM, REQUIRED_OF_VM)
-    interfaces, of_interfaces = read_interfaces(values.get("interfaces", ()), strictly=True)
-    return values | {"interfaces": interfaces}, [*faults, *of_interfaces]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -20,6 +20,8 @@ from vmops.errors import InventoryError
 class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
+    `origins` has where a value came from that its own table does not write: by section, name, key.
+
     Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
     and pickled.
     """
@@ -28,10 +30,14 @@ class Inventory:
     workers: Mapping[str, Worker]
     vms: Mapping[str, VM]
     source: str
+    origins: Mapping[tuple[str, str, str], str] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
         object.__setattr__(self, "vms", MappingProxyType(dict(self.vms)))
+        object.__setattr__(self, "origins", MappingProxyType(dict(self.origins)))
         faults = [
             Fault((table, key), f"must be the name of what it holds, {show(item.name)}")
             for table, items in (("workers", self.workers), ("vms", self.vms))
@@ -47,7 +53,8 @@ class Inventory:
 
     def __reduce__(self) -> tuple[object, ...]:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
-        return Inventory, (self.defaults, dict(self.workers), dict(self.vms), self.source)
+        dicts = (dict(self.workers), dict(self.vms))
+        return Inventory, (self.defaults, *dicts, self.source, dict(self.origins))
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -151,6 +158,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "workers": MappingProxyType(workers),
             "vms": MappingProxyType(vms),
             "source": source,
+            "origins": MappingProxyType(hosts.origins),
         },
     )
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.inventory import normal_form as normal
+from vmops.core.names import MAX_VM_ID
 
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")
@@ -112,7 +113,7 @@ INTERFACE: Mapping[str, Rule] = {
 
 VM: Mapping[str, Rule] = {
     "name": _NAME,
-    "vm_id": _whole(1, 65535),
+    "vm_id": _whole(1, MAX_VM_ID),
     "ram_mb": _whole(1, 16_777_216, "1 to 16777216 (MiB)"),
     "cores": _whole(1, 255),
     "vnc_port": _whole(5900, 65535, "5900 to 65535 (the display is the port less 5900)"),
@@ -137,6 +138,19 @@ VM: Mapping[str, Rule] = {
         schema=_matching(normal.NAME),
     ),
 }
+
+SEVERAL: Mapping[str, Rule] = {
+    "template": Rule(
+        str, "the name of one of the templates", normal.name, schema=_matching(normal.NAME)
+    ),
+    "count": _whole(1, 1000, "1 to 1000 VMs, which get the name with a number from 1 behind it"),
+}
+"""What a table of hosts.toml may say beside the keys of a VM, to stand for one or several."""
+
+SHARED: Mapping[str, Rule] = {
+    key: rule for key, rule in VM.items() if key not in ("name", "vm_id", "vnc_port")
+}
+"""What [vm_defaults] and templates may give; the others differ from VM to VM."""
 
 SETTINGS: Mapping[str, Rule] = {
     "port": _whole(1, 65535, optional=True),

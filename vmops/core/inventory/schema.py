@@ -1,6 +1,7 @@
 """The rules of hosts.toml as a JSON schema, for editors that complete and check what is typed.
 
-What cannot be said there (what VMs may not share, the names of workers) is left to the rules.
+What cannot be said there (what VMs may not share, the names of workers, what a VM has to get from
+its own table or another) is left to the rules.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     REQUIRED_OF_INTERFACE,
-    REQUIRED_OF_VM,
     REQUIRED_OF_WORKER,
 )
 
@@ -26,8 +26,10 @@ _TYPES: Mapping[type, str] = {int: "integer", str: "string", list: "array"}
 def schema() -> Schema:
     """The schema of the whole file, of draft 7 as TOML's language servers read it."""
     interface = _table(rules.INTERFACE, Interface, REQUIRED_OF_INTERFACE)
-    vm = _table(_without_name(rules.VM), VM, REQUIRED_OF_VM)
-    vm["properties"]["interfaces"]["items"] = interface
+    shared = _table(rules.SHARED, VM)
+    vm = _table(_without_name(rules.VM) | dict(rules.SEVERAL), VM)
+    for table in (shared, vm):
+        table["properties"]["interfaces"]["items"] = interface
     worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -36,6 +38,8 @@ def schema() -> Schema:
             {
                 "defaults": _table(rules.SETTINGS, Settings),
                 "workers": _named(rules.WORKER["name"], worker),
+                "vm_defaults": shared,
+                "templates": _named(rules.VM["name"], shared),
                 "vms": _named(rules.VM["name"], vm),
             }
         ),

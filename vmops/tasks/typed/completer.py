@@ -21,6 +21,7 @@ FABFILE = "fabfile.py"
 HOSTS = "hosts.toml"
 MAX_BYTES = 64 << 20
 FORMATS = {"text": "", "json": ""}
+MAX_COUNT = 1000
 NAMED = {"vm": "vms", "worker": "workers", "hosts": "workers", "image": "images"}
 """Options whose values are names, and the section of hosts.toml that has them."""
 
@@ -116,7 +117,20 @@ def names(section: str) -> dict[str, str]:
         }
     if not isinstance(tables, dict):
         return {}
-    return {name: _about(table) for name, table in tables.items() if not re.search(r"[\s,]", name)}
+    return {
+        member: _about(table)
+        for name, table in tables.items()
+        for member in _members(name, table)
+        if not re.search(r"[\s,]", member)
+    }
+
+
+def _members(name: str, table: object) -> list[str]:
+    """One VM, or those that its table counts."""
+    count = table.get("count") if isinstance(table, dict) else None
+    if not isinstance(count, int):
+        return [name]
+    return [f"{name}{number}" for number in range(1, min(count, MAX_COUNT) + 1)]
 
 
 def _about(table: object) -> str:

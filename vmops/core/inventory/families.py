@@ -1,0 +1,142 @@
+"""From the tables of hosts.toml to single VMs: defaults, templates, counts, and derived numbers.
+
+Each value that a VM's own table does not write has an origin, in words: where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from vmops.core.inventory import rules
+from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
+from vmops.core.inventory.rules import Rule
+from vmops.core.inventory.tables import Values, as_table, read_interfaces, read_strictly
+from vmops.core.names import derived_vm_id
+
+REQUIRED = ("ram_mb", "cores", "vnc_port", "qcow_image")
+"""What a VM has to get from somewhere. vm_id is derived where nothing gives it."""
+
+FROM_NAME = "derived from the name"
+NAME_IN_PATH = "{name}"
+"""Stands for the VM's name in qcow_image, so that defaults and counts can give each its own."""
+
+_OWN: Mapping[str, Rule] = {
+    **{key: rule for key, rule in rules.VM.items() if key != "name"},
+    **rules.SEVERAL,
+}
+
+Origins = dict[str, str]
+
+
+class Layer(NamedTuple):
+    """A table that gives values to several VMs. `keys` are all that it writes, also bad ones."""
+
+    where: KeyPath
+    values: Values
+    keys: frozenset[str]
+
+
+class Member(NamedTuple):
+    """One VM, and where its values came from that its own table does not write."""
+
+    name: str
+    values: Values
+    origins: Origins
+
+
+def read_layer(where: KeyPath, raw: object) -> tuple[Layer, list[Fault]]:
+    """[vm_defaults] or a template, as far as it can be read; the faults are told from the root."""
+    values, faults = read_strictly(raw, rules.SHARED)
+    if "interfaces" in values:
+        values["interfaces"], of_interfaces = read_interfaces(values["interfaces"], strictly=True)
+        faults += of_interfaces
+    keys = frozenset(as_table(raw)[0])
+    return Layer(where, values, keys), [fault.below(*where) for fault in faults]
+
+
+def read_family(
+    name: str, raw: object, vm_defaults: Layer, templates: Mapping[str, Layer]
+) -> tuple[list[Member], list[Fault]]:
+    """The VM or VMs of one table. The faults are told from that table."""
+    table, _ = as_table(raw)
+    template = table.get("template")
+    layer = templates.get(template) if isinstance(template, str) else None
+    layers = [one for one in (layer, vm_defaults) if one is not None and one.keys]
+    is_whole = template is None or layer is not None
+    elsewhere = {key for layer in layers for key in layer.keys}
+    required = [key for key in REQUIRED if key not in elsewhere] if is_whole else ()
+    values, faults = read_strictly(raw, _OWN, required)
+    if isinstance(values.get("template"), str) and layer is None:
+        said = f"{show(template)}: is no template{did_you_mean(str(template), templates)}"
+        faults.append(Fault(("template",), said))
+    if "interfaces" in values:
+        values["interfaces"], of_interfaces = read_interfaces(values["interfaces"], strictly=True)
+        faults += of_interfaces
+    values.pop("template", None)
+    count = values.pop("count", None)
+    origins: Origins = {}
+    for layer in layers:
+        for key in layer.values.keys() - table.keys() - origins.keys():
+            values[key] = layer.values[key]
+            origins[key] = f"[{key_path(layer.where)}]"
+    values.setdefault("interfaces", [])
+    members = [Member(name, values, origins)]
+    if count is not None:
+        members, uncountable = _counted(name, count, values, origins)
+        faults += uncountable
+    for member in members:
+        if "vm_id" not in table:
+            member.values["vm_id"] = derived_vm_id(member.name)
+            member.origins["vm_id"] = FROM_NAME
+        if "qcow_image" in member.values:
+            image = member.values["qcow_image"].replace(NAME_IN_PATH, member.name)
+            member.values["qcow_image"] = image
+    return members, faults
+
+
+def _counted(
+    name: str, count: int, values: Values, origins: Origins
+) -> tuple[list[Member], list[Fault]]:
+    """`name1` to `nameN`. Numbers and MACs that are given are those of the first, and count up."""
+    members = []
+    faults = []
+    for index in range(count):
+        member = Member(f"{name}{index + 1}", dict(values), dict(origins))
+        objections = [
+            (("name",), show(member.name), rules.VM["name"].objection(member.name)),
+            *_count_up(member, index, f"counted up from [{key_path(('vms', name))}]"),
+        ]
+        members.append(member)
+        faults += [
+            Fault(("count",), f"{count}: gives {member.name} the {key_path(key)} {value}: {why}")
+            for key, value, why in objections
+            if why is not None
+        ]
+        if faults:
+            break
+    return members, faults
+
+
+def _count_up(member: Member, index: int, origin: str) -> Iterator[tuple[KeyPath, str, str | None]]:
+    """Change the values of a member to its own; each with what is wrong with it, or None."""
+    for key in ("vm_id", "vnc_port"):
+        if key in member.values:
+            number = member.values[key] + index
+            member.values[key] = number
+            member.origins[key] = origin
+            yield (key,), str(number), rules.VM[key].objection(number)
+    interfaces = []
+    for position, interface in enumerate(member.values["interfaces"]):
+        if interface.get("mac"):
+            mac = _mac(int(interface["mac"].replace(":", ""), 16) + index)
+            interface = interface | {"mac": mac}
+            member.origins.setdefault("interfaces", origin)
+            yield ("interfaces", position, "mac"), mac, rules.INTERFACE["mac"].objection(mac)
+        interfaces.append(interface)
+    member.values["interfaces"] = interfaces
+
+
+def _mac(number: int) -> str:
+    digits = f"{number:012x}"
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
