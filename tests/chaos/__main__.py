@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.conftest import take_signals_as_a_terminal_gives_them
 from tests.system.conftest import free_network
 from vmops.lab import Lab
 
 from .cuts import NETWORK, SIGNALS, plan, read_cut
-from .ground import ROOT, listen_to_interrupts
+from .ground import ROOT
 from .operations import OPERATIONS, Operation
 from .soak import Round, run_round, soak_report
 from .sweep import Journal, Sweep, grounds, report, say
@@ -150,7 +151,7 @@ def soak(seconds: float, seed: int) -> int:
 def main() -> int:
     """Do what is asked."""
     given = options(sys.argv[1:])
-    listen_to_interrupts()
+    take_signals_as_a_terminal_gives_them()
     names = selected(given.only, [operation.name for operation in OPERATIONS])
     operations = [operation for operation in OPERATIONS if operation.name in names]
     if given.list:

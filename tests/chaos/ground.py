@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -258,9 +257,3 @@ class Ground:
         path = f"/home/ubuntu/vm_images/{target.image}"
         write = f"cat >{path} && chown ubuntu:ubuntu {path}"
         self.lab.run(self.worker, ("sh", "-c", write), stdin=data)
-
-
-def listen_to_interrupts() -> None:
-    """Let commands that start here hear SIGINT, also where this runs in the background."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,7 @@ from tests.system.conftest import free_network, require_a_lab
 from vmops.lab import Lab
 
 from .cuts import plan
-from .ground import HANG_S, SETTLE_S, Ground, listen_to_interrupts
+from .ground import HANG_S, SETTLE_S, Ground
 from .soak import run_round, soak_report
 from .sweep import Sweep, grounds, report
 from .trial import Trial
@@ -25,7 +25,6 @@ LONGEST_S = 4 * (HANG_S + SETTLE_S)
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ground]]:
     require_a_lab()
-    listen_to_interrupts()
     print(f"VMOPS_CHAOS_SEED={SEED}")  # noqa: T201
     folder = tmp_path_factory.mktemp("chaos")
     lab = Lab(folder / "lab")

@@ -186,8 +186,17 @@ class _Judge:
             self._truthful()
         if self.trial.code == 0 and not after:
             self.blame(f"exit 0, but {self._told(seen)}{f', status: {word}' if word else ''}")
-        if self.operation.same_qemu and seen.qemus != before.qemus:
+        if self.operation.same_qemu:
+            self._runs_on(before, seen)
+
+    def _runs_on(self, before: Look, seen: Look) -> None:
+        """What runs on keeps its process, and its network too."""
+        if seen.qemus != before.qemus:
             self.blame(f"another QEMU: {before.qemus} became {seen.qemus}")
+        for name in self.operation.vms:
+            for nic in seen.shapes[name].nics:
+                if not (nic.has_tap and nic.has_port and nic.is_up):
+                    self.blame(f"{name} runs on and has lost its network: {nic}")
 
     def _equal(self, seen: Look, other: Look) -> bool:
         return all(seen.shapes[name] == other.shapes[name] for name in self.operation.vms)
