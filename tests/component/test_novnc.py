@@ -213,3 +213,40 @@ def test_where_novnc_is_may_be_named(
     monkeypatch.setattr(novnc, "_FOLDERS", (str(tmp_path),))
     with pytest.raises(WorkFailed, match="apt install novnc"):
         novnc.files()
+
+
+def test_idle_connections_keep_neither_threads_nor_the_browsers_place(gateway: Gateway) -> None:
+    before = threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", gateway.port), timeout=10) for _ in range(200)]
+    try:
+        client = websocket(gateway, f"/{word(gateway)}/websockify")
+        client.sendmsg(b"hello")
+        assert received(client, 5) == b"HELLO"
+        assert wait_for(
+            lambda: threading.active_count() - before <= novnc.MOST_STRANGERS + 4 or None, 10
+        )
+        assert get(gateway, f"/{word(gateway)}/vnc.html")[0] == 200
+        idle += [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(50)]
+        client.sendmsg(b"still")
+        assert received(client, 5) == b"STILL", "who has shown the word makes room for nobody"
+    finally:
+        for one in idle:
+            one.close()
+
+
+def test_a_stranger_that_says_nothing_is_shown_out(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novnc, "STRANGER_LIMIT_S", 0.2)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_a_websocket_may_be_silent_for_longer(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novnc, "STRANGER_LIMIT_S", 0.2)
+    client = websocket(gateway, f"/{word(gateway)}/websockify")
+    assert not select.select([client], [], [], 0.5)[0]
+    client.sendmsg(b"here")
+    assert received(client, 4) == b"HERE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmops.tasks.guest.terminal import ESCAPE, Ending, RawTerminal, Talk
+from vmops.tasks.guest.escape import ESCAPE
+from vmops.tasks.guest.terminal import Ending, RawTerminal, Talk
 
 SOON_S = 5
 
@@ -57,7 +59,7 @@ def test_a_terminal_is_raw_inside_and_as_before_after_an_error(terminal: tuple[i
     before = termios.tcgetattr(program)
 
     def fail() -> None:
-        with RawTerminal(program):
+        with RawTerminal(program, program):
             assert is_raw(program)
             raise ZeroDivisionError
 
@@ -68,7 +70,7 @@ def test_a_terminal_is_raw_inside_and_as_before_after_an_error(terminal: tuple[i
 
 def test_what_was_typed_for_the_guest_does_not_reach_the_shell(terminal: tuple[int, int]) -> None:
     person, program = terminal
-    with RawTerminal(program):
+    with RawTerminal(program, program):
         os.write(person, b"rm -rf /\r")
         select.select([program], [], [], SOON_S)
     os.write(person, b"ls\n")
@@ -77,7 +79,7 @@ def test_what_was_typed_for_the_guest_does_not_reach_the_shell(terminal: tuple[i
 
 def test_a_terminal_that_is_gone_is_no_second_error() -> None:
     person, program = pty.openpty()
-    with RawTerminal(program):
+    with RawTerminal(program, program):
         os.close(person)
     os.close(program)
 
@@ -87,7 +89,7 @@ def test_the_escape_is_found_when_the_line_takes_nothing(
 ) -> None:
     ours, _ = line
     person, program = terminal
-    with RawTerminal(program) as raw:
+    with RawTerminal(program, program) as raw:
         talk = Talk(ours, program, pipe[1], terminal=raw)
 
         def type_much() -> None:
@@ -119,7 +121,7 @@ def test_the_escape_is_found_in_a_flood(
     flooding = threading.Thread(target=flood)
     flooding.start()
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with RawTerminal(program) as raw:
+    with RawTerminal(program, program) as raw:
         os.write(person, b"typed" + ESCAPE + b"and not sent")
         assert Talk(ours, program, nowhere, terminal=raw).carry() is Ending.LEFT
     os.close(nowhere)
@@ -127,6 +129,69 @@ def test_the_escape_is_found_in_a_flood(
     flooding.join(SOON_S)
     assert not flooding.is_alive()
     assert theirs.recv(100) == b"typed"
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"\x1b[93;5u"], [b"\x1b", b"[93;", b"5u"]], ids=["whole", "cut"]
+)
+def test_the_escape_is_found_as_a_sequence_while_the_guest_prints(
+    line: tuple[socket.socket, socket.socket], terminal: tuple[int, int], pieces: list[bytes]
+) -> None:
+    ours, theirs = line
+    person, program = terminal
+    over = threading.Event()
+
+    def print_on() -> None:
+        while not over.wait(0.001):
+            theirs.send(b".")
+
+    def type_it() -> None:
+        for piece in pieces:
+            os.write(person, piece)
+            over.wait(0.03)
+
+    threads = [threading.Thread(target=work) for work in (print_on, type_it)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with RawTerminal(program, program) as raw:
+        for thread in threads:
+            thread.start()
+        assert Talk(ours, program, nowhere, terminal=raw).carry() is Ending.LEFT
+    over.set()
+    for thread in threads:
+        thread.join(SOON_S)
+    os.close(nowhere)
+
+
+def test_esc_alone_reaches_the_guest_soon(
+    line: tuple[socket.socket, socket.socket], terminal: tuple[int, int]
+) -> None:
+    ours, theirs = line
+    person, program = terminal
+    got: list[bytes] = []
+
+    def guest() -> None:
+        got.append(theirs.recv(10))
+        os.write(person, ESCAPE)
+
+    answering = threading.Thread(target=guest)
+    answering.start()
+    with RawTerminal(program, program) as raw:
+        os.write(person, b"\x1b")
+        assert Talk(ours, program, program, terminal=raw).carry() is Ending.LEFT
+    answering.join(SOON_S)
+    assert got == [b"\x1b"]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_what_the_guest_switched_on_is_switched_off(
+    terminal: tuple[int, int], error: type[Exception] | None
+) -> None:
+    person, program = terminal
+    with contextlib.suppress(RuntimeError), RawTerminal(program, program) as raw:
+        raw.shown(b"\x1b[?1049h\x1b[?25l")
+        if error:
+            raise error
+    assert os.read(person, 100) == b"\x1b[?1049l\x1b[?25h"
 
 
 def test_what_came_last_is_shown_before_the_end(
@@ -214,6 +279,6 @@ def test_a_platform_without_pipe2(
 ) -> None:
     """macOS: the pipe that wakes is as it is elsewhere."""
     monkeypatch.delattr(os, "pipe2", raising=False)
-    with RawTerminal(terminal[1]) as raw:
+    with RawTerminal(terminal[1], terminal[1]) as raw:
         assert not os.get_blocking(raw.waking)
         assert not os.get_inheritable(raw.waking)

@@ -317,7 +317,7 @@ def test_what_would_be_ignored_is_refused_and_nobody_contacted(
     before = [worker.connections for worker in lab.status().workers]
     empty = piped(operator, b"", "--until", "")
     assert (empty.code, empty.out) == (2, "")
-    assert "--until '': must be a text" in empty.err
+    assert "--until '': it is given, and empty" in empty.err
     with seated(operator) as seat:
         seat.begin("fab console --vm vm1 --timeout 60")
         assert seat.end() == 2

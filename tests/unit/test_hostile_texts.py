@@ -32,6 +32,7 @@ from vmops.ops.worker.doctor import Report
 from vmops.tasks import ns
 from vmops.tasks.frame import harmless, output, work
 from vmops.tasks.vm import watch
+from vmops.tasks.vm.status_table import drawn
 
 HOSTILE = (
     "evil\x1b]0;title\x07\x1b[2J\x1bc\x9b5n\r\x08\x7f\x00\u202e\u2028\ud800"
@@ -180,7 +181,8 @@ def test_json(
 def test_watch(detailed: bool) -> None:
     survey = hostile(Survey, failed=True)
     console = Console(width=200, height=100, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(watch._screen(survey, 2, detailed, {}))
+    table = drawn(survey.vms, detailed=detailed, before={}, width=200)
+    console.print(watch._screen(survey, 2, table))
     assert acts(console.export_text()) == []
 
 

@@ -42,9 +42,18 @@ def test_both_of_qemus_formats_become_png(kind: str) -> None:
         encoded("PPM")[:-1],
         encoded("JPEG"),
         b"P6\n9000 9000\n255\n",
+        b"P6\n-1 -1\n255\n",
+        b"P3\n2000 2000\n255\n" + b"1 " * 12_000_000,
+        b"P1\n5000 5000\n" + b"1" * 25_000_000,
+        b"P5\n2 2\n255\n0000",
+        b"Pf\n2 2\n-1.0\n" + bytes(16),
     ],
-    ids=["empty", "text", "half a PNG", "a PPM cut short", "JPEG", "too large"],
+    ids=[
+        *("empty", "text", "half a PNG", "a PPM cut short", "JPEG", "too large", "below nothing"),
+        *("numbers as text", "bits as text", "grey", "floats"),
+    ],
 )
+@pytest.mark.timeout(20)
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"no picture|larger than any screen"):
         read_picture(data)

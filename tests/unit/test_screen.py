@@ -221,3 +221,31 @@ def test_a_picture_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(WorkFailed, match=r"cannot write .*b\.png"):
         save(folder, b"third")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_link_at_the_temporary_name_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can write in the folder might guess the name."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / ".vmops-guessed").symlink_to(victim)
+    with pytest.raises(WorkFailed, match=r"cannot write .*File exists"):
+        save(tmp_path / "a.png", b"picture")
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "output", ["a" * 300 + ".png", "x/" * 3000 + "a.png", "~nobody-there/a.png"]
+)
+def test_a_name_that_cannot_be_is_a_plain_message(output: str) -> None:
+    with pytest.raises(InventoryError, match=r"--output|there is no folder"):
+        targets(["vm1"], output, each=False, force=False)
+
+
+def test_the_longest_name_that_can_be_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".png")
+    save(targets(["vm1"], str(path), each=False, force=False).main, b"picture")
+    assert path.read_bytes() == b"picture"
+    assert list(tmp_path.iterdir()) == [path]

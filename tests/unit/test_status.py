@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -214,19 +215,26 @@ def test_a_line_for_each_vm_in_a_pipe() -> None:
     assert {lines[2][name] for name in ("PID", "UPTIME", "CPU", "MEMORY", "VNC", "READ")} == {"-"}
 
 
-def test_the_drawn_table_fits_80_columns() -> None:
+@pytest.mark.parametrize("width", [200, 80, 60, 40, 30])
+@pytest.mark.parametrize("detailed", [True, False])
+def test_the_drawn_table_cuts_no_word_however_narrow(width: int, detailed: bool) -> None:
     from rich.console import Console
 
     seen = with_port(running(), port(VM1, "tap_1001_eth1", 7))
     found = [*SEVERAL, status.with_look(of(seen), Look("running", (DISK,)))]
-    for detailed in (True, False):
-        console = Console(file=io.StringIO(), width=80)
-        console.print(drawn(found, detailed=detailed, before={}))
-        text = console.file.getvalue()  # type: ignore[attr-defined]
-        assert "127.0.0.1:5901" in text, "no cell is folded"
-        assert "guest-panicked" in text
-        assert "unmanaged" in text
-        assert ("interfaces.eth1.vlan_id: 7 -> 101" in text) is detailed
+    written = io.StringIO()
+    console = Console(file=written, width=width)
+    console.print(drawn(found, detailed=detailed, before={}, width=width))
+    text = written.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "127.0.0.1:5901" in text
+    assert "guest-panicked" in text
+    assert "unmanaged" in text
+    for pid in {item.pid for item in found if item.pid}:
+        assert re.search(rf"\b{pid}\b", text)
+    assert ("interfaces.eth1.vlan_id:" in text) is detailed
+    is_table = "VM " in text.splitlines()[1]
+    assert is_table is (width >= 80)
 
 
 @pytest.mark.parametrize(

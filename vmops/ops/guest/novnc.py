@@ -36,6 +36,13 @@ _FOLDERS = (
 
 _LOOKS_FOR_THE_END_S = 0.1
 
+MOST_STRANGERS = 16
+"""Connections that have not shown the word yet. The oldest of them makes room for the next one, so
+whoever opens many keeps neither threads nor a browser's place."""
+
+STRANGER_LIMIT_S = 20.0
+"""For how long one of them may be silent."""
+
 _log = logging.getLogger("vmops")
 
 
@@ -113,8 +120,31 @@ class _Server(ThreadingTCPServer):
         self.prefix = f"/{word}/"
         self._opened = opened
         self._targets: set[socket.socket] = set()
+        self._strangers: dict[socket.socket, None] = {}
         self._lock = threading.Lock()
         super().__init__(where, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for it; where there are too many strangers the oldest one is shown out."""
+        with self._lock:
+            self._strangers[request] = None
+            surplus = [*self._strangers][:-MOST_STRANGERS]
+        request.settimeout(STRANGER_LIMIT_S)
+        for oldest in surplus:
+            self.greet(oldest)
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Its end."""
+        self.greet(request)
+        super().shutdown_request(request)
+
+    def greet(self, request: socket.socket) -> None:
+        """This connection is no stranger's any more: it has shown the word, or it is over."""
+        with self._lock:
+            self._strangers.pop(request, None)
 
     def connect(self) -> socket.socket:
         """A new connection to the VNC server, to be given to `forget` at its end."""
@@ -157,6 +187,7 @@ class _Handler(ProxyRequestHandler):  # type: ignore[misc]
             self.send_error(404)
             return False
         self.path = self.path[len(prefix) - 1 :]
+        self.server.greet(self.request)
         return True
 
     def translate_path(self, path: str) -> str:
@@ -180,6 +211,7 @@ class _Handler(ProxyRequestHandler):  # type: ignore[misc]
             _log.error("%s", error)
             raise self.CClose(1011, "the VNC server cannot be reached") from error
         try:
+            self.request.settimeout(None)
             self.do_proxy(target)
         finally:
             self.server.forget(target)

@@ -163,7 +163,12 @@ def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table: drawn on a terminal, plain aligned columns in a pipe."""
     rows = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _draw(headings, rows)
+        from rich.console import Console
+
+        from vmops.tasks.frame.tables import drawn
+
+        console = Console()
+        console.print(drawn(headings, rows, width=console.width))
         return
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
@@ -177,28 +182,6 @@ def table(
     """For results with a row each: what puts them on standard output, nothing where there are
     none."""
     return lambda results: give_table(headings, [row(one) for one in results]) if results else None
-
-
-STATE_STYLES = {
-    "running": "green",
-    "paused": "yellow",
-    "crashed": "red",
-    "unknown": "red",
-    "ok": "green",
-    "FAIL": "red",
-}
-
-
-def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    Console().print(table)
 
 
 def finish(errors: Sequence[VmopsError]) -> None:

@@ -112,7 +112,7 @@ def _talk(line: Line, group: Group, *, until: str, timeout: int) -> Ending:
     where = f"{line.vm} on {group.route.worker.name}"
     say(f"at the console of {where}; Ctrl-] leaves it")
     _show_recent(line.recent)
-    with RawTerminal(source) as terminal:
+    with RawTerminal(source, 1) as terminal:
         ended = Talk(line.socket, source, 1, terminal=terminal, until=text).carry()
     say(f"\n{'end of' if ended is Ending.CLOSED else 'left'} the console of {where}")
     return ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from vmops.core.inventory.complaints import show
 from vmops.errors import InventoryError, WorkFailed
 
 SUFFIX = ".png"
@@ -31,6 +33,14 @@ def targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targ
 
     An empty `output`, or a folder, gets a file that is named by the VM and the time.
     """
+    try:
+        return _targets(vms, output, each=each, force=force)
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InventoryError(f"--output {show(output)}: {why}") from error
+
+
+def _targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Targets:
     main = Path(output).expanduser()
     if not output or main.is_dir():
         name = vms[0] if len(vms) == 1 else SHEET
@@ -60,11 +70,15 @@ def _unused(path: Path) -> Path:
 
 
 def save(path: Path, data: bytes) -> None:
-    """Write the file whole, or leave what was there. Raises WorkFailed."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write the file whole, or leave what was there. Raises WorkFailed.
+
+    It is written under a name that is nobody's yet: a link that others put there is not followed.
+    """
+    unfinished = path.with_name(f".vmops-{secrets.token_hex(8)}")
     try:
         try:
-            unfinished.write_bytes(data)
+            with unfinished.open("xb") as file:
+                file.write(data)
             unfinished.replace(path)
         finally:
             with suppress(FileNotFoundError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import termios
@@ -14,8 +13,9 @@ from enum import Enum
 from types import FrameType
 from typing import Any, Self
 
-ESCAPE = b"\x1d"
-"""Ctrl-], which leaves a line, as it leaves telnet and virsh."""
+from vmops.tasks.frame.ready import ready
+from vmops.tasks.guest.escape import PATIENCE_S, EscapeFinder
+from vmops.tasks.guest.switched import Switched
 
 _CHUNK = 2**16
 _MOST_PENDING = 2**20
@@ -35,14 +35,16 @@ class Ending(Enum):
 class RawTerminal:
     """A terminal that hands over every key as it is, Ctrl-C and Ctrl-Z too. A context manager.
 
-    It is as before afterwards, also when SIGTERM or SIGHUP ends this process. What was typed and
-    not read by then is thrown away: it was meant for the other side, not for a shell here.
-    `waking` becomes readable at a signal, which another thread may have got: who waits in `select`
-    waits for it too.
+    It is as before afterwards, also when SIGTERM or SIGHUP ends this process: what the other side
+    has `shown` and so switched on at `sink` is switched off. What was typed and not read by then is
+    thrown away: it was meant for the other side, not for a shell here. `waking` becomes readable at
+    a signal, which another thread may have got: who waits for input waits for it too.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, sink: int) -> None:
         self._fd = fd
+        self._sink = sink
+        self._switched = Switched()
         self._before: list[Any] = []
         self._handlers: dict[signal.Signals, Any] = {}
         self.waking, self._wake = os.pipe()
@@ -66,7 +68,15 @@ class RawTerminal:
         os.close(self.waking)
         os.close(self._wake)
 
+    def shown(self, data: bytes) -> None:
+        """Note what the other side printed."""
+        self._switched.feed(data)
+
     def _restore(self) -> None:
+        undo = self._switched.undo()
+        if undo and os.isatty(self._sink):
+            with suppress(OSError):
+                os.write(self._sink, undo)
         with suppress(termios.error):
             termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._before)
 
@@ -104,8 +114,9 @@ class Talk:
         self._until = until
         self._pending = bytearray()
         self._seen = bytearray()
+        self._escape = EscapeFinder()
         self._source_ended = False
-        self._moved_at = 0.0
+        self._moved_at = self._typed_at = 0.0
 
     def carry(self, *, after_end_s: float = 0.0) -> Ending:
         """Carry until one of the endings, then hang up; what was read at the source goes out first.
@@ -139,12 +150,16 @@ class Talk:
         sources = [line, self._source] if self._wants_input else [line]
         sources += [self._terminal.waking] if self._terminal else []
         sinks = [line] if self._pending else []
-        readable, writable, _ = select.select(sources, sinks, [], wait_s)
+        if self._escape.holds:
+            wait_s = PATIENCE_S
+        readable, writable = ready(sources, sinks, within_s=wait_s)
         ending = None
         if self._terminal and self._terminal.waking in readable:
             os.read(self._terminal.waking, _CHUNK)
         if self._source in readable:
             ending = self._take()
+        elif self._escape.holds and time.monotonic() - self._typed_at >= PATIENCE_S:
+            self._pending += self._escape.release()
         if line in readable and ending is None:
             ending = self._show()
         if writable:
@@ -162,12 +177,14 @@ class Talk:
         except OSError:
             data = b""
         self._moved_at = time.monotonic()
-        escape = b""
-        if self._terminal:
-            data, escape, _ = data.partition(ESCAPE)
-        self._pending += data
+        self._typed_at = self._moved_at
         self._source_ended = not data
-        return Ending.LEFT if escape or (self._terminal and not data) else None
+        if self._terminal is None:
+            self._pending += data
+            return None
+        typed = self._escape.feed(data)
+        self._pending += typed.data
+        return Ending.LEFT if typed.leaves or not data else None
 
     def _send(self) -> None:
         """A line that takes no more has closed, and what it still has to say comes first."""
@@ -189,6 +206,8 @@ class Talk:
         if not data:
             return Ending.CLOSED
         try:
+            if self._terminal:
+                self._terminal.shown(data)
             left = memoryview(data)
             while left:
                 left = left[os.write(self._sink, left) :]

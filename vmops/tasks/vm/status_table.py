@@ -8,8 +8,8 @@ from posixpath import basename
 from typing import TYPE_CHECKING
 
 from vmops.core.facts.status import InterfaceStatus, VMStatus, cpu_since
-from vmops.tasks.frame.harmless import harmless, one_line
-from vmops.tasks.frame.output import STATE_STYLES, give_table
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.output import give_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,7 +34,8 @@ def give_status(found: Sequence[VMStatus], *, detailed: bool) -> None:
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(drawn(found, detailed=detailed, before={}))
+        console = Console()
+        console.print(drawn(found, detailed=detailed, before={}, width=console.width))
     else:
         give_table(*plain(found, detailed=detailed, before={}))
 
@@ -70,30 +71,26 @@ def _line(item: VMStatus, before: Before) -> list[str]:
     ]
 
 
-def drawn(found: Sequence[VMStatus], *, detailed: bool, before: Before) -> RenderableType:
+def drawn(
+    found: Sequence[VMStatus], *, detailed: bool, before: Before, width: int
+) -> RenderableType:
     """The table for a terminal; with details a VM has several lines, so that 80 columns do."""
-    from rich import box
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
+
+    from vmops.tasks.frame import tables
 
     headings, rows = (
         _folded(found, before) if detailed else plain(found, detailed=False, before=before)
     )
-    clean = harmless if detailed else one_line
-    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for row, item in zip(rows, found, strict=True):
-        cells = [Text(clean(cell), overflow="fold") for cell in row]
-        cells[headings.index("STATE")].highlight_words(
-            _state(item)[:1], STATE_STYLES.get(item.state, "")
-        )
-        table.add_row(*cells)
+    if not detailed:
+        rows = [[one_line(cell) for cell in row] for row in rows]
     differences = [
         Text(one_line(f"{item.vm} is not as hosts.toml says: {_drift(item)}"), "yellow")
         for item in found
         if detailed and item.drift
     ]
-    return Group(table, *differences)
+    return Group(tables.drawn(headings, rows, width=width), *differences)
 
 
 def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[list[str]]]:

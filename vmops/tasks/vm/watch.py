@@ -35,10 +35,15 @@ def watch_text(look: Look, interval_s: float, *, detailed: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+    console = Console()
+    if console.is_dumb_terminal:
+        _repeat(look, interval_s, give_block)
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
 
         def draw(seen: Survey, before: Before) -> None:
-            live.update(_screen(seen, interval_s, detailed, before), refresh=True)
+            table = drawn(seen.vms, detailed=detailed, before=before, width=console.width)
+            live.update(_screen(seen, interval_s, table), refresh=True)
 
         _repeat(look, interval_s, draw, screen=live)
 
@@ -75,14 +80,13 @@ class Fitted:
             yield Segment.line()
 
 
-def _screen(seen: Survey, interval_s: float, detailed: bool, before: Before) -> Fitted:
+def _screen(seen: Survey, interval_s: float, table: RenderableType) -> Fitted:
     """What went wrong comes first: a table may be longer than the screen."""
     from rich.text import Text
 
     title = Text(f"every {interval_s:g} s; q ends, any other key looks at once", style="dim")
     failures = [Text(harmless(in_words(error)), style="red") for error in seen.errors]
     notes = [Text(harmless(note)) for note in seen.notes]
-    table = drawn(seen.vms, detailed=detailed, before=before)
     return Fitted(title, *failures, *notes, table)
 
 

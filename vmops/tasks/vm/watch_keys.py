@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import termios
@@ -15,6 +14,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from vmops.tasks.frame.ready import ready
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Keys:
         """Wait so long, or until a key is typed: True for a q."""
         if self._keyboard is None:
             return wait_for(lambda: None, seconds, pauses=[seconds]) or False
-        typed, _, _ = select.select([self._keyboard], [], [], seconds)
+        typed = ready([self._keyboard], within_s=seconds).readable
         return bool(typed) and self._typed() in _QUIT
 
     def unless_quit(self, work: Callable[[], T]) -> T | None:
@@ -71,7 +71,7 @@ class Keys:
         if self._keyboard is None:
             return work()
         ended: SimpleQueue[T | BaseException] = SimpleQueue()
-        ready, end = os.pipe()
+        done, end = os.pipe()
 
         def run() -> None:
             try:
@@ -83,8 +83,8 @@ class Keys:
         threading.Thread(target=run, daemon=True).start()
         try:
             while True:
-                readable, _, _ = select.select([ready, self._keyboard], [], [])
-                if ready in readable:
+                readable = ready([done, self._keyboard]).readable
+                if done in readable:
                     result = ended.get()
                     if isinstance(result, BaseException):
                         raise result
@@ -92,7 +92,7 @@ class Keys:
                 if self._typed() in _QUIT:
                     return None
         finally:
-            os.close(ready)
+            os.close(done)
 
     def _typed(self) -> bytes:
         """The next key; nothing when the terminal is gone."""
