@@ -13,7 +13,7 @@ _as_before = leave_at_once()
 
 from invoke.collection import Collection  # noqa: E402
 
-from vmops.tasks import lab, worker  # noqa: E402
+from vmops.tasks import inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import fleet, power, status  # noqa: E402
@@ -44,6 +44,7 @@ ns = Collection(
     screen.screenshot,
     keyboard.sendkey,
     keyboard.type_text,
+    inventory.inventory,
     worker.doctor,
     worker.run,
     worker.script,

@@ -101,11 +101,13 @@ def _counted(
     """`name1` to `nameN`. Numbers and MACs that are given are those of the first, and count up."""
     members = []
     faults = []
+    table = f"[{key_path(('vms', name))}]"
+    origins = dict.fromkeys(values, table) | origins
     for index in range(count):
         member = Member(f"{name}{index + 1}", dict(values), dict(origins))
         objections = [
             (("name",), show(member.name), rules.VM["name"].objection(member.name)),
-            *_count_up(member, index, f"counted up from [{key_path(('vms', name))}]"),
+            *_count_up(member, index, f"counted up from {table}"),
         ]
         members.append(member)
         faults += [
@@ -131,7 +133,6 @@ def _count_up(member: Member, index: int, origin: str) -> Iterator[tuple[KeyPath
         if interface.get("mac"):
             mac = _mac(int(interface["mac"].replace(":", ""), 16) + index)
             interface = interface | {"mac": mac}
-            member.origins.setdefault("interfaces", origin)
             yield ("interfaces", position, "mac"), mac, rules.INTERFACE["mac"].objection(mac)
         interfaces.append(interface)
     member.values["interfaces"] = interfaces
