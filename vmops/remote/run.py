@@ -111,7 +111,9 @@ def run(
             cure="put it, or the arguments of a script, into a script",
         )
     opened = connection(worker, config=config)
-    running = _Running(Session(opened.live_transport, worker.name, time_limit), time_limit)
+    running = _Running(
+        Session(opened.live_transport, worker.name, time_limit, users=True), time_limit
+    )
     try:
         finished = running.finish(command, stdin or b"")
     finally:

@@ -47,9 +47,12 @@ class Session:
     For one thread at a time. `close` it in any case; that ends the streams, not the command.
     """
 
-    def __init__(self, transport: WorkerTransport, worker: str, time_limit: float) -> None:
+    def __init__(
+        self, transport: WorkerTransport, worker: str, time_limit: float, *, users: bool = False
+    ) -> None:
         """Open the channel within `time_limit` seconds, a bounded one.
 
+        A command of the user's own gets what ssh_config sends along: variables, the agent.
         Raises CommandTimeout, ConnectionLost or WorkFailed.
         """
         self.worker = worker
@@ -57,7 +60,8 @@ class Session:
         self.stderr = bytearray()
         self._transport = transport
         with working(worker):
-            self._channel = transport.open_command(time_limit)
+            opening = transport.open_users_command if users else transport.open_command
+            self._channel = opening(time_limit)
         self._poll = select.poll()
         self._poll.register(self._channel.fileno(), select.POLLIN)
 

@@ -224,8 +224,16 @@ def _known(endpoint: Endpoint, config: fabric.Config) -> WorkerConnection:
     with _lock:
         if endpoint not in _connections:
             silence_paramiko()
-            _connections[endpoint] = WorkerConnection(endpoint, config.clone())
+            _connections[endpoint] = WorkerConnection(endpoint, _without_rules(config))
         return _connections[endpoint]
+
+
+def _without_rules(config: fabric.Config) -> fabric.Config:
+    """A copy in which Fabric finds no ssh_config: it would look up the name its own way, and run
+    every `Match exec` on our input."""
+    copy = config.clone()
+    copy.base_ssh_config._config.clear()
+    return copy
 
 
 def _gateway(endpoint: Endpoint, config: fabric.Config) -> WorkerTransport | None:

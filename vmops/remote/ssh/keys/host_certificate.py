@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import paramiko
 
-from vmops.remote.ssh.config.reader import matches
-
 SUFFIX = "-cert-v01@openssh.com"
 _HOST = 2
 _FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-nistp256": 2}
@@ -50,7 +48,7 @@ def holds(key: paramiko.PKey, name: str, now: float) -> bool:
         and read.kind == _HOST
         and not read.critical
         and read.valid_after <= now < read.valid_before
-        and (not read.principals or any(matches(name, one.lower()) for one in read.principals))
+        and (not read.principals or name in read.principals)
         and _is_signed(read)
     )
 

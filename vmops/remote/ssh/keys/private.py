@@ -11,7 +11,6 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -68,20 +67,20 @@ def _parsed(path: str, passphrase: str | None) -> paramiko.PKey:
 
 
 def _from_file(path: str, passphrase: str | None) -> paramiko.PKey:
-    """paramiko's `PKey.from_path`, which fails for a key beside a certificate of no use."""
+    """paramiko's `PKey.from_path` fails for a key beside a certificate of no use, and for one in
+    eight that have no comment; it also parses each twice."""
     data = Path(path).read_bytes()
     password = None if passphrase is None else passphrase.encode()
     try:
         loaded: object = serialization.load_ssh_private_key(data, password)
     except ValueError:
         loaded = serialization.load_pem_private_key(data, password)
-    for kind, key_class in (
-        (ed25519.Ed25519PrivateKey, paramiko.Ed25519Key),
-        (rsa.RSAPrivateKey, paramiko.RSAKey),
-        (ec.EllipticCurvePrivateKey, paramiko.ECDSAKey),
-    ):
-        if isinstance(loaded, kind):
-            return cast(paramiko.PKey, key_class.from_private_key_file(path, passphrase))
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        return paramiko.RSAKey(key=loaded)
+    if isinstance(loaded, ec.EllipticCurvePrivateKey):
+        return paramiko.ECDSAKey(vals=(loaded, loaded.public_key()))
+    if isinstance(loaded, ed25519.Ed25519PrivateKey):
+        return paramiko.Ed25519Key.from_private_key_file(path, passphrase)
     raise paramiko.SSHException("a key of a type that is not known here")
 
 
