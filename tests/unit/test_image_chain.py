@@ -86,7 +86,7 @@ def test_holders_are_numbers() -> None:
         image_chain.parse_holders("sudo: no")
 
 
-@pytest.mark.parametrize("name", ["chain.pl", "holders.pl"])
+@pytest.mark.parametrize("name", ["chain.pl", "holders.pl", "receive.pl"])
 @pytest.mark.skipif(shutil.which("perl") is None, reason="there is no perl")
 def test_the_programs_are_perl_without_warnings(name: str) -> None:
     done = subprocess.run(

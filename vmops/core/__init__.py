@@ -7,6 +7,7 @@ By subject, a room each:
 - `tools`: a tool a module (ip, Open vSwitch, QEMU, QMP, processes, sockets)
 - `devices`: a device a module (display, keyboard, screen)
 - `facts`: what is asked of a worker, and how the answer is read
+- `images`: what images are called on a worker, and how one is sent there
 - `plan`: from what is wanted and what is there to what is to be done
 
 `names` computes the names that all of them share.
