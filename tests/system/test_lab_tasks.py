@@ -53,8 +53,13 @@ def test_a_lab_is_brought_up_looked_at_broken_and_removed(fab: Fab, tmp_path: Pa
     assert f"lab of 2 workers in {tmp_path / 'lab'}" in up.stderr
     assert "keeps its 2 workers" in fab("lab.up", "--workers", "1").stderr
 
-    assert fab("lab.fault", "--worker", "worker2", "--kind", "freeze").returncode == 0
-    assert fab("lab.delay", "--worker", "worker1", "--ms", "20").returncode == 0
+    broken = fab("lab.fault", "--worker", "worker2", "--kind", "freeze")
+    assert (broken.returncode, broken.stdout) == (0, "")
+    assert (
+        "worker2: SSH is broken: freeze; to mend it: fab lab.heal --worker worker2" in broken.stderr
+    )
+    far = fab("lab.delay", "--worker", "worker1", "--ms", "20")
+    assert (far.returncode, far.stderr) == (0, "worker1: 20 ms away\n")
     status = json.loads(fab("lab.status", "--format", "json").stdout)
     first, second = status["workers"]
     assert status["inventory"] == str(tmp_path / "lab" / "hosts.toml")
@@ -65,7 +70,7 @@ def test_a_lab_is_brought_up_looked_at_broken_and_removed(fab: Fab, tmp_path: Pa
     assert lines[1].split()[:3] == ["worker", "ssh", "state"]
     assert lines[2].split()[:3] == ["worker1", f"ubuntu@{network}.1:2222", "running"]
     assert lines[3].endswith("freeze")
-    assert fab("lab.heal", "--worker", "worker2").returncode == 0
+    assert fab("lab.heal", "--worker", "worker2").stderr == "worker2: its SSH works again\n"
 
     assert fab("--dry", "lab.down").stderr == "would remove the lab\n"
     assert fab("lab.down").returncode == 0

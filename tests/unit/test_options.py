@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -102,3 +103,13 @@ def test_a_rule_is_told(option: Option, value: object, rule: str) -> None:
 
 def test_what_is_not_given_breaks_no_rule() -> None:
     check({"format": options.FORMAT}, {"format": None})
+
+
+def test_typing_standard_input_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(Exit) as ended:
+        TASKS["type"](Context(config=fabric.Config()), vm="vm1", text="-")
+    assert ended.value.code == 2
+    assert "nothing to type" in capsys.readouterr().err

@@ -51,3 +51,32 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding="latin-1"))
     run(lambda: give("5 €, ä"))
     assert printed.getvalue() == b"5 \\u20ac, \xe4\n"
+
+
+def test_what_should_not_happen_is_one_line_and_a_traceback_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def speak() -> None:
+        raise KeyError("\x1b]0;evil\x07")
+
+    monkeypatch.delenv("INVOKE_DEBUG", raising=False)
+    with pytest.raises(Exit) as ended:
+        run(speak)
+    assert ended.value.code == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: a fault in vmops itself: KeyError at test_output.py:")
+    assert "\x1b" not in first
+    assert "fab -d" in second
+    monkeypatch.setenv("INVOKE_DEBUG", "1")
+    with pytest.raises(KeyError):
+        run(speak)
+
+
+def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def speak() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Exit) as ended:
+        run(speak)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("interrupted: ")

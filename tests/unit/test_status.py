@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from vmops.core.facts import status
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.status import VMStatus
+from vmops.core.inventory.model import VM
+from vmops.core.plan.drift import drift
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.ip import Tap, Traffic
 from vmops.core.tools.qmp import Disk, Look
@@ -262,3 +265,16 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_every_request_of_a_look_is_a_question() -> None:
     assert all(request.command.startswith("query-") for request in qmp.LOOK)
+
+
+@pytest.mark.parametrize(
+    ("vm", "said"),
+    [
+        pytest.param(VM1, "vm_id: 1001 -> 7", id="its-taps-tell"),
+        pytest.param(replace(VM1, interfaces=()), "vm_id: that of uuid ", id="without-taps"),
+    ],
+)
+def test_another_vm_id_is_told_as_a_number(vm: VM, said: str) -> None:
+    wanted = replace(vm, vm_id=7)
+    (found,) = (d for d in drift(WORKER, wanted, running(vm)) if d.field == "vm_id")
+    assert str(found).startswith(said)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vmops.core.devices.exposure import is_loopback
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.names import vm_uuid
 from vmops.core.tools import ovs, qemu
 
 UNSET_LISTEN = "127.0.0.1"
@@ -61,8 +62,9 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     line = running.command_line
     launch = launch_values(worker, vm, observed)
     wanted = qemu.parse([qemu.BINARY, "-vnc", qemu.vnc_option(vm, launch)])
+    number = vm.vm_id if line.uuid == vm.uuid else _vm_id(vm.name, line)
     pairs = (
-        ("vm_id", line.uuid, vm.uuid),
+        ("vm_id", number, vm.vm_id),
         ("accel", line.accel, launch.accel),
         ("ram_mb", line.ram_mb, vm.ram_mb),
         ("cores", line.cores, vm.cores),
@@ -74,6 +76,15 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     found = [Drift(name, _word(has), _word(want)) for name, has, want in pairs if has != want]
     has = {nic.tap: nic for nic in line.nics}
     return (*found, *_nic_drift(worker, vm, has, observed))
+
+
+def _vm_id(name: str, line: qemu.CommandLine) -> int | str:
+    """The number that a running VM's uuid was made of, if its TAPs tell it; else the uuid."""
+    for nic in line.nics:
+        number = nic.tap.removeprefix("tap_").partition("_")[0]
+        if number.isdecimal() and vm_uuid(name, int(number)) == line.uuid:
+            return int(number)
+    return f"that of uuid {line.uuid or 'none'}"
 
 
 def _word(value: object) -> str:
