@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import VM, Settings, Worker
 
 
 def lines_run(work: Callable[[], object]) -> int:
@@ -79,3 +82,38 @@ def a_vm(number: int, mac: int, **keys: object) -> dict[str, Any]:
 def test_twice_the_vms_are_twice_the_work(tree: Callable[[int], dict[str, Any]]) -> None:
     once, twice = (lines_run(partial(read_hosts_toml, tree(number))) for number in (400, 800))
     assert twice < 2.2 * once
+
+
+def listing(number: int, *, free: int = 0) -> Inventory:
+    """A worker for each ten VMs, all pinned but the first `free`."""
+    tree = on_their_workers(number)
+    vms = [
+        VM.from_dict(
+            {"name": name} | vm | {"vm_id": 1 + at, "vnc_port": 5900 + at, "qcow_image": name}
+        )
+        for at, (name, vm) in enumerate(tree["vms"].items())
+    ]
+    pins = [vm["worker"] for vm in tree["vms"].values()]
+    placed = [
+        replace(vm, worker=None if at < free else pin)
+        for at, (vm, pin) in enumerate(zip(vms, pins, strict=True))
+    ]
+    return Inventory(
+        defaults=Settings(),
+        workers={name: Worker(name, **worker) for name, worker in tree["workers"].items()},
+        vms={vm.name: vm for vm in placed},
+        source="hosts.toml",
+    )
+
+
+def test_twice_the_workers_are_twice_the_work_to_find_their_vms() -> None:
+    few, many = listing(400), listing(800)
+    once, twice = (lines_run(partial(one.vms_on, list(one.workers))) for one in (few, many))
+    assert twice < 2.2 * once
+
+
+def test_a_worker_has_the_vms_that_may_be_there_in_file_order() -> None:
+    listed = listing(100, free=3)
+    for worker, vms in listed.vms_on(listed.workers).items():
+        assert vms == tuple(vm for vm in listed.vms.values() if vm.worker in (None, worker))
+    assert listed.vms_on(["elsewhere"]) == {"elsewhere": tuple(listed.vms.values())[:3]}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from types import MappingProxyType
 
 from vmops.core.inventory import normal_form as normal
@@ -103,6 +104,20 @@ class Inventory:
                 raise self._error(f"no VM matches {show(part)}{did_you_mean(part, self.vms)}")
             chosen.update(matched)
         return tuple(vm for name, vm in self.vms.items() if name in chosen)
+
+    def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
+        """For each of these workers the VMs that may be there, in file order: those that are pinned
+        to it, and those that are pinned nowhere. It looks at each VM once for all of them."""
+        pinned: dict[str | None, list[tuple[int, VM]]] = {}
+        for entry in enumerate(self.vms.values()):
+            pinned.setdefault(entry[1].worker, []).append(entry)
+        free = pinned.get(None, [])
+        found = {}
+        for worker in workers:
+            mine = pinned.get(worker, [])
+            both = sorted([*mine, *free], key=itemgetter(0)) if free else mine
+            found[worker] = tuple(vm for _, vm in both)
+        return found
 
     def worker_of(self, vm: VM, at: str | None = None) -> Worker:
         """The worker for `vm`: `at` (what -H says), else its own, else the only one there is.

@@ -131,7 +131,8 @@ def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]
         workers = list(listed.workers.values())
     if not workers:
         raise InventoryError(f"{listed.source} lists no worker", cure="name one with -H")
-    return [_group(c, worker, vms_of(listed, worker)) for worker in workers]
+    vms = listed.vms_on(worker.name for worker in workers)
+    return [_group(c, worker, vms[worker.name]) for worker in workers]
 
 
 def _check_place(c: Context, names: str | None) -> None:
@@ -178,11 +179,6 @@ def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
         *(f"{listed.source}: nothing says on which worker VM {vm.name} is" for vm in free),
         cure='place it with -H WORKER, or pin it: worker = "..." in its section',
     )
-
-
-def vms_of(listed: Inventory, worker: Worker) -> list[VM]:
-    """The VMs that are pinned to the worker, and the ones that are pinned to none."""
-    return [vm for vm in listed.vms.values() if vm.worker in (None, worker.name)]
 
 
 def _begun(c: Context, groups: list[Group]) -> list[Group]:
