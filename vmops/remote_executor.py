@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import fabric
 
     from vmops.core.inventory.inventory import Inventory
+    from vmops.remote.run import CommandLine
 
 logger = logging.getLogger("vmops")
 
@@ -48,10 +49,12 @@ class RemoteExecutor:
         """Run an inline command; several lines run one after the other in one shell.
 
         `(True, stdout)` on exit code 0. `(False, stderr)` on any other, and `(False, message)` when
-        it could not be run, or not within `timeout` seconds; it is ended on the worker then. None
-        is as long as it takes, up to 23 days.
+        it could not be run, or not within `timeout` seconds; it is ended on the worker then. What
+        it had printed before stands behind the message. None is as long as it takes, up to 23 days.
         """
-        return self._execute(remote_ip, command, None, timeout)
+        from vmops.remote.run import CommandLine
+
+        return self._execute(remote_ip, CommandLine(command), timeout)
 
     def execute(
         self,
@@ -60,19 +63,21 @@ class RemoteExecutor:
         args: Sequence[str] | None = None,
         timeout: float | None = 30,
     ) -> tuple[bool, str]:
-        """Stream a local script to `bash -s` on the worker, with `args` as its $1, $2, and so on.
+        """Stream a local script to bash on the worker, with `args` as its $1, $2, and so on.
 
-        Each of `args` arrives as one argument, whatever is in it. The result is that of
+        bash has read the whole script before its first line runs, and its commands have an empty
+        input. Each of `args` arrives as one argument, whatever is in it. The result is that of
         `execute_direct`; `(False, message)` also for a script that cannot be read here.
         """
         try:
             script = Path(script_path).expanduser().read_bytes()
         except OSError as error:
             return self._failed(f"{script_path} cannot be read: {error.strerror}")
-        from vmops.remote.run import script_command
+        from vmops.remote.run import script_line
 
-        line = script_command([str(arg) for arg in args or ()])
-        return self._execute(remote_ip, line, script, timeout)
+        return self._execute(
+            remote_ip, script_line(script, [str(arg) for arg in args or ()]), timeout
+        )
 
     def worker(self, remote_ip: str, *, vnc_listen: str | None = None) -> Worker:
         """The worker behind an address or a name of the inventory, used as `remote_user`.
@@ -97,22 +102,33 @@ class RemoteExecutor:
         return load_once(Path(hosts).expanduser())
 
     def _execute(
-        self, remote_ip: str, command: str, stdin: bytes | None, timeout: float | None
+        self, remote_ip: str, command: CommandLine, timeout: float | None
     ) -> tuple[bool, str]:
-        from vmops.remote.run import run
+        from vmops.remote.run import Collected, stream
 
+        printed = Collected(remote_ip)
         try:
             worker = self.worker(remote_ip)
-            done = run(worker, command, stdin=stdin, time_limit=timeout, config=self.config)
+            code = stream(worker, command, printed, time_limit=timeout, config=self.config)
         except VmopsError as error:
-            return self._failed(str(error))
-        if done.exit_code == 0:
-            return True, done.stdout.decode(errors="replace")
-        said = done.stderr.decode(errors="replace")
-        how = f"exit code {done.exit_code}" if done.exit_code > 0 else "ended by a signal"
+            return self._failed(_with_output(str(error), printed.stdout, printed.stderr))
+        if code == 0:
+            return True, printed.stdout.decode(errors="replace")
+        said = printed.stderr.decode(errors="replace")
+        how = f"exit code {code}" if code > 0 else "ended by a signal"
         logger.error("%s: %s: %s", worker.name, how, said.strip())
         return False, said
 
     def _failed(self, message: str) -> tuple[bool, str]:
         logger.error("%s", message)
         return False, message
+
+
+def _with_output(message: str, stdout: bytes, stderr: bytes) -> str:
+    """A message, and what the command had printed before, each stream under a heading."""
+    parts = [message]
+    for name, data in (("output", stdout), ("error output", stderr)):
+        if data:
+            text = data.decode(errors="replace").rstrip("\n")
+            parts.append(f"{name} until then:\n{text}")
+    return "\n".join(parts)

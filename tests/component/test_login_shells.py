@@ -11,7 +11,7 @@ import fabric
 import pytest
 
 from vmops.errors import CommandTimeout
-from vmops.remote.run import Finished, run, script_command
+from vmops.remote.run import Finished, run, script_line
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
@@ -56,8 +56,8 @@ def test_lines_run_one_after_the_other(fake: FakeWorker, config: fabric.Config) 
 
 def test_arguments_arrive_whatever_is_in_them(fake: FakeWorker, config: fabric.Config) -> None:
     args = [*HOSTILE, os.fsdecode(b"\xff\xfe"), "x" * 60_000]
-    line = script_command(args)
-    done = run(fake.worker(), line, stdin=AS_WORDS.encode(), time_limit=9, config=config)
+    line = script_line(AS_WORDS.encode(), args)
+    done = run(fake.worker(), line, time_limit=9, config=config)
     assert done.stdout.split(b"\0")[:-1] == [b"%d" % len(args), *map(os.fsencode, args)]
     assert (done.exit_code, done.stderr) == (0, b"")
 
@@ -70,9 +70,8 @@ def test_start_up_files_are_read_once(
     file = home / START_UP[shell]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("echo NOISE\nsh -c 'echo ERRORS >&2'\n")
-    command = script_command([]) if is_script else "echo done"
-    stdin = b"echo done" if is_script else b""
-    done = run(fake.worker(), command, stdin=stdin, time_limit=9, config=config)
+    command = script_line(b"echo done", []) if is_script else "echo done"
+    done = run(fake.worker(), command, time_limit=9, config=config)
     assert done == Finished(0, b"NOISE\ndone\n", b"ERRORS\n")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from vmops import RemoteExecutor
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Settings
+from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
 
@@ -69,11 +71,50 @@ def test_execute_streams_the_script(
     executor: RemoteExecutor, fake: FakeWorker, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.sh"
-    script.write_text('echo "$#: $1 $2"\n# a comment\nread -r line\nnot run\necho "$line"\n')
+    script.write_text('echo "$#: $1 $2"\n# a comment\necho "$0"')
     assert executor.execute("127.0.0.1", str(script), args=["eth1", "101"]) == (
         True,
-        "2: eth1 101\nnot run\n",
+        "2: eth1 101\nbash\n",
     )
+
+
+@pytest.mark.parametrize("line", ["cat >/dev/null", "read -r x", "while read -r x; do :; done"])
+def test_no_line_of_a_script_eats_the_rest(
+    executor: RemoteExecutor, tmp_path: Path, line: str
+) -> None:
+    script = tmp_path / "script.sh"
+    script.write_text(f"echo one\n{line}\necho two")
+    assert executor.execute("127.0.0.1", script) == (True, "one\ntwo\n")
+
+
+@pytest.mark.parametrize("how", ["execute_direct", "execute"])
+def test_what_came_before_the_time_was_up_stands_behind_the_message(
+    executor: RemoteExecutor, tmp_path: Path, how: str
+) -> None:
+    text = "echo step 1; echo why >&2; sleep 100"
+    (tmp_path / "script.sh").write_text(text)
+    call = executor.execute if how == "execute" else executor.execute_direct
+    done, said = call("w1", str(tmp_path / "script.sh") if how == "execute" else text, timeout=1)
+    assert done is False
+    assert said == (
+        "w1: the command took longer than 1 s; it was ended there\n"
+        "output until then:\nstep 1\nerror output until then:\nwhy"
+    )
+
+
+def test_what_came_before_the_connection_was_lost_stands_behind_the_message(
+    executor: RemoteExecutor, fake: FakeWorker, home: Path
+) -> None:
+    def lose_it() -> None:
+        wait_for(lambda: (home / "begun").exists() or None, 9)
+        fake.hang_up()
+
+    threading.Thread(target=lose_it).start()
+    command = f"echo step 1; sleep 0.5; touch {home}/begun; sleep 3"
+    done, said = executor.execute_direct("w1", command)
+    assert done is False
+    assert "the connection was lost" in said
+    assert said.endswith("output until then:\nstep 1")
 
 
 @settings(

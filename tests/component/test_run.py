@@ -13,7 +13,7 @@ import pytest
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
 from vmops.ops.route import Route
 from vmops.ops.worker.run import run_command
-from vmops.remote.run import LONGEST_COMMAND, Finished, run
+from vmops.remote.run import LONGEST_COMMAND, CommandLine, Finished, run, stream
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
@@ -43,14 +43,36 @@ def test_how_a_command_ends(
 @pytest.mark.parametrize("size", [0, 1, 100_000, 5_000_000])
 def test_bytes_both_ways(start: Start, config: fabric.Config, size: int) -> None:
     data = random.Random(size).randbytes(size)
-    done = run(start().worker(), "cat", stdin=data, time_limit=30, config=config)
+    done = run(start().worker(), CommandLine("cat", data), time_limit=30, config=config)
     assert done == Finished(0, data, b"")
 
 
 def test_input_that_nobody_reads(start: Start, config: fabric.Config) -> None:
     data = bytes(5_000_000)
-    done = run(start().worker(), "echo enough", stdin=data, time_limit=10, config=config)
+    done = run(start().worker(), CommandLine("echo enough", data), time_limit=10, config=config)
     assert done.stdout == b"enough\n"
+
+
+def test_output_is_handed_on_as_it_comes(start: Start, config: fabric.Config) -> None:
+    came: list[tuple[str, bytes]] = []
+    at: list[float] = []
+
+    def take(stream: str, data: bytes) -> None:
+        came.append((stream, data))
+        at.append(time.monotonic())
+
+    command = "echo one; sleep 0.5; echo two >&2; sleep 0.5; printf three; exit 4"
+    assert stream(start().worker(), command, take, time_limit=9, config=config) == 4
+    assert came == [("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"three")]
+    assert at[2] - at[0] > 0.5
+
+
+def test_a_sink_that_fails_ends_it(start: Start, config: fabric.Config) -> None:
+    def take(stream: str, data: bytes) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        stream(start().worker(), "yes", take, time_limit=9, config=config)
 
 
 def test_what_stays_in_the_background_holds_nobody_up(
@@ -81,7 +103,7 @@ def test_a_command_whose_time_is_up_is_ended(
     start: Start, home: Path, config: fabric.Config, command: str, has_sudo: bool
 ) -> None:
     sudo = "" if has_sudo else "case $* in *vmops*) exit 1;; esac"
-    install_sudo(home, f'#!/bin/sh\n{sudo}\n[ "$1" != -n ] || shift\nexec setsid -w "$@"\n')
+    install_sudo(home, f'#!/bin/sh\n{sudo}\n[ "$1" != -n ] || shift 3\nexec setsid -w "$@"\n')
     worker = start().worker(user="me")
     started = time.monotonic()
     with pytest.raises(CommandTimeout, match="w1: the command took longer than 1 s; it was ended"):

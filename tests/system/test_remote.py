@@ -26,7 +26,7 @@ from vmops.lab import Lab
 from vmops.remote.counters import counted
 from vmops.remote.exchange import exchange
 from vmops.remote.forward import forward_unix, open_socket
-from vmops.remote.run import run
+from vmops.remote.run import CommandLine, run
 from vmops.remote.ssh.connection import close_all, connection
 
 from .lab_helpers import wait_until
@@ -83,7 +83,7 @@ def test_no_byte_is_lost_on_the_way_through_sudo(worker: Worker) -> None:
     assert reply.stdout.decode() == digits
     assert reply.stderr == b"\0\xff\r\n"
     data = random.Random(8).randbytes(20_000_000)
-    assert run(worker, "sudo cat", stdin=data, time_limit=30).stdout == data
+    assert run(worker, CommandLine("sudo cat", data), time_limit=30).stdout == data
 
 
 @pytest.mark.usefixtures("shared_terminal")
@@ -110,7 +110,7 @@ def test_a_script_ends_when_its_time_is_up(lab: Lab, worker: Worker) -> None:
         pytest.param(lambda w: exchange(w, "sleep 60", time_limit=90), 15, id="exchange"),
         pytest.param(lambda w: run(w, "sleep 60", time_limit=90), 15, id="run"),
         pytest.param(
-            lambda w: run(w, "cat >/dev/null", stdin=bytes(600_000_000), time_limit=90),
+            lambda w: run(w, CommandLine("cat >/dev/null", bytes(600_000_000)), time_limit=90),
             15,
             id="upload",
         ),

@@ -12,13 +12,19 @@ import secrets
 import shlex
 import time
 from base64 import b64encode
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.errors import CommandTimeout, ConnectionLost, VmopsError, WorkFailed
+from vmops.errors import (
+    CommandTimeout,
+    ConnectionLost,
+    UnexpectedOutput,
+    VmopsError,
+    WorkFailed,
+)
 from vmops.remote.exchange import exchange
 from vmops.remote.session import Session, bounded, encoded
 from vmops.remote.ssh.connection import connection
@@ -26,11 +32,19 @@ from vmops.remote.ssh.connection import connection
 LONGEST_COMMAND = 95_000
 """Bytes. An argument of a Linux process holds 131,071, and it travels in one, or in base64."""
 
+COLLECTED_BYTES = 64 * 2**20
+"""What is kept here of a command's output. Who wants more streams it, or has it written there."""
+
 _LINGER_S = 1.0
 """How long output may come from what a command left in the background, after its own end."""
 
 _ENDING_LIMIT_S = 10.0
 """The ending of a command whose time is up, too, has its time."""
+
+_START_UP = (
+    "a start-up file there (~/.bashrc, ~/.profile, ~/.zshenv) reads input, shows a menu, exits or"
+    " starts another shell"
+)
 
 _FOREWORD = (
     'echo "$1 $PPID" >&2; '
@@ -47,6 +61,13 @@ the command quoted for a shell that nobody knows.
 This and the next are one line each, without a single quote, a backslash or an exclamation mark, so
 that every login shell passes them on as they are.
 """
+
+_HELD_BACK = 2**16
+"""How much of standard error may wait for the line of the foreword."""
+
+_WHOLE_SCRIPT = 'script=$(cat) || exit; exec </dev/null; eval "$script"'
+"""bash has it all before its first line runs: no line can eat those after it. It is started with
+--norc, as under sshd a bash with -c would read the start-up files again."""
 
 _READ_BY_SH = 'line=$(printf %s "$1" | base64 -d) && eval "exec $line"'
 
@@ -80,6 +101,32 @@ Who was found once is followed on, also when its parent has ended since.
 """
 
 
+Stream = Literal["stdout", "stderr"]
+
+Sink = Callable[[Stream, bytes], None]
+"""Takes a piece of output as it comes. What it raises ends the command's streams, and goes on."""
+
+
+class CommandLine(NamedTuple):
+    """What is to run, and its standard input, empty unless given.
+
+    A `posix` line is read as a POSIX shell reads it, whatever the user's login shell is.
+    """
+
+    text: str
+    stdin: bytes = b""
+    posix: bool = False
+
+
+def script_line(script: bytes, args: Sequence[str]) -> CommandLine:
+    """bash, which reads the whole script and then runs it, with positional arguments.
+
+    Commands of the script have an empty input, and its exit code is bash's.
+    """
+    words = ["bash", "--norc", "-c", _WHOLE_SCRIPT, "bash", *args]
+    return CommandLine(shlex.join(words), script, posix=True)
+
+
 class Finished(NamedTuple):
     """How a command ended and what it printed, byte for byte. `exit_code` -1: by a signal."""
 
@@ -88,83 +135,134 @@ class Finished(NamedTuple):
     stderr: bytes
 
 
+class Collected:
+    """A sink that keeps what it is given, up to 64 MiB; UnexpectedOutput beyond them."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._kept: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+    def __call__(self, stream: Stream, data: bytes) -> None:
+        """One more piece."""
+        kept = self._kept[stream]
+        kept += data[: COLLECTED_BYTES - len(kept)]
+        if len(kept) == COLLECTED_BYTES:
+            raise UnexpectedOutput(
+                f"the command printed more than {COLLECTED_BYTES // 2**20} MiB",
+                worker=self._worker,
+                cure="have it write a file there, or use the task run, which keeps nothing",
+            )
+
+    @property
+    def stdout(self) -> bytes:
+        """All of it so far."""
+        return bytes(self._kept["stdout"])
+
+    @property
+    def stderr(self) -> bytes:
+        """All of it so far."""
+        return bytes(self._kept["stderr"])
+
+
 def run(
     worker: Worker,
-    command: str,
+    command: CommandLine | str,
     *,
     time_limit: float | None,
-    stdin: bytes | None = None,
     config: fabric.Config | None = None,
 ) -> Finished:
-    """Run a command line in the user's login shell, feed it `stdin`, and give its result.
+    """As `stream`, for output that is wanted in one piece, 64 MiB at most."""
+    kept = Collected(worker.name)
+    code = stream(worker, command, kept, time_limit=time_limit, config=config)
+    return Finished(code, kept.stdout, kept.stderr)
 
-    `sh` runs a PosixLine instead. Without `stdin` the input is empty. After `time_limit` seconds,
-    23 days at most, the command and all it started are ended, as root where sudo lets us, in 3 s at
-    most, and CommandTimeout says whether that worked. Raises what `connection` raises,
-    ConnectionLost, and WorkFailed for more than 95,000 bytes.
+
+def stream(
+    worker: Worker,
+    command: CommandLine | str,
+    sink: Sink,
+    *,
+    time_limit: float | None,
+    config: fabric.Config | None = None,
+) -> int:
+    """Run a command in the user's login shell, hand its output on as it comes, give its exit code.
+
+    After `time_limit` seconds, 23 days at most, the command and all it started are ended, as root
+    where sudo lets us, in 3 s at most, and CommandTimeout says whether that worked. Raises what
+    `connection` raises, ConnectionLost, and WorkFailed for more than 95,000 bytes and for a login
+    shell that ends without coming to the command. One that does so with another code than 0 may
+    say its own word on the command, a syntax error say, and that code is given. What came before
+    any of these has been handed on.
     """
+    if isinstance(command, str):
+        command = CommandLine(command)
     time_limit = bounded(time_limit)
-    if len(encoded(command, worker.name)) > LONGEST_COMMAND:
+    if len(encoded(command.text, worker.name)) > LONGEST_COMMAND:
         raise WorkFailed(
             f"the command is longer than {LONGEST_COMMAND} bytes",
             worker=worker.name,
             cure="put it, or the arguments of a script, into a script",
         )
     opened = connection(worker, config=config)
-    running = _Running(
-        Session(opened.live_transport, worker.name, time_limit, users=True), time_limit
-    )
+    session = Session(opened.live_transport, worker.name, time_limit, users=True)
+    running = _Running(session, sink)
     try:
-        finished = running.finish(command, stdin or b"")
+        code = running.finish(command, time_limit)
+        if code is None and running.leader is None:
+            running.kill()
     finally:
         running.close()
-    if finished is None:
-        ending = _end(worker, running.leader(), config)
+    user = opened.endpoint.user
+    if code is None and running.leader is not None:
+        ending = _end(worker, running.leader, config)
+        what = f"the command took longer than {time_limit:g} s; {ending}"
+        raise CommandTimeout(what, worker=worker.name)
+    if code is None:
         raise CommandTimeout(
-            f"the command took longer than {time_limit:g} s; {ending}", worker=worker.name
+            f"the login shell of {user} did not come to the command within {time_limit:g} s, and"
+            " was told to end",
+            worker=worker.name,
+            cure=f"{_START_UP}; or the worker is overloaded",
         )
-    return finished
-
-
-class PosixLine(str):
-    """One simple command as a POSIX shell reads it, whatever the user's login shell is."""
-
-    __slots__ = ()
-
-
-def script_command(args: Sequence[str]) -> PosixLine:
-    """The command line of a shell that reads a script from its input, with positional arguments."""
-    return PosixLine(shlex.join(["bash", "-s", "--", *args]))
+    if code == 0 and running.leader is None:
+        raise WorkFailed(
+            f"the login shell of {user} ended, with exit code 0, before it came to the command",
+            worker=worker.name,
+            cure=f"{_START_UP}; or a forced command took its place (authorized_keys, sshd_config)",
+        )
+    return code
 
 
 class _Running:
     """A command on its way, wrapped so that it says which process it is."""
 
-    def __init__(self, session: Session, time_limit: float) -> None:
+    def __init__(self, session: Session, sink: Sink) -> None:
         self._session = session
-        self._time_limit = time_limit
+        self._sink = sink
+        self._foreword = ""
         self._nonce = secrets.token_hex(16)
-        self._said_leader_line = re.compile(rb"%s (\d+)\n" % self._nonce.encode())
+        self._leader_line = re.compile(rb"%s ([0-9]{1,10})\n" % self._nonce.encode())
+        self._held = b""
+        self.leader: int | None = None
+        """The process that leads the command's session, when it has said so."""
 
-    def finish(self, command: str, stdin: bytes) -> Finished | None:
-        """The result, or None when the time is up."""
+    def finish(self, command: CommandLine, time_limit: float) -> int | None:
+        """The exit code, or None when the time is up."""
         session = self._session
-        deadline = time.monotonic() + self._time_limit
-        backstop = str(math.ceil(self._time_limit + _ENDING_LIMIT_S))
+        deadline = time.monotonic() + time_limit
+        backstop = str(math.ceil(time_limit + _ENDING_LIMIT_S))
         words = ["sh", "-c", _FOREWORD, "vmops", self._nonce, backstop]
-        foreword = f"{shlex.join(words)}; "
-        session.start(foreword + self._for_any_shell(command), stdin, last=True)
-        code = session.exit_code(deadline) if self._read(deadline) else None
-        if code is None:
-            return None
-        stderr = self._said_leader_line.sub(b"", session.stderr, count=1)
-        stderr = stderr.replace(foreword.encode(), b"")
-        return Finished(code, bytes(session.stdout), bytes(stderr))
+        self._foreword = f"{shlex.join(words)}; "
+        session.start(self._foreword + self._for_any_shell(command), command.stdin, last=True)
+        try:
+            return session.exit_code(deadline) if self._read(deadline) else None
+        finally:
+            self._hand_on(last=True)
 
-    def _for_any_shell(self, command: str) -> str:
-        if not isinstance(command, PosixLine):
-            return command
-        line = b64encode(encoded(command, self._session.worker)).decode()
+    def _for_any_shell(self, command: CommandLine) -> str:
+        if not command.posix:
+            return command.text
+        line = b64encode(encoded(command.text, self._session.worker)).decode()
         return shlex.join(["sh", "-c", _READ_BY_SH, "vmops", line])
 
     def _read(self, deadline: float) -> bool:
@@ -175,27 +273,49 @@ class _Running:
             try:
                 if not session.read(min(deadline, quiet_until)):
                     return True
+                self._hand_on()
             except TimeoutError:
                 if session.has_ended:
                     return True
-                if time.monotonic() >= deadline:
-                    return False
+            if time.monotonic() >= deadline:
+                return False
             quiet_until = time.monotonic() + _LINGER_S
 
-    def leader(self) -> int | None:
-        """The process that leads the command's session, when it said so."""
-        found = self._said_leader_line.search(self._session.stderr)
-        return int(found[1]) if found else None
+    def _hand_on(self, *, last: bool = False) -> None:
+        """What has come, without what the foreword said. That is the first thing on standard error,
+        but for what start-up files say."""
+        stdout, stderr = self._session.take()
+        if self.leader is None:
+            self._held += stderr
+            stderr = self._after_foreword(last)
+        if stderr:
+            self._sink("stderr", stderr)
+        if stdout:
+            self._sink("stdout", stdout)
+
+    def _after_foreword(self, last: bool) -> bytes:
+        found = self._leader_line.search(self._held)
+        if found:
+            self.leader = int(found[1])
+            self._held = self._held[: found.start()] + self._held[found.end() :]
+        elif not last and len(self._held) <= _HELD_BACK:
+            return b""
+        keep = 0 if found or last else len(self._foreword) + len(self._nonce)
+        ready = self._held[: len(self._held) - keep].replace(self._foreword.encode(), b"")
+        self._held = self._held[len(self._held) - keep :]
+        return ready
+
+    def kill(self) -> None:
+        """End the login shell, where that has not come to the command."""
+        self._session.kill()
 
     def close(self) -> None:
         """Close the channel."""
         self._session.close()
 
 
-def _end(worker: Worker, leader: int | None, config: fabric.Config | None) -> str:
+def _end(worker: Worker, leader: int, config: fabric.Config | None) -> str:
     """End the session and all that came from it; in words, whether that worked."""
-    if leader is None:
-        return "whether it ended there is not known"
     script = _END_SESSION.replace("LEADER", str(leader))
     try:
         ended = _end_as_root(worker, script, config) or _end_as_user(worker, script, config)

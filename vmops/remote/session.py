@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from contextlib import suppress
@@ -13,11 +12,14 @@ from vmops.remote.ssh.translate import lost, working
 from vmops.remote.ssh.transport import WorkerTransport
 
 _CHUNK = 2**20
+"""What one `read` takes of each stream at most, so that a worker which prints for ever is met here
+piece by piece, and sshd holds back what we have not taken yet."""
+
 _PACKET = 2**15
 """What fits one message: `sendall` would copy all that is left for each."""
 
 LONGEST_LIMIT_S = 2_000_000.0
-"""23 days: `poll` counts milliseconds in 32 bits."""
+"""23 days: a program that waits may count milliseconds in 32 bits."""
 
 
 def bounded(time_limit: float | None) -> float:
@@ -62,8 +64,9 @@ class Session:
         with working(worker):
             opening = transport.open_users_command if users else transport.open_command
             self._channel = opening(time_limit)
-        self._poll = select.poll()
-        self._poll.register(self._channel.fileno(), select.POLLIN)
+        self._news = threading.Event()
+        for stream in (self._channel.in_buffer, self._channel.in_stderr_buffer):
+            stream.set_event(self._news)
 
     @property
     def is_open(self) -> bool:
@@ -108,16 +111,25 @@ class Session:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self._poll.poll(left * 1000 + 1)
+            self._news.wait(left)
 
     def _drain(self) -> bool:
+        """Take what is there. A stream that is emptied clears the event of both, so only a drain
+        that found nothing in either may be followed by waiting."""
         before = len(self.stdout) + len(self.stderr)
         with working(self.worker):
-            while self._channel.recv_ready():
+            if self._channel.recv_ready():
                 self.stdout += self._channel.recv(_CHUNK)
-            while self._channel.recv_stderr_ready():
+            if self._channel.recv_stderr_ready():
                 self.stderr += self._channel.recv_stderr(_CHUNK)
         return len(self.stdout) + len(self.stderr) > before
+
+    def take(self) -> tuple[bytes, bytes]:
+        """What has come on both streams since the last time, and forget it."""
+        taken = bytes(self.stdout), bytes(self.stderr)
+        self.stdout.clear()
+        self.stderr.clear()
+        return taken
 
     def exit_code(self, deadline: float) -> int | None:
         """The command's exit code, -1 when a signal ended it; None when it is not known in time."""
@@ -134,6 +146,14 @@ class Session:
     def _check_transport(self) -> None:
         if not self._transport.is_active():
             raise lost(self.worker, self._transport.get_exception())
+
+    def kill(self) -> None:
+        """Have sshd end the command, so far as it is still the user's own.
+
+        A login shell whose start-up file reads its input would run the command when that ends.
+        """
+        with suppress(*FAILURES):
+            self._transport.kill_command(self._channel)
 
     def close(self) -> None:
         """Close the channel."""

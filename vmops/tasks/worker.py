@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.dry import commands
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.output import finish, give, give_table, say
+from vmops.tasks.frame.output import finish, give_table
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each, show_dry
 
 if TYPE_CHECKING:
     from vmops.errors import VmopsError
+    from vmops.ops.route import Group, Route
     from vmops.ops.worker import doctor as examined
+    from vmops.ops.worker.run import Ended, Sink
 
 RUN_TIMEOUT = Option(
     "Seconds until it is ended, on the worker too (default 30).", options.at_least(1, "seconds")
@@ -65,13 +67,18 @@ def _failed_checks(report: examined.Report) -> Sequence[VmopsError]:
 )
 def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) -> None:
     """
-    Run a command on a worker and print what it printed.
+    Run a command on a worker and print what it prints, as it comes.
 
+    Byte for byte into a pipe or a file; on a terminal nothing of it acts. With several workers each
+    line begins with the worker's name. Exit code 1 if the command fails.
     Example: fab -H 10.0.10.1 run 'uname -a'
     """
     from vmops.ops.worker.run import run_command
 
-    _remote(c, worker, lambda route: run_command(route, command, time_limit_s=timeout), command)
+    def work(route: Route, sink: Sink) -> Ended:
+        return run_command(route, command, time_limit_s=timeout, sink=sink)
+
+    _remote(c, worker, work, command)
 
 
 @task(
@@ -88,37 +95,43 @@ def script(
     """
     Run a local script on a worker without copying it there.
 
+    bash reads all of it before it begins, and its commands have an empty input. What it prints
+    comes as with run.
     Example: fab -H 10.0.10.1 script ./setup_network.sh --args 'eth1 101'
     """
     import shlex
 
-    from vmops.ops.worker.run import read_script, run_script
+    from vmops.ops.worker.run import Script, read_script, run_script
 
     text = read_script(path)
     try:
         words = shlex.split(args or "")
     except ValueError as error:
         raise InventoryError(f"--args {args!r}: {str(error).lower()}") from error
-    _remote(
-        c,
-        worker,
-        lambda route: run_script(route, text, words, time_limit_s=timeout),
-        f"bash -s -- {shlex.join(words)} <{path}",
-    )
+    local = Script(text, words)
+
+    def work(route: Route, sink: Sink) -> Ended:
+        return run_script(route, local, time_limit_s=timeout, sink=sink)
+
+    _remote(c, worker, work, f"bash -s -- {shlex.join(words)} <{path}")
 
 
-def _remote(c: Context, worker: str | None, work: Any, shown: str) -> None:
+def _remote(
+    c: Context, worker: str | None, work: Callable[[Route, Sink], Ended], shown: str
+) -> None:
     if worker_at(c, inventory(c)) is None and not worker:
         raise InventoryError("run where?", cure="name a worker: -H or --worker")
     groups = groups_of_workers(c, worker)
     if show_dry(c, groups, lambda group: f"# on {group.route.worker.name}:\n{shown}"):
         return
-    errors = []
-    for ended in each(groups, lambda g: [work(g.route)]):
-        if ended.stdout:
-            give(ended.stdout.rstrip("\n"))
-        if ended.stderr:
-            say(ended.stderr.rstrip("\n"))
-        if ended.error is not None:
-            errors.append(ended.error)
-    finish(errors)
+    from vmops.tasks.remote_output import RemoteOutput
+
+    output = RemoteOutput(several=len(groups) > 1)
+
+    def one(group: Group) -> list[Ended]:
+        name = group.route.worker.name
+        ended = work(group.route, output.sink(name))
+        output.ended(name)
+        return [ended]
+
+    finish([ended.error for ended in each(groups, one) if ended.error is not None])

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.errors import CommandFailed, Evidence, InventoryError, VmopsError
 from vmops.ops.act import commands
 from vmops.ops.route import Route
+
+if TYPE_CHECKING:
+    from vmops.remote.run import CommandLine
+    from vmops.remote.run import Sink as Sink
+    from vmops.remote.run import Stream as Stream
 
 TAIL_CHARACTERS = 2000
 """What an error keeps of what a command complained."""
 
 
 class Ended(NamedTuple):
-    """What came of it. `error` is a CommandFailed for another exit code than 0."""
+    """What came of it. `error` is a CommandFailed for another exit code than 0.
+
+    `stdout` and `stderr` are what was printed, before an `error` too, empty where a sink took it.
+    """
 
     worker: str
-    stdout: str = ""
-    stderr: str = ""
+    stdout: bytes = b""
+    stderr: bytes = b""
     error: VmopsError | None = None
 
 
-def run_command(route: Route, command: str, *, time_limit_s: float) -> Ended:
-    """Run a command in the SSH user's shell on the worker. Failures are in the result."""
-    return _run(route, command, stdin=None, time_limit_s=time_limit_s)
+def run_command(
+    route: Route, command: str, *, time_limit_s: float, sink: Sink | None = None
+) -> Ended:
+    """Run a command in the SSH user's shell on the worker. Failures are in the result.
+
+    `sink` gets the output as it comes. Without one at most 64 MiB of it are kept.
+    """
+    from vmops.remote.run import CommandLine
+
+    commands.info("# on %s:\n%s", route.worker.name, command)
+    return _run(route, CommandLine(command), time_limit_s=time_limit_s, sink=sink)
+
+
+class Script(NamedTuple):
+    """What bash is to run, and its positional arguments."""
+
+    text: bytes
+    args: Sequence[str] = ()
 
 
 def read_script(path: str) -> bytes:
@@ -36,26 +59,43 @@ def read_script(path: str) -> bytes:
         raise InventoryError(f"cannot read {path}: {unreadable.strerror}") from unreadable
 
 
-def run_script(route: Route, text: bytes, args: Sequence[str], *, time_limit_s: float) -> Ended:
-    """Stream a script to the worker's `bash -s`, with positional arguments; see `run_command`."""
-    from vmops.remote.run import script_command
+def run_script(route: Route, script: Script, *, time_limit_s: float, sink: Sink | None) -> Ended:
+    """Stream a script to bash on the worker, which reads all of it first; see `run_command`."""
+    from vmops.remote.run import script_line
 
-    return _run(route, script_command(args), stdin=text, time_limit_s=time_limit_s)
+    line = script_line(script.text, script.args)
+    commands.info("# on %s:\n%s", route.worker.name, line.text)
+    return _run(route, line, time_limit_s=time_limit_s, sink=sink)
 
 
-def _run(route: Route, command: str, *, stdin: bytes | None, time_limit_s: float) -> Ended:
-    from vmops.remote.run import run
+def _run(route: Route, line: CommandLine, *, time_limit_s: float, sink: Sink | None) -> Ended:
+    from vmops.remote.run import Collected, stream
 
     name = route.worker.name
-    commands.info("# on %s:\n%s", name, command)
+    kept = Collected(name)
+    tail = _Tail(sink or kept)
     try:
-        done = run(route.worker, command, stdin=stdin, time_limit=time_limit_s, config=route.config)
+        code = stream(route.worker, line, tail, time_limit=time_limit_s, config=route.config)
     except VmopsError as error:
-        return Ended(name, error=error)
-    out, err = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
-    if done.exit_code == 0:
-        return Ended(name, out, err)
-    how = f"exit code {done.exit_code}" if done.exit_code > 0 else "it was ended by a signal"
-    evidence = Evidence((command,), done.exit_code, err[-TAIL_CHARACTERS:])
-    failed = CommandFailed(how, worker=name, evidence=evidence)
-    return Ended(name, out, err, failed)
+        return Ended(name, kept.stdout, kept.stderr, error)
+    if code == 0:
+        return Ended(name, kept.stdout, kept.stderr)
+    how = f"exit code {code}" if code > 0 else "it was ended by a signal"
+    evidence = Evidence((line.text,), code, tail.text())
+    return Ended(name, kept.stdout, kept.stderr, CommandFailed(how, worker=name, evidence=evidence))
+
+
+class _Tail:
+    """A sink in front of another one. It remembers the end of what was complained."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._kept = b""
+
+    def __call__(self, stream: Stream, data: bytes) -> None:
+        if stream == "stderr":
+            self._kept = (self._kept + data)[-4 * TAIL_CHARACTERS :]
+        self._sink(stream, data)
+
+    def text(self) -> str:
+        return self._kept.decode(errors="replace")[-TAIL_CHARACTERS:]

@@ -297,6 +297,28 @@ class WorkerTransport(ServiceRequestingTransport):
         message.add_string(command)
         self._send_user_message(message)
 
+    def kill_command(self, channel: paramiko.Channel) -> None:
+        """Ask sshd to kill the process group of the channel's command, as the user. No answer."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string("signal")
+        message.add_boolean(False)
+        message.add_string("KILL")
+        self._send_user_message(message)
+
+    def forget(self) -> None:
+        """In a child after a fork: let go of the stream without a word to the worker.
+
+        What still refers to this transport, or to a channel of it, closes nothing and waits for no
+        lock that a thread of the parent holds.
+        """
+        self.active = False
+        self.stream.let_go()
+        for channel in list(self._channels._map.values()):
+            channel.lock = threading.Lock()
+            channel.closed = True
+
     def _ping(self) -> None:
         if self.in_kex or not self.clear_to_send.is_set():
             return
