@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import asdict, dataclass
 
@@ -35,6 +36,15 @@ def count(what: str, number: int = 1) -> None:
     """Add to one of the sums of `Counters`; safe from any thread."""
     with _lock:
         _sums[what] += number
+
+
+def _unlock_in_child() -> None:
+    """A thread that held the lock when the process forked does not exist in the child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def counted() -> Counters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from contextlib import suppress
 from functools import cache
@@ -217,6 +218,21 @@ def _hang_up() -> None:
 
 
 atexit.register(_hang_up)
+
+
+def _forget_in_child() -> None:
+    """After a fork the connections are the parent's: the child dials anew, and its end is not
+    theirs. A lock may be held by a thread that does not exist here."""
+    global _lock
+    _lock = threading.Lock()
+    for each in list(_connections.values()):
+        transport = each.client.get_transport()
+        if transport is not None:
+            transport.forget()
+    _connections.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _known(endpoint: Endpoint, config: fabric.Config) -> WorkerConnection:

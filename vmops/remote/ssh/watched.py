@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -97,6 +98,14 @@ class WatchedStream:
             with suppress(OSError):
                 self._stream.shutdown(socket.SHUT_RDWR)
         self._stream.close()
+
+    def let_go(self) -> None:
+        """Give up this process's share in the stream; the process that it was forked from keeps
+        its own. Nothing can be sent or received here afterwards."""
+        self._lost = "it belongs to another process"
+        if isinstance(self._stream, socket.socket):
+            with suppress(OSError):
+                os.close(self._stream.detach())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
