@@ -26,6 +26,7 @@ SUDO = """#!/bin/sh
 while [ $# -gt 0 ]; do
   case $1 in
     -n) quiet=1; shift;;
+    -u) shift 2;;
     -S) shift;;
     -p) prompt=$2; shift 2;;
     *) break;;

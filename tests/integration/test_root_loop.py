@@ -14,7 +14,7 @@ import pytest
 
 from vmops.core.inventory.model import Worker
 from vmops.remote.framing import FramedStream
-from vmops.remote.root_access import RootAccess
+from vmops.remote.root_access import FIRST_MESSAGE_BYTES, RootAccess
 from vmops.remote.ssh.endpoint import endpoint_of
 
 NONCE = "f" * 32
@@ -23,8 +23,13 @@ SHELLS = [name for name in ("dash", "bash", "busybox", "ksh", "zsh") if shutil.w
 Ask = Callable[..., tuple[bytes, bytes, int]]
 
 
+@pytest.fixture(params=["with the command", "on its input"])
+def goes_with_the_command(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "with the command")
+
+
 @pytest.fixture(params=SHELLS)
-def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
+def ask(request: pytest.FixtureRequest, tmp_path: Path, goes_with_the_command: bool) -> Ask:
     """Runs one script in a new loop whose `sh`, and whose user's login shell, is that shell."""
     shell = tmp_path / "sh"
     shell.symlink_to(str(shutil.which(request.param)))
@@ -34,9 +39,13 @@ def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
 
     def one(script: bytes, limit: int = 10, stray: bytes = b"") -> tuple[bytes, bytes, int]:
         header = f"{access.keyword} {NONCE} {len(script)} {limit}\n".encode()
+        message = stray + header + script
+        line, rest = access.command(), message
+        if goes_with_the_command and len(message) < FIRST_MESSAGE_BYTES:
+            line, rest = access.command_with(message, 28), b""
         done = subprocess.run(
-            [shell, "-c", access.command],
-            input=stray + header + script,
+            [shell, "-c", line],
+            input=rest,
             capture_output=True,
             check=False,
             timeout=30,
@@ -83,3 +92,37 @@ def test_the_time_limit_holds(ask: Ask) -> None:
 
 def test_hanging_up_ends_no_script(ask: Ask) -> None:
     assert ask(b"kill -HUP $$; kill -PIPE $$; echo alive")[0] == b"alive\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_first_script_that_comes_too_late_does_not_run(tmp_path: Path, shell: str) -> None:
+    access = RootAccess(
+        endpoint_of(Worker("w1", address="10.0.0.1", user="me"), fabric.Config()), None
+    )
+    (tmp_path / "sh").symlink_to(str(shutil.which(shell)))
+    sudo = tmp_path / "sudo"
+    sudo.write_text('#!/bin/sh\nshift 3; sleep 1.2; exec "$@"\n')
+    sudo.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": "/home/me", "USER": "me"}
+    script = b"echo done"
+    message = f"{access.keyword} {NONCE} {len(script)} 9\n".encode() + script
+    said = [
+        subprocess.run(
+            ["sh", "-c", access.command_with(message, within_s)],
+            capture_output=True,
+            check=False,
+            timeout=30,
+            env=env,
+        ).stdout
+        for within_s in (1, 20)
+    ]
+    assert [b"\ndone\n" in each for each in said] == [False, True]
+
+
+def test_what_sudo_sees_and_logs_is_short() -> None:
+    """sudo 1.9.13 with `log_subcmds` kills a command whose line is over 4 KB."""
+    access = RootAccess(
+        endpoint_of(Worker("w1", address="10.0.0.1", user="me"), fabric.Config()), None
+    )
+    assert len(access.command()) < 3000
+    assert len(access.command_with(b"x" * 9000, 9)) > 9000

@@ -56,11 +56,17 @@ DecideAll = Callable[[Sequence[VM], Observed], Sequence[Plan | WorkFailed]]
 
 
 def perform(
-    route: Route, blocks: Sequence[Block], *, time_limit_s: float, lanes: int = 1
+    route: Route,
+    blocks: Sequence[Block],
+    *,
+    time_limit_s: float,
+    lanes: int = 1,
+    answer_mb: int = 16,
 ) -> list[BlockResult]:
     """Run the blocks on the worker in one exchange, `lanes` of them at once.
 
-    Raises WorkerUnreachable, CommandTimeout or ConnectionLost; the script on the worker undoes or
+    Raises WorkerUnreachable, CommandTimeout, ConnectionLost, or UnexpectedOutput for an answer of
+    more than `answer_mb` MiB; the script on the worker undoes or
     finishes its blocks by itself when the connection is lost.
     """
     from vmops.remote.exchange import exchange
@@ -69,7 +75,13 @@ def perform(
         commands.info("# on %s:\n%s", route.worker.name, script.shown(blocks))
     nonce = secrets.token_hex(16)
     text = script.render(blocks, nonce=nonce, lanes=lanes)
-    reply = exchange(route.worker, text, time_limit=time_limit_s, config=route.config)
+    reply = exchange(
+        route.worker,
+        text,
+        time_limit=time_limit_s,
+        most_bytes=answer_mb * 2**20,
+        config=route.config,
+    )
     results = script.parse(blocks, nonce=nonce, stdout=reply.stdout, stderr=reply.stderr)
     return list(results)
 

@@ -8,7 +8,9 @@ the operator vanishes; the loop then ends by itself.
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import secrets
 import threading
 import time
@@ -17,10 +19,19 @@ from typing import NamedTuple
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.errors import CommandTimeout, WorkFailed
+from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
 from vmops.remote.counters import count
 from vmops.remote.framing import FramedStream
-from vmops.remote.root_access import UNDO_S, RootAccess
+from vmops.remote.refusals import (
+    AT_LOOP,
+    AT_START_UP,
+    AT_SUDO,
+    Stage,
+    no_answer,
+    not_ours,
+    waiting_text,
+)
+from vmops.remote.root_access import FIRST_MESSAGE_BYTES, HELLO, READY, UNDO_S, RootAccess
 from vmops.remote.session import Session, bounded, encoded
 from vmops.remote.ssh.connection import WorkerConnection, connection
 from vmops.remote.ssh.endpoint import Endpoint
@@ -30,11 +41,26 @@ from vmops.remote.ssh.transport import WorkerTransport
 SHELLS = 6
 """Shells of one worker: sshd allows ten sessions of a connection, and others want some."""
 
-FIRST_SCRIPT_BYTES = 60_000
-"""What goes with the command: in base64 it has to stay below the 131,071 bytes of an argument."""
+ANSWER_BYTES = 16 * 2**20
+"""What a worker may answer on each stream, and print before it. More is somebody else's doing."""
+
+START_LIMIT_S = 30.0
+"""A root shell that has not answered by then does not come. sudo may wait for a name server."""
+
+SAY_AFTER_S = 5.0
+"""How long we wait for a root shell before we say what for."""
+
+waiting = logging.getLogger("vmops.waiting")
+"""Warns whoever sits and waits of what takes long."""
 
 _SLACK_S = 5.0
 """How much later than the worker itself we give up."""
+
+_UNDER_WAY_S = 2
+"""How much earlier than we the worker does not begin any more: its word has to come here."""
+
+_JITTER_S = 0.5
+"""By how much more the beginning of an answer may be held up than its end."""
 
 _TIMED_OUT = (124, 137)
 """How `timeout` ends when the SIGTERM sufficed, and when it took the SIGKILL."""
@@ -49,15 +75,21 @@ class Reply(NamedTuple):
 
 
 def exchange(
-    worker: Worker, script: str, *, time_limit: float, config: fabric.Config | None = None
+    worker: Worker,
+    script: str,
+    *,
+    time_limit: float,
+    most_bytes: int = ANSWER_BYTES,
+    config: fabric.Config | None = None,
 ) -> Reply:
     """Run `script` as root on the worker, and give its answer, whatever its exit code.
 
     In the script $VMOPS_HOME is the SSH user's home and $VMOPS_USER that user. Its standard input
     is empty. After `time_limit` seconds it gets SIGTERM and 5 s later SIGKILL, with all processes
     of its group, and CommandTimeout is raised. Exchanges of several threads with one worker use
-    several shells. Raises what `connection` raises, ConnectionLost, and WorkFailed where sudo does
-    not let us.
+    several shells. Raises what `connection` raises, ConnectionLost, WorkFailed where no root shell
+    is to be had, CommandTimeout where none answers within 30 s, and UnexpectedOutput for more than
+    `most_bytes` on a stream, or an answer that is none.
     """
     time_limit = bounded(time_limit)
     opened = connection(worker, config=config)
@@ -65,7 +97,7 @@ def exchange(
     while True:
         shell = pool.take(opened, time_limit)
         try:
-            return shell.run(script, time_limit)
+            return shell.run(script, time_limit, most_bytes)
         except _EndedIdle:
             continue
         finally:
@@ -82,10 +114,12 @@ class RootShell:
     def __init__(self, opened: WorkerConnection, time_limit: float) -> None:
         """Open a channel within `time_limit` seconds; the loop starts with the first script."""
         self._transport = opened.live_transport
+        self._endpoint = opened.endpoint
         self._session = Session(self._transport, opened.endpoint.label, time_limit)
         self._root = RootAccess(opened.endpoint, opened.config.sudo.password)
         self._started = False
         self._answered = False
+        self._most_bytes = ANSWER_BYTES
 
     @property
     def is_usable(self) -> bool:
@@ -96,8 +130,9 @@ class RootShell:
         """False for a shell of a connection that was replaced."""
         return self._transport is opened.transport
 
-    def run(self, script: str, time_limit: float) -> Reply:
+    def run(self, script: str, time_limit: float, most_bytes: int) -> Reply:
         """One exchange; see `exchange`."""
+        self._most_bytes = most_bytes
         try:
             return self._run(encoded(script, self._session.worker), time_limit)
         except BaseException:
@@ -112,55 +147,113 @@ class RootShell:
         nonce = secrets.token_hex(16)
         whole_seconds = max(1, math.ceil(time_limit))
         out, err = (FramedStream(s, nonce) for s in (self._session.stdout, self._session.stderr))
+        header = f"{self._root.keyword} {nonce} {len(script)} {whole_seconds}\n".encode()
         sent_at = time.monotonic()
-        deadline = sent_at + whole_seconds + UNDO_S + _SLACK_S
         try:
-            self._send(nonce, script, whole_seconds, deadline)
-            while not (out.is_complete() and err.is_complete()):
-                if not self._session.read(deadline):
-                    raise self._ended(out, deadline)
+            self._begin(header + script, out, whole_seconds)
+            begun_at = time.monotonic()
+            self._finish(out, err, begun_at + whole_seconds + UNDO_S + _SLACK_S)
+        except ValueError as error:
+            raise UnexpectedOutput(
+                f"the answer of its root shell cannot be read: {error}",
+                worker=self._session.worker,
+                cure="what was under way may be done or not: look with status",
+            ) from error
         except TimeoutError:
             raise self._timeout(time_limit, "whether it ended there is not known") from None
         count("exchanges")
         self._answered = True
-        if out.code in _TIMED_OUT and time.monotonic() >= sent_at + whole_seconds:
+        earliest = max(sent_at, begun_at - _JITTER_S) + whole_seconds
+        if out.code in _TIMED_OUT and time.monotonic() >= earliest:
             raise self._timeout(time_limit, "it was ended there")
         return Reply(out.content(), err.content(), out.code)
 
-    def _send(self, nonce: str, script: bytes, limit_s: int, deadline: float) -> None:
-        """The first script goes with the command that starts the loop, where it fits there and sudo
-        does not ask first."""
-        header = f"{self._root.keyword} {nonce} {len(script)} {limit_s}\n".encode()
-        message = header + script
+    def _finish(self, out: FramedStream, err: FramedStream, deadline: float) -> None:
+        while not (out.is_complete() and err.is_complete()):
+            if not self._read(deadline):
+                raise WorkFailed(
+                    "its root shell was ended by somebody else; the work may be done or not",
+                    worker=self._session.worker,
+                    cure="look with status, then do it again",
+                )
+
+    def _begin(self, message: bytes, out: FramedStream, limit_s: int) -> None:
+        """Send the script, and wait until the worker has started on it."""
+        sent_at = time.monotonic()
+        within_s = min(START_LIMIT_S, limit_s + UNDO_S + _SLACK_S)
+        deadline = sent_at + within_s
+        notice_at = sent_at + SAY_AFTER_S
+        sent = self._send(message, within_s)
+        while True:
+            if not sent and not self._root.is_asking(self._session.stdout, self._session.stderr):
+                self._session.write(message)
+                sent = True
+            if out.has_begun():
+                return
+            try:
+                if not self._read(min(notice_at, deadline)):
+                    raise self._ended(deadline)
+            except TimeoutError:
+                now = time.monotonic()
+                if now >= deadline:
+                    self._session.kill()
+                    stdout, stderr = bytes(self._session.stdout), bytes(self._session.stderr)
+                    raise no_answer(
+                        self._endpoint, self._stage(), now - sent_at, stdout, stderr
+                    ) from None
+                waiting.warning("%s", waiting_text(self._endpoint, self._stage(), now - sent_at))
+                notice_at = deadline
+
+    def _send(self, message: bytes, within_s: float) -> bool:
+        """Start the loop, where there is none; True when the script is on its way too.
+
+        The first one goes with the command, where it fits there and sudo does not ask first.
+        """
         if self._started:
             self._session.write(message)
-            return
+            return True
         self._started = True
-        if self._root.password is None and len(script) <= FIRST_SCRIPT_BYTES:
-            self._session.start(self._root.command_with(nonce, script, limit_s))
-            return
-        if self._root.password is None:
-            self._session.start(self._root.command, message)
-            return
-        self._session.start(self._root.command, self._root.password)
-        while self._root.is_asking(self._session.stdout, self._session.stderr):
-            if not self._session.read(deadline):
-                raise self._refusal(deadline)
-        self._session.write(message)
+        if self._root.password is not None:
+            self._session.start(self._root.command(), self._root.password)
+            return False
+        fits = len(message) <= FIRST_MESSAGE_BYTES
+        first, rest = (message, b"") if fits else (b"", message)
+        self._session.start(self._root.command_with(first, int(within_s) - _UNDER_WAY_S), rest)
+        return True
 
-    def _ended(self, out: FramedStream, deadline: float) -> WorkFailed | _EndedIdle:
-        """The loop ended before the script's answer was complete."""
-        if not out.has_begun():
-            return _EndedIdle() if self._answered else self._refusal(deadline)
-        return WorkFailed(
-            "its root shell was ended by somebody else; the work may be done or not",
-            worker=self._session.worker,
-            cure="look with status, then do it again",
-        )
+    def _read(self, deadline: float) -> bool:
+        """As the session's, with what has come in bounds: neither drop by drop for ever nor more
+        than can be kept."""
+        more = self._session.read(deadline)
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        if max(len(self._session.stdout), len(self._session.stderr)) > self._most_bytes:
+            raise UnexpectedOutput(
+                f"it printed more than {self._most_bytes // 2**20} MiB where a root shell answers",
+                worker=self._session.worker,
+                cure="a start-up file, sudo or a tool there prints without end:"
+                f" see what ssh {self._endpoint.user}@{self._endpoint.host} sudo -n true prints",
+            )
+        return more
 
-    def _refusal(self, deadline: float) -> WorkFailed:
+    def _stage(self) -> Stage:
+        """How far the way to a root shell has come."""
+        if self._answered or READY in self._session.stdout:
+            return AT_LOOP
+        return AT_SUDO if HELLO in self._session.stdout else AT_START_UP
+
+    def _ended(self, deadline: float) -> WorkFailed | _EndedIdle:
+        """The loop ended before the script began."""
+        if self._answered:
+            return _EndedIdle()
         code = self._session.exit_code(deadline)
-        return self._root.refusal(bytes(self._session.stderr), code)
+        _, hello, said = bytes(self._session.stdout).rpartition(HELLO)
+        stderr = bytes(self._session.stderr)
+        return (
+            self._root.refused(said, stderr, code)
+            if hello
+            else not_ours(self._endpoint, said, stderr, code)
+        )
 
     def _timeout(self, time_limit: float, ending: str) -> CommandTimeout:
         return CommandTimeout(
@@ -236,3 +329,13 @@ _pools_lock = threading.Lock()
 def _pool(endpoint: Endpoint) -> _Pool:
     with _pools_lock:
         return _pools.setdefault(endpoint, _Pool())
+
+
+def _forget_in_child() -> None:
+    """The shells are the parent's, and a thread that held a lock may not exist here."""
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,19 +1,25 @@
-"""How a user becomes root on a worker: the command that starts the loop, and sudo's refusals."""
+"""How a user becomes root on a worker: the command that starts the loop which runs the scripts."""
 
 from __future__ import annotations
 
-import re
 import secrets
 import shlex
 from base64 import b64encode
 
 from vmops.errors import WorkFailed
+from vmops.remote.refusals import refusal
 from vmops.remote.ssh.endpoint import Endpoint
 
 UNDO_S = 5
 """What a script has from the SIGTERM that says its time is up to the SIGKILL."""
 
-_READY = b"vmops: ready\n"
+HELLO = b"vmops: hello\n"
+"""The login shell says it, before sudo: its start-up files are done, and it runs our command."""
+
+_SAY_HELLO = "echo vmops: hello"
+
+READY = b"vmops: ready\n"
+"""The loop says it, as root."""
 
 _IGNORE = 'trap "" PIPE HUP; '
 """A script goes on when nobody reads what it prints. `timeout` resets what the loop ignores."""
@@ -31,57 +37,63 @@ _LOOP = (
     'case $code in 124|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
     'echo "$1 e $code"; echo "$1 e 0" >&2; '
     "}; "
-    "exec 3</dev/null; echo vmops: ready; "
-    'if [ -n "$5" ]; then '
-    'first=$(printf %s "$7" | base64 -d) && run "$5" "$6" "$first" || exit 1; '
-    "fi; "
     "exec 3<&0; "
+    "read -r now rest </proc/uptime; "
+    'case $6 in ?*) [ "$((${now%%.*} - ${6%%.*}))" -lt "$5" ] || exit 1;; esac; '
+    "echo vmops: ready; "
     "while read -r word nonce length limit; do "
     '[ "$word" != "$4" ] || run "$nonce" "$limit" "$3" "$length"; '
     "done"
 )
-"""A first script may come as arguments: nonce, limit, and itself in base64. The next ones come
-on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines are skipped: a
-password that sudo did not want.
+"""The scripts come on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines
+are skipped: a password that sudo did not want. A loop that comes $5 seconds after the machine's
+uptime was $6 ends at once: a first script that waits for it was given up by then.
 
 `timeout` leads the script's process group and ends when the script's own shell does, so what is
 left of the group then is killed.
 
-One line, without a single quote, a backslash or an exclamation mark, so that every login shell
-passes it on as it is.
+This and the next two are one line each, without a single quote, a backslash or an exclamation mark,
+so that every login shell passes them on as they are.
 """
 
-_CAUSES = (
-    (
-        "a password is required",
-        "sudo asks for a password",
-        "allow {user} NOPASSWD in the worker's sudoers, or use --prompt-for-sudo-password",
-    ),
-    (
-        "in the sudoers file|may not run sudo",
-        "{user} may not use sudo there",
-        "allow {user} in the worker's sudoers, or name another user",
-    ),
-    (
-        "not allowed to execute",
-        "sudo does not let {user} start a root shell",
-        "allow {user} to run /bin/sh in the worker's sudoers",
-    ),
-    (
-        "must have a tty",
-        "sudo there wants a terminal",
-        "take requiretty out of the worker's sudoers",
-    ),
-    (r"sudo\W*: no such file", "there is no sudo", "install sudo there, or log in as root"),
+_IS_ROOT = (
+    "while read -r key uid rest; do "
+    "case $key$uid in Uid:0) break;; "
+    'Uid:*) echo "vmops: not root but user $uid" >&2; exit 1;; esac; '
+    "done </proc/self/status; "
 )
-"""How sudo or `env` says it, what it means, the cure. Start-up files may say anything before it."""
+"""A sudoers may say `runas_default`, and a sudo of the worker's own may do as it likes."""
+
+_AMONG_ALL = (
+    "loop=$1; shift; "
+    "[ /proc/self/ns/mnt -ef /proc/1/ns/mnt ] || { "
+    "nsenter -m -t 1 true 2>/dev/null && "
+    'exec nsenter -m -t 1 sh -c "$loop" vmops "$@"; }; '
+    'eval "$loop"'
+)
+"""Runs the loop where the worker's own processes live. A login that has its mounts for itself would
+make a log's file system which no other login sees."""
+
+_AHEAD = (
+    "first=$1; shift; exec 3<&0; read -r up rest </proc/uptime; "
+    '{ printf %s "$first" | base64 -d; cat <&3 2>/dev/null & } '
+    '| { exec 3<&-; exec "$@" "$up"; }'
+)
+"""Puts a first message, in base64, ahead of what comes on standard input.
+
+sshd takes no input for a command before it has said that it runs: what goes with the command saves
+that round trip. It does not become part of sudo's own command line, which sudo writes to the log,
+and which sudo 1.9.13 with `log_subcmds` kills when it is longer than 4 KB.
+
+The `cat` is in the background, so that sudo's own end is waited for and not that of the input.
+"""
+
+FIRST_MESSAGE_BYTES = 60_000
+"""What goes with the command: in base64 it has to stay below the 131,071 bytes of an argument."""
 
 
 class RootAccess:
     """The way to root for one login. `command` starts the loop; `password` is its first input.
-
-    sshd takes no input for a command before it has said that it runs: a first script that goes with
-    `command_with` saves that round trip.
 
     `keyword` begins the line before each script.
     """
@@ -95,33 +107,33 @@ class RootAccess:
         words = ["env", "LC_ALL=C"]
         if not is_root:
             asks = ["-n"] if password is None else ["-S", "-p", self._prompt]
-            words += ["sudo", *asks]
-        words += ["sh", "-c", _LOOP, "vmops"]
+            words += ["sudo", *asks, "-u", "root"]
+        check = "" if is_root else _IS_ROOT
+        words += ["sh", "-c", check + _AMONG_ALL, "vmops", _LOOP]
         given = shlex.join([_FROM_STDIN, self.keyword])
-        self.command = f'exec {shlex.join(words)} "$HOME" "$USER" {given}'
+        self._line = f'{shlex.join(words)} "$HOME" "$USER" {given}'
 
-    def command_with(self, nonce: str, script: bytes, limit_s: int) -> str:
-        """The command that starts the loop with this script as its first."""
-        encoded = b64encode(_IGNORE.encode() + script).decode()
-        return f"{self.command} {nonce} {limit_s} {encoded}"
+    def command(self) -> str:
+        """The command that starts the loop. Its input is to come when it `is_asking` no more."""
+        return f"{_SAY_HELLO}; exec {self._line}"
+
+    def command_with(self, message: bytes, within_s: int) -> str:
+        """The command that starts the loop with this as the beginning of its input.
+
+        A loop that does not come within that time reads nothing of it.
+        """
+        words = ["sh", "-c", _AHEAD, "vmops", b64encode(message).decode()]
+        return f"{_SAY_HELLO}; exec {shlex.join(words)} {self._line} {within_s}"
 
     def is_asking(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bool:
         """True until the loop is there. Raises WorkFailed when sudo asks a second time."""
         if stderr.count(self._prompt.encode()) > 1:
-            raise self._failure("sudo refused the password", "is it the one of {user}?")
-        return _READY not in stdout
+            raise refusal(self._endpoint, b"", b"sudo: incorrect password", None)
+        return READY not in stdout
 
-    def refusal(self, stderr: bytes, exit_code: int | None) -> WorkFailed:
+    def refused(self, stdout: bytes, stderr: bytes, exit_code: int | None) -> WorkFailed:
         """Why the loop did not start, from what was said instead."""
-        said = stderr.replace(self._prompt.encode(), b"").decode(errors="replace").strip()
-        for pattern, what, cure in _CAUSES:
-            if re.search(pattern, said.lower()):
-                return self._failure(what, cure)
-        last = said.splitlines()[-1] if said else f"exit code {exit_code}"
-        return self._failure(f"no root shell starts: {last}", "")
+        return refusal(self._endpoint, stdout, self._without_prompt(stderr), exit_code)
 
-    def _failure(self, what: str, cure: str) -> WorkFailed:
-        user = self._endpoint.user
-        return WorkFailed(
-            what.format(user=user), worker=self._endpoint.label, cure=cure.format(user=user)
-        )
+    def _without_prompt(self, stderr: bytes) -> bytes:
+        return stderr.replace(self._prompt.encode(), b"")

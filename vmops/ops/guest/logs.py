@@ -22,6 +22,8 @@ from vmops.ops.vm import endings
 from vmops.wait import wait_for
 
 READ_LIMIT_S = 60.0
+_LOGS_MB = 2
+"""Both logs of a VM, as much as is read at once, and the frames around them."""
 _PAUSES = (0.1, 0.2)
 _LONGEST_PAUSE_S = 0.4
 """Between two readings of logs that do not grow."""
@@ -104,7 +106,8 @@ class _Watch:
 
 def _read(route: Route, marks: Mapping[str, Marks], lines: str) -> list[Reading]:
     blocks = [facts.ask_running(), logs.ask(marks, lines=lines)]
-    seen, found = perform(route, blocks, time_limit_s=READ_LIMIT_S)
+    most = 16 + _LOGS_MB * len(marks)
+    seen, found = perform(route, blocks, time_limit_s=READ_LIMIT_S, answer_mb=most)
     try:
         running = facts.read_running(seen)
         return [

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vmops.remote.monitor import Monitor
 
 FETCH_LIMIT_S = 60.0
+PICTURE_MB = 32
+"""What a picture may take: 25 without compression, of a screen of 3840 by 2160."""
 
 
 class Shot(NamedTuple):
@@ -57,7 +59,9 @@ def _fetch(route: Route, paths: dict[str, str]) -> dict[str, Shot]:
     blocks = [screen.fetch(vm, path) for vm, path in paths.items()]
     worker = route.worker.name
     try:
-        results = perform(route, blocks, time_limit_s=FETCH_LIMIT_S)
+        results = perform(
+            route, blocks, time_limit_s=FETCH_LIMIT_S, answer_mb=PICTURE_MB * len(paths)
+        )
     except VmopsError as error:
         return {vm: Shot(vm, worker, error=error) for vm in paths}
     return {result.subject: _shot(worker, result) for result in results}
