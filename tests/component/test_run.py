@@ -108,7 +108,7 @@ def test_a_command_whose_time_is_up_is_ended(
     started = time.monotonic()
     with pytest.raises(CommandTimeout, match="w1: the command took longer than 1 s; it was ended"):
         run(worker, command.format(home=home), time_limit=1, config=config)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
     pid = int((home / "pid").read_text().split()[0])
     assert wait_for(lambda: not is_alive(pid) or None, 2)
 
