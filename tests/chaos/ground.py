@@ -56,6 +56,11 @@ done
 true
 """
 
+FORGET = """
+for t in "$@"; do ip link del "$t"; done
+rm -rf /run/vmops/web1
+"""
+
 
 class Hung(Exception):
     """Something did not come to its end in time."""
@@ -204,13 +209,17 @@ class Ground:
         Without `sessions` those that are open may stay.
         """
         self.wipe()
-        tasks = {"gone": (), "plugged": ("plug",), "paused": ("launch", "pause")}
+        plug = ("plug",)
+        tasks = {"gone": (), "plugged": plug, "rebooted": plug, "paused": ("launch", "pause")}
         for task in tasks.get(state, ("launch",)):
             said = self.fab(task, "--vm", ",".join(vms))
             if said.code != 0:
                 raise RuntimeError(f"cannot prepare {state}: {said}")
         if state == "crashed":
             self._kill_qemus()
+        if state == "rebooted":
+            taps = [tap for target in TARGETS if target.name in vms for tap in target.taps]
+            self.lab.run(self.worker, ("sh", "-c", FORGET, "sh", *taps))
         seen, unrest = self.settled(sessions=sessions)
         if unrest:
             raise RuntimeError(f"cannot prepare {state}: {'; '.join(unrest)}")

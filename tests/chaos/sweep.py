@@ -16,7 +16,7 @@ from pathlib import Path
 from vmops.lab import Lab
 
 from .cuts import Place
-from .ground import Ground
+from .ground import Ground, Hung
 from .operations import Operation
 from .trial import Trial, Undisturbed, measure, run_trial
 
@@ -90,16 +90,25 @@ class Sweep:
         try:
             while not self._failures and (deadline is None or time.monotonic() < deadline):
                 place = left.get_nowait()
-                if place.operation not in measured:
-                    measured[place.operation] = measure(lane, place.operation)
-                whole = measured[place.operation]
-                trial = run_trial(lane, place.operation, place.cut(whole.extent), whole)
+                trial = self._trial(lane, place, measured)
                 with self._lock:
                     self._tell(place.name, trial)
         except queue.Empty:
             return
         except BaseException as error:
             self._failures.append(error)
+
+    @staticmethod
+    def _trial(lane: Ground, place: Place, measured: dict[Operation, Undisturbed]) -> Trial:
+        """The trial of a place. An operation that fails undisturbed is a violation, too."""
+        operation = place.operation
+        try:
+            if operation not in measured:
+                measured[operation] = measure(lane, operation)
+        except (Hung, RuntimeError) as error:
+            return Trial(operation.name, "undisturbed", reached=False, violations=[str(error)])
+        whole = measured[operation]
+        return run_trial(lane, operation, place.cut(whole.extent), whole)
 
 
 def report(trials: Sequence[Trial]) -> str:
@@ -110,7 +119,8 @@ def report(trials: Sequence[Trial]) -> str:
         by_kind[":".join(trial.cut.split(":")[:2])].append(trial)
     lines = [_table("operation", by_operation), "", _table("cut", by_kind)]
     bad = [trial for trial in trials if trial.violations]
-    lines += ["", f"{len(trials)} cuts, {len(bad)} with a violation"]
+    known = sum(not trial.unknown for trial in bad)
+    lines += ["", f"{len(trials)} cuts, {len(bad)} with a violation, {known} of them known"]
     for trial in bad:
         lines += ["", trial.repeat, *(f"  {line}" for line in trial.violations)]
         lines += [f"    {line}" for text in trial.said for line in text.splitlines()]

@@ -167,3 +167,12 @@ def test_only_an_interrupt_before_our_code_is_forgiven() -> None:
     assert before_our_code(stock)
     assert not before_our_code(stock.replace("/x/fabric", "/x/vmops/tasks"))
     assert not before_our_code(stock.replace("KeyboardInterrupt", "KeyError: 1"))
+
+
+def test_a_known_violation_is_told_and_any_other_beside_it_counts() -> None:
+    lost = "web1 runs on and has lost its network: tap_1_eth1 (up, no port)"
+    known = Trial("replug", "drop:operator:13795", violations=[lost])
+    assert (known.unknown, lost in report([known])) == ([], True)
+    other = Trial("replug", "drop:operator:13795", violations=[lost, "lock held: x"])
+    assert other.unknown == ["lock held: x"]
+    assert Trial("launch", "drop:operator:13795", violations=[lost]).unknown == [lost]

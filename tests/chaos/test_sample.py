@@ -43,7 +43,7 @@ def test_a_sample_of_all_cuts(lanes: list[Ground]) -> None:
     sweep.run(plan(points=6, seed=SEED), seconds=SAMPLE_S)
     print(report(trials))  # noqa: T201
     assert trials
-    assert not [trial.repeat for trial in trials if trial.violations], f"seed {SEED}"
+    assert not [trial.repeat for trial in trials if trial.unknown], f"seed {SEED}"
 
 
 @pytest.mark.timeout(LONGEST_S)

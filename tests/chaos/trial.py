@@ -10,7 +10,7 @@ from typing import Any
 
 from .cuts import SIGNALS, Cut, Extent
 from .ground import Command, Ground, Hung, Said
-from .operations import Operation, State
+from .operations import OPERATIONS, Operation, State
 from .outside import Look, Shape
 from .targets import TARGETS, Target
 
@@ -30,6 +30,12 @@ class Trial:
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+
+    @property
+    def unknown(self) -> list[str]:
+        """The violations that the table does not know of."""
+        known = {operation.name: operation.known for operation in OPERATIONS}[self.operation]
+        return [line for line in self.violations if not known or known not in line]
 
     @property
     def repeat(self) -> str:
@@ -99,7 +105,7 @@ def run_trial(ground: Ground, operation: Operation, cut: Cut, whole: Undisturbed
     began = time.monotonic()
     try:
         _run(ground, operation, cut, whole, trial)
-    except Hung as error:
+    except (Hung, RuntimeError) as error:
         trial.violations.append(str(error))
     ground.lab.heal(ground.worker)
     trial.seconds = round(time.monotonic() - began, 2)
