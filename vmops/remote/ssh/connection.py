@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, cast
 
 import fabric
+import paramiko
 
 from vmops.core.inventory.model import Worker
 from vmops.remote.counters import count
@@ -248,8 +249,14 @@ def _without_rules(config: fabric.Config) -> fabric.Config:
     """A copy in which Fabric finds no ssh_config: it would look up the name its own way, and run
     every `Match exec` on our input."""
     copy = config.clone()
-    copy.base_ssh_config._config.clear()
+    copy._set(base_ssh_config=_NoRules())
     return copy
+
+
+class _NoRules(paramiko.SSHConfig):
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+        """Nothing; paramiko would need the name of who runs this even so."""
+        return paramiko.SSHConfigDict()
 
 
 def _gateway(endpoint: Endpoint, config: fabric.Config) -> WorkerTransport | None:

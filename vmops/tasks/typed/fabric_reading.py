@@ -43,11 +43,25 @@ def _patient(load: Any) -> Any:
     return loaded
 
 
+class _NoRules:
+    """What Fabric asks about a name; paramiko's own wants to know who runs this even so."""
+
+    def __init__(self) -> None:
+        self._config: list[Any] = []
+
+    def parse(self, file: Any) -> None:
+        """Fabric reads the files once more for each copy of its configuration."""
+
+    def lookup(self, hostname: str) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
 def _without_rules(make_context: Any) -> Any:
     @wraps(make_context)
     def made(call: ConnectionCall, config: Config) -> Any:
         if call.task.body.__module__.startswith("vmops."):
-            config.base_ssh_config._config.clear()
+            config._set(base_ssh_config=_NoRules())
         elif _failed:
             raise Exit(f"Fabric cannot read ssh_config: {_failed[0]}", 2)
         return make_context(call, config)
