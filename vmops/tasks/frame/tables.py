@@ -29,26 +29,55 @@ STATE_STYLES: Mapping[str, str] = {
 _GAP = 1
 """Blanks behind a cell; the box has one more between two cells, and at both edges."""
 
+_USUAL_WIDTH = 80
+
 
 def drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
     """A table of that many columns of characters at most, or a block of lines for each row.
 
-    A cell may have several lines. What is in it must be harmless already.
+    Below 80 columns only the last column is wrapped: too many wrapped ones are no table to read. A
+    cell may have several lines. What is in it must be harmless already.
     """
-    widths = [_widest([heading, *cells]) for heading, *cells in zip(headings, *rows, strict=True)]
-    if sum(widths) + (_GAP + 1) * len(widths) + 1 > width:
+    columns = [[heading, *cells] for heading, *cells in zip(headings, *rows, strict=True)]
+    most = [*map(_line, columns)]
+    words = [*map(_word, columns)]
+    least = words if width >= _USUAL_WIDTH else [*most[:-1], words[-1]]
+    widths = _shared(least, most, width - (_GAP + 1) * len(columns) - 1)
+    if not widths:
         return Group(*(_block(headings, row) for row in rows))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for heading, least in zip(headings, widths, strict=True):
-        table.add_column(heading, min_width=least)
+    for heading, wide in zip(headings, widths, strict=True):
+        table.add_column(heading, width=wide)
     for row in rows:
         table.add_row(*map(_cell, row))
     return table
 
 
-def _widest(cells: Sequence[str]) -> int:
+def _shared(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """A width for each column, from its least to its most, nothing where there is no room.
+
+    What is left over goes first to the columns that lack little. rich would take from the widest
+    whatever is missing, and cut their words.
+    """
+    left = room - sum(least)
+    if left < 0:
+        return []
+    widths = list(least)
+    for column in sorted(range(len(widths)), key=lambda number: most[number] - least[number]):
+        more = min(left, most[column] - least[column])
+        widths[column] += more
+        left -= more
+    return widths
+
+
+def _word(cells: Sequence[str]) -> int:
     """The length of the longest word."""
     return max((len(word) for cell in cells for word in cell.split()), default=0)
+
+
+def _line(cells: Sequence[str]) -> int:
+    """The length of the longest line."""
+    return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
 
 
 def _cell(text: str) -> Text:
