@@ -120,7 +120,12 @@ def report(trials: Sequence[Trial]) -> str:
     lines = [_table("operation", by_operation), "", _table("cut", by_kind)]
     bad = [trial for trial in trials if trial.violations]
     known = sum(not trial.unknown for trial in bad)
-    lines += ["", f"{len(trials)} cuts, {len(bad)} with a violation, {known} of them known"]
+    longest = max((trial.command_s for trial in trials), default=0.0)
+    lines += [
+        "",
+        f"{len(trials)} cuts, {len(bad)} with a violation, {known} of them known;"
+        f" the longest command took {longest:.0f} s",
+    ]
     for trial in bad:
         lines += ["", trial.repeat, *(f"  {line}" for line in trial.violations)]
         lines += [f"    {line}" for text in trial.said for line in text.splitlines()]

@@ -20,7 +20,10 @@ Outcome = str
 
 @dataclass
 class Trial:
-    """What came of a cut. `reached` is False where the command had ended before."""
+    """What came of a cut. `reached` is False where the command had ended before.
+
+    `seconds` is for the whole trial, `command_s` for the command that was cut.
+    """
 
     operation: str
     cut: str
@@ -28,6 +31,7 @@ class Trial:
     outcome: Outcome = "?"
     code: int | None = None
     seconds: float = 0.0
+    command_s: float = 0.0
     violations: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -116,6 +120,7 @@ def _run(ground: Ground, operation: Operation, cut: Cut, whole: Undisturbed, tri
     before = ground.prepare(operation.start, operation.vms)
     said, trial.reached = _cut(ground, operation, cut)
     trial.code = said.code
+    trial.command_s = round(said.seconds, 2)
     trial.said.append(str(said))
     stranded = cut.lab_fault == "strand" and trial.reached
     if not stranded:
