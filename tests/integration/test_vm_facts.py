@@ -78,7 +78,8 @@ def test_an_odd_pidfile_costs_its_own_vm_only(root: Path, form: str, shell: str)
     began = time.monotonic()
     found = ask(shell)
     assert time.monotonic() - began < 3
-    assert found["vm1"].process is None
+    assert found["vm1"] == RunningVM("vm1", directory=True, odd=True)
+    assert (found["vm1"].state, found["vm1"].powered_off) == ("unknown", False)
     assert found["vm2"] == RunningVM("vm2", directory=True, pid=os.getpid())
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core.facts.observed import Observed
+from vmops.core.facts import status
+from vmops.core.facts.observed import Observed, RunningVM
 from vmops.core.inventory.model import Worker
 from vmops.core.plan import vm as plan
 from vmops.core.tools import ip, ovs
@@ -165,3 +166,19 @@ def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str) -> None
     assert plan.tidy(VM1, left._replace(taps=seen.taps)).action == "nothing"
     mine = running()._replace(taps={tap: ip.Tap("vmops:vm1", in_use=True) for tap in (TAP1, TAP2)})
     assert plan.launch(WORKER, VM1, mine).action == "nothing"
+
+
+def test_a_vm_of_which_nothing_is_known_is_left_alone() -> None:
+    """Its pidfile is none that QEMU wrote: it may run."""
+    seen = dead(pidfile=False)
+    seen = seen._replace(vms={"vm1": RunningVM("vm1", directory=True, odd=True)})
+    for act in (plan.launch, plan.plug, plan.boot):
+        with pytest.raises(WorkFailed, match="whether it runs is not known"):
+            act(WORKER, VM1, seen)
+    for end in (plan.stop, plan.unplug):
+        with pytest.raises(WorkFailed, match="whether it runs is not known"):
+            end(VM1, seen)
+    assert plan.tidy(VM1, seen).action == "nothing"
+    found = status.of(WORKER, VM1, seen)
+    assert (found.state, found.pid) == ("unknown", None)
+    assert "sudo ls -l /run/vmops/vm1/pid" in str(found.error)

@@ -24,6 +24,16 @@ def test_shellcheck_has_nothing_to_say() -> None:
     assert done.stdout.decode() == ""
 
 
+@pytest.mark.skipif(shutil.which("perl") is None, reason="there is no perl")
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.pl")), ids=lambda path: path.name)
+def test_a_program_is_perl_without_warnings_and_travels_without_comments(path: Path) -> None:
+    text = functions.without_comments(path.name)
+    words = ["perl", "-wc"]
+    done = subprocess.run(words, input=text.encode(), capture_output=True, timeout=30, check=False)
+    assert done.stderr == b"- syntax OK\n"
+    assert not [line for line in text.split("\n") if line.lstrip().startswith("#")]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_paths_and_limits_come_from_one_place(path: Path) -> None:
     code = [line for line in path.read_text().split("\n") if not line.startswith("#")]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.script import functions, script
+from vmops.core.script import script
 from vmops.core.script.command import Block, Step
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Await, Heard, Refused, Talk, read_talk, talk
@@ -128,13 +126,3 @@ def test_whatever_a_monitor_says_is_read_or_called_no_qmp(lines: list[bytes]) ->
 )
 def test_depth_and_size_are_no_qmp(line: bytes) -> None:
     assert read_talk(framed("vm1", 2, line))["vm1"].ended == "not qmp"
-
-
-@pytest.mark.skipif(shutil.which("perl") is None, reason="there is no perl")
-def test_the_program_is_perl_without_warnings() -> None:
-    text = functions.without_comments("qmp.pl")
-    done = subprocess.run(
-        ["perl", "-wc"], input=text.encode(), capture_output=True, timeout=30, check=False
-    )
-    assert done.stderr == b"- syntax OK\n"
-    assert "#" not in text.replace("$#", "")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from vmops.core.facts import logs
 from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory
 from vmops.core.script.command import (
     FACT_BYTES,
     Block,
@@ -23,10 +24,11 @@ from vmops.core.script.command import (
 from vmops.core.script.functions import NO_VMS, WHERE_VMS
 from vmops.core.tools import ip, ovs, process, qemu
 from vmops.core.tools.process import Process
+from vmops.errors import WorkFailed
 
 WHOLE_UID_RANGE = 4294967295
 
-State = Literal["running", "stopped", "crashed"]
+State = Literal["running", "stopped", "crashed", "unknown"]
 
 
 class Host(NamedTuple):
@@ -47,25 +49,40 @@ class RunningVM(NamedTuple):
     """What /run/vmops/NAME and /proc say of one VM.
 
     `process` is there only when the pidfile's process is this VM's QEMU. `pid` is what the pidfile
-    names: QEMU removes the file when it ends by itself and leaves it when it is killed.
+    names: QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is
+    that something else lies in its place, so that nothing is known.
     """
 
     name: str
     directory: bool = False
     pid: int | None = None
     process: Process | None = None
+    odd: bool = False
 
     @property
     def state(self) -> State:
-        """`crashed` when a pidfile is left and its process is not."""
+        """`crashed` when a pidfile is left and its process is not, `unknown` when it is odd."""
         if self.process is not None:
             return "running"
+        if self.odd:
+            return "unknown"
         return "stopped" if self.pid is None else "crashed"
 
     @property
     def powered_off(self) -> bool:
         """True when it ended by itself, and nobody has removed what it left."""
-        return self.directory and self.pid is None
+        return self.directory and self.pid is None and not self.odd
+
+    def doubt(self, worker: str = "") -> WorkFailed:
+        """The error for a VM of which it is not known whether it runs."""
+        pidfile = RunDirectory(self.name).pidfile
+        return WorkFailed(
+            "whether it runs is not known: QEMU has not written what is in its pidfile's place",
+            worker=worker,
+            vm=self.name,
+            cure=f"see there: sudo ls -l {pidfile}; remove it if no QEMU runs with it: "
+            f"pgrep -fa {pidfile}",
+        )
 
     @property
     def command_line(self) -> qemu.CommandLine:
@@ -240,6 +257,8 @@ def _vm(name: str, raw: bytes) -> RunningVM:
         return RunningVM(name)
     line, _, facts = rest.partition(b"\n")
     pid = line.removeprefix(b"pid ")
+    if line == b"pid odd":
+        return RunningVM(name, directory=True, odd=True)
     if not line.startswith(b"pid ") or not pid.isdigit():
         return RunningVM(name, directory=True)
     seen = process.parse(facts)

@@ -118,7 +118,8 @@ def with_look(status: VMStatus, look: qmp.Look | VmopsError) -> VMStatus:
 def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
     process = running.process
     if process is None:
-        return VMStatus(running.name, worker.name, worker.address, running.state)
+        doubt = running.doubt(worker.name) if running.odd else None
+        return VMStatus(running.name, worker.name, worker.address, running.state, error=doubt)
     line = running.command_line
     return VMStatus(
         vm=running.name,

@@ -40,12 +40,16 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
 
 
 def in_use(vm: VM, observed: Observed) -> WorkFailed | None:
-    """What is wrong where a VM that is not known to run has a TAP that some process uses.
+    """What is wrong where a VM that is not known to run has a TAP that some process uses, or where
+    nothing is known of it.
 
     That is most likely the VM itself, started by another system: a second one beside it would do
     harm, and so would taking the TAP away.
     """
-    if observed.vm(vm.name).process is not None:
+    running = observed.vm(vm.name)
+    if running.odd:
+        return running.doubt()
+    if running.process is not None:
         return None
     for nic in vm.connected:
         tap = observed.taps.get(nic.tap)

@@ -70,20 +70,6 @@ image_facts() {
   done
 }
 
-# Of a command line no more is read than one of ours takes: a process may write there what it likes.
-vm_facts() {
-  [ -d "$RUN_ROOT/$1" ] || return 0
-  echo directory
-  if ! pid_of "$1"; then
-    # A pidfile of a QEMU that is just starting is empty. Anything else is none that QEMU wrote.
-    if [ -n "$pid" ] || [ -L "$RUN_ROOT/$1/pid" ]; then echo "pid odd"
-    elif [ -e "$RUN_ROOT/$1/pid" ] && [ ! -f "$RUN_ROOT/$1/pid" ]; then echo "pid odd"; fi
-    return 0
-  fi
-  echo "pid $pid"
-  head -q -c 65536 "/proc/$pid/stat" "/proc/$pid/status" "/proc/$pid/cmdline" 2>/dev/null
-}
-
 # Runs a command only on a worker with a VM, or with a TAP that may be one's.
 #: # where there is a VM:
 #: {1:}
@@ -94,13 +80,19 @@ where_vms() {
   echo none
 }
 
+# Where there is a VM.
 #: # read $RUN_ROOT/*/pid, and of each PID /proc/PID/stat, status and cmdline
 all_vm_facts() {
   for directory in "$RUN_ROOT"/*/; do
-    [ -d "$directory" ] || continue
-    vm=${directory%/}
-    vm=${vm##*/}
-    part "$vm"
-    vm_facts "$vm"
+    [ ! -d "$directory" ] || { vm_facts; return; }
   done
+}
+
+vm_facts() {
+  perl /proc/self/fd/3 3<<'VMS_PL' <<WORDS
+@vms.pl@
+VMS_PL
+$N
+$RUN_ROOT
+WORDS
 }
