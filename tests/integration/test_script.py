@@ -150,6 +150,23 @@ def test_the_lock_is_taken_and_not_inherited(tmp_path: Path) -> None:
         os.kill(int(result.steps[1].stdout), 9)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_lock_that_cannot_be_made_is_not_called_somebody_elses(
+    tmp_path: Path, shell: str, lanes: int
+) -> None:
+    (tmp_path / "locks").touch()
+    mark = tmp_path / "mark"
+    block = Block("vm1", (step("touch", "touch", str(mark)),), lock=str(tmp_path / "locks" / "vm1"))
+    text = script.render([block] * lanes, nonce=NONCE, lanes=lanes)
+    done = subprocess.run([shell, "-c", text], capture_output=True, timeout=30, check=True)
+    blocks = [block] * lanes
+    for result in script.parse(blocks, nonce=NONCE, stdout=done.stdout, stderr=done.stderr):
+        assert (result.outcome, result.steps) == ("unlocked", ())
+        assert str(tmp_path / "locks") in result.why
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("undoes", [True, False], ids=["undoes", "finishes"])
 def test_when_the_operator_is_gone_the_block_undoes_or_finishes(
     tmp_path: Path, undoes: bool

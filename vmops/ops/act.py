@@ -177,6 +177,13 @@ def _error_of(vm: VM, worker: Worker, result: BlockResult) -> VmopsError | None:
             worker=worker.name,
             cure=f"see who: sudo fuser -v {RunDirectory(vm.name).lock}",
         )
+    if result.outcome == "unlocked":
+        return WorkFailed(
+            f"its lock cannot be made there: {result.why}",
+            worker=worker.name,
+            vm=vm.name,
+            cure="/run/vmops/.lock must be a folder that root may write to",
+        )
     if result.outcome == "changed":
         return WorkFailed(f"{vm.name} was changed by somebody else meanwhile", worker=worker.name)
     return None

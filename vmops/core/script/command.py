@@ -101,8 +101,9 @@ class Block(NamedTuple):
         return tuple(flat)
 
 
-Outcome = Literal["done", "failed", "changed", "locked", "lost"]
-"""`changed`: a guard failed; `locked`: the lock was not had in time; `lost`: no answer came."""
+Outcome = Literal["done", "failed", "changed", "locked", "unlocked", "lost"]
+"""`changed`: a guard failed; `locked`: the lock was not had in time; `unlocked`: it could not be
+made; `lost`: no answer came."""
 
 
 class StepResult(NamedTuple):
@@ -132,12 +133,16 @@ class StepResult(NamedTuple):
 
 
 class BlockResult(NamedTuple):
-    """What came of one block: its outcome, the steps that ran, and the undos that ran."""
+    """What came of one block: its outcome, the steps that ran, and the undos that ran.
+
+    `why` has the worker's words where the lock could not be made.
+    """
 
     subject: str
     outcome: Outcome
     steps: Sequence[StepResult] = ()
     undone: Sequence[StepResult] = ()
+    why: str = ""
 
     def find(self, label: str) -> StepResult | None:
         """The last result of the step with that label."""

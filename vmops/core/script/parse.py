@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from vmops.core.script.command import SAID_BYTES, Block, BlockResult, Outcome, Step, StepResult
 
 _STEP = re.compile(rb"([beu]) (\d{1,9}) (\d{1,9})(?: (\d{1,3}))?")
-_END = re.compile(rb"x (\d{1,9}) (done|failed|changed|locked)")
+_END = re.compile(rb"x (\d{1,9}) (done|failed|changed|locked|unlocked)")
 _PART = re.compile(rb"p (.*)", re.DOTALL)
 
 
@@ -29,7 +29,7 @@ def parse(
 ) -> tuple[BlockResult, ...]:
     """One result for each block, in order; `lost` for a block whose end frame never came."""
     out, outcomes = _read(nonce, stdout)
-    err, _ = _read(nonce, stderr)
+    err, endings = _read(nonce, stderr)
     results = []
     for number, block in enumerate(blocks):
         steps: list[StepResult] = []
@@ -39,9 +39,15 @@ def parse(
                 key = kind, number, index
                 if key in out:
                     kept.append(_result(step, out[key], err.get(key, _Said())))
-        outcome = outcomes.get(number, "lost")
-        results.append(BlockResult(block.subject, outcome, tuple(steps), tuple(undone)))
+        outcome, _ = outcomes.get(number, ("lost", b""))
+        _, last = endings.get(number, ("lost", b""))
+        words = _last_line(last) if outcome == "unlocked" else ""
+        results.append(BlockResult(block.subject, outcome, tuple(steps), tuple(undone), words))
     return tuple(results)
+
+
+def _last_line(said: bytes) -> str:
+    return said[-SAID_BYTES:].decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def _result(step: Step, out: _Said, err: _Said) -> StepResult:
@@ -56,10 +62,10 @@ def _result(step: Step, out: _Said, err: _Said) -> StepResult:
 
 def _read(
     nonce: str, stream: bytes
-) -> tuple[dict[tuple[str, int, int], _Said], dict[int, Outcome]]:
-    """What each step and undo said, and its exit code; and each block's outcome."""
+) -> tuple[dict[tuple[str, int, int], _Said], dict[int, tuple[Outcome, bytes]]]:
+    """What each step and undo said, and its exit code; and each block's outcome and last words."""
     said: dict[tuple[str, int, int], _Said] = {}
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, tuple[Outcome, bytes]] = {}
     parts: list[tuple[str, bytes]] = []
     name = ""
     for frame, before in _frames(nonce, stream):
@@ -69,7 +75,7 @@ def _read(
             name = part[1].decode(errors="replace")
             continue
         if ended := _END.fullmatch(frame):
-            outcomes[int(ended[1])] = cast("Outcome", ended[2].decode())
+            outcomes[int(ended[1])] = cast("Outcome", ended[2].decode()), before
         elif (step := _STEP.fullmatch(frame)) and step[1] != b"b" and step[4]:
             key = step[1].decode(), int(step[2]), int(step[3])
             said[key] = _Said(int(step[4]), tuple(parts))

@@ -116,7 +116,7 @@ def _block(
     lines.extend(_function("guards", block.guards, nonce))
     if block.lock:
         lock = f"take_lock {shlex.quote(block.lock)} {LOCK_WAIT_S}"
-        lines.append(f"{unless}{lock} || finish locked")
+        lines.append(f"{unless}{lock}")
     if block.guards:
         lines.append(f"{unless}guards </dev/null >/dev/null 2>&1 9>&- || finish changed")
     index = 0

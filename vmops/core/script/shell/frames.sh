@@ -80,8 +80,9 @@ make_lock() {
   true >>"$1"
 }
 
+# The words of whoever could not make it stand before the block's end.
 take_lock() {
-  make_lock "$1" || return 1
+  make_lock "$1" || finish unlocked
   exec 9>>"$1"
-  flock -w "$2" 9
+  flock -w "$2" 9 || finish locked
 }
