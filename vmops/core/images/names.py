@@ -45,3 +45,8 @@ def base_of(name: str) -> Base | None:
     """What a file of that name, or path, should be; None for one that is no base of ours."""
     found = _NAME.fullmatch(name.rpartition("/")[2])
     return Base(found[1], found[2]) if found else None
+
+
+def disk_path(vm: str, disk: str, format: str) -> str:
+    """Where a VM's own disk lies: beside the bases, whose names begin otherwise."""
+    return f"{FOLDER}/disk-{vm}-{disk}.{format}"

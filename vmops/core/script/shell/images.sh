@@ -4,15 +4,17 @@
 # setpriv and no sudo, su or runuser: it is in util-linux, which is Essential, opens no PAM session,
 # writes no log, and gives the groups that a login has. Without capabilities and without the way
 # back to them, what the user may not open is refused by the kernel itself.
+#
+# as_ssh_user SECONDS COMMAND...
 as_ssh_user() {
-  set -- "$(id -g -- "$VMOPS_USER")" "$@"
-  [ -n "$1" ] || return 1
-  group=$1
+  seconds=$1
   shift
-  timeout -k 1 10 setpriv --reuid "$VMOPS_USER" --regid "$group" --init-groups \
+  group=$(id -g -- "$VMOPS_USER") || return 1
+  timeout -k 1 "$seconds" setpriv --reuid "$VMOPS_USER" --regid "$group" --init-groups \
     --inh-caps=-all --no-new-privs -- "$@"
 }
 
+#: # as the SSH user: read {2} and its backing files
 # image_chain FORMAT PATH
 #
 # No `qemu-img info --backing-chain`: that connects to nbd:// and may open data files by itself, on
@@ -20,15 +22,80 @@ as_ssh_user() {
 # own by /proc/self/fd: that would be opened anew, which another user may not.
 image_chain() {
   case $2 in "~" | "~/"*) set -- "$1" "$VMOPS_HOME${2#"~"}" ;; esac
-  as_ssh_user perl - "$1" "$2" <<'CHAIN_PL'
+  as_ssh_user 10 perl - "$1" "$2" <<'CHAIN_PL'
 @chain.pl@
 CHAIN_PL
 }
 
+#: # see who has {1} open
 # image_holders PATH
 image_holders() {
   case $1 in "~" | "~/"*) set -- "$VMOPS_HOME${1#"~"}" ;; esac
   timeout -k 1 10 perl - "$1" <<'HOLDERS_PL'
 @holders.pl@
 HOLDERS_PL
+}
+
+# A disk gets its name when it is whole: what was cut leaves NAME.new, which nobody opens and the
+# next one replaces. One that is there already is never written over, as qemu-img create would.
+
+# new_disk SECONDS DISK SCRIPT ARGUMENT... - the script makes $1.
+new_disk() {
+  limit=$1 disk=$2 script=$3
+  shift 3
+  case $disk in "~" | "~/"*) disk=$VMOPS_HOME${disk#"~"} ;; esac
+  # shellcheck disable=SC2016
+  as_ssh_user "$limit" sh -c '
+    [ ! -e "$1" ] && [ ! -L "$1" ] || { echo "$1 is there already" >&2; exit 1; }
+    umask 077
+    mkdir -p "${1%/*}" && cd "${1%/*}" || exit 1
+    disk=$1 script=$2
+    shift 2
+    rm -f -- "$disk.new"
+    set -- "$disk.new" "$@"
+    if eval "$script"; then mv -T -- "$disk.new" "$disk"; else
+      rm -f -- "$disk.new"
+      exit 1
+    fi
+  ' vmops "$disk" "$script" "$@"
+}
+
+#: sudo -u $SUDO_USER qemu-img create -q -f qcow2 -F {2} -b {1} {3} {4}
+# make_overlay BASE FORMAT DISK BYTES: 0 bytes are as many as the base has. The base's name is
+# relative to the folder of the disk.
+make_overlay() {
+  # shellcheck disable=SC2016
+  new_disk 30 "$3" '
+    [ "$4" != 0 ] || set -- "$1" "$2" "$3"
+    qemu-img create -q -f qcow2 -F "$3" -b "$2" -- "$1" ${4:+"$4"}
+  ' "$1" "$2" "$4"
+}
+
+#: sudo -u $SUDO_USER cp --reflink=auto --sparse=always {1} {2}
+# clone_base BASE DISK: a copy that is nobody's overlay, without copying where the file system can.
+clone_base() {
+  # shellcheck disable=SC2016
+  new_disk 3600 "$2" 'cp --reflink=auto --sparse=always -- "$2" "$1" && chmod 600 "$1"' "$1"
+}
+
+#: sudo -u $SUDO_USER qemu-img create -q -f {1} {2} {3}
+# make_disk FORMAT DISK BYTES
+make_disk() {
+  # shellcheck disable=SC2016
+  new_disk 30 "$2" 'qemu-img create -q -f "$2" -- "$1" "$3"' "$1" "$3"
+}
+
+#: sudo -u $SUDO_USER qemu-img resize -q -f {1} {2} {3}
+# grow_disk FORMAT DISK BYTES: of a VM that does not run. A smaller size is refused by qemu-img.
+grow_disk() {
+  # shellcheck disable=SC2088
+  case $2 in "~" | "~/"*) set -- "$1" "$VMOPS_HOME${2#"~"}" "$3" ;; esac
+  as_ssh_user 30 qemu-img resize -q -f "$1" -- "$2" "$3"
+}
+
+#: sudo -u $SUDO_USER rm -f {1}
+# remove_disk DISK: absent is fine.
+remove_disk() {
+  case $1 in "~" | "~/"*) set -- "$VMOPS_HOME${1#"~"}" ;; esac
+  as_ssh_user 30 rm -f -- "$1" "$1.new"
 }

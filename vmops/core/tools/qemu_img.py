@@ -1,0 +1,40 @@
+"""Disks of VMs: made, grown and removed on the worker with the SSH user's rights.
+
+A disk lies beside the base that it stands on, and names it without a folder: a home may move.
+"""
+
+from __future__ import annotations
+
+from vmops.core.images.names import Base
+from vmops.core.script.command import Command, command
+
+
+def make_overlay(disk: str, base: Base, *, size: int = 0) -> Command:
+    """A qcow2 disk on a base, `size` bytes large; 0 is as large as the base is.
+
+    The base's format is written down, so QEMU never guesses it. Fails when the disk is there.
+    """
+    return command("make_overlay", base.name, base.format, disk, str(size))
+
+
+def clone_base(disk: str, base: Base) -> Command:
+    """A full copy of a base, in the base's format; a reflink where the file system can.
+
+    Fails when the disk is there.
+    """
+    return command("clone_base", base.name, disk)
+
+
+def make_disk(disk: str, format: str, *, size: int) -> Command:
+    """An empty disk of so many bytes, "qcow2" or "raw". Fails when it is there."""
+    return command("make_disk", format, disk, str(size))
+
+
+def grow_disk(disk: str, format: str, *, size: int) -> Command:
+    """Make a disk that no QEMU has open `size` bytes large. A smaller size than it has fails."""
+    return command("grow_disk", format, disk, str(size))
+
+
+def remove_disk(disk: str) -> Command:
+    """Remove a disk; absent is fine. The base stays."""
+    return command("remove_disk", disk)
