@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -176,6 +177,7 @@ def open_files() -> int:
 
 def test_a_worker_costs_one_open_file(worker: Worker) -> None:
     close_all()
+    gc.collect()  # what earlier tests left would be counted, and gone afterwards
     before = open_files()
     exchange(worker, "true", time_limit=10)
     run(worker, "true", time_limit=10)
