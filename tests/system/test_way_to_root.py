@@ -23,6 +23,9 @@ from vmops.remote.exchange import exchange
 from vmops.remote.run import run
 from vmops.remote.ssh.connection import close_all, connection
 
+from .lab_helpers import wait_until
+from .operator import Operator, small_vm
+
 LONG_SCRIPT = "id -u; exit 3\n#" + "x" * 9000
 HOME = "/home/ubuntu"
 
@@ -74,6 +77,17 @@ def test_sudo_may_be_set_up_otherwise(lab: Lab, worker: Worker, setting: str, sc
             assert (reply.stdout, reply.exit_code) == (b"0\n", 3)
 
 
+def test_a_vm_lives_where_sudo_logs_each_command(lab: Lab, operator: Operator) -> None:
+    """No word of any command may be over 4 KB there: sudo 1.9.13 kills it."""
+    operator.add(small_vm("vm1", 1, 101))
+    with file_there(lab, "/etc/sudoers.d/zz-setting", "Defaults log_subcmds\n", mode="440"):
+        operator.ok("launch", "--vm", "vm1")
+        (vm,) = operator.ok("status", "--vm", "vm1", "--format", "json").json
+        assert (vm["state"], vm["drift"]) == ("running", [])
+        operator.ok("stop", "--vm", "vm1", "--force")
+        assert operator.qemus("worker1") == {}
+
+
 def test_the_narrowest_sudoers_suffices(lab: Lab, worker: Worker) -> None:
     rule = "ubuntu ALL=(root) NOPASSWD: /bin/sh\n"
     with file_there(lab, "/etc/sudoers.d/zz-vmops-lab", rule, mode="440"):
@@ -105,7 +119,7 @@ def test_a_refusal_of_real_sudo_is_understood(
         pytest.param("read -p 'Which project? ' project\n", id="read"),
         pytest.param("exec sh\n", id="another shell"),
         pytest.param("select x in production staging; do break; done\n", id="menu"),
-        pytest.param("sleep 1000\n", id="sleep"),
+        pytest.param("sleep 86344\n", id="sleep"),
     ],
 )
 def test_a_start_up_file_that_reads_is_named_and_nothing_runs_later(
@@ -124,7 +138,8 @@ def test_a_start_up_file_that_reads_is_named_and_nothing_runs_later(
             exchange(worker, "touch /tmp/came-late", time_limit=60)
         assert "a start-up file there (~/.bashrc" in caught.value.cure
         assert "worker1: the login shell of ubuntu has not come" in caplog.text
-        time.sleep(1)
+        left = ["pgrep", "-u", "ubuntu", "-f", "sleep 86344"]
+        wait_until(lambda: lab.run("worker1", left, check=False).returncode == 1, seconds=2)
         close_all()
         time.sleep(1)
         assert lab.run("worker1", ["test", "-e", "/tmp/came-late"], check=False).returncode == 1

@@ -150,7 +150,7 @@ class Session:
     def kill(self) -> None:
         """Have sshd end the command, so far as it is still the user's own.
 
-        A login shell whose start-up file reads its input would run the command when that ends.
+        A login shell that hangs in a start-up file would stay there after the channel is closed.
         """
         with suppress(*FAILURES):
             self._transport.kill_command(self._channel)
