@@ -97,8 +97,9 @@ def plan(
 ) -> list[Place]:
     """All places, shuffled so that any beginning is a fair sample of the whole.
 
-    Every row (operation, kind, gauge) is divided into as many equal parts as there are points,
-    with a place at random in each.
+    Every row (operation, kind, gauge) is divided into as many parts as there are points, with a
+    place at random in each. The parts are small toward the end, where the work is done: most of the
+    bytes are a login and questions, most of the time is the command's own start.
     """
     chance = random.Random(seed)
     places = []
@@ -106,7 +107,7 @@ def plan(
         rows = [(kind, gauge) for kind in NETWORK for gauge in GAUGES]
         for kind, gauge in [*rows, *((kind, "time") for kind in SIGNALS)]:
             for point in range(points):
-                part = (point + chance.random()) / points
+                part = 1 - (1 - (point + chance.random()) / points) ** 2
                 if not kinds or kind in kinds:
                     places.append(Place(operation, kind, gauge, part))
     chance.shuffle(places)
