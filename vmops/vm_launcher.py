@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vmops.core.inventory.model import VM
+from vmops.core.plan.stopping import KILLED
 from vmops.errors import VmopsError
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.remote_executor import RemoteExecutor
 
 logger = logging.getLogger("vmops")
@@ -49,7 +50,7 @@ class VMLauncher:
         True also when nothing was there; False on failure.
         """
         outcome = self._do(
-            worker_ip, vm_dict, lambda route, vm: lifecycle.stop(route, [vm], force=True)
+            worker_ip, vm_dict, lambda route, vm: lifecycle.stop(route, [vm], manner=KILLED)
         )
         return outcome is not None
 

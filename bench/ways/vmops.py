@@ -13,11 +13,12 @@ from bench.processes import Call, Processes
 from bench.ways.shell import by_worker
 from bench.ways.way import Way
 from vmops import load
-from vmops.core.facts.status import VMStatus
 from vmops.core.inventory.model import VM
+from vmops.core.plan.status import VMStatus
+from vmops.core.plan.stopping import KILLED
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.remote.ssh.connection import close_all
 
 Operate = Callable[[Route, Sequence[VM]], Sequence[Outcome | VMStatus]]
@@ -66,7 +67,7 @@ def warm(place: Place, vms: Sequence[VM]) -> Way:
 
 def kill(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     """Stop by force; of VMs that are not there nothing is left but an open connection."""
-    return lifecycle.stop(route, vms, force=True)
+    return lifecycle.stop(route, vms, manner=KILLED)
 
 
 @dataclass(frozen=True, slots=True)

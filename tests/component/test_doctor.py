@@ -10,8 +10,9 @@ import pytest
 
 from tests.unit.worlds import VM1
 from vmops.core.inventory.model import VM
+from vmops.core.plan.health import Check
 from vmops.ops.route import Route
-from vmops.ops.worker.doctor import Check, Report, examine
+from vmops.ops.worker.doctor import Report, examine
 
 from .fake_worker import FakeWorker
 from .test_exchange import SUDO, install_sudo

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from vmops.core.devices import machine
+from vmops.core.devices.display import Screen
 from vmops.core.script.command import Block, Command, Step
 from vmops.core.tools import qemu
 
@@ -20,8 +22,8 @@ def start(program: str, folder: Path, shell: str) -> tuple[int, list[str], list[
     binary = folder / "qemu"
     binary.write_text(f"#!/bin/sh\n{program}\n")
     binary.chmod(0o755)
-    launch = qemu.Launch("tcg", "/a b.qcow2", "::1", vnc_password=False, uid=5)
-    built = qemu.build(VM1, launch)
+    launch = machine.Launch("tcg", "/a b.qcow2", Screen("::1", 5901), uid=5)
+    built = machine.build(VM1, launch)
     command = Command(tuple(str(binary) if word == qemu.BINARY else word for word in built.argv))
     (result,) = run(Block("vm", (Step("QEMU", (command,)),)), shell=shell)
     (step,) = result.steps

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vmops.core.facts import observed
-from vmops.core.facts.observed import RunningVM
+from vmops.core.facts.question import Answers, block_of
+from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.script import functions, script
 
 NONCE = "0123456789abcdef" * 2
@@ -27,12 +27,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ask(shell: str = "dash") -> dict[str, RunningVM]:
-    block = observed.ask_running()
+    block = block_of((RUNNING,))
     text = script.render([block], nonce=NONCE)
     done = subprocess.run([shell, "-c", text], capture_output=True, timeout=30, check=True)
     (result,) = script.parse([block], nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
     assert result.outcome == "done"
-    return dict(observed.read_running(result))
+    return Answers(result)[RUNNING]
 
 
 def holes(path: Path) -> None:
@@ -127,7 +127,7 @@ def test_no_more_of_a_command_line_is_read_than_one_of_ours_takes(
     (root / "vm2").mkdir()
     pid = liar(*["x" * 100_000] * 15)
     assert len(Path(f"/proc/{pid}/cmdline").read_bytes()) > 1_000_000
-    block = observed.ask_running()
+    block = block_of((RUNNING,))
     text = script.render([block], nonce=NONCE)
     done = subprocess.run(["dash", "-c", text], capture_output=True, timeout=30, check=True)
     assert len(done.stdout) < 100_000

@@ -7,12 +7,21 @@ from dataclasses import replace
 import pytest
 
 from vmops import RemoteExecutor, VMLauncher, load
-from vmops.core.plan import vm as plans
-from vmops.core.plan.vm import Plan
+from vmops.core.facts import supposed
+from vmops.core.facts.observed import for_starting
+from vmops.core.inventory.model import VM
+from vmops.core.plan import starting
+from vmops.core.plan.phase import Plan
 from vmops.ops.act import observe, perform
 from vmops.ops.route import Route
 
 from .operator import Operator, small_vm
+
+
+def late_plan(route: Route, vm: VM) -> Plan:
+    """A launch that is decided now, to be tried when the worker looks otherwise."""
+    seen = observe(route, for_starting([vm]), vms=[vm], suppose=supposed.blank)
+    return starting.launch(route.worker, vm, seen)
 
 
 def acted(operator: Operator, made: Plan) -> str:
@@ -29,7 +38,7 @@ def test_a_launch_that_comes_second_takes_nothing_away(operator: Operator, vm_id
     vm = operator.add(small_vm("vm1", 1, 101))
     route = Route(load(operator.hosts_toml).worker("worker1"))
     other = replace(vm, vm_id=vm_id)
-    late = plans.launch(route.worker, other, observe(route, [other]))
+    late = late_plan(route, other)
     operator.ok("launch", "--vm", "vm1")
     pid = operator.qemus("worker1")["vm1"]
     assert acted(operator, late) == "changed"
@@ -41,7 +50,7 @@ def test_what_died_meanwhile_is_not_launched_over(operator: Operator) -> None:
     """Its run directory is new to the plan, which would not clear it."""
     vm = operator.add(small_vm("vm1", 1, 101))
     route = Route(load(operator.hosts_toml).worker("worker1"))
-    late = plans.launch(route.worker, vm, observe(route, [vm]))
+    late = late_plan(route, vm)
     operator.ok("launch", "--vm", "vm1")
     end(operator)
     assert acted(operator, late) == "changed"
@@ -56,7 +65,7 @@ def test_what_came_to_life_again_is_not_cleared_away(operator: Operator, vm_id: 
     end(operator)
     route = Route(load(operator.hosts_toml).worker("worker1"))
     other = replace(vm, vm_id=vm_id)
-    late = plans.launch(route.worker, other, observe(route, [other]))
+    late = late_plan(route, other)
     operator.ok("launch", "--vm", "vm1")
     pid = operator.qemus("worker1")["vm1"]
     assert acted(operator, late) == "changed"
@@ -93,7 +102,7 @@ def test_a_vm_that_ends_before_it_is_replugged_is_not_called_running(operator: O
     operator.ok("launch", "--vm", "vm1")
     operator.on("worker1", "ovs-vsctl", "set", "Port", "tap_1_eth1", "tag=999")
     route = Route(load(operator.hosts_toml).worker("worker1"))
-    late = plans.launch(route.worker, vm, observe(route, [vm]))
+    late = late_plan(route, vm)
     assert late.action == "replug"
     end(operator)
     assert acted(operator, late) == "changed"

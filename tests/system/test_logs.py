@@ -12,7 +12,7 @@ import pytest
 
 from tests.guests import cache_directory, talker_image
 from tests.guests.talker import DONE, LAST_LINE
-from vmops.core.tools.qemu import LOG_KIB
+from vmops.core.devices.machine import LOG_KIB
 from vmops.lab import Lab
 
 from .lab_helpers import wait_until

@@ -237,6 +237,7 @@ def test_keys_go_to_several_vms_at_once(operator: Operator) -> None:
 def test_a_link_that_a_hostile_qemu_leaves_is_not_followed(operator: Operator) -> None:
     """Its run directory is its own: what it puts in the picture's place must not be read."""
     from vmops.core.devices import screen
+    from vmops.core.script.command import Block
     from vmops.inventory_file import load
     from vmops.ops.act import perform
     from vmops.ops.route import Route
@@ -245,7 +246,8 @@ def test_a_link_that_a_hostile_qemu_leaves_is_not_followed(operator: Operator) -
     path = screen.picture_path("vm1", "0")
     operator.on("worker1", "ln", "-s", "/etc/shadow", path)
     route = Route(load(operator.hosts_toml).worker("worker1"))
-    (result,) = perform(route, [screen.fetch("vm1", path)], time_limit_s=30)
+    block = Block("vm1", screen.fetching(path))
+    (result,) = perform(route, [block], time_limit_s=30)
     found = result.find(screen.PICTURE)
     assert found is not None
     assert not found.ok

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from vmops.core.facts import observed as facts
+from vmops.core.facts.wiring import SWITCH
 from vmops.core.inventory.model import VM
 from vmops.inventory_file import load
-from vmops.ops.act import perform
+from vmops.ops.act import ask
 from vmops.ops.route import Route
 from vmops.ops.vm.status import survey
 from vmops.remote.counters import counted
@@ -162,8 +163,7 @@ def test_the_switch_is_asked_where_there_is_a_vm_or_a_tap(operator: Operator) ->
     route = Route(load(operator.hosts_toml).worker("worker1"))
 
     def switch() -> bytes:
-        (result,) = perform(route, [facts.ask_status()], time_limit_s=10)
-        answer = result.find(facts.SWITCH)
+        answer = ask(route, *facts.for_status()).raw(SWITCH)
         assert answer is not None
         return answer.stdout
 

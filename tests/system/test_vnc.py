@@ -95,12 +95,12 @@ def test_an_operator_who_vanishes_leaves_a_password_that_expires(
 
     vm = guest(operator)
     worker = load(operator.hosts_toml).worker("worker1")
-    answers = ask(Route(worker), ["vm1"], vnc.lend("leftover", seconds=1))
+    answers = ask(Route(worker), ["vm1"], *vnc.lend("leftover", seconds=1))
     assert answers["vm1"] == [{}, {}]
     deadline = time.monotonic() + 10
     while from_the_worker(lab, vm.vnc_port, "leftover") == "let in":
         assert time.monotonic() < deadline
-    assert ask(Route(worker), ["vm1"], [qmp.STATUS])
+    assert ask(Route(worker), ["vm1"], qmp.STATUS)
 
 
 def test_one_meaning_for_the_class_and_the_command_line(operator: Operator, lab: Lab) -> None:

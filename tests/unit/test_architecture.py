@@ -36,6 +36,13 @@ OUTSIDE = {
 """What each room may not import of others."""
 
 
+CORE_FLOORS = ("names", "inventory", "script", "tools", "devices", "facts", "plan")
+"""The rooms of core from the ground up: each may import those below it."""
+
+APART = ("images",)
+"""Rooms of core that stand beside the others."""
+
+
 def room(path: Path) -> str:
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else ""
@@ -65,6 +72,19 @@ def name(path: Path) -> str:
 def test_imports_run_downwards(path: Path) -> None:
     ours = {entry.split(".")[1] for entry in imports(path) if entry.startswith("vmops.")}
     assert ours - {"__version__"} <= ALLOWED[room(path)]
+
+
+IN_CORE = [path for path in IN_ROOMS if room(path) == "core" and len(path.parents) > 2]
+
+
+@pytest.mark.parametrize("path", IN_CORE, ids=name)
+def test_imports_inside_core_run_downwards(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[1].removesuffix(".py")
+    if own in (*APART, "__init__"):
+        return
+    ours = {entry.split(".")[2] for entry in imports(path) if entry.startswith("vmops.core.")}
+    floors = CORE_FLOORS[: CORE_FLOORS.index(own) + 1]
+    assert ours - {*APART} <= set(floors)
 
 
 @pytest.mark.parametrize("path", IN_ROOMS, ids=name)

@@ -12,7 +12,8 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan import group as together
 from vmops.core.plan.capacity import refusal
 from vmops.core.plan.group import Terms
-from vmops.core.plan.vm import Plan
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import KILLED, Manner
 from vmops.errors import LaunchFailed, WorkFailed
 
 from .worlds import EMPTY, HOST, VM1, WORKER, running, with_port
@@ -108,9 +109,12 @@ def test_what_a_vm_to_be_restarted_holds_is_free() -> None:
     assert refusal(WORKER, [replace(VM1, vnc_port=5999)], seen) is not None
 
 
-def decided(vms: list[VM], seen: Observed, **terms: bool) -> list[str]:
+def decided(
+    vms: list[VM], seen: Observed, *, overcommit: bool = False, restart: Manner | None = None
+) -> list[str]:
     """The action of each plan, or the reason why there is none."""
-    found = together.plans(WORKER, vms, seen, terms=Terms(**terms))
+    terms = Terms(overcommit=overcommit, restart=restart)
+    found = together.plans(WORKER, vms, seen, terms=terms)
     return [entry.action if isinstance(entry, Plan) else entry.what for entry in found]
 
 
@@ -135,7 +139,7 @@ def test_a_restart_counts_only_where_it_is_wanted() -> None:
     grown = replace(VM1, ram_mb=5000)
     seen = running(before=world(600))
     assert decided([A, grown], seen) == ["start", "restart"]
-    first, second = decided([A, grown], seen, restart=True)
+    first, second = decided([A, grown], seen, restart=KILLED)
     assert first == second
     assert "none of a, vm1 is started" in first
 
@@ -144,7 +148,7 @@ def test_a_vm_that_would_not_come_up_again_is_not_to_be_restarted() -> None:
     moved = replace(VM1, qcow_image="/gone.qcow2")
     seen = running()
     assert decided([moved], seen) == ["restart"]
-    (reason,) = decided([moved], seen, restart=True)
+    (reason,) = decided([moved], seen, restart=KILLED)
     assert "no image /gone.qcow2" in reason
 
 

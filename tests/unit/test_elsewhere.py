@@ -1,4 +1,4 @@
-"""A VM that hosts.toml has moved while it runs: what one worker shows of another one's VMs."""
+"""A VM that hosts.toml has moved while it runs: what other workers show, or could not be asked."""
 
 from __future__ import annotations
 
@@ -6,58 +6,65 @@ from dataclasses import replace
 
 import pytest
 
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import Settings
-from vmops.errors import LaunchFailed, WorkerUnreachable
-from vmops.ops.route import Group, Route
-from vmops.ops.vm.changes import Change, with_others
-from vmops.ops.vm.elsewhere import Elsewhere
+from vmops.core.plan import starting
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
+from vmops.core.plan.phase import Plan
+from vmops.errors import LaunchFailed, WorkerUnreachable, WorkFailed
 
 from .worlds import EMPTY, VM1, WORKER, running
 
 OTHER = Settings().worker("w2", address="192.0.2.2")
-VM2 = replace(VM1, name="vm2", vm_id=1002)
+START = starting.launch(WORKER, VM1, EMPTY)
+NOTHING = Plan(VM1, "nothing")
+FAULT = LaunchFailed("no image", worker="w1", vm="vm1")
+DOWN = Elsewhere(unasked={"w2": WorkerUnreachable("no answer", worker="w2")})
 
 
-def fleet() -> Elsewhere:
-    """vm1 belongs to w1, vm2 to w2."""
-    return Elsewhere([Group(Route(WORKER), (VM1,)), Group(Route(OTHER), (VM2,))])
+def on(worker: str, vms: dict[str, RunningVM]) -> Elsewhere:
+    return Elsewhere({worker: vms})
 
 
-def test_a_vm_that_was_seen_on_another_worker_is_not_started() -> None:
-    elsewhere = fleet()
-    assert elsewhere.launch(WORKER, VM1, EMPTY).action == "start"
-    elsewhere.look(OTHER, running(VM1, OTHER))
-    with pytest.raises(LaunchFailed, match=r"vm1 runs on w2, and hosts.toml has it on w1") as error:
-        elsewhere.launch(WORKER, VM1, EMPTY)
-    assert error.value.cure.endswith("fab -H w2 stop --vm vm1 --elsewhere")
+@pytest.mark.parametrize("found", [START, NOTHING, FAULT])
+def test_a_vm_that_was_seen_on_another_worker_is_refused(found: Plan | WorkFailed) -> None:
+    refused = on("w2", dict(running(VM1, OTHER).vms)).checked(WORKER, VM1, found)
+    assert isinstance(refused, LaunchFailed)
+    assert str(refused) == (
+        "w1: vm1 runs on w2, and hosts.toml has it on w1\n"
+        "  to end it there: fab -H w2 stop --vm vm1 --elsewhere"
+    )
 
 
 @pytest.mark.parametrize(
-    ("there", "seen"),
+    ("where", "vms"),
     [
-        pytest.param(WORKER, running(VM1, WORKER), id="its-own-worker"),
-        pytest.param(OTHER, EMPTY, id="does-not-run"),
+        pytest.param("w1", running(VM1, WORKER).vms, id="its-own-worker"),
+        pytest.param("w2", {}, id="does-not-run"),
+        pytest.param("w2", {"vm1": RunningVM("vm1", directory=True)}, id="has-ended"),
         pytest.param(
-            OTHER, running(replace(VM1, vm_id=7), OTHER), id="somebody-elses-of-that-name"
+            "w2", running(replace(VM1, vm_id=7), OTHER).vms, id="somebody-elses-of-that-name"
         ),
-        pytest.param(OTHER, running(replace(VM1, name="vm3"), OTHER), id="not-of-this-run"),
+        pytest.param("w2", running(replace(VM1, name="vm3"), OTHER).vms, id="another"),
     ],
 )
-def test_what_is_in_its_place_or_is_not_it(there: object, seen: object) -> None:
-    elsewhere = fleet()
-    elsewhere.look(there, seen)  # type: ignore[arg-type]
-    assert elsewhere.launch(WORKER, VM1, EMPTY).action == "start"
-    assert elsewhere.reason("vm3") is None
+def test_what_is_in_its_place_or_is_not_it(where: str, vms: dict[str, RunningVM]) -> None:
+    assert on(where, vms).checked(WORKER, VM1, START) is START
 
 
-def test_a_plan_knows_it_whichever_worker_answered_first() -> None:
-    elsewhere = fleet()
-    elsewhere.look(OTHER, running(VM1, OTHER))
-    for action, error in (("start", None), ("refused", LaunchFailed("no image"))):
-        changes = [Change("vm1", "w1", action, error=error), Change("vm2", "w2", action)]
-        moved, other = with_others(changes, elsewhere)
-        assert (moved.action, moved.to_do) == ("refused", False)
-        assert "vm1 runs on w2" in str(moved.error)
-        assert other == changes[1]
-    unreached = Change("vm1", "w1", "unknown", error=WorkerUnreachable("down"))
-    assert with_others([unreached], elsewhere) == [unreached]
+def test_a_vm_is_not_started_where_it_may_run_on_a_worker_that_could_not_be_asked() -> None:
+    refused = DOWN.checked(WORKER, VM1, START)
+    assert isinstance(refused, LaunchFailed)
+    assert "it may run on w2, which could not be asked" in str(refused)
+    assert refused.cure.endswith("fab launch --vm vm1 --here")
+
+
+@pytest.mark.parametrize("found", [NOTHING, FAULT])
+def test_what_is_not_to_be_started_needs_nobody_elses_word(found: Plan | WorkFailed) -> None:
+    assert DOWN.checked(WORKER, VM1, found) is found
+
+
+def test_a_worker_that_is_its_own_home_is_no_other() -> None:
+    down = Elsewhere(unasked={"w1": WorkerUnreachable("no answer", worker="w1")})
+    assert down.checked(WORKER, VM1, START) is START
+    assert NOWHERE.checked(WORKER, VM1, START) is START

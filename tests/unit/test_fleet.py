@@ -9,9 +9,9 @@ import pytest
 
 from vmops.core.inventory.model import Settings
 from vmops.errors import WorkerUnreachable
-from vmops.ops.fleet import on_each, without_absent
+from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome, without_absent
 
 PATIENCE_S = 10
 

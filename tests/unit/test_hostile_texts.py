@@ -21,12 +21,12 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from vmops.core.devices.picture import Picture
-from vmops.core.facts.status import VMStatus
+from vmops.core.plan.status import VMStatus
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.guest.keyboard import Pressed
 from vmops.ops.guest.screen import Shot
 from vmops.ops.vm.changes import Change
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.status import Survey
 from vmops.ops.worker.doctor import Report
 from vmops.tasks import ns

@@ -12,7 +12,7 @@ from invoke.context import Context
 from vmops.core.inventory.model import Settings
 from vmops.errors import FleetFailed, LaunchFailed
 from vmops.ops.route import Group, Route
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.tasks.frame.outcomes import ended_as_dict, started_as_dict
 from vmops.tasks.frame.work import Report, Work, carry_out
 from vmops.tasks.vm.fleet import _up_as_dict
@@ -23,7 +23,7 @@ GROUP = Group(Route(Settings().worker("w1", address="192.0.2.1")))
 
 def told(outcome: Outcome, as_dict: Any, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The object that a task prints for that outcome."""
-    work = Work([GROUP], lambda _: [outcome], lambda _: "", Report(lambda _: None, as_dict))
+    work = Work([GROUP], lambda _: [outcome], Report(lambda _: None, as_dict))
     c = Context(config=fabric.Config())
     if outcome.error is None:
         assert carry_out(c, work, as_json=True) == [outcome]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vmops.core.facts.logs import Part, Parts
-from vmops.core.facts.observed import RunningVM
+from vmops.core.facts.vms import RunningVM
 from vmops.ops.guest.logs import Reading
 from vmops.tasks.guest.log_display import LogDisplay
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vmops.core.inventory.model import Interface
-from vmops.core.plan import vm as plan
+from vmops.core.plan import starting
 from vmops.core.script import groups
 from vmops.core.tools import ovs
 from vmops.errors import LaunchFailed
@@ -28,7 +28,7 @@ from .worlds import (
 
 
 def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
-    made = plan.launch(WORKER, VM1, EMPTY)
+    made = starting.launch(WORKER, VM1, EMPTY)
     assert made.action == "start"
     assert labels(made) == ["plug all", "plug eth1", "plug eth2", "run directory", "QEMU", "pid"]
     together = commands(made, "plug all")
@@ -43,7 +43,7 @@ def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
 @pytest.mark.parametrize("interfaces", [1, 2, 8])
 def test_a_launch_is_one_block_whatever_the_number_of_interfaces(interfaces: int) -> None:
     nics = tuple(Interface(f"eth{n}", vlan_id=100 + n) for n in range(1, interfaces + 1))
-    made = plan.launch(WORKER, replace(VM1, interfaces=nics), EMPTY)
+    made = starting.launch(WORKER, replace(VM1, interfaces=nics), EMPTY)
     assert made.block is not None
     assert made.block.lock == "/run/vmops/.lock/vm1"
 
@@ -51,19 +51,19 @@ def test_a_launch_is_one_block_whatever_the_number_of_interfaces(interfaces: int
 def test_auto_takes_kvm_only_where_it_can_be_opened() -> None:
     auto = replace(WORKER, accel="auto")
     without = EMPTY._replace(host=HOST._replace(kvm="denied"))
-    assert "-enable-kvm" in commands(plan.launch(auto, VM1, EMPTY), "QEMU")[0]
-    assert "-accel tcg" in commands(plan.launch(auto, VM1, without), "QEMU")[0]
+    assert "-enable-kvm" in commands(starting.launch(auto, VM1, EMPTY), "QEMU")[0]
+    assert "-accel tcg" in commands(starting.launch(auto, VM1, without), "QEMU")[0]
 
 
 def test_a_vm_without_a_connected_interface_needs_no_switch() -> None:
     lonely = replace(VM1, interfaces=(Interface("eth1"),))
     seen = EMPTY._replace(switch=ovs.Switch(fault="down"))
-    assert labels(plan.launch(WORKER, lonely, seen)) == ["run directory", "QEMU", "pid"]
+    assert labels(starting.launch(WORKER, lonely, seen)) == ["run directory", "QEMU", "pid"]
 
 
 def test_strict_steps_end_the_block_where_lenient_ones_do_not() -> None:
     for strict in (False, True):
-        made = plan.launch(WORKER, VM1, EMPTY, strict=strict)
+        made = starting.launch(WORKER, VM1, EMPTY, strict=strict)
         assert made.block is not None
         apart = [step for step in made.block.numbered() if step.label.startswith("plug eth")]
         assert [step.may_fail for step in apart] == [not strict] * 2
@@ -73,28 +73,31 @@ def test_strict_steps_end_the_block_where_lenient_ones_do_not() -> None:
     ("pidfile", "note"), [(True, "had crashed"), (False, "had powered itself off")]
 )
 def test_leftovers_of_a_dead_vm_go_first(pidfile: bool, note: str) -> None:
-    made = plan.launch(WORKER, VM1, dead(pidfile=pidfile))
+    made = starting.launch(WORKER, VM1, dead(pidfile=pidfile))
     assert labels(made)[0] == "leftovers"
     assert any(note in line for line in made.notes)
 
 
 def test_boot_takes_part_with_what_is_plugged_only() -> None:
     half = without_port(plugged(), TAP2)
-    made = plan.boot(WORKER, VM1, half)
+    made = starting.boot(WORKER, VM1, half)
     assert [skip.interface for skip in made.skips] == ["eth2"]
     assert made.block is not None
     assert made.block.numbered()[0].sets == ("nic1",)
     with pytest.raises(LaunchFailed, match="eth2 is not plugged"):
-        plan.boot(WORKER, VM1, half, strict=True)
+        starting.boot(WORKER, VM1, half, strict=True)
 
 
 def test_plug_of_what_is_plugged_is_nothing() -> None:
-    assert plan.plug(WORKER, VM1, plugged()).action == "nothing"
-    assert labels(plan.plug(WORKER, VM1, without_port(plugged(), TAP2))) == ["plugged", "plug eth2"]
+    assert starting.plug(WORKER, VM1, plugged()).action == "nothing"
+    assert labels(starting.plug(WORKER, VM1, without_port(plugged(), TAP2))) == [
+        "plugged",
+        "plug eth2",
+    ]
 
 
 def test_plug_of_a_running_vm_only_wants_it_to_be_the_same() -> None:
-    block = plan.plug(WORKER, VM1, without_port(running(), TAP2)).block
+    block = starting.plug(WORKER, VM1, without_port(running(), TAP2)).block
     assert block is not None
     assert [guard.argv for guard in block.guards] == [("still_running", "vm1", "4821", "5000")]
 
@@ -102,12 +105,12 @@ def test_plug_of_a_running_vm_only_wants_it_to_be_the_same() -> None:
 @pytest.mark.parametrize("pidfile", [True, False])
 def test_plug_begins_a_new_life_for_a_vm_that_died(pidfile: bool) -> None:
     """What it plugs is not what the dead one left, so nobody tidies it away."""
-    assert labels(plan.plug(WORKER, VM1, dead(pidfile=pidfile))) == ["leftovers", "plugged"]
+    assert labels(starting.plug(WORKER, VM1, dead(pidfile=pidfile))) == ["leftovers", "plugged"]
 
 
 def test_the_ports_of_several_vms_are_one_transaction_each_with_its_own_words() -> None:
     vm2 = replace(VM1, name="vm2", vm_id=1002, vnc_port=5902)
-    plans = [plan.launch(WORKER, vm, EMPTY) for vm in (VM1, vm2)]
+    plans = [starting.launch(WORKER, vm, EMPTY) for vm in (VM1, vm2)]
     found = [groups.step_of(made.block) for made in plans if made.block is not None]
     together = [
         entry.words() for entry in groups.commands([step for _, step in filter(None, found)])

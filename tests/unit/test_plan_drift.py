@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from vmops.core.devices.display import Screen
 from vmops.core.inventory.model import VM, Interface, Worker
-from vmops.core.plan import vm as plan
+from vmops.core.plan import starting
 from vmops.core.plan.drift import launch_values
 from vmops.core.tools import ip, ovs
 from vmops.errors import WorkFailed
@@ -30,7 +31,7 @@ from .worlds import (
 @pytest.mark.parametrize("launched", [None, "127.0.0.1"])
 def test_a_running_vm_as_asked_is_left_alone(launched: str | None, said: str | None) -> None:
     before = running(worker=replace(WORKER, vnc_listen=launched))
-    made = plan.launch(replace(WORKER, vnc_listen=said), VM1, before)
+    made = starting.launch(replace(WORKER, vnc_listen=said), VM1, before)
     assert (made.action, made.block, made.drift) == ("nothing", None, ())
 
 
@@ -48,7 +49,7 @@ def test_a_running_vm_as_asked_is_left_alone(launched: str | None, said: str | N
 )
 def test_vnc_asks_for_a_password_on_loopback(listen: str | None, asks: bool) -> None:
     launched = launch_values(replace(WORKER, vnc_listen=listen), VM1, EMPTY)
-    assert (launched.vnc_listen, launched.vnc_password) == (listen or "127.0.0.1", asks)
+    assert launched.screen == Screen(listen or "127.0.0.1", VM1.vnc_port, has_password=asks)
 
 
 def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
@@ -57,7 +58,7 @@ def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
     assert mine.process is not None
     argv = tuple(word.replace(",password=on", "") for word in mine.process.argv)
     mine = mine._replace(process=mine.process._replace(argv=argv))
-    made = plan.launch(WORKER, VM1, seen._replace(vms={"vm1": mine}))
+    made = starting.launch(WORKER, VM1, seen._replace(vms={"vm1": mine}))
     assert [str(item) for item in made.drift] == ["vnc_password: off -> on"]
 
 
@@ -112,7 +113,7 @@ def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
     ],
 )
 def test_what_needs_a_restart_is_named_from_and_to(wanted: VM, worker: Worker, field: str) -> None:
-    made = plan.launch(worker, wanted, running())
+    made = starting.launch(worker, wanted, running())
     assert made.action == "restart"
     assert made.block is None
     assert field in [str(item) for item in made.drift]
@@ -150,7 +151,7 @@ def test_what_needs_a_restart_is_named_from_and_to(wanted: VM, worker: Worker, f
     ],
 )
 def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, field: str) -> None:
-    made = plan.launch(WORKER, VM1, with_port(running(), changed))
+    made = starting.launch(WORKER, VM1, with_port(running(), changed))
     assert made.action == "replug"
     assert [str(item) for item in made.drift] == [field]
     assert labels(made) == ["plugged", "plug eth1"]
@@ -159,10 +160,10 @@ def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, f
 
 def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:
     seen = running()
-    made = plan.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.Tap(ip.alias("vm1"))}))
+    made = starting.launch(WORKER, VM1, seen._replace(taps={TAP2: ip.Tap(ip.alias("vm1"))}))
     assert made.action == "restart"
 
 
 def test_a_running_vm_is_not_to_be_restarted_because_the_switch_is_silent() -> None:
     with pytest.raises(WorkFailed, match="Open vSwitch does not answer: down"):
-        plan.launch(WORKER, VM1, running()._replace(switch=ovs.Switch(fault="down")))
+        starting.launch(WORKER, VM1, running()._replace(switch=ovs.Switch(fault="down")))

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from vmops.core.facts import status
-from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import Worker
-from vmops.core.plan import vm as plan
+from vmops.core.plan import starting, status, stopping
 from vmops.core.tools import ip, ovs
 from vmops.errors import PortConflict, WorkFailed
 
@@ -102,7 +102,7 @@ def test_what_would_fail_is_refused_before_anything_is_done(
     seen: Observed, worker: Worker, reason: str, cure: str
 ) -> None:
     with pytest.raises(WorkFailed) as refused:
-        plan.launch(worker, VM1, seen)
+        starting.launch(worker, VM1, seen)
     assert reason in str(refused.value)
     assert cure in refused.value.cure
     assert refused.value.worker == "w1"
@@ -126,14 +126,14 @@ FOREIGN = [
 def test_what_belongs_to_somebody_else_is_skipped_and_never_touched(
     seen: Observed, reason: str
 ) -> None:
-    made = plan.launch(WORKER, VM1, seen)
+    made = starting.launch(WORKER, VM1, seen)
     assert [(skip.interface, skip.reason) for skip in made.skips] == [("eth1", reason)]
     assert made.block is not None
     touched = [command for label in labels(made)[:-3] for command in commands(made, label)]
     assert not any(TAP1 in command for command in touched)
     with pytest.raises(PortConflict, match=reason):
-        plan.launch(WORKER, VM1, seen, strict=True)
-    assert plan.stop(VM1, seen).block is None, "nothing of the VM's own is there"
+        starting.launch(WORKER, VM1, seen, strict=True)
+    assert stopping.stop(WORKER, VM1, seen).block is None, "nothing of the VM's own is there"
 
 
 @pytest.mark.parametrize("seen", [entry.values[0] for entry in FOREIGN], ids=["port", "tap"])
@@ -143,42 +143,42 @@ def test_a_vm_without_an_interface_that_it_cannot_have_is_not_restarted_for_it(
     eth1, eth2 = VM1.interfaces
     only_eth2 = replace(VM1, interfaces=(replace(eth1, vlan_id=None), eth2))
     found = running(only_eth2, before=seen)
-    lone = plan.launch(WORKER, VM1, found)
+    lone = starting.launch(WORKER, VM1, found)
     assert (lone.action, [skip.interface for skip in lone.skips]) == ("nothing", ["eth1"])
-    other = plan.launch(WORKER, replace(VM1, cores=2), found)
+    other = starting.launch(WORKER, replace(VM1, cores=2), found)
     assert [item.field for item in other.drift] == ["cores"]
     with pytest.raises(PortConflict):
-        plan.launch(WORKER, VM1, found, strict=True)
+        starting.launch(WORKER, VM1, found, strict=True)
 
 
 @pytest.mark.parametrize("alias", ["", "vmops:vm1"])
 def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str) -> None:
     """Most likely it is the VM, started by another system: not to be run twice, nor cut off."""
     seen = plugged()._replace(taps={TAP2: ip.Tap(alias, in_use=True)})
-    for act in (plan.launch, plan.plug, plan.boot):
+    for act in (starting.launch, starting.plug, starting.boot):
         with pytest.raises(WorkFailed, match=f"did not start uses its TAP {TAP2}"):
             act(WORKER, VM1, seen)
-    for end in (plan.stop, plan.unplug):
+    for end in (stopping.stop, stopping.unplug):
         with pytest.raises(WorkFailed, match="did not start"):
-            end(VM1, seen)
+            end(WORKER, VM1, seen)
     left = dead(pidfile=False)
-    assert plan.tidy(VM1, left).action == "tidy"
-    assert plan.tidy(VM1, left._replace(taps=seen.taps)).action == "nothing"
+    assert stopping.tidy(WORKER, VM1, left).action == "tidy"
+    assert stopping.tidy(WORKER, VM1, left._replace(taps=seen.taps)).action == "nothing"
     mine = running()._replace(taps={tap: ip.Tap("vmops:vm1", in_use=True) for tap in (TAP1, TAP2)})
-    assert plan.launch(WORKER, VM1, mine).action == "nothing"
+    assert starting.launch(WORKER, VM1, mine).action == "nothing"
 
 
 def test_a_vm_of_which_nothing_is_known_is_left_alone() -> None:
     """Its pidfile is none that QEMU wrote: it may run."""
     seen = dead(pidfile=False)
     seen = seen._replace(vms={"vm1": RunningVM("vm1", directory=True, odd=True)})
-    for act in (plan.launch, plan.plug, plan.boot):
+    for act in (starting.launch, starting.plug, starting.boot):
         with pytest.raises(WorkFailed, match="whether it runs is not known"):
             act(WORKER, VM1, seen)
-    for end in (plan.stop, plan.unplug):
+    for end in (stopping.stop, stopping.unplug):
         with pytest.raises(WorkFailed, match="whether it runs is not known"):
-            end(VM1, seen)
-    assert plan.tidy(VM1, seen).action == "nothing"
+            end(WORKER, VM1, seen)
+    assert stopping.tidy(WORKER, VM1, seen).action == "nothing"
     found = status.of(WORKER, VM1, seen)
     assert (found.state, found.pid) == ("unknown", None)
     assert "sudo ls -l /run/vmops/vm1/pid" in str(found.error)

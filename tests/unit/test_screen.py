@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from vmops.core.devices import display as vnc
-from vmops.core.devices import screen
-from vmops.core.devices.exposure import vnc_warning
-from vmops.core.plan.vm import boot, launch
+from vmops.core.devices import display, machine, screen
+from vmops.core.devices.display import Screen
+from vmops.core.plan.starting import boot, launch
 from vmops.core.tools import qemu
+from vmops.core.tools.monitor import Heard, Refused
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.guest.picture_files import save, targets
 from vmops.tasks.guest.viewers import choose
@@ -21,75 +21,82 @@ from vmops.tasks.guest.viewers import choose
 from .worlds import EMPTY, VM1, WORKER, plugged
 
 
-def version(major: Any, minor: Any) -> dict[str, Any]:
-    return {"qemu": {"major": major, "minor": minor, "micro": 0}, "package": ""}
-
-
-@pytest.mark.parametrize(
-    ("found", "png"), [((6, 2), False), ((7, 0), False), ((7, 1), True), ((10, 0), True)]
-)
-def test_an_older_qemu_is_not_asked_for_png(found: tuple[int, int], png: bool) -> None:
-    assert screen.knows_png(version(*found)) is png
+@pytest.mark.parametrize("png", [True, False])
+def test_a_picture_is_asked_for_in_the_format_that_is_known(png: bool) -> None:
     arguments = screen.dump("/run/vmops/vm1/screen-1", png=png).arguments
     assert arguments is not None
     assert arguments.get("format") == ("png" if png else None)
 
 
-@pytest.mark.parametrize("answer", [{}, {"qemu": {}}, {"qemu": 7}, None, version("x", 1)])
-def test_a_version_that_cannot_be_read_is_said(answer: Any) -> None:
-    with pytest.raises(ValueError, match=r"no version|invalid literal"):
-        screen.knows_png(answer)
+@pytest.mark.parametrize(
+    ("answers", "is_old"),
+    [
+        ((Refused("Parameter 'format' is unexpected"),), True),
+        ((Refused("Failed to open file"),), False),
+        (({},), False),
+        ((), False),
+    ],
+)
+def test_only_a_qemu_that_refuses_the_format_is_asked_again(
+    answers: tuple[Any, ...], is_old: bool
+) -> None:
+    assert screen.knows_no_png(Heard("vm1", answers)) is is_old
 
 
 def test_a_picture_is_fetched_without_following_a_link_and_removed() -> None:
     path = screen.picture_path("vm1", "abc")
     assert path == "/run/vmops/vm1/screen-abc"
-    read, remove = screen.fetch("vm1", path).numbered()
+    dump, read, remove = screen.take("vm1", path, png=True).numbered()
     assert "nofollow" in read.commands[0].argv[2]
-    assert read.undo == remove.commands
+    assert dump.undo == remove.commands
     assert remove.commands[0].argv == ("rm", "-f", "--", path)
 
 
 @pytest.mark.parametrize(
     ("option", "reached"),
     [
-        ("127.0.0.1:1,password=on", vnc.Display("127.0.0.1", 5901, "127.0.0.1", True)),
-        ("0.0.0.0:1", vnc.Display("127.0.0.1", 5901, "0.0.0.0", False)),
-        (":7", vnc.Display("127.0.0.1", 5907, "", False)),
-        ("[::]:7", vnc.Display("::1", 5907, "::", False)),
-        ("192.0.2.7:0", vnc.Display("192.0.2.7", 5900, "192.0.2.7", False)),
-        ("none", None),
-        ("unix:/run/x", None),
+        ("127.0.0.1:1,password=on", ("127.0.0.1", Screen("127.0.0.1", 5901, True))),
+        ("0.0.0.0:1", ("127.0.0.1", Screen("0.0.0.0", 5901))),
+        (":7", ("127.0.0.1", Screen("", 5907))),
+        ("[::]:7", ("::1", Screen("::", 5907))),
+        ("192.0.2.7:0", ("192.0.2.7", Screen("192.0.2.7", 5900))),
     ],
 )
-def test_where_a_running_vms_vnc_is_reached(option: str, reached: vnc.Display | None) -> None:
-    assert vnc.display(qemu.parse([qemu.BINARY, "-vnc", option])) == reached
+def test_where_a_running_vms_vnc_is_reached(option: str, reached: tuple[str, Screen]) -> None:
+    screen = machine.parse([qemu.BINARY, "-vnc", option]).screen
+    assert (screen.address, screen) == reached
+
+
+@pytest.mark.parametrize("option", ["none", "unix:/run/x", ""])
+def test_a_qemu_without_a_tcp_port_for_vnc_has_none(option: str) -> None:
+    screen = machine.parse([qemu.BINARY, "-vnc", option]).screen
+    assert (screen.port, str(screen)) == (0, "")
 
 
 def test_a_password_has_as_many_letters_as_vnc_looks_at() -> None:
     letters = iter("abcdefghij")
-    assert vnc.new_password(lambda among: next(letters)) == "abcdefgh"
-    assert len(set(vnc.PASSWORD_CHARACTERS)) == len(vnc.PASSWORD_CHARACTERS)
-    assert not set("0O1lI") & set(vnc.PASSWORD_CHARACTERS)
+    assert display.new_password(lambda among: next(letters)) == "abcdefgh"
+    assert len(set(display.PASSWORD_CHARACTERS)) == len(display.PASSWORD_CHARACTERS)
+    assert not set("0O1lI") & set(display.PASSWORD_CHARACTERS)
 
 
 def test_a_password_is_replaced_before_it_is_let_expire() -> None:
-    given, until = vnc.lend("secret12", seconds=120)
+    given, until = display.lend("secret12", seconds=120)
     assert given.arguments == {"protocol": "vnc", "password": "secret12"}
     assert until.arguments == {"protocol": "vnc", "time": "+120"}
-    replaced, expired = vnc.void("other345")
+    replaced, expired = display.void("other345")
     assert replaced.arguments == {"protocol": "vnc", "password": "other345"}
     assert expired.arguments == {"protocol": "vnc", "time": "now"}
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:7f00:1"])
 def test_loopback_is_no_risk_to_name(listen: str) -> None:
-    assert vnc_warning("vm1", "w1", listen=listen, port=5901) == ""
+    assert display.risk("vm1", "w1", Screen(listen, 5901)) == ""
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.0.2.1", "::ffff:c000:201", ""])
 def test_vnc_that_is_open_to_others_is_warned_of(listen: str) -> None:
-    said = vnc_warning("vm1", "w1", listen=listen, port=5901)
+    said = display.risk("vm1", "w1", Screen(listen, 5901))
     assert all(word in said for word in ("vm1", "5901", listen, "w1", "no password"))
     assert all(cure in said for cure in ("hosts.toml", 'vnc_listen="127.0.0.1"'))
     assert len(said.splitlines()) <= 3

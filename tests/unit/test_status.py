@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from vmops.core.facts import status
 from vmops.core.facts.observed import Observed
-from vmops.core.facts.status import VMStatus
 from vmops.core.inventory.model import VM
+from vmops.core.plan import status
 from vmops.core.plan.drift import drift
+from vmops.core.plan.status import VMStatus
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.ip import Tap, Traffic
 from vmops.core.tools.qmp import Disk, Look

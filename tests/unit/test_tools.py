@@ -10,16 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vmops.core.devices import machine
+from vmops.core.devices.display import Screen
 from vmops.core.inventory.model import VM
 from vmops.core.tools import ip, ovs, process, qemu
 
 from .worlds import VM1
 
-LAUNCH = qemu.Launch(accel="kvm", image="/a.qcow2", vnc_listen="0.0.0.0", vnc_password=False, uid=5)
+LAUNCH = machine.Launch("kvm", image="/a.qcow2", screen=Screen("0.0.0.0", 5901), uid=5)
 
 
-def argv(vm: VM = VM1, launch: qemu.Launch = LAUNCH) -> tuple[str, ...]:
-    start, limit_s, user, *words = qemu.build(vm, launch).words()
+def argv(vm: VM = VM1, launch: machine.Launch = LAUNCH) -> tuple[str, ...]:
+    start, limit_s, user, *words = machine.build(vm, launch).words()
     assert (start, limit_s, user) == ("start_qemu", "60", f"{launch.uid}:{launch.uid}")
     return tuple(words)
 
@@ -40,19 +42,19 @@ paths = st.text(st.characters(blacklist_characters="\0\n", codec="utf-8"), min_s
 
 @given(paths)
 def test_any_path_is_one_value_of_the_drive(path: str) -> None:
-    line = qemu.parse(argv(launch=LAUNCH._replace(image="/" + path)))
+    line = machine.parse(argv(launch=LAUNCH._replace(image="/" + path)))
     assert line.image == "/" + path
     drive = argv(launch=LAUNCH._replace(image="/" + path))
     option = drive[drive.index("-drive") + 1]
-    assert qemu.split_option(option) == {"file": "/" + path, "format": "qcow2"}
+    assert qemu.split(option) == {"file": "/" + path, "format": "qcow2"}
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "::1", "fe80::1"])
 @pytest.mark.parametrize("password", [True, False])
 def test_a_command_line_reads_back_as_it_was_built(listen: str, password: bool) -> None:
-    line = qemu.parse(argv(launch=LAUNCH._replace(vnc_listen=listen, vnc_password=password)))
+    line = machine.parse(argv(launch=LAUNCH._replace(screen=Screen(listen, 5901, password))))
     assert (line.name, line.uuid, line.ram_mb, line.cores) == ("vm1", VM1.uuid, 512, 1)
-    assert (line.vnc_address, line.vnc_port, line.vnc_password) == (listen, 5901, password)
+    assert line.screen == Screen(listen, 5901, has_password=password)
     assert [(nic.tap, nic.mac, nic.device) for nic in line.nics] == [
         ("tap_1001_eth1", "52:54:00:03:e9:01", "e1000"),
         ("tap_1001_eth2", "52:54:00:03:e9:02", "e1000"),
@@ -65,17 +67,17 @@ OPTIONS = ["-name", "-pidfile", "-netdev", "-device", "-drive", "-vnc", "-m", "-
 @given(st.lists(st.sampled_from(OPTIONS) | st.text()))
 @example(["-vnc", ":²", "-m", "²", "-smp", "9" * 5000])
 def test_anybodys_command_line_is_read_without_a_fault(words: list[str]) -> None:
-    line = qemu.parse(["qemu", *words])
-    assert not qemu.is_of(["qemu", *words], "vm1")
-    assert line.vnc_port == 0 or line.vnc_port >= 5900
-    assert qemu.is_of(["qemu", *words], "vm1") is False
+    line = machine.parse(["qemu", *words])
+    assert not machine.is_of(["qemu", *words], "vm1")
+    assert line.screen.port == 0 or line.screen.port >= 5900
+    assert machine.is_of(["qemu", *words], "vm1") is False
 
 
 def test_identity_is_the_whole_word_not_a_pattern() -> None:
     vm10 = replace(VM1, name="vm10", vm_id=10)
-    assert qemu.is_of(argv(vm10), "vm10")
-    assert not qemu.is_of(argv(vm10), "vm1")
-    assert not qemu.is_of(("vim", "qemu-system-x86_64", "-name", "vm1"), "vm1")
+    assert machine.is_of(argv(vm10), "vm10")
+    assert not machine.is_of(argv(vm10), "vm1")
+    assert not machine.is_of(("vim", "qemu-system-x86_64", "-name", "vm1"), "vm1")
 
 
 def test_a_plug_sets_the_tag_and_the_owner_in_one_transaction() -> None:

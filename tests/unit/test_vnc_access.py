@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from vmops.core.devices.display import Display
-from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.devices.display import Screen
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.tools.qmp import Request
 from vmops.errors import (
     ConnectionLost,
@@ -27,8 +28,8 @@ from .worlds import VM1, WORKER, dead, running
 
 PROCESS = running().vm("vm1").process
 
-LOCKED = Display("127.0.0.1", 5901, "127.0.0.1", has_password=True)
-OPEN = Display("127.0.0.1", 5901, "0.0.0.0", has_password=False)
+LOCKED = Screen("127.0.0.1", 5901, has_password=True)
+OPEN = Screen("0.0.0.0", 5901)
 
 
 class Qemu:
@@ -47,8 +48,11 @@ class Qemu:
             raise self.unseen.pop(0)
         return self.seen.vm(vm)
 
+    def running(self, route: Route, vms: Sequence[str]) -> dict[str, RunningVM]:
+        return {vm: self.look(route, vm) for vm in vms}
+
     def ask(
-        self, route: Route, vms: Sequence[str], requests: Sequence[Request]
+        self, route: Route, vms: Sequence[str], *requests: Request
     ) -> dict[str, list[Any] | VmopsError]:
         self.asked += 1
         if self.error is not None:
@@ -64,15 +68,15 @@ class Qemu:
 def qemu(monkeypatch: pytest.MonkeyPatch) -> Qemu:
     qemu = Qemu()
     monkeypatch.setattr(vnc, "ask", qemu.ask)
-    monkeypatch.setattr(vnc, "_running", qemu.look)
+    monkeypatch.setattr(vnc, "running", qemu.running)
     monkeypatch.setattr(endings, "settled", qemu.look)
     monkeypatch.setattr(vnc, "LOOK_EVERY_S", 0.01)
     return qemu
 
 
-def access(display: Display = LOCKED) -> vnc.Access:
+def access(screen: Screen = LOCKED) -> vnc.Access:
     assert PROCESS is not None
-    return vnc.Access(Route(WORKER), VM1, display, PROCESS)
+    return vnc.Access(Route(WORKER), VM1, screen, PROCESS)
 
 
 def test_the_password_is_void_afterwards(qemu: Qemu) -> None:

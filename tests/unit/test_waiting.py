@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 
-from vmops.core.facts.observed import RunningVM
-from vmops.errors import MonitorError, NotRunning, WorkerUnreachable, WorkFailed
+from vmops.core.facts.question import Answers, Question
+from vmops.core.facts.vms import RunningVM
+from vmops.core.script.command import BlockResult
+from vmops.core.tools.monitor import Heard
+from vmops.errors import NotRunning, VmopsError, WorkerUnreachable, WorkFailed
 from vmops.ops.route import Route
 from vmops.ops.vm import waiting
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.waiting import Sight
 from vmops.wait import wait_for
 
@@ -57,7 +61,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World([RUNS])
     monkeypatch.setattr(waiting, "_look", made.look)
-    monkeypatch.setattr(waiting, "observe", lambda *_: EMPTY)
+    monkeypatch.setattr(waiting, "_observe", lambda *_: EMPTY)
     return made
 
 
@@ -125,39 +129,50 @@ def test_a_worker_that_goes_away_ends_it(world: World, monkeypatch: pytest.Monke
 MINE = running().vm("vm1")
 
 
+def answers(status: str) -> Heard:
+    return Heard("vm1", ({"status": status},))
+
+
 @pytest.mark.parametrize(
-    ("vm", "status", "meets"),
+    ("vm", "heard", "meets"),
     [
-        (MINE, "running", {"running"}),
-        (MINE, "paused", set()),
-        (MINE, "guest-panicked", set()),
-        (MINE, "shutdown", {"guest-off"}),
-        (MINE, MonitorError("busy"), set()),
-        (RunningVM("vm1"), "", {"stopped", "guest-off"}),
-        (RunningVM("vm1", directory=True), "", {"stopped", "guest-off"}),
-        (RunningVM("vm1", directory=True, pid=5), "", {"stopped"}),
+        (MINE, answers("running"), {"running"}),
+        (MINE, answers("paused"), set()),
+        (MINE, answers("guest-panicked"), set()),
+        (MINE, answers("shutdown"), {"guest-off"}),
+        (MINE, Heard("vm1", ended="busy"), set()),
+        (MINE, Heard("vm1", ("nonsense",)), set()),
+        (MINE, None, set()),
+        (RunningVM("vm1"), None, {"stopped", "guest-off"}),
+        (RunningVM("vm1", directory=True), None, {"stopped", "guest-off"}),
+        (RunningVM("vm1", directory=True, pid=5), None, {"stopped"}),
     ],
 )
-def test_what_each_vm_meets(
-    monkeypatch: pytest.MonkeyPatch, vm: RunningVM, status: Any, meets: set[str]
-) -> None:
-    monkeypatch.setattr(waiting, "perform", lambda *_, **__: [None])
-    monkeypatch.setattr(waiting, "read_running", lambda _: {"vm1": vm})
-    asked: list[str] = []
-
-    def statuses(_: Route, names: Sequence[str], **__: Any) -> dict[str, Any]:
-        asked.extend(names)
-        return dict.fromkeys(names, status)
-
-    monkeypatch.setattr(waiting, "statuses", statuses)
-    assert set(waiting._look(ROUTE, [VM1], "running")["vm1"].meets) == meets
-    assert bool(asked) == (vm.process is not None), "only what runs has a monitor"
+def test_what_each_vm_meets(vm: RunningVM, heard: Heard | None, meets: set[str]) -> None:
+    assert set(waiting._sight(ROUTE, vm, "running", heard).meets) == meets
 
 
+def test_a_vm_held_by_a_signal_meets_nothing() -> None:
+    assert MINE.process is not None
+    held = MINE._replace(process=MINE.process._replace(state="T"))
+    sight = waiting._sight(ROUTE, held, "running", None)
+    assert (sight.meets, "SIGSTOP" in sight.words) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("state", "asked"), [("running", True), ("guest-off", True), ("stopped", False)]
+)
 def test_monitors_are_left_alone_where_only_the_process_counts(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, state: str, asked: bool
 ) -> None:
-    monkeypatch.setattr(waiting, "perform", lambda *_, **__: [None])
-    monkeypatch.setattr(waiting, "read_running", lambda _: {"vm1": MINE})
-    monkeypatch.setattr(waiting, "statuses", lambda _, names, **__: {} if not names else 1 / 0)
-    assert waiting._look(ROUTE, [VM1], "stopped")["vm1"].meets == ("running",)
+    names: list[str] = []
+
+    def ask(_: Route, *questions: Question[Any]) -> Answers:
+        names.extend(question.name for question in questions)
+        return Answers(BlockResult("", "done"))
+
+    monkeypatch.setattr(waiting, "ask", ask)
+    monkeypatch.setattr(waiting, "running_of", lambda *_: {})
+    with suppress(VmopsError):
+        waiting._look(ROUTE, [VM1], state)
+    assert ("monitors" in names) is asked

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmops.core.facts.observed import Host, Observed, RunningVM
+from vmops.core.devices import machine
+from vmops.core.facts.host import Host
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
-from vmops.core.plan import vm as plan
 from vmops.core.plan.drift import launch_values
-from vmops.core.tools import ip, ovs, qemu
+from vmops.core.plan.phase import Plan
+from vmops.core.tools import ip, ovs
 from vmops.core.tools.process import Process
 
 WORKER = Settings(accel="kvm").worker("w1", address="192.0.2.1")
@@ -56,7 +59,7 @@ def plugged(vm: VM = VM1, before: Observed = EMPTY) -> Observed:
 def running(vm: VM = VM1, worker: Worker = WORKER, before: Observed = EMPTY) -> Observed:
     """The VM plugged and running, as its launch would have left it."""
     seen = plugged(vm, before)
-    _, _, _, *argv = qemu.build(vm, launch_values(worker, vm, seen)).words()
+    _, _, _, *argv = machine.build(vm, launch_values(worker, vm, seen)).words()
     process = Process(4821, started=5000, state="S", cpu_ticks=0, rss_kib=1024, argv=tuple(argv))
     mine = RunningVM(vm.name, directory=True, pid=4821, process=process)
     return seen._replace(vms={**seen.vms, vm.name: mine})
@@ -78,12 +81,12 @@ def without_port(seen: Observed, name: str) -> Observed:
     return seen._replace(switch=ovs.Switch(seen.switch.bridges, ports))
 
 
-def labels(made: plan.Plan) -> list[str]:
+def labels(made: Plan) -> list[str]:
     assert made.block is not None
     return [step.label for step in made.block.numbered()]
 
 
-def commands(made: plan.Plan, label: str) -> list[str]:
+def commands(made: Plan, label: str) -> list[str]:
     assert made.block is not None
     step = next(step for step in made.block.numbered() if step.label == label)
     return [

@@ -1,58 +1,70 @@
 """Observe, decide, act: the one way in which anything changes on a worker.
 
-Observing is one exchange, acting another, however many VMs and interfaces there are. When what was
-observed no longer holds under the lock, it is all looked at again.
+Observing is one exchange, each phase of a plan another, however many VMs and interfaces there are.
+When what was observed no longer holds under the lock, it is all looked at again.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
+from vmops.core.facts.question import Answers, Question, Unanswered, block_of, time_limit_s
+from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
-from vmops.core.plan.vm import Plan
+from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script import script
 from vmops.core.script.command import Block, BlockResult
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.route import Route
+from vmops.ops.fleet import on_each
+from vmops.ops.route import Group, Route
 
 commands = logging.getLogger("vmops.commands")
 """What is about to run on a worker, as a person would type it: `fab -e` shows it."""
 
-OBSERVE_LIMIT_S = 60.0
-ACT_LIMIT_S = 120.0
 LOOKS = 3
 """How often a plan is made anew because another operator changed the VM in between."""
 
 LANES = 12
 """How many VMs of one worker are acted on at once, by one script: most of the time each of them
-waits for the switch, the kernel or its QEMU."""
+waits for the switch, the kernel or its QEMU. What waits for guests runs all at once."""
+
+_FRAMES_BYTES = 4 << 20
+
+Suppose = Callable[[Worker, Sequence[VM]], Observed]
+"""What a dry run supposes the worker to answer: see core/facts/supposed.py."""
 
 
 class Done(NamedTuple):
-    """What came of one VM: the plan, what its steps did, or the error that ended it.
+    """What came of one VM: the plan, what each phase did, or the error that ended it.
 
-    `result` is None where nothing was to be done or nothing could be tried.
+    `results` has what was tried, in order. `recovered` is what came of making it good again after a
+    phase had failed.
     """
 
     vm: VM
     worker: Worker
     plan: Plan | None = None
-    result: BlockResult | None = None
+    results: tuple[BlockResult, ...] = ()
     error: VmopsError | None = None
+    recovered: BlockResult | None = None
+    seen: Observed | None = None
 
+    @property
+    def result(self) -> BlockResult | None:
+        """What the last phase that was tried did; None where nothing was."""
+        return self.results[-1] if self.results else None
 
-Decide = Callable[[VM, Observed], Plan]
-"""What is to be done for one VM; raises WorkFailed where that cannot begin."""
 
 DecideAll = Callable[[Sequence[VM], Observed], Sequence[Plan | WorkFailed]]
-"""The same for all VMs of one worker together: a plan for each in order, or why there is none."""
+"""What is to be done for all VMs of one worker: a plan for each in order, or why there is none."""
 
 
 def perform(
@@ -61,14 +73,16 @@ def perform(
     *,
     time_limit_s: float,
     lanes: int = 1,
-    answer_mb: int = 16,
 ) -> list[BlockResult]:
     """Run the blocks on the worker in one exchange, `lanes` of them at once.
 
     Raises WorkerUnreachable, CommandTimeout, ConnectionLost, or UnexpectedOutput for an answer of
-    more than `answer_mb` MiB; the script on the worker undoes or
-    finishes its blocks by itself when the connection is lost.
+    more than all commands together may print; the script on the worker undoes or finishes its
+    blocks by itself when the connection is lost.
     """
+    if route.transcript is not None:
+        route.transcript.ran(route.worker, blocks)
+        return [BlockResult(block.subject, "done") for block in blocks]
     from vmops.remote.exchange import exchange
 
     if commands.isEnabledFor(logging.INFO):
@@ -79,33 +93,106 @@ def perform(
         route.worker,
         text,
         time_limit=time_limit_s,
-        most_bytes=answer_mb * 2**20,
+        most_bytes=_most_bytes(blocks),
         config=route.config,
     )
     results = script.parse(blocks, nonce=nonce, stdout=reply.stdout, stderr=reply.stderr)
     return list(results)
 
 
-def observe(route: Route, vms: Sequence[VM] = ()) -> Observed:
-    """The worker's facts, with what these VMs need to start. Raises as `perform` does."""
-    (result,) = perform(route, [facts.ask(vms)], time_limit_s=OBSERVE_LIMIT_S)
+def _most_bytes(blocks: Sequence[Block]) -> int:
+    """What is kept of what the commands print, and room for frames and start-up files."""
+    commands = [
+        command
+        for block in blocks
+        for step in block.numbered()
+        for command in (*step.commands, *step.undo)
+    ]
+    return _FRAMES_BYTES + sum(2 * command.most_bytes for command in commands)
+
+
+def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
+    """What the worker answers to these questions, in one exchange. Raises as `perform` does.
+
+    With a `lock`, they are asked while nobody changes what it guards.
+    """
+    block = block_of(questions, lock=lock)
+    if route.transcript is not None:
+        route.transcript.asked(route.worker, questions)
+        return Answers(BlockResult("", "done"))
+    (result,) = perform(route, [block], time_limit_s=time_limit_s(questions))
+    return Answers(result)
+
+
+def unreadable(route: Route, error: Exception) -> UnexpectedOutput:
+    """The error for an answer without which nothing can be done."""
+    return UnexpectedOutput(str(error), worker=route.worker.name)
+
+
+def observe(
+    route: Route,
+    questions: Sequence[Question[Any]],
+    *,
+    vms: Sequence[VM],
+    suppose: Suppose,
+) -> Observed:
+    """The worker's facts. Raises as `perform` does, and UnexpectedOutput."""
+    answers = ask(route, *questions)
+    if route.transcript is not None:
+        return suppose(route.worker, vms)
     try:
-        return facts.read(result, vms)
-    except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
+        return facts.read(answers, questions)
+    except Unanswered as error:
+        raise unreadable(route, error) from error
+
+
+def running(route: Route, vms: Sequence[str], *, lock: str = "") -> Mapping[str, RunningVM]:
+    """The run directory and the process of each of these VMs. Raises as `observe` does.
+
+    With a `lock`, looked at while nobody changes what it guards.
+    """
+    answers = ask(route, RUNNING, lock=lock)
+    return running_of(route, answers, vms)
+
+
+def running_of(route: Route, answers: Answers, vms: Sequence[str]) -> Mapping[str, RunningVM]:
+    """The same from answers to RUNNING and other questions."""
+    if route.transcript is not None:
+        return {name: supposed.running_vm(name) for name in vms}
+    try:
+        found = answers[RUNNING]
+    except Unanswered as error:
+        raise unreadable(route, error) from error
+    return {name: found.get(name, RunningVM(name)) for name in vms}
 
 
 def carry_out(
-    route: Route, vms: Sequence[VM], decide: Decide, *, ending: bool = False
+    route: Route,
+    vms: Sequence[VM],
+    decide: DecideAll,
+    *,
+    questions: Callable[[Sequence[VM]], Sequence[Question[Any]]],
+    suppose: Suppose,
 ) -> list[Done]:
-    """Decide for each VM and do it: one `Done` for each, in order. Never raises a VmopsError.
+    """Observe, decide for all these VMs of a worker, and do it: one `Done` for each, in order.
 
-    With `ending` nothing is asked that only a start needs.
+    Never raises a VmopsError.
     """
-    return carry_out_all(route, vms, one_by_one(decide), ending=ending)
+    done: dict[str, Done] = {}
+    waiting = list(vms)
+    try:
+        for _ in range(LOOKS):
+            if waiting:
+                seen = observe(route, questions(waiting), vms=waiting, suppose=suppose)
+                decided = zip(waiting, decide(waiting, seen), strict=True)
+                done |= {item.vm.name: item for item in _once(route, decided, seen)}
+                waiting = [vm for vm in waiting if _is_outdated(done[vm.name])]
+    except VmopsError as error:
+        done |= {vm.name: Done(vm, route.worker, error=error) for vm in waiting}
+    return [done[vm.name] for vm in vms]
 
 
-def one_by_one(decide: Decide) -> DecideAll:
+def one_by_one(decide: Callable[[VM, Observed], Plan]) -> DecideAll:
     """Decisions for several VMs that have nothing to do with each other."""
 
     def decide_one(vm: VM, seen: Observed) -> Plan | WorkFailed:
@@ -117,73 +204,123 @@ def one_by_one(decide: Decide) -> DecideAll:
     return lambda vms, seen: [decide_one(vm, seen) for vm in vms]
 
 
-def carry_out_all(
-    route: Route, vms: Sequence[VM], decide: DecideAll, *, ending: bool = False
-) -> list[Done]:
-    """Decide for all VMs of a worker together and do it; see `carry_out`."""
-    done: dict[str, Done] = {}
-    waiting = list(vms)
-    try:
-        for _ in range(LOOKS):
-            if waiting:
-                seen = observe(route, () if ending else waiting)
-                done |= {item.vm.name: item for item in _once(route, waiting, seen, decide)}
-                waiting = [vm for vm in waiting if _changed(done[vm.name])]
-    except VmopsError as error:
-        done |= {vm.name: Done(vm, route.worker, error=error) for vm in waiting}
-    return [done[vm.name] for vm in vms]
-
-
-def _once(route: Route, vms: Sequence[VM], seen: Observed, decide: DecideAll) -> list[Done]:
-    done: list[Done] = []
-    for vm, decided in zip(vms, decide(vms, seen), strict=True):
-        if isinstance(decided, WorkFailed):
-            decided.worker = decided.worker or route.worker.name
-            done.append(Done(vm, route.worker, error=decided))
+def _once(route: Route, decided: Any, seen: Observed) -> list[Done]:
+    done = []
+    for vm, found in decided:
+        if isinstance(found, WorkFailed):
+            done.append(Done(vm, route.worker, error=found, seen=seen))
         else:
-            done.append(Done(vm, route.worker, plan=decided))
-    blocks = [item.plan.block for item in done if item.plan and item.plan.block]
-    if not blocks:
-        return done
-    lanes = min(LANES, len(blocks))
-    limit = ACT_LIMIT_S * ceil(len(blocks) / lanes)
+            done.append(Done(vm, route.worker, plan=found, seen=seen))
+    return execute({route.worker.name: route}, done)
+
+
+def execute(routes: Mapping[str, Route], begun: Sequence[Done]) -> list[Done]:
+    """Carry the plans out, phase by phase; each phase of all of them in one exchange with each
+    worker it names. A plan whose phase fails goes no further, and what it has done before is made
+    good again. Never raises a VmopsError.
+    """
+    done = {item.vm.name: item for item in begun}
+    for index in range(max((len(d.plan.phases) for d in begun if d.plan), default=0)):
+        going = [d for d in done.values() if _goes_on(d, index)]
+        for item in _phase(routes, index, going):
+            done[item.vm.name] = item
+        failed = [done[d.vm.name] for d in going if not _goes_on(done[d.vm.name], index + 1)]
+        for item in _recover(routes, index, failed):
+            done[item.vm.name] = item
+    return list(done.values())
+
+
+def _goes_on(item: Done, index: int) -> bool:
+    """True when all its phases before `index` are done, and there is one more or none to come."""
+    if item.plan is None or item.error is not None or len(item.results) != index:
+        return False
+    is_done = all(result.outcome == "done" for result in item.results)
+    return is_done and index <= len(item.plan.phases)
+
+
+def _phase(routes: Mapping[str, Route], index: int, going: Sequence[Done]) -> list[Done]:
+    """One phase of each plan, on all workers at once."""
+    due = [item for item in going if item.plan and index < len(item.plan.phases)]
+    by_worker: dict[str, list[Done]] = {}
+    for item in due:
+        by_worker.setdefault(_phase_of(item, index).worker, []).append(item)
+    groups = [Group(routes[name], tuple(d.vm for d in items)) for name, items in by_worker.items()]
+    found: list[Done] = []
+    for _, items in on_each(
+        groups, lambda group: _on_one(group.route, index, by_worker[group.route.worker.name])
+    ):
+        found += items
+    return found
+
+
+def _phase_of(item: Done, index: int) -> Phase:
+    assert item.plan is not None, "only what has a plan has a phase"
+    return item.plan.phases[index]
+
+
+def _on_one(route: Route, index: int, items: Sequence[Done]) -> list[Done]:
+    phases = [_phase_of(item, index) for item in items]
+    waits = any(phase.waits_s for phase in phases)
+    lanes = len(phases) if waits else min(LANES, len(phases))
+    limit = max(phase.time_limit_s for phase in phases) * ceil(len(phases) / lanes)
     try:
-        acted = perform(route, blocks, time_limit_s=limit, lanes=lanes)
+        acted = perform(route, [p.block for p in phases], time_limit_s=limit, lanes=lanes)
     except VmopsError as error:
-        return [i._replace(error=error) if i.plan and i.plan.block else i for i in done]
-    results = {entry.subject: entry for entry in acted}
-    return [_with_result(item, results.get(item.vm.name)) for item in done]
+        return [item._replace(error=error) for item in items]
+    return [
+        item._replace(results=(*item.results, result), error=_error_of(item, result, index))
+        for item, result in zip(items, acted, strict=True)
+    ]
 
 
-def _with_result(item: Done, result: BlockResult | None) -> Done:
-    if item.plan is None or item.plan.block is None or result is None:
-        return item
-    error = _error_of(item.vm, item.worker, result)
-    return Done(item.vm, item.worker, item.plan, result, error)
+def _recover(routes: Mapping[str, Route], index: int, failed: Sequence[Done]) -> list[Done]:
+    """Make good again, from the last to the first, what earlier phases of these plans have done."""
+    found = []
+    for item in failed:
+        lost = item.result is None or item.result.outcome not in ("failed", "locked")
+        if item.plan is None or lost:
+            continue
+        for phase in reversed(item.plan.phases[:index]):
+            if phase.recovery is not None:
+                found.append(item._replace(recovered=_recovered(routes, phase)))
+    return found
 
 
-def _changed(item: Done) -> bool:
-    return item.result is not None and item.result.outcome == "changed"
+def _recovered(routes: Mapping[str, Route], phase: Phase) -> BlockResult:
+    block = phase.recovery
+    assert block is not None, "asked for only where there is one"
+    try:
+        (result,) = perform(routes[phase.worker], [block], time_limit_s=phase.time_limit_s)
+    except VmopsError:
+        return BlockResult(block.subject, "lost")
+    return result
 
 
-def _error_of(vm: VM, worker: Worker, result: BlockResult) -> VmopsError | None:
+def _is_outdated(item: Done) -> bool:
+    """True when what its plan was made of had changed before anything was done."""
+    return len(item.results) == 1 and item.results[0].outcome == "changed"
+
+
+def _error_of(item: Done, result: BlockResult, index: int) -> VmopsError | None:
+    name, worker = item.vm.name, item.worker.name
     if result.outcome == "lost":
         return ConnectionLost(
-            f"{vm.name}: the answer is cut short", worker=worker.name, cure="fab status"
+            "the answer is cut short", worker=worker, vm=name, cure=f"fab status --vm {name}"
         )
     if result.outcome == "locked":
         return WorkFailed(
-            f"{vm.name} is being changed by somebody else, for more than {script.LOCK_WAIT_S} s",
-            worker=worker.name,
-            cure=f"see who: sudo fuser -v {RunDirectory(vm.name).lock}",
+            f"{name} is being changed by somebody else, for more than {script.LOCK_WAIT_S} s",
+            worker=worker,
+            vm=name,
+            cure=f"see who: sudo fuser -v {RunDirectory(name).lock}",
         )
     if result.outcome == "unlocked":
         return WorkFailed(
             f"its lock cannot be made there: {result.why}",
-            worker=worker.name,
-            vm=vm.name,
+            worker=worker,
+            vm=name,
             cure="/run/vmops/.lock must be a folder that root may write to",
         )
-    if result.outcome == "changed":
-        return WorkFailed(f"{vm.name} was changed by somebody else meanwhile", worker=worker.name)
+    if result.outcome == "changed" and index == 0:
+        return WorkFailed(f"{name} was changed by somebody else meanwhile", worker=worker, vm=name)
     return None

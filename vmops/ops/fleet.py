@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from vmops.ops.route import Group
-
-if TYPE_CHECKING:
-    from vmops.ops.vm.lifecycle import Outcome
 
 DEFAULT_PARALLEL = 32
 """Workers at once: near ones keep two cores busy at 8 already, far ones are faster the more."""
@@ -55,15 +52,3 @@ def on_each(
             yield result
     finally:
         waiting.clear()
-
-
-def without_absent(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """What came of each VM where one that is pinned to no worker was looked for on all.
-
-    That nothing was there to be done is left out, except on the first worker where it is so on all.
-    """
-    found: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        found.setdefault(outcome.vm, []).append(outcome)
-    kept = [[o for o in same if o.changed or o.error] or same[:1] for same in found.values()]
-    return [outcome for same in kept for outcome in same]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.core.inventory.model import VM, Worker
 
+if TYPE_CHECKING:
+    from vmops.ops.dry import Transcript
+
 
 class Route(NamedTuple):
-    """A worker and how this process gets there: fab's configuration, None for the defaults."""
+    """A worker and how this process gets there: fab's configuration, None for the defaults.
+
+    With a `transcript` it leads nowhere: what would be sent is written down (dry.py).
+    """
 
     worker: Worker
     config: Any = None
+    transcript: Transcript | None = None
 
     def connect_early(self) -> None:
         """Begin to connect in the background, while the caller imports what the work needs.

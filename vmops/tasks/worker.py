@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
-from vmops.tasks.frame.context import Context
-from vmops.tasks.frame.dry import commands
+from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.output import finish, give_table
+from vmops.tasks.frame.output import finish, give, give_table
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import Report, Work, each, show_dry
+from vmops.tasks.frame.work import Report, Work, each
 
 if TYPE_CHECKING:
     from vmops.errors import VmopsError
@@ -39,7 +38,6 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     return Work(
         groups_of_workers(c, worker),
         lambda g: [examine(g.route, g.vms)],
-        commands("doctor"),
         Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
     )
 
@@ -122,7 +120,9 @@ def _remote(
     if worker_at(c, inventory(c)) is None and not worker:
         raise InventoryError("run where?", cure="name a worker: -H or --worker")
     groups = groups_of_workers(c, worker)
-    if show_dry(c, groups, lambda group: f"# on {group.route.worker.name}:\n{shown}"):
+    if is_dry(c):
+        for group in groups:
+            give(f"# on {group.route.worker.name}:\n{shown}")
         return
     from vmops.tasks.remote_output import RemoteOutput
 

@@ -1,13 +1,19 @@
-"""VNC: where a VM's server is reached from its worker, and its one-time passwords."""
+"""The screen: QEMU's VNC server, who reaches it, and its one-time passwords."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vmops.core.devices.exposure import vnc_warning
-from vmops.core.tools.qemu import CommandLine
+from vmops.core.devices.drift import Drift, word
+from vmops.core.tools import qemu
 from vmops.core.tools.qmp import Request
+
+FIRST_PORT = 5900
+"""The TCP port of display 0."""
+
+UNSET_LISTEN = "127.0.0.1"
+"""Where VNC listens when the inventory does not say: the worker's loopback."""
 
 PASSWORD_CHARACTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without the ones that look alike."""
@@ -19,21 +25,84 @@ _LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server that listens on every address is reached on its own machine."""
 
 
-class Display(NamedTuple):
-    """A running VM's VNC server: where its worker reaches it, and on which address it listens."""
+class Screen(NamedTuple):
+    """A VNC server: where it listens, its TCP port (0 without a server), and whether it asks for a
+    password. With one QEMU refuses every client until a password is set through the monitor."""
 
-    address: str
-    port: int
-    listen: str
-    has_password: bool
+    listen: str = ""
+    port: int = 0
+    has_password: bool = False
+
+    def __str__(self) -> str:
+        """`ADDRESS:PORT`, or empty where there is no VNC."""
+        address = f"[{self.listen}]" if ":" in self.listen else self.listen
+        return f"{address}:{self.port}" if self.port else ""
+
+    @property
+    def address(self) -> str:
+        """Where its worker reaches it."""
+        return _LOOPBACK_OF.get(self.listen, self.listen)
 
 
-def display(line: CommandLine) -> Display | None:
-    """Where the VNC server of a QEMU with this command line is; None when it has none."""
-    if not line.vnc_port:
-        return None
-    address = _LOOPBACK_OF.get(line.vnc_address, line.vnc_address)
-    return Display(address, line.vnc_port, line.vnc_address, line.vnc_password)
+def is_loopback(listen: str) -> bool:
+    """True for an address, in its normal form, that only its own machine reaches.
+
+    The last is how Python 3.11 and 3.12 write ::ffff:127.0.0.0 to ::ffff:127.255.255.255.
+    """
+    return listen == "::1" or listen.startswith(("127.", "::ffff:127.", "::ffff:7f"))
+
+
+def wanted(listen: str | None, port: int) -> Screen:
+    """The screen of a VM on a worker whose inventory says `listen`, or nothing.
+
+    On loopback, where every user of the worker could connect, it asks for a one-time password,
+    whoever says that it listens there. On another address it is open, as the documented system's.
+    """
+    address = listen or UNSET_LISTEN
+    return Screen(address, port, has_password=is_loopback(address))
+
+
+def words(screen: Screen) -> tuple[str, ...]:
+    """QEMU counts displays from port 5900."""
+    return ("-vnc", _option(screen))
+
+
+def _option(screen: Screen) -> str:
+    address = f"[{screen.listen}]" if ":" in screen.listen else screen.listen
+    password = ",password=on" if screen.has_password else ""
+    return f"{address}:{screen.port - FIRST_PORT}{password}"
+
+
+def parse(found: qemu.Options) -> Screen:
+    """The VNC server of a command line."""
+    where, _, rest = (qemu.last(found, "vnc") or "").partition(",")
+    address, _, display = where.rpartition(":")
+    number = qemu.whole(display, otherwise=-1)
+    port = FIRST_PORT + number if number >= 0 else 0
+    listen = address.removeprefix("[").removesuffix("]")
+    return Screen(listen, port, has_password="password=on" in rest)
+
+
+def drift(has: Screen, wants: Screen) -> list[Drift]:
+    """Where a running VNC server and the wanted one differ."""
+    pairs = (
+        ("vnc_listen", has.listen, wants.listen),
+        ("vnc_password", has.has_password, wants.has_password),
+        ("vnc_port", has.port, wants.port),
+    )
+    return [Drift(name, word(a), word(b)) for name, a, b in pairs if a != b]
+
+
+def risk(vm: str, worker: str, screen: Screen) -> str:
+    """Who else reaches a VM's VNC when it asks for no password; empty on the worker's loopback."""
+    if screen.has_password or is_loopback(screen.listen):
+        return ""
+    return (
+        f"{vm}: anybody who reaches port {screen.port} on {screen.listen or 'any address'} of"
+        f" {worker} sees and controls it: its VNC has no password\n"
+        "  for one-time passwords on loopback, leave vnc_listen out of hosts.toml and restart it;\n"
+        '  in Python, VMLauncher(executor, vnc_listen="127.0.0.1") does the same'
+    )
 
 
 def new_password(choose: Callable[[str], str]) -> str:
@@ -58,10 +127,3 @@ def void(password: str) -> tuple[Request, ...]:
 
 def _set(password: str) -> Request:
     return Request("set_password", {"protocol": "vnc", "password": password})
-
-
-def warning(vm: str, worker: str, display: Display) -> str:
-    """The risk of a VNC server that runs; empty where there is none to name."""
-    if display.has_password:
-        return ""
-    return vnc_warning(vm, worker, listen=display.listen, port=display.port)

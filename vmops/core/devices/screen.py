@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from vmops.core.names import RunDirectory
-from vmops.core.script.command import Block, Step, command
+from vmops.core.script.command import Block, Command, Step, command
+from vmops.core.tools import monitor
+from vmops.core.tools.monitor import Heard, Refused, Talk
 from vmops.core.tools.qmp import Request
 
-VERSION = Request("query-version")
+DUMP, PICTURE = "screendump", "its picture"
+"""The labels of the step in which QEMU writes it, and of the one that prints it."""
 
-PICTURE = "its picture"
-"""The label of the step that prints it."""
+LINES = (Request("screendump"),)
+"""What the monitor is asked, for who reads its answer."""
 
-_FIRST_WITH_PNG = (7, 1)
 _FETCH_LIMIT_S = 30
-_LARGEST_MIB = 128
-
-
-def knows_png(version: Mapping[str, Any]) -> bool:
-    """From the answer to `VERSION`. Raises ValueError when that cannot be read."""
-    try:
-        return (int(version["qemu"]["major"]), int(version["qemu"]["minor"])) >= _FIRST_WITH_PNG
-    except (KeyError, TypeError) as missing:
-        raise ValueError("the answer to query-version has no version") from missing
+_LARGEST_MIB = 32
+"""25 without compression, of a screen of 3840 by 2160."""
 
 
 def dump(path: str, *, png: bool) -> Request:
@@ -32,13 +24,25 @@ def dump(path: str, *, png: bool) -> Request:
     return Request("screendump", {"filename": path, **({"format": "png"} if png else {})})
 
 
+def knows_no_png(heard: Heard) -> bool:
+    """True where a QEMU below 7.1 refuses the format."""
+    return any(isinstance(a, Refused) and "format" in a.text for a in heard.answers)
+
+
 def picture_path(vm: str, nonce: str) -> str:
     """A file in the VM's run directory, the one place where its QEMU may write."""
     return f"{RunDirectory(vm).path}/screen-{nonce}"
 
 
-def fetch(vm: str, path: str) -> Block:
-    """Print the file and remove it. The directory is QEMU's, so no link in it is followed."""
+def take(vm: str, path: str, *, png: bool) -> Block:
+    """Have the picture written to the file, print that and remove it."""
+    talk = monitor.talk([Talk(vm, (dump(path, png=png),))])
+    return Block(vm, (Step(DUMP, (talk,), undo=(_remove(path),)), *fetching(path)))
+
+
+def fetching(path: str) -> tuple[Step, ...]:
+    """Print the file and remove it. The directory is QEMU's to write in, so no link there is
+    followed."""
     read = command(
         "dd",
         f"if={path}",
@@ -49,5 +53,8 @@ def fetch(vm: str, path: str) -> Block:
         time_limit_s=_FETCH_LIMIT_S,
         most_bytes=_LARGEST_MIB << 20,
     )
-    remove = command("rm", "-f", "--", path)
-    return Block(vm, (Step(PICTURE, (read,), undo=(remove,)), Step("remove", (remove,))))
+    return (Step(PICTURE, (read,), undo=(_remove(path),)), Step("remove", (_remove(path),)))
+
+
+def _remove(path: str) -> Command:
+    return command("rm", "-f", "--", path)

@@ -6,11 +6,11 @@ nobody does fills the tmpfs at most; QEMU then drops the rest and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from vmops.core.script.command import Block, BlockResult, Command, Step, command
-from vmops.core.tools.qemu import LOG_KIB
+from vmops.core.devices.machine import LOG_KIB
+from vmops.core.facts.question import Answers, Question, Unanswered
+from vmops.core.script.command import Command, StepResult, command
 
 KEPT_KIB = LOG_KIB * 3 // 8
 """What is kept of each of the two logs: together they leave room for what is printed next."""
@@ -20,6 +20,11 @@ MOST_READ_KIB = KEPT_KIB * 2 // 3
 
 RESERVED_KIB = 64
 """Room that a guest cannot fill, so that QEMU can always say why it ends."""
+
+READ_LIMIT_S = 60.0
+
+_HEAD_BYTES = 100
+"""Room for the line before a part that says where it lies."""
 
 CONSOLE, QEMU = "console", "qemu"
 ALL_LINES = "+1"
@@ -73,43 +78,42 @@ def reserve(vm: str) -> Command:
     return command("reserve_log", vm, str(RESERVED_KIB * 1024))
 
 
-def ask(wanted: Mapping[str, Marks], *, lines: str = ALL_LINES) -> Block:
-    """The block which reads what came after the marks, of each VM; of that, the last `lines`."""
-    return Block(
-        "",
-        (
-            Step("sizes", (command("measure_logs"),)),
-            *(
-                Step(_label(vm, log), (_read(vm, log, mark, lines),), may_fail=True)
-                for vm, marks in wanted.items()
-                for log, mark in ((CONSOLE, marks.console), (QEMU, marks.qemu))
-            ),
-        ),
-    )
+SIZES: Question[None] = Question(
+    "sizes of the logs", (command("measure_logs"),), lambda _: None, time_limit_s=READ_LIMIT_S
+)
+"""Asked first: the parts below are cut by what it finds."""
 
 
-def read(result: BlockResult, vm: str, marks: Marks) -> Parts:
-    """A VM's logs from the answer to `ask`. Raises ValueError for what cannot be read."""
-    return Parts(
-        _part(result, _label(vm, CONSOLE), marks.console),
-        _part(result, _label(vm, QEMU), marks.qemu),
-    )
+class Reader(NamedTuple):
+    """The questions for what came after the marks in a VM's logs; of that, the last `lines`."""
+
+    vm: str
+    marks: Marks = Marks()
+    lines: str = ALL_LINES
+
+    @property
+    def questions(self) -> tuple[Question[Part], Question[Part]]:
+        """For the console's log, and for QEMU's."""
+        return self._part(CONSOLE, self.marks.console), self._part(QEMU, self.marks.qemu)
+
+    def read(self, answers: Answers) -> Parts:
+        """The logs. One that is not there, or could not be read, is None."""
+        return Parts(*(_or_none(answers, question) for question in self.questions))
+
+    def _part(self, log: str, mark: int) -> Question[Part]:
+        def read(said: StepResult) -> Part:
+            line, _, data = said.stdout.partition(b"\n")
+            start, end = map(int, line.split())
+            return Part(data, end, missed=max(0, start - mark) if mark else 0)
+
+        most = MOST_READ_KIB * 1024
+        words = ("log_part", self.vm, log, str(mark), str(most), self.lines)
+        asked = command(*words, most_bytes=most + _HEAD_BYTES)
+        return Question(f"{log} log of {self.vm}", (asked,), read, time_limit_s=READ_LIMIT_S)
 
 
-def _label(vm: str, log: str) -> str:
-    return f"{log} log of {vm}"
-
-
-def _read(vm: str, log: str, mark: int, lines: str) -> Command:
-    most = MOST_READ_KIB * 1024
-    words = ("log_part", vm, log, str(mark), str(most), lines)
-    return command(*words, most_bytes=most + 100)
-
-
-def _part(result: BlockResult, label: str, mark: int) -> Part | None:
-    found = result.find(label)
-    if found is None or not found.ok:
+def _or_none(answers: Answers, question: Question[Part]) -> Part | None:
+    try:
+        return answers[question]
+    except Unanswered:
         return None
-    line, _, data = found.stdout.partition(b"\n")
-    start, end = map(int, line.split())
-    return Part(data, end, missed=max(0, start - mark) if mark else 0)

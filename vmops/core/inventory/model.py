@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from vmops.core.inventory import rules, tables
+from vmops.core.inventory.attachment import Attachment, Vlan
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
 from vmops.core.inventory.conflicts import shared_by_vms
 from vmops.core.inventory.rules import Rule
@@ -47,6 +48,11 @@ class Nic:
     vlan_id: int | None
     model: str
     position: int
+
+    @property
+    def attachment(self) -> Attachment | None:
+        """Where its frames go; None for an interface that is not connected."""
+        return None if self.vlan_id is None else Vlan(self.vlan_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +109,8 @@ class VM:
 
     @property
     def connected(self) -> tuple[Nic, ...]:
-        """The interfaces that are plugged: those with a VLAN."""
-        return tuple(nic for nic in self.nics if nic.vlan_id is not None)
+        """The interfaces that are plugged: those with an attachment."""
+        return tuple(nic for nic in self.nics if nic.attachment is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """The documented dict, without the worker; `from_dict` makes an equal VM of it.

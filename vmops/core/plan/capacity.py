@@ -48,7 +48,7 @@ def _memory_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
 
 
 def _port_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
-    given_back = {observed.vm(vm.name).command_line.vnc_port for vm in vms}
+    given_back = {observed.vm(vm.name).command_line.screen.port for vm in vms}
     takers: dict[int, str] = {}
     for vm in vms:
         port = vm.vnc_port

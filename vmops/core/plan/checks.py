@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from vmops.core.facts.observed import Observed
+from typing import Any
+
+from vmops.core.devices import disk
+from vmops.core.facts.observed import IMAGES, Observed
+from vmops.core.facts.question import Question
+from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.capacity import refusal
 from vmops.core.tools import ip, qemu
-from vmops.errors import LaunchFailed, WorkFailed
+from vmops.errors import LaunchFailed, UnexpectedOutput, WorkFailed
+
+
+def check_read(worker: Worker, vm: VM, observed: Observed, *needed: Question[Any]) -> None:
+    """Raise UnexpectedOutput where one of these questions could not be read: what it would have
+    told must not be taken for absent."""
+    for question in needed:
+        fault = observed.faults.get(question.name)
+        if fault is not None:
+            raise UnexpectedOutput(
+                f"{question.name}: {fault}", worker=worker.name, vm=vm.name, cure="fab doctor"
+            )
 
 
 def switch_fault(worker: Worker, observed: Observed) -> WorkFailed:
@@ -39,7 +55,7 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         )
 
 
-def in_use(vm: VM, observed: Observed) -> WorkFailed | None:
+def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     """What is wrong where a VM that is not known to run has a TAP that some process uses, or where
     nothing is known of it.
 
@@ -48,22 +64,25 @@ def in_use(vm: VM, observed: Observed) -> WorkFailed | None:
     """
     running = observed.vm(vm.name)
     if running.odd:
-        return running.doubt()
+        return running.doubt(worker.name)
     if running.process is not None:
         return None
     for nic in vm.connected:
         tap = observed.taps.get(nic.tap)
         if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):
             return WorkFailed(
-                f"{vm.name}: a process that vmops did not start uses its TAP {nic.tap}",
+                f"a process that vmops did not start uses its TAP {nic.tap}",
+                worker=worker.name,
+                vm=vm.name,
                 cure=f"see which: sudo sh -c 'grep -ls {nic.tap} /proc/[0-9]*/fdinfo/*'; end it",
             )
     return None
 
 
-def check_unused(vm: VM, observed: Observed) -> None:
+def check_unused(worker: Worker, vm: VM, observed: Observed) -> None:
     """Raise what `in_use` finds."""
-    found = in_use(vm, observed)
+    check_read(worker, vm, observed, TAPS)
+    found = in_use(worker, vm, observed)
     if found is not None:
         raise found
 
@@ -74,10 +93,11 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
     Without `room`, memory and the VNC port are not looked at.
     """
     check_switch(worker, vm, observed)
-    check_unused(vm, observed)
+    check_unused(worker, vm, observed)
+    check_read(worker, vm, observed, IMAGES)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
-        raise LaunchFailed(f"{vm.name}: {reason}", worker=worker.name, cure=cure)
+        raise LaunchFailed(reason, worker=worker.name, vm=vm.name, cure=cure)
     lacking = refusal(worker, [vm], observed) if room else None
     if lacking is not None:
         raise lacking
@@ -87,12 +107,10 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     host = observed.host
     if not host.qemu:
         return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
-    image = observed.images.get(vm.qcow_image, "missing")
-    if image == "missing":
-        path = observed.image_path(vm.qcow_image)
-        return f"no image {path}", f"make it there, or correct vms.{vm.name}.qcow_image"
-    if image == "odd":
-        return f"{vm.qcow_image} is neither a file nor a block device", "correct qcow_image"
+    state = observed.images.get(vm.qcow_image, disk.MISSING)
+    reason, cure = disk.objection(state, path=observed.image_path(vm.qcow_image), vm=vm.name)
+    if reason:
+        return reason, cure
     if worker.accel == "kvm" and host.kvm != "usable":
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"
         return why, 'enable virtualisation there, or set accel = "auto" or "tcg"'

@@ -7,23 +7,27 @@ from typing import NamedTuple
 
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.plan import vm as plan
+from vmops.core.plan import restarting, starting
 from vmops.core.plan.capacity import refusal
-from vmops.core.plan.checks import check_boot
-from vmops.core.plan.vm import Plan
-from vmops.errors import WorkFailed
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import Manner
+from vmops.errors import LaunchFailed, WorkFailed
+
+Kind = Callable[..., Plan]
+"""`starting.launch` or `starting.boot`."""
 
 
 class Terms(NamedTuple):
     """What a launch may do.
 
-    `strict` refuses a VM of which an interface cannot be plugged, `overcommit` starts VMs beyond
-    the memory that is available, and `restart` ends one that runs otherwise than asked.
+    `strict` refuses a VM of which an interface cannot be plugged, and `overcommit` starts VMs
+    beyond the memory that is available. `restart` says how a VM that runs otherwise than asked is
+    ended; None ends none.
     """
 
     strict: bool = False
     overcommit: bool = False
-    restart: bool = False
+    restart: Manner | None = None
 
 
 def plans(
@@ -32,27 +36,66 @@ def plans(
     observed: Observed,
     *,
     terms: Terms,
-    kind: Callable[..., Plan] = plan.launch,
+    kind: Kind = starting.launch,
 ) -> list[Plan | WorkFailed]:
     """For each VM, in order, its plan of that `kind`, or why there can be none.
 
-    `kind` is `plan.launch` or `plan.boot`. A plan to restart has no steps: it says in which fields
-    the VM runs otherwise. With `terms.restart` there is one only where the VM could start again.
+    A VM that runs otherwise than asked has a plan to restart, without a phase where the terms allow
+    none.
     """
 
     def decide(vm: VM) -> Plan | WorkFailed:
         try:
             found = kind(worker, vm, observed, strict=terms.strict, room=False)
-            if found.action == "restart" and terms.restart:
-                check_boot(worker, vm, observed, room=False)
+            if found.action == "restart" and terms.restart is not None:
+                again = restarting.restart(worker, vm, observed, manner=terms.restart, room=False)
+                found = again._replace(drift=found.drift)
         except WorkFailed as reason:
             return reason
         return found
 
-    decided = [decide(vm) for vm in vms]
-    starting = {"start", "restart"} if terms.restart else {"start"}
-    starts = {p.vm.name: p.vm for p in decided if isinstance(p, Plan) and p.action in starting}
-    refused = refusal(worker, [*starts.values()], observed, overcommit=terms.overcommit)
+    return _with_room(worker, [decide(vm) for vm in vms], vms, observed, terms)
+
+
+def restarts(
+    worker: Worker, vms: Sequence[VM], observed: Observed, *, terms: Terms, manner: Manner
+) -> list[Plan | WorkFailed]:
+    """For each VM its plan to restart, as it runs or not, or why there can be none."""
+
+    def decide(vm: VM) -> Plan | WorkFailed:
+        try:
+            return restarting.restart(worker, vm, observed, manner=manner, room=False)
+        except WorkFailed as reason:
+            return reason
+
+    return _with_room(worker, [decide(vm) for vm in vms], vms, observed, terms)
+
+
+def unwanted_restart(worker: Worker, plan: Plan) -> LaunchFailed:
+    """That the VM runs otherwise than asked, and how to change that."""
+    name = plan.vm.name
+    return LaunchFailed(
+        f"{name} runs, but not as the inventory says: {'; '.join(map(str, plan.drift))}",
+        worker=worker.name,
+        vm=name,
+        cure=f"to restart it: fab restart --vm {name}",
+    )
+
+
+def _with_room(
+    worker: Worker,
+    decided: Sequence[Plan | WorkFailed],
+    vms: Sequence[VM],
+    observed: Observed,
+    terms: Terms,
+) -> list[Plan | WorkFailed]:
+    starts = [
+        plan.vm
+        for plan in decided
+        if isinstance(plan, Plan) and plan.phases and plan.action in ("start", "restart")
+    ]
+    refused = refusal(worker, starts, observed, overcommit=terms.overcommit)
     if refused is None:
-        return decided
-    return [refused if vm.name in starts else p for vm, p in zip(vms, decided, strict=True)]
+        return list(decided)
+    names = {vm.name for vm in starts}
+    return [refused if vm.name in names else p for vm, p in zip(vms, decided, strict=True)]

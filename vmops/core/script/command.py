@@ -55,6 +55,11 @@ def command(
     return Command(tuple(argv), stdin, time_limit_s, most_bytes=most_bytes)
 
 
+def only_if(flag: str, entry: Command) -> Command:
+    """The command where the step that sets `flag` has succeeded, else nothing."""
+    return entry._replace(argv=(OnlyIf(flag, entry.words()),))
+
+
 class Step(NamedTuple):
     """Commands that belong together, and what takes them back.
 
@@ -62,7 +67,7 @@ class Step(NamedTuple):
     one fails: it must cope with a step that was half done, and touch only what the step made.
     `sets` names the flag that `OnlyIf` asks for. A step that `may_fail` stops nothing: its own
     undo runs, and the work goes on. A `joint` step may be done before the block begins, together
-    with those of other blocks.
+    with those of other blocks. `about` names the interfaces, disks or the like that it is for.
     """
 
     label: str
@@ -71,6 +76,7 @@ class Step(NamedTuple):
     sets: tuple[str, ...] = ()
     may_fail: bool = False
     joint: bool = False
+    about: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -85,17 +91,20 @@ class Block(NamedTuple):
 
     `lock` is a path that is held while the steps run, so two operators take turns. `guards` are
     looked at under the lock: when one fails, what was observed no longer holds, and nothing is
-    done. Steps that can fail apart from the others run in a block of their own.
+    done. Steps that can fail apart from the others run in a block of their own. What stands
+    `before` is done first, without the lock: what may take long and changes nothing that the lock
+    is for, or must not wait for whoever holds it.
     """
 
     subject: str
     steps: tuple[Step | Batch, ...]
     lock: str = ""
     guards: tuple[Command, ...] = ()
+    before: tuple[Step, ...] = ()
 
     def numbered(self) -> tuple[Step, ...]:
         """Every step that may run, in the order of its number in the script."""
-        flat: list[Step] = []
+        flat: list[Step] = [*self.before]
         for entry in self.steps:
             flat.extend((entry.together, *entry.apart) if isinstance(entry, Batch) else (entry,))
         return tuple(flat)

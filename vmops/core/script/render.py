@@ -114,12 +114,14 @@ def _block(
         lines.extend(_function(f"s_{index}", step.commands, nonce, unless_joined=done))
         lines.extend(_function(f"u_{index}", step.undo, nonce, every=True))
     lines.extend(_function("guards", block.guards, nonce))
+    for index, step in enumerate(block.before):
+        lines.extend(_step(index, step))
     if block.lock:
         lock = f"take_lock {shlex.quote(block.lock)} {LOCK_WAIT_S}"
         lines.append(f"{unless}{lock}")
     if block.guards:
         lines.append(f"{unless}guards </dev/null >/dev/null 2>&1 9>&- || finish changed")
-    index = 0
+    index = len(block.before)
     for entry in block.steps:
         if isinstance(entry, Batch):
             lines.extend(_batch(index, entry))

@@ -19,7 +19,7 @@ def shown(blocks: Sequence[Block]) -> str:
     """The commands as a person would type them, for `--dry`: a comment for each step."""
     lines: list[str] = []
     for block in blocks:
-        for entry in block.steps:
+        for entry in (*block.before, *block.steps):
             step = entry.together if isinstance(entry, Batch) else entry
             lines.append(f"# {block.subject}: {step.label}" if block.subject else f"# {step.label}")
             lines.extend(_shown(entry.words(), entry) for entry in step.commands)

@@ -16,20 +16,24 @@ from vmops.core.script.command import Command
 from vmops.core.script.functions import MONITOR_BYTES, TALK
 from vmops.core.tools.qmp import Request
 
+ANSWER_LIMIT_S = 5.0
+
 _LONGEST_QUOTE = 200
 
-Ending = Literal["whole", "no socket", "busy", "silent", "hung up", "too much", "not qmp"]
+Ending = Literal["whole", "no socket", "held", "busy", "silent", "hung up", "too much", "not qmp"]
 """How a talk ended.
 
 `whole`: every line was done, or the talk was over by an event, or after a request that was refused,
 and QEMU is still there; `hung up`: QEMU closed the session, which it does when it ends, awaited or
-not; `no socket`: nobody listens; `busy`: nobody greeted, as others have its turn or QEMU stands
-still; `silent`: an answer, or an event that had to come, did not come in time.
+not; `no socket`: nobody listens; `held`: a signal holds QEMU (SIGSTOP); `busy`: nobody greeted, as
+others have its turn or QEMU stands still; `silent`: an answer, or an event that had to come, did
+not come in time.
 """
 
 _ENDINGS: Final[Mapping[str, Ending]] = {
     "whole": "whole",
     "no-socket": "no socket",
+    "held": "held",
     "busy": "busy",
     "silent": "silent",
     "hung-up": "hung up",
@@ -52,6 +56,17 @@ class Await(NamedTuple):
     then: Literal["stop", "go on"] = "stop"
 
 
+Line = Request | Await
+"""What a talk consists of."""
+
+EVERY_VM = "*"
+"""In place of a VM's name: the same talk with each VM that has a run directory."""
+
+
+_MOST_VMS = 8
+"""How many VMs may say all that one may, where every VM is asked."""
+
+
 class Talk(NamedTuple):
     """What is said to one VM's monitor. `limit_s` is for its greeting, and for each answer.
 
@@ -59,8 +74,8 @@ class Talk(NamedTuple):
     """
 
     vm: str
-    lines: tuple[Request | Await, ...]
-    limit_s: float = 5.0
+    lines: tuple[Line, ...]
+    limit_s: float = ANSWER_LIMIT_S
 
 
 class Refused(NamedTuple):
@@ -89,15 +104,17 @@ class Heard(NamedTuple):
 def talk(talks: Sequence[Talk]) -> Command:
     """All these talks at once, by one process. What it prints is for `read_talk`.
 
-    It bounds itself and ends with 0. The requests travel on its standard input: one may hold a
-    password. Raises ValueError for what cannot be the name of a run directory.
+    It bounds itself. It ends with 0 when every request was granted, and the last event that was
+    awaited, or the end of QEMU in its place, has come. The requests travel on its standard input:
+    one may hold a password. Raises ValueError for what cannot be the name of a run directory.
     """
     for entry in talks:
         if not entry.vm or entry.vm.startswith(".") or set(entry.vm) & set("/ \t\r\n\0"):
             raise ValueError(f"{entry.vm!r} is not the name of a VM")
     lines = [line for entry in talks for line in _lines(entry)]
     stdin = "".join(f"{line}\n" for line in lines).encode()
-    return Command((TALK,), stdin, most_bytes=len(talks) * 2 * MONITOR_BYTES)
+    most = sum(_MOST_VMS if entry.vm == EVERY_VM else 1 for entry in talks)
+    return Command((TALK,), stdin, most_bytes=most * 2 * MONITOR_BYTES)
 
 
 def _lines(entry: Talk) -> Iterator[str]:
@@ -109,6 +126,30 @@ def _lines(entry: Talk) -> Iterator[str]:
             then = line.then.partition(" ")[0]
             holding = line.holding.encode().hex()
             yield f"wait {line.seconds:g} {then} {line.event or '-'} {holding}"
+
+
+def is_refused(heard: Heard) -> bool:
+    """True when QEMU refused one of the requests."""
+    return any(isinstance(answer, Refused) for answer in heard.answers)
+
+
+def why(heard: Heard) -> str:
+    """In words, why a talk did not come to its end; empty where it did."""
+    refused = next((answer for answer in heard.answers if isinstance(answer, Refused)), None)
+    if refused is not None:
+        return f"QEMU refuses it: {refused.text}"
+    words: dict[str, str] = {
+        "no socket": "the monitor takes no client",
+        "held": "its QEMU is held by a signal (SIGSTOP)",
+        "busy": "the monitor is busy or does not answer",
+        "silent": "the monitor does not answer in time",
+        "hung up": "QEMU ended, or hung up",
+        "too much": "its monitor says too much",
+        "not qmp": "what its monitor says is no QMP",
+    }
+    if heard.ended not in words:
+        return ""
+    return f"{words[heard.ended]}: {heard.said}" if heard.said else words[heard.ended]
 
 
 def read_talk(raw: bytes) -> Mapping[str, Heard]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from vmops.core.inventory.attachment import Attachment
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
@@ -62,16 +63,38 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
     words: list[str] = [VSCTL]
     for nic in nics:
         words += ["--", "--if-exists", "del-port", nic.tap]
-        words += ["--", "add-port", bridge, nic.tap, f"tag={nic.vlan_id}"]
+        words += ["--", "add-port", bridge, nic.tap, *columns(nic.attachment)]
         words += ["--", "set", "Interface", nic.tap]
         words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
     return Command(tuple(words), common=1)
 
 
+def columns(attachment: Attachment | None) -> tuple[str, ...]:
+    """The columns of Port that make an attachment.
+
+    Raises ValueError without one: a port without a VLAN would be a trunk of all of them.
+    """
+    if attachment is None:
+        raise ValueError("an interface that is not connected has no port")
+    return (f"tag={attachment.vlan_id}",)
+
+
+def attached(port: Port) -> str:
+    """What a port is attached to, in the words of an attachment.
+
+    A port with trunks or a mode of its own is no plain access port.
+    """
+    if port.tag is None:
+        return f"trunk {list(port.trunks) or 'of all VLANs'}"
+    if port.trunks or port.vlan_mode not in ("", "access"):
+        return f"{port.tag} with {port.vlan_mode or 'trunks'} {list(port.trunks)}"
+    return str(port.tag)
+
+
 def read_back(nics: Iterable[Nic]) -> Command:
     """Fails unless each port holds its VLAN and the switch has taken it: `add-port` of a device
     that cannot be opened ends with 0."""
-    ports = (word for nic in nics for word in (nic.tap, str(nic.vlan_id)))
+    ports = (word for nic in nics for word in (nic.tap, str(nic.attachment)))
     return Command(("holds_ports", *ports), common=1)
 
 

@@ -6,16 +6,18 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.facts import logs
-from vmops.core.facts import observed as facts
-from vmops.core.facts.logs import Marks
-from vmops.core.facts.observed import RunningVM
+from vmops.core.facts.callers import callers_of, holders_of, socket_of
+from vmops.core.facts.logs import Reader
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.names import RunDirectory
-from vmops.core.script.command import Block, Step, StepResult, command
-from vmops.core.tools import sockets as holders
+from vmops.core.script.command import Block, Step
+from vmops.core.tools import sockets
 from vmops.core.tools.process import Process
-from vmops.core.tools.sockets import Callers, Holder
-from vmops.errors import ConnectionLost, MonitorError, UnexpectedOutput, WorkFailed
-from vmops.ops.act import perform
+from vmops.core.tools.sockets import Callers
+from vmops.errors import ConnectionLost, MonitorError, WorkFailed
+from vmops.ops.act import ask, perform, running_of, unreadable
+from vmops.ops.dry import Shown
 from vmops.ops.guest import monitors
 from vmops.ops.route import Route
 from vmops.ops.vm import endings
@@ -24,11 +26,10 @@ from vmops.wait import wait_for
 if TYPE_CHECKING:
     from vmops.remote.ssh.connection import WorkerConnection
 
-_LOOK_LIMIT_S = 30.0
 _TURN_LIMIT_S = 2.0
 """How long QEMU may take to notice that a client came or went."""
 
-_CALLERS, _SOCKET = "callers", "socket"
+_END_LIMIT_S = 30.0
 
 
 class Line(NamedTuple):
@@ -53,15 +54,19 @@ def open_line(route: Route, vm: str, *, lines: int = 0, take_over: bool = False)
 
     path = RunDirectory(vm).console
     seen = _look(route, vm, lines=lines)
+    if route.transcript is not None:
+        route.transcript.noted(route.worker, f"# through SSH: the socket {path}")
+        raise Shown
     if seen.callers.served:
         _make_room(route, vm, take_over=take_over)
     elif seen.callers.waiting and not wait_for(lambda: _is_free(route, vm), _TURN_LIMIT_S):
-        raise MonitorError(f"{vm}: QEMU answers no call at its console", worker=route.worker.name)
+        what = "QEMU answers no call at its console"
+        raise MonitorError(what, worker=route.worker.name, vm=vm)
     opened = open_socket(route.worker, path, config=route.config)
     try:
         if not wait_for(lambda: _is_ours(_callers(route, vm)), _TURN_LIMIT_S):
             what = f"somebody else has come to the console of {vm} at the same moment"
-            raise WorkFailed(what, worker=route.worker.name, cure="try again")
+            raise WorkFailed(what, worker=route.worker.name, vm=vm, cure="try again")
     except BaseException:
         opened.close()
         raise
@@ -99,48 +104,36 @@ class _Look(NamedTuple):
     recent: bytes
 
 
-def questions(vm: str, *, lines: int) -> tuple[Block, Block, Block]:
-    """What is asked of the worker before the line is opened: all in one exchange."""
-    path = RunDirectory(vm).console
-    own = (
-        Step(_SOCKET, (command("open_sockets", vm, path.rpartition("/")[2]),), may_fail=True),
-        Step(_CALLERS, (holders.count(path),), may_fail=True),
-    )
-    return facts.ask_running(), Block(vm, own), logs.ask({vm: Marks()}, lines=str(lines))
-
-
 def _look(route: Route, vm: str, *, lines: int) -> _Look:
-    path = RunDirectory(vm).console
-    asked = questions(vm, lines=lines)
-    seen, found, printed = perform(route, asked, time_limit_s=_LOOK_LIMIT_S)
+    """What has to be known before the line is opened: all in one exchange."""
     worker = route.worker.name
-    try:
-        running = facts.read_running(seen).get(vm, RunningVM(vm))
-        recent = logs.read(printed, vm, Marks()).console
-    except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=worker) from unreadable
+    printed = Reader(vm, lines=str(lines))
+    has_socket, callers = socket_of(vm), callers_of(vm)
+    answers = ask(route, RUNNING, has_socket, callers, logs.SIZES, *printed.questions)
+    running = running_of(route, answers, [vm])[vm]
+    if running.odd:
+        raise running.doubt(worker)
     if running.process is None:
         raise monitors.not_running(vm, running.state, worker)
     if running.process.stopped:
         raise monitors.frozen(vm, running, worker)
-    socket_step = found.find(_SOCKET)
-    if socket_step is None or not socket_step.ok:
-        reason = socket_step.reason() if socket_step else "no answer"
-        raise MonitorError(f"{vm} has no console: {reason}", worker=worker)
-    callers = _read_callers(found.find(_CALLERS), path)
-    return _Look(running.process, callers, recent.data if recent else b"")
+    if route.transcript is not None:
+        return _Look(running.process, Callers(0, 0), b"")
+    try:
+        answers[has_socket]
+        found = answers[callers]
+    except Unanswered as reason:
+        raise MonitorError(f"{vm} has no console: {reason}", worker=worker, vm=vm) from reason
+    recent = printed.read(answers).console
+    return _Look(running.process, found, recent.data if recent else b"")
 
 
 def _callers(route: Route, vm: str) -> Callers:
-    path = RunDirectory(vm).console
-    block = Block(vm, (Step(_CALLERS, (holders.count(path),), may_fail=True),))
-    (found,) = perform(route, [block], time_limit_s=_LOOK_LIMIT_S)
-    return _read_callers(found.find(_CALLERS), path)
-
-
-def _read_callers(found: StepResult | None, path: str) -> Callers:
-    text = found.stdout.decode(errors="replace") if found else ""
-    return holders.read_count(text, path)
+    question = callers_of(vm)
+    try:
+        return ask(route, question)[question]
+    except Unanswered as error:
+        raise unreadable(route, error) from error
 
 
 def _is_ours(callers: Callers) -> bool | None:
@@ -154,26 +147,22 @@ def _is_free(route: Route, vm: str) -> bool | None:
 
 def _make_room(route: Route, vm: str, *, take_over: bool) -> None:
     """Say who is at the console, or end their session and wait until they are gone."""
-    there = _holders(route, vm)
+    worker = route.worker.name
+    question = holders_of(vm)
+    try:
+        there = ask(route, question)[question]
+    except Unanswered as error:
+        raise unreadable(route, error) from error
     names = " and ".join(map(str, there)) or "a process that cannot be seen"
     if not (take_over and there):
         cure = f"fab console --vm {vm} --force ends that SSH session" if there else ""
         what = f"somebody else is at the console of {vm}: {names}"
-        raise WorkFailed(what, worker=route.worker.name, cure=cure)
-    steps = tuple(Step(str(holder), (holders.end(holder),), may_fail=True) for holder in there)
-    perform(route, [Block(vm, steps)], time_limit_s=_LOOK_LIMIT_S)
+        raise WorkFailed(what, worker=worker, vm=vm, cure=cure)
+    steps = tuple(Step(str(holder), (sockets.end(holder),), may_fail=True) for holder in there)
+    perform(route, [Block(vm, steps)], time_limit_s=_END_LIMIT_S)
     if not wait_for(lambda: _is_free(route, vm), _TURN_LIMIT_S):
         what = f"{names} was asked to leave the console of {vm}, and is still there"
-        raise WorkFailed(what, worker=route.worker.name)
-
-
-def _holders(route: Route, vm: str) -> tuple[Holder, ...]:
-    (found,) = perform(
-        route, [Block(vm, (Step("who", holders.who(), may_fail=True),))], time_limit_s=_LOOK_LIMIT_S
-    )
-    said = found.find("who")
-    text = said.stdout.decode(errors="replace") if said else ""
-    return holders.read_who(text, RunDirectory(vm).console)
+        raise WorkFailed(what, worker=worker, vm=vm)
 
 
 def _ended(route: Route, line: Line) -> RunningVM | None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-from vmops.core.devices.keyboard import Burst, Chord, bursts
+from vmops.core.devices.keyboard import Chord, bursts
 from vmops.core.inventory.model import VM
 from vmops.core.tools import qmp
-from vmops.errors import VmopsError
-from vmops.ops.guest.monitors import talk
+from vmops.errors import MonitorError, VmopsError
+from vmops.ops.guest.monitors import ask, unreadable_answer
 from vmops.ops.route import Route
 from vmops.wait import wait_for
-
-if TYPE_CHECKING:
-    from vmops.remote.monitor import Monitor
 
 
 class Pressed(NamedTuple):
@@ -42,21 +38,30 @@ def press(
     free in between. NotRunning, MonitorError and the like are in the results; a guest that stands
     still would lose what it is sent, so it is sent nothing.
     """
-    done = {vm.name: Pressed(vm.name, route.worker.name) for vm in vms}
+    worker = route.worker.name
+    awake = ask(route, [vm.name for vm in vms], qmp.STATUS)
+    done = {name: Pressed(name, worker, error=_lost(route, name, a)) for name, a in awake.items()}
     for burst in bursts(chords, hold_ms=hold_ms):
         willing = [name for name, pressed in done.items() if pressed.error is None]
-        answers = talk(route, willing, partial(_send, burst=burst))
-        for name, answer in answers.items():
-            error = answer if isinstance(answer, VmopsError) else None
+        if not willing:
+            break
+        for name, answers in ask(route, willing, qmp.STATUS, *burst.requests).items():
+            error = _lost(route, name, answers)
             sent = done[name].chords + (0 if error else len(burst.requests))
-            done[name] = Pressed(name, route.worker.name, sent, error)
-        if any(pressed.error is None for pressed in done.values()):
+            done[name] = Pressed(name, worker, sent, error)
+        if route.transcript is None:
             wait_for(lambda: None, burst.lasts_s, sleep=sleep)
     return list(done.values())
 
 
-async def _send(monitor: Monitor, *, burst: Burst) -> None:
-    status = qmp.read_status((await monitor.ask(qmp.STATUS))[0])
-    if status not in (qmp.RUNNING, qmp.SUSPENDED):
-        raise monitor.failure(f"it is {status}: a key would be lost", cure="fab resume, or reset")
-    await monitor.ask(*burst.requests)
+def _lost(route: Route, vm: str, answers: list[Any] | VmopsError) -> VmopsError | None:
+    if isinstance(answers, VmopsError):
+        return answers
+    try:
+        status = qmp.read_status(answers[0])
+    except ValueError as strange:
+        return unreadable_answer(route, vm, strange)
+    if status in (qmp.RUNNING, qmp.SUSPENDED):
+        return None
+    what, cure = f"it is {status}: a key would be lost", "fab resume, or reset"
+    return MonitorError(what, worker=route.worker.name, vm=vm, cure=cure)

@@ -12,18 +12,14 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 from vmops.core.facts import logs
-from vmops.core.facts import observed as facts
-from vmops.core.facts.logs import Marks, Parts
-from vmops.core.facts.observed import RunningVM
-from vmops.errors import NotRunning, UnexpectedOutput, VmopsError
-from vmops.ops.act import perform
+from vmops.core.facts.logs import Marks, Parts, Reader
+from vmops.core.facts.vms import RUNNING, RunningVM
+from vmops.errors import NotRunning, VmopsError
+from vmops.ops.act import ask, running_of
 from vmops.ops.route import Route
 from vmops.ops.vm import endings
 from vmops.wait import wait_for
 
-READ_LIMIT_S = 60.0
-_LOGS_MB = 2
-"""Both logs of a VM, as much as is read at once, and the frames around them."""
 _PAUSES = (0.1, 0.2)
 _LONGEST_PAUSE_S = 0.4
 """Between two readings of logs that do not grow."""
@@ -105,17 +101,13 @@ class _Watch:
 
 
 def _read(route: Route, marks: Mapping[str, Marks], lines: str) -> list[Reading]:
-    blocks = [facts.ask_running(), logs.ask(marks, lines=lines)]
-    most = 16 + _LOGS_MB * len(marks)
-    seen, found = perform(route, blocks, time_limit_s=READ_LIMIT_S, answer_mb=most)
-    try:
-        running = facts.read_running(seen)
-        return [
-            _reading(route, running.get(vm, RunningVM(vm)), logs.read(found, vm, mark))
-            for vm, mark in marks.items()
-        ]
-    except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
+    readers = [Reader(vm, mark, lines) for vm, mark in marks.items()]
+    parts = [question for reader in readers for question in reader.questions]
+    answers = ask(route, RUNNING, logs.SIZES, *parts)
+    running = running_of(route, answers, list(marks))
+    if route.transcript is not None:
+        return [Reading(vm, running[vm], ended="is as it is") for vm in marks]
+    return [_reading(route, running[reader.vm], reader.read(answers)) for reader in readers]
 
 
 def _reading(route: Route, running: RunningVM, parts: Parts) -> Reading:
@@ -127,5 +119,5 @@ def _reading(route: Route, running: RunningVM, parts: Parts) -> Reading:
         how = "is stopped, or was never launched"
     what = f"{running.name} {how}, and no log of it is there"
     cure = f"fab launch --vm {running.name}" if ended else ""
-    missing = NotRunning(what, worker=route.worker.name, cure=cure)
+    missing = NotRunning(what, worker=route.worker.name, vm=running.name, cure=cure)
     return Reading(running.name, running, parts, ended, missing)

@@ -1,167 +1,123 @@
-"""Talking to the monitors of a worker's VMs, whoever launched them."""
+"""Talking to the monitors of a worker's VMs: one exchange for all, with a look at what runs."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from vmops.core.facts import observed as facts
-from vmops.core.facts.observed import RunningVM
+from vmops.core.facts.monitors import said_to
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.names import RunDirectory
-from vmops.core.script.command import Block, BlockResult, Step, command
-from vmops.core.tools import qmp
+from vmops.core.tools import monitor, qmp
+from vmops.core.tools.monitor import ANSWER_LIMIT_S, Heard, Line, Talk
 from vmops.core.tools.qmp import Request
-from vmops.errors import MonitorError, NotRunning, UnexpectedOutput, VmopsError
-from vmops.ops.act import perform
+from vmops.errors import MonitorError, NotRunning, VmopsError
+from vmops.ops.act import ask as ask_worker
+from vmops.ops.act import running_of, unreadable
 from vmops.ops.route import Route
 
-if TYPE_CHECKING:
-    from vmops.remote.monitor import Conversation, Monitor
 
-ANSWER_LIMIT_S = 5.0
-"""For opening a session with a monitor, and for each of its answers."""
+def talk(route: Route, talks: Sequence[Talk]) -> dict[str, Heard | VmopsError]:
+    """Hold these talks, all at once: what was heard of each VM, or why there was nothing.
 
-_LOOK_LIMIT_S = 30.0
-
-T = TypeVar("T")
-
-
-def talk(
-    route: Route,
-    vms: Sequence[str],
-    conversation: Conversation[T],
-    *,
-    time_limit_s: float = ANSWER_LIMIT_S,
-) -> dict[str, T | VmopsError]:
-    """Hold the conversation with each VM's monitor, all at once: its result or its error, by VM.
-
-    The sockets of a VM that another SSH user launched are given to this one first. NotRunning
-    where there is no QEMU, MonitorError where it does not answer or says no. After a second of
-    silence it is looked whether a QEMU can answer at all.
+    NotRunning where there is no QEMU, MonitorError where it does not answer or says no. Never
+    raises a VmopsError.
     """
-    if not vms:
+    if not talks:
         return {}
-    from vmops.remote import monitor
-
-    def hold(with_whom: Sequence[str]) -> dict[str, T | VmopsError]:
-        return monitor.talk(
-            route.worker,
-            with_whom,
-            conversation,
-            time_limit=time_limit_s,
-            config=route.config,
-            doubt=_Doubt(route),
-        )
-
-    heard = hold(vms)
-    refused = [vm for vm in vms if isinstance(heard[vm], monitor.SocketRefused)]
-    silent = [vm for vm in vms if isinstance(heard[vm], monitor.Unanswered)]
-    if refused or silent:
-        reasons = _look_closer(route, refused, silent)
-        heard |= reasons
-        again = [vm for vm in refused if vm not in reasons]
-        heard |= hold(again) if again else {}
-    return heard
+    names = [each.vm for each in talks]
+    question = said_to(talks)
+    try:
+        answers = ask_worker(route, RUNNING, question)
+        seen = running_of(route, answers, names)
+        heard = _supposed(talks) if route.transcript else answers[question]
+    except Unanswered as error:
+        return dict.fromkeys(names, unreadable(route, error))
+    except VmopsError as error:
+        return dict.fromkeys(names, error)
+    found: dict[str, Heard | VmopsError] = {}
+    for each in talks:
+        said = heard.get(each.vm, Heard(each.vm, ended="no socket"))
+        found[each.vm] = failure(route, seen[each.vm], said, each.lines) or said
+    return found
 
 
-def ask(
-    route: Route,
-    vms: Sequence[str],
-    requests: Sequence[Request],
-    *,
-    time_limit_s: float = ANSWER_LIMIT_S,
-) -> dict[str, list[Any] | VmopsError]:
+def ask(route: Route, vms: Sequence[str], *requests: Request) -> dict[str, list[Any] | VmopsError]:
     """What each VM's monitor answers to the same requests, in order; errors as in `talk`."""
-    return talk(route, vms, lambda monitor: monitor.ask(*requests), time_limit_s=time_limit_s)
+    found = talk(route, [Talk(vm, requests) for vm in vms])
+    return {
+        vm: said if isinstance(said, VmopsError) else list(said.answers)
+        for vm, said in found.items()
+    }
 
 
-def statuses(
-    route: Route, vms: Sequence[str], *, time_limit_s: float = ANSWER_LIMIT_S
-) -> dict[str, str | VmopsError]:
-    """QEMU's word for what each VM does; errors as in `talk`."""
+def _supposed(talks: Sequence[Talk]) -> Mapping[str, Heard]:
+    """For a dry run: every guest runs, and every request is granted."""
 
-    async def status(monitor: Monitor) -> str:
-        return qmp.read_status((await monitor.ask(qmp.STATUS))[0])
+    def answer(line: Line) -> list[Any]:
+        if not isinstance(line, Request):
+            return []
+        return [{"status": qmp.RUNNING} if line == qmp.STATUS else {}]
 
-    return talk(route, vms, status, time_limit_s=time_limit_s)
+    return {
+        each.vm: Heard(each.vm, tuple(a for line in each.lines for a in answer(line)))
+        for each in talks
+    }
+
+
+def failure(
+    route: Route, running: RunningVM, heard: Heard, lines: Sequence[Line]
+) -> VmopsError | None:
+    """Why a talk of these lines did not come to its end; None where it did."""
+    worker, vm = route.worker.name, running.name
+    if running.odd:
+        return running.doubt(worker)
+    if running.process is None:
+        return not_running(vm, running.state, worker)
+    if running.process.stopped:
+        return frozen(vm, running, worker)
+    if monitor.is_refused(heard):
+        return MonitorError(_refusal(heard, lines), worker=worker, vm=vm)
+    why = monitor.why(heard)
+    if not why:
+        return None
+    cure = f"see who has it, there: sudo ss -xp | grep {RunDirectory(vm).path}/qmp"
+    if heard.ended == "busy":
+        why += f": no greeting within {ANSWER_LIMIT_S:g} s"
+    return MonitorError(why, worker=worker, vm=vm, cure=cure if heard.ended == "busy" else "")
+
+
+def _refusal(heard: Heard, lines: Sequence[Line]) -> str:
+    """The first request that QEMU refused, and its reason."""
+    requests = [line for line in lines if isinstance(line, Request)]
+    for request, answer in zip(requests, heard.answers, strict=False):
+        if isinstance(answer, monitor.Refused):
+            return f"QEMU refuses {request.command}: {answer.text}"
+    return monitor.why(heard)
 
 
 def not_running(vm: str, state: str, worker: str) -> NotRunning:
     """The error for a VM without a QEMU, in the state `stopped` or `crashed`."""
+    cure = f"fab launch --vm {vm} starts it"
     if state == "crashed":
         cure = f"fab launch --vm {vm} clears away what it left and starts it"
-        return NotRunning(f"{vm} has crashed", worker=worker, cure=cure)
-    return NotRunning(f"{vm} is {state}", worker=worker, cure=f"fab launch --vm {vm} starts it")
+    what = f"{vm} has crashed" if state == "crashed" else f"{vm} is {state}"
+    return NotRunning(what, worker=worker, vm=vm, cure=cure)
 
 
 def frozen(vm: str, running: RunningVM, worker: str) -> MonitorError:
     """The error for a VM whose QEMU is held by a signal: it can answer nothing."""
     pid = running.process.pid if running.process else 0
     return MonitorError(
-        f"{vm}: its QEMU is held by a signal (SIGSTOP)",
+        "its QEMU is held by a signal (SIGSTOP)",
         worker=worker,
+        vm=vm,
         cure=f"let it go on, there: sudo kill -CONT {pid}; or fab stop --vm {vm}",
     )
 
 
-class _Doubt:
-    """Whether a silent monitor has a QEMU that could speak: one look for all of a worker."""
-
-    def __init__(self, route: Route) -> None:
-        self._route = route
-        self._lock = threading.Lock()
-        self._seen: Mapping[str, RunningVM] | None = None
-
-    def __call__(self, vm: str) -> VmopsError | None:
-        """The error for a VM whose QEMU is held or gone; None where more patience may help."""
-        with self._lock:
-            if self._seen is None:
-                try:
-                    blocks = [facts.ask_running()]
-                    (seen,) = perform(self._route, blocks, time_limit_s=_LOOK_LIMIT_S)
-                    self._seen = facts.read_running(seen)
-                except (VmopsError, ValueError):
-                    self._seen = {}
-            found = self._seen
-        return _reason(self._route, vm, found, None) if vm in found else None
-
-
-def _look_closer(
-    route: Route, refused: Sequence[str], silent: Sequence[str]
-) -> dict[str, VmopsError]:
-    """Why these monitors failed, and the sockets of those that refused given to this SSH user.
-
-    Nothing is said of a VM that is worth another try, or of which nothing new is found.
-    """
-    blocks = [facts.ask_running(), *(_opening(vm) for vm in refused)]
-    try:
-        seen, *opened = perform(route, blocks, time_limit_s=_LOOK_LIMIT_S)
-        running = facts.read_running(seen)
-    except VmopsError as error:
-        return dict.fromkeys((*refused, *silent), error)
-    except ValueError as error:
-        unreadable = UnexpectedOutput(str(error), worker=route.worker.name)
-        return dict.fromkeys((*refused, *silent), unreadable)
-    results = {result.subject: result for result in opened}
-    reasons = {vm: _reason(route, vm, running, results.get(vm)) for vm in (*refused, *silent)}
-    return {vm: reason for vm, reason in reasons.items() if reason is not None}
-
-
-def _reason(
-    route: Route, vm: str, seen: Mapping[str, RunningVM], opened: BlockResult | None
-) -> VmopsError | None:
-    running = seen.get(vm, RunningVM(vm))
-    if running.process is None:
-        return not_running(vm, running.state, route.worker.name)
-    if running.process.stopped:
-        return frozen(vm, running, route.worker.name)
-    if opened is not None and opened.failure is not None:
-        what = f"{vm} has no monitor: {opened.failure.reason()}"
-        return MonitorError(what, worker=route.worker.name)
-    return None
-
-
-def _opening(vm: str) -> Block:
-    sockets = [path.rpartition("/")[2] for path in RunDirectory(vm).sockets]
-    return Block(vm, (Step("open sockets", (command("open_sockets", vm, *sockets),)),))
+def unreadable_answer(route: Route, vm: str, error: ValueError) -> MonitorError:
+    """The error for an answer of QEMU's that is not what was asked for."""
+    what = f"what QEMU said cannot be read: {error}"
+    return MonitorError(what, worker=route.worker.name, vm=vm)

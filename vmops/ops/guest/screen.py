@@ -1,26 +1,25 @@
-"""Pictures of VMs' screens: the monitor writes them on the worker, one exchange fetches them."""
+"""Pictures of VMs' screens: the monitor writes each on the worker, the same exchange brings it."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vmops.core.devices import screen
 from vmops.core.devices.picture import Picture, read_picture
+from vmops.core.facts.question import Answers, block_of
+from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import BlockResult
+from vmops.core.tools import monitor
+from vmops.core.tools.monitor import Heard
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import perform
-from vmops.ops.guest.monitors import talk
+from vmops.ops.act import perform, running_of
+from vmops.ops.guest.monitors import failure
 from vmops.ops.route import Route
 
-if TYPE_CHECKING:
-    from vmops.remote.monitor import Monitor
-
 FETCH_LIMIT_S = 60.0
-PICTURE_MB = 32
-"""What a picture may take: 25 without compression, of a screen of 3840 by 2160."""
 
 
 class Shot(NamedTuple):
@@ -38,43 +37,50 @@ def screenshots(route: Route, vms: Sequence[VM]) -> list[Shot]:
     Nothing stays on the worker, except after a time-out or a lost connection: then the file goes
     with the VM's run directory.
     """
-    paths = {vm.name: screen.picture_path(vm.name, secrets.token_hex(8)) for vm in vms}
-
-    async def take(monitor: Monitor) -> None:
-        (version,) = await monitor.ask(screen.VERSION)
-        await monitor.ask(screen.dump(paths[monitor.vm], png=screen.knows_png(version)))
-
-    answers = talk(route, list(paths), take)
-    failed = {vm: error for vm, error in answers.items() if isinstance(error, VmopsError)}
-    taken = {vm: path for vm, path in paths.items() if vm not in failed}
-    shots = _fetch(route, taken) | {
-        vm: Shot(vm, route.worker.name, error=error) for vm, error in failed.items()
-    }
-    return [shots[vm.name] for vm in vms]
+    names = [vm.name for vm in vms]
+    shots = _take(route, names, png=True)
+    old = [vm for vm, (_, heard) in shots.items() if heard and screen.knows_no_png(heard)]
+    if old:
+        shots |= _take(route, old, png=False)
+    return [shots[name][0] for name in names]
 
 
-def _fetch(route: Route, paths: dict[str, str]) -> dict[str, Shot]:
-    if not paths:
-        return {}
-    blocks = [screen.fetch(vm, path) for vm, path in paths.items()]
+def _take(route: Route, vms: Sequence[str], *, png: bool) -> dict[str, tuple[Shot, Heard | None]]:
+    """For each VM its picture, and what its monitor said to that."""
     worker = route.worker.name
+    paths = {vm: screen.picture_path(vm, secrets.token_hex(8)) for vm in vms}
+    blocks = [block_of((RUNNING,)), *(screen.take(vm, p, png=png) for vm, p in paths.items())]
     try:
-        results = perform(
-            route, blocks, time_limit_s=FETCH_LIMIT_S, answer_mb=PICTURE_MB * len(paths)
-        )
+        seen, *taken = perform(route, blocks, time_limit_s=FETCH_LIMIT_S)
+        running = running_of(route, Answers(seen), vms)
     except VmopsError as error:
-        return {vm: Shot(vm, worker, error=error) for vm in paths}
-    return {result.subject: _shot(worker, result) for result in results}
+        return {vm: (Shot(vm, worker, error=error), None) for vm in vms}
+    if route.transcript is not None:
+        return {vm: (Shot(vm, worker), None) for vm in vms}
+    return {vm: _shot(route, running[vm], result) for vm, result in zip(vms, taken, strict=True)}
 
 
-def _shot(worker: str, result: BlockResult) -> Shot:
+def _shot(route: Route, running: RunningVM, result: BlockResult) -> tuple[Shot, Heard | None]:
+    vm, worker = running.name, route.worker.name
+    heard = _heard(vm, result)
+    error = failure(route, running, heard, screen.LINES)
+    if error is not None:
+        return Shot(vm, worker, error=error), heard
     found = result.find(screen.PICTURE)
     if found is None or not found.ok:
         why = found.reason() if found else "the answer is cut short"
-        what = f"{result.subject}: its picture cannot be fetched: {why}"
-        return Shot(result.subject, worker, error=WorkFailed(what, worker=worker))
+        what = f"its picture cannot be fetched: {why}"
+        return Shot(vm, worker, error=WorkFailed(what, worker=worker, vm=vm)), heard
     try:
-        return Shot(result.subject, worker, read_picture(found.stdout))
+        return Shot(vm, worker, read_picture(found.stdout)), heard
     except ValueError as unreadable:
-        what = f"{result.subject}: what QEMU wrote is {unreadable}"
-        return Shot(result.subject, worker, error=UnexpectedOutput(what, worker=worker))
+        what = f"what QEMU wrote is {unreadable}"
+        return Shot(vm, worker, error=UnexpectedOutput(what, worker=worker, vm=vm)), heard
+
+
+def _heard(vm: str, result: BlockResult) -> Heard:
+    found = result.find(screen.DUMP)
+    try:
+        return monitor.read_talk(found.stdout if found else b"")[vm]
+    except (ValueError, KeyError):
+        return Heard(vm, ended="no socket")

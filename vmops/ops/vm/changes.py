@@ -1,22 +1,25 @@
-"""Bringing a worker's VMs to what the inventory says: what would change, and doing it."""
+"""What `up` would change about a worker's VMs, and what runs where before anything starts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vmops.core.devices.drift import Drift
+from vmops.core.devices.nic import Skip
+from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
-from vmops.core.plan import group as together
-from vmops.core.plan.drift import Drift
+from vmops.core.plan import group
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran
 from vmops.core.plan.group import Terms
-from vmops.core.plan.steps import Skip
-from vmops.core.plan.vm import Plan
-from vmops.errors import VmopsError
-from vmops.ops.act import observe
-from vmops.ops.route import Route
-from vmops.ops.vm import lifecycle, power
-from vmops.ops.vm.elsewhere import Elsewhere
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.core.plan.phase import Plan
+from vmops.errors import VmopsError, WorkFailed
+from vmops.ops.act import ask, observe, unreadable
+from vmops.ops.fleet import on_each
+from vmops.ops.route import Group, Route
 
 
 class Change(NamedTuple):
@@ -40,48 +43,41 @@ class Change(NamedTuple):
         return self.action in ("start", "replug", "restart")
 
 
-def changes(route: Route, vms: Sequence[VM], terms: Terms, elsewhere: Elsewhere) -> list[Change]:
-    """What `up` on these terms would change, in order. Nothing is done; never raises.
+def look_everywhere(routes: Sequence[Route]) -> Elsewhere:
+    """What runs on each of these workers, asked of all at once. Never raises a VmopsError."""
 
-    What the worker has of the others' VMs is noted in `elsewhere`: see `with_others`.
-    """
+    def look(one: Group) -> Ran | VmopsError:
+        try:
+            return ask(one.route, RUNNING)[RUNNING]
+        except Unanswered as error:
+            return unreadable(one.route, error)
+        except VmopsError as error:
+            return error
+
+    asked = [Group(route) for route in routes if route.transcript is None]
+    found = {one.route.worker.name: said for one, said in on_each(asked, look)}
+    return Elsewhere(
+        seen={name: said for name, said in found.items() if not isinstance(said, VmopsError)},
+        unasked={name: said for name, said in found.items() if isinstance(said, VmopsError)},
+    )
+
+
+def changes(
+    route: Route, vms: Sequence[VM], terms: Terms, elsewhere: Elsewhere = NOWHERE
+) -> list[Change]:
+    """What `up` on these terms would change, in order. Nothing is done; never raises."""
     worker = route.worker
     try:
-        seen = observe(route, vms)
+        seen = observe(route, facts.for_starting(vms), vms=vms, suppose=supposed.blank)
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
-    elsewhere.look(worker, seen)
-    decided = together.plans(worker, vms, seen, terms=terms)
-    return [_change(route, vm, found) for vm, found in zip(vms, decided, strict=True)]
+    plans = group.plans(worker, vms, seen, terms=terms)
+    return [_change(route, vm, plan, elsewhere) for vm, plan in zip(vms, plans, strict=True)]
 
 
-def _change(route: Route, vm: VM, found: Plan | VmopsError) -> Change:
-    if isinstance(found, Plan):
-        return Change(
-            vm.name, route.worker.name, found.action, found.drift, found.skips, found.notes
-        )
-    found.worker = found.worker or route.worker.name
-    return Change(vm.name, route.worker.name, "refused", error=found)
-
-
-def with_others(found: Sequence[Change], elsewhere: Elsewhere) -> list[Change]:
-    """The changes of all workers, in the light of what each has shown of the others' VMs."""
-    errors = [elsewhere.worse(change.vm, change.error) for change in found]
-    return [
-        change if error is change.error else change._replace(action="refused", error=error)
-        for change, error in zip(found, errors, strict=True)
-    ]
-
-
-def up(route: Route, vms: Sequence[VM], terms: Terms, elsewhere: Elsewhere) -> list[Outcome]:
-    """Launch each VM as `lifecycle.launch` does; with `terms.restart` restart what runs otherwise.
-
-    A VM that is restarted is asked to power off first. One that `elsewhere` has is refused.
-    """
-    outcomes = {o.vm: o for o in lifecycle.launch(route, vms, terms=terms, decide=elsewhere.launch)}
-    waiting = {name for name, o in outcomes.items() if o.action == "restart" and not o.error}
-    if waiting:
-        again = [vm for vm in vms if vm.name in waiting]
-        restarted = power.restart(route, again, overcommit=terms.overcommit)
-        outcomes |= {o.vm: o for o in restarted}
-    return [outcomes[vm.name] for vm in vms]
+def _change(route: Route, vm: VM, found: Plan | WorkFailed, elsewhere: Elsewhere) -> Change:
+    worker = route.worker
+    found = elsewhere.checked(worker, vm, found)
+    if isinstance(found, WorkFailed):
+        return Change(vm.name, worker.name, "refused", error=found)
+    return Change(vm.name, worker.name, found.action, found.drift, found.skips, found.notes)

@@ -1,49 +1,26 @@
-"""A VM's life on one worker: plug, boot, launch, stop, unplug. One result for each VM, in order."""
+"""A VM's life on one worker: plug, boot, launch, restart, stop, unplug. One result for each VM."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
-from vmops.core.plan import group as together
-from vmops.core.plan import steps
-from vmops.core.plan import vm as plans
-from vmops.core.plan.group import Terms
-from vmops.core.plan.steps import Skip
-from vmops.core.plan.vm import Plan
-from vmops.core.script.command import BlockResult, StepResult
-from vmops.errors import ConnectionLost, LaunchFailed, StopTimeout, VmopsError, WorkFailed
-from vmops.ops.act import Done, carry_out, carry_out_all, one_by_one
+from vmops.core.plan import group, starting, stopping
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
+from vmops.core.plan.group import Kind, Terms
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import Manner
+from vmops.errors import WorkFailed
+from vmops.ops.act import Suppose, carry_out, one_by_one
 from vmops.ops.route import Route
-from vmops.ops.vm.shutdown import Asked, shut_down
+from vmops.ops.vm import outcome
+from vmops.ops.vm.outcome import Outcome
 
 USUAL_TERMS = Terms()
-
-
-class Outcome(NamedTuple):
-    """What came of one VM. With an `error` the VM is as it was, unless the error says otherwise.
-
-    `action` is what was done: start, replug, stop, or nothing where all was as asked. `how` names
-    what ended a VM: guest, quit, SIGTERM or SIGKILL; `asked` is how often its guest was asked to
-    power off. `pid` is 0 where none is known.
-    """
-
-    vm: str
-    worker: str
-    action: str
-    pid: int = 0
-    skipped: tuple[Skip, ...] = ()
-    notes: tuple[str, ...] = ()
-    how: str = ""
-    asked: int = 0
-    error: VmopsError | None = None
-
-    @property
-    def changed(self) -> bool:
-        """True when something was done."""
-        return self.action != "nothing"
+GENTLY = Manner()
 
 
 def launch(
@@ -51,16 +28,16 @@ def launch(
     vms: Sequence[VM],
     *,
     terms: Terms = USUAL_TERMS,
-    decide: Callable[..., Plan] = plans.launch,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> list[Outcome]:
     """Plug and boot each VM; one that runs as asked is left alone.
 
     None of them starts where there is no room for all. An interface that fails is skipped and
     reported, or with `terms.strict` the launch is refused and undone. A VM that runs, but not as
-    asked, is replugged where that is enough; otherwise it fails, or with `terms.restart` nothing is
-    done to it and its action is restart. `decide` stands in for `plan.launch`.
+    asked, is replugged where that is enough; otherwise it fails, or with `terms.restart` is
+    restarted. One that runs `elsewhere`, or may, is not started.
     """
-    return _start(route, vms, terms, decide)
+    return _start(route, vms, terms, starting.launch, elsewhere)
 
 
 def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outcome]:
@@ -68,148 +45,131 @@ def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outco
 
     An interface that fails is skipped and reported; where all do, that is the VM's error.
     """
-    worker = route.worker
-    done = carry_out(route, vms, lambda vm, seen: plans.plug(worker, vm, seen, strict=strict))
-    return [_plugged(item) for item in done]
+
+    def decide(vm: VM, seen: Observed) -> Plan:
+        return starting.plug(route.worker, vm, seen, strict=strict)
+
+    done = carry_out(
+        route,
+        vms,
+        one_by_one(decide),
+        questions=facts.for_starting,
+        suppose=supposed.blank,
+    )
+    return [outcome.plugged(item) for item in done]
 
 
 def boot(route: Route, vms: Sequence[VM], *, terms: Terms = USUAL_TERMS) -> list[Outcome]:
     """QEMU only, with the interfaces that are plugged; otherwise as `launch`."""
-    return _start(route, vms, terms, plans.boot)
+    return _start(route, vms, terms, starting.boot, NOWHERE, suppose=supposed.plugged)
 
 
 def _start(
-    route: Route, vms: Sequence[VM], terms: Terms, kind: Callable[..., Plan]
+    route: Route,
+    vms: Sequence[VM],
+    terms: Terms,
+    kind: Kind,
+    elsewhere: Elsewhere,
+    suppose: Suppose = supposed.blank,
 ) -> list[Outcome]:
-    seen: dict[str, Observed] = {}
+    def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
+        return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=kind)
 
-    def decide(waiting: Sequence[VM], observed: Observed) -> list[Plan | WorkFailed]:
-        seen.update((vm.name, observed) for vm in waiting)
-        decided = together.plans(route.worker, waiting, observed, terms=terms, kind=kind)
-        return decided if terms.restart else [_refuse_restart(route, plan) for plan in decided]
+    def questions(waiting: Sequence[VM]) -> Sequence[facts.Asked]:
+        return facts.for_starting(waiting, gently=terms.restart is not None)
 
-    return [_started(done, seen) for done in carry_out_all(route, vms, decide)]
+    done = carry_out(route, vms, decide, questions=questions, suppose=suppose)
+    return [outcome.restarted(item) for item in done]
 
 
-def stop(
-    route: Route, vms: Sequence[VM], *, force: bool = False, timeout_s: int = 30
+def decided(
+    route: Route,
+    vms: Sequence[VM],
+    seen: Observed,
+    *,
+    terms: Terms,
+    elsewhere: Elsewhere = NOWHERE,
+    kind: Kind = starting.launch,
+) -> list[Plan | WorkFailed]:
+    """For each VM what a launch on these terms would do, or why it would fail."""
+    plans = group.plans(route.worker, vms, seen, terms=terms, kind=kind)
+    return [
+        elsewhere.checked(route.worker, vm, _allowed(route, plan, terms))
+        for vm, plan in zip(vms, plans, strict=True)
+    ]
+
+
+def _allowed(route: Route, plan: Plan | WorkFailed, terms: Terms) -> Plan | WorkFailed:
+    if isinstance(plan, Plan) and plan.action == "restart" and terms.restart is None:
+        return group.unwanted_restart(route.worker, plan)
+    return plan
+
+
+def restart(
+    route: Route,
+    vms: Sequence[VM],
+    *,
+    manner: Manner = GENTLY,
+    terms: Terms = USUAL_TERMS,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> list[Outcome]:
+    """Stop each VM as `stop` does and launch it, as the inventory has it by now.
+
+    A VM that could not be launched is left running; where its launch fails all the same, it is
+    started again as it ran. One that does not run is launched. The action is restart or start, or
+    stop where somebody else has launched it meanwhile.
+    """
+
+    def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
+        plans = group.restarts(route.worker, waiting, seen, terms=terms, manner=manner)
+        pairs = zip(waiting, plans, strict=True)
+        return [elsewhere.checked(route.worker, vm, plan) for vm, plan in pairs]
+
+    done = carry_out(
+        route,
+        vms,
+        decide,
+        questions=lambda waiting: facts.for_starting(waiting, gently=not manner.force),
+        suppose=supposed.running,
+    )
+    return [outcome.restarted(item) for item in done]
+
+
+def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Outcome]:
     """End each VM and remove its ports and TAPs; a VM that is not there is no error.
 
-    Its guest is asked to power off, for up to `timeout_s` seconds, then QEMU is ended harder and
-    harder. `force` kills at once.
+    Its guest is asked to power off, for up to `manner.timeout_s` seconds, then QEMU is ended harder
+    and harder. `manner.force` kills at once.
     """
-    asked: dict[str, Asked] = {}
 
-    def decide(waiting: Sequence[VM], seen: Observed) -> Sequence[Plan | WorkFailed]:
-        answers = {} if force else shut_down(route, waiting, seen, timeout_s=timeout_s)
-        asked.update((name, a) for name, a in answers.items() if isinstance(a, Asked))
-        stop_one = one_by_one(lambda vm, seen: _stop_after(vm, seen, answers.get(vm.name)))
-        return stop_one(waiting, seen)
+    def decide(vm: VM, seen: Observed) -> Plan:
+        return stopping.stop(route.worker, vm, seen, manner=manner)
 
-    done = {item.vm.name: item for item in carry_out_all(route, vms, decide, ending=True)}
-    return [_stopped(done[vm.name], asked.get(vm.name)) for vm in vms]
+    return _end(route, vms, decide, supposed.running, gently=not manner.force)
 
 
 def unplug(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     """Remove each VM's ports and TAPs; refused for a VM that runs."""
-    return [_stopped(item) for item in carry_out(route, vms, plans.unplug, ending=True)]
+
+    def decide(vm: VM, seen: Observed) -> Plan:
+        return stopping.unplug(route.worker, vm, seen)
+
+    return _end(route, vms, decide, supposed.plugged, gently=False)
 
 
-def _stop_after(vm: VM, seen: Observed, asked: Asked | ConnectionLost | None) -> Plan:
-    if isinstance(asked, ConnectionLost):
-        raise asked
-    return plans.stop(vm, seen, by=asked.by if asked else (steps.KILL,))
-
-
-def _refuse_restart(route: Route, plan: Plan | WorkFailed) -> Plan | WorkFailed:
-    if isinstance(plan, WorkFailed) or plan.action != "restart":
-        return plan
-    name = plan.vm.name
-    return LaunchFailed(
-        f"{name} runs, but not as the inventory says: {'; '.join(map(str, plan.drift))}",
-        worker=route.worker.name,
-        cure=f"to restart it: fab restart --vm {name}",
+def _end(
+    route: Route,
+    vms: Sequence[VM],
+    decide: Callable[[VM, Observed], Plan],
+    suppose: Suppose,
+    *,
+    gently: bool,
+) -> list[Outcome]:
+    done = carry_out(
+        route,
+        vms,
+        one_by_one(decide),
+        questions=lambda _: facts.for_ending(gently=gently),
+        suppose=suppose,
     )
-
-
-def _started(done: Done, seen: dict[str, Observed]) -> Outcome:
-    outcome = _begun(done)
-    if done.error or done.plan is None:
-        return outcome
-    process = seen[done.vm.name].vm(done.vm.name).process if done.vm.name in seen else None
-    outcome = outcome._replace(pid=process.pid if process else 0)
-    if done.result is None:
-        return outcome
-    skipped = (*done.plan.skips, *_failed_nics(done.result))
-    outcome = outcome._replace(skipped=skipped)
-    failure = done.result.failure
-    if failure is not None:
-        return outcome._replace(error=_launch_failed(done, failure, done.result))
-    pid = done.result.find(steps.PID)
-    return outcome._replace(pid=int(pid.stdout.split()[0])) if pid else outcome
-
-
-def _plugged(done: Done) -> Outcome:
-    outcome = _started(done, {})
-    if outcome.error or not outcome.skipped or len(outcome.skipped) < len(done.vm.connected):
-        return outcome
-    name = done.vm.name
-    what, cure = f"{name}: no interface is plugged", f"mend that, then: fab plug --vm {name}"
-    return outcome._replace(error=WorkFailed(what, worker=done.worker.name, cure=cure))
-
-
-def _begun(done: Done) -> Outcome:
-    plan = done.plan
-    return Outcome(
-        vm=done.vm.name,
-        worker=done.worker.name,
-        action=plan.action if plan else "nothing",
-        skipped=plan.skips if plan else (),
-        notes=plan.notes if plan else (),
-        error=done.error,
-    )
-
-
-def _failed_nics(result: BlockResult) -> list[Skip]:
-    return [
-        Skip(entry.step.label.removeprefix(f"{steps.PLUG} "), entry.reason())
-        for entry in result.steps
-        if not entry.ok and entry.step.may_fail and entry.step.label != steps.PLUG_ALL
-    ]
-
-
-def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> LaunchFailed:
-    said = [undo for undo in result.undone if undo.step is failure.step and undo.stdout]
-    reason = (said[0] if said else failure).reason()
-    what = f"{done.vm.name}: {failure.step.label} failed: {reason}"
-    if failure.step.label == steps.QEMU and failure.exit_code == 124:
-        what = f"{done.vm.name}: QEMU did not start in time and was ended"
-    left = "; ".join(f"{undo.step.label}: {undo.reason()}" for undo in result.not_undone)
-    cure = f"could not be undone: {left}" if left else "what had been done was undone"
-    return LaunchFailed(what, worker=done.worker.name, cure=cure)
-
-
-def _stopped(done: Done, asked: Asked | None = None) -> Outcome:
-    outcome = _begun(done)
-    if asked is not None:
-        notes = (*outcome.notes, asked.note) if asked.note else outcome.notes
-        outcome = outcome._replace(how=asked.how, asked=asked.presses, notes=notes)
-    if done.error or done.result is None:
-        return outcome
-    ways = (steps.EXIT, steps.TERM, steps.KILL)
-    said = {entry.step.label: entry.stdout.decode().split() for entry in done.result.steps}
-    sent = [way for way in ways if way in said.get(way, ())]
-    outcome = outcome._replace(how=sent[-1] if sent else outcome.how)
-    failed = [entry for entry in done.result.steps if not entry.ok]
-    failed = [entry for entry in failed if not (entry.step.label in ways and entry.step.may_fail)]
-    if not failed:
-        return outcome
-    first = failed[0]
-    if first.step.label in ways:
-        what = f"{done.vm.name} does not end: {first.reason()}"
-        cure = f"look at it, then: fab stop --vm {done.vm.name} --force"
-        return outcome._replace(error=StopTimeout(what, worker=done.worker.name, cure=cure))
-    what = f"{done.vm.name}: {first.step.label} failed: {first.reason()}"
-    error = WorkFailed(what, worker=done.worker.name, cure="fab doctor status")
-    return outcome._replace(error=error)
+    return [outcome.stopped(item) for item in done]

@@ -1,31 +1,28 @@
-"""Looking at VMs: one exchange with the worker, then all monitors of what runs there at once."""
+"""Looking at VMs: the worker and all monitors of what runs there, in one exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from vmops.core.facts import monitors as monitor_facts
 from vmops.core.facts import observed as facts
-from vmops.core.facts import status as statuses
+from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
-from vmops.core.facts.status import VMStatus
 from vmops.core.inventory.model import VM
+from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
+from vmops.core.plan.status import VMStatus
 from vmops.core.tools import qmp
-from vmops.errors import NotRunning, UnexpectedOutput, VmopsError
-from vmops.ops.act import OBSERVE_LIMIT_S, perform
-from vmops.ops.guest.monitors import frozen, talk
+from vmops.core.tools.monitor import Heard
+from vmops.errors import NotRunning, VmopsError
+from vmops.ops.act import observe
+from vmops.ops.guest.monitors import failure, unreadable_answer
 from vmops.ops.route import Route
 from vmops.ops.vm.tidy import tidy
 
-if TYPE_CHECKING:
-    from vmops.remote.monitor import Monitor
-
-MONITOR_LIMIT_S = 2.0
-"""For each monitor; they are asked at the same time."""
-
 LOOKS = 2
-"""A VM that ends between the two questions is looked at again."""
+"""A VM that ends while it is looked at is looked at again."""
 
 
 class Survey(NamedTuple):
@@ -46,20 +43,21 @@ def survey(
     told. Never raises.
     """
     worker = route.worker
+    questions = (*facts.for_status(), *((monitor_facts.LOOKS,) if monitors else ()))
     notes: dict[str, str] = {}
     try:
         for _ in range(LOOKS):
-            seen = _observe(route)
+            seen = observe(route, questions, vms=vms, suppose=supposed.running)
             removed = tidy(route, vms, seen)
             if removed:
                 notes |= removed
-                seen = _observe(route)
+                seen = observe(route, questions, vms=vms, suppose=supposed.running)
             found = [statuses.of(worker, vm, seen) for vm in vms]
             if unmanaged:
                 others = sorted(set(seen.vms) - {vm.name for vm in vms})
                 found += [statuses.of_unmanaged(worker, name, seen) for name in others]
             if monitors:
-                found = _with_monitors(route, found, seen)
+                found = [_with_monitor(route, item, seen) for item in found]
             if not any(isinstance(item.error, NotRunning) for item in found):
                 break
     except VmopsError as error:
@@ -94,27 +92,18 @@ def merged(surveys: Iterable[Survey]) -> Survey:
     return Survey(tuple(vm for same in kept for vm in same), tuple(notes), tuple(errors))
 
 
-def _observe(route: Route) -> Observed:
-    (result,) = perform(route, [facts.ask_status()], time_limit_s=OBSERVE_LIMIT_S)
+def _with_monitor(route: Route, item: VMStatus, seen: Observed) -> VMStatus:
+    if item.pid is None or route.transcript is not None:
+        return item
+    return statuses.with_look(item, _look(route, item.vm, seen))
+
+
+def _look(route: Route, vm: str, seen: Observed) -> qmp.Look | VmopsError:
+    heard = seen.monitors.get(vm, Heard(vm, ended="no socket"))
+    error = failure(route, seen.vm(vm), heard, qmp.LOOK)
+    if error is not None:
+        return error
     try:
-        return facts.read(result)
+        return monitor_facts.look_of(heard)
     except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
-
-
-def _with_monitors(route: Route, found: Sequence[VMStatus], seen: Observed) -> list[VMStatus]:
-    running = {item.vm: seen.vm(item.vm) for item in found if item.pid is not None}
-    looks: dict[str, qmp.Look | VmopsError] = {
-        name: frozen(name, vm, route.worker.name)
-        for name, vm in running.items()
-        if vm.process is not None and vm.process.stopped
-    }
-    able = [name for name in running if name not in looks]
-    looks |= talk(route, able, _look, time_limit_s=MONITOR_LIMIT_S)
-    return [
-        statuses.with_look(item, looks[item.vm]) if item.vm in looks else item for item in found
-    ]
-
-
-async def _look(monitor: Monitor) -> qmp.Look:
-    return qmp.read_look(await monitor.ask(*qmp.LOOK))
+        return unreadable_answer(route, vm, unreadable)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
-from vmops.core.plan import vm as plans
-from vmops.errors import VmopsError
-from vmops.ops.act import ACT_LIMIT_S, perform
+from vmops.core.plan import stopping
+from vmops.ops.act import Done, execute
 from vmops.ops.route import Route
 
 
@@ -18,19 +17,20 @@ def tidy(route: Route, vms: Sequence[VM], seen: Observed) -> dict[str, str]:
     Nothing is sent to the worker when there are none. A VM that somebody has started again
     meanwhile is left alone. What fails is said too, and raises nothing.
     """
-    found = [plan for plan in (plans.tidy(vm, seen) for vm in vms) if plan.block is not None]
-    if not found:
-        return {}
-    blocks = [plan.block for plan in found if plan.block is not None]
-    try:
-        results = perform(route, blocks, time_limit_s=ACT_LIMIT_S)
-    except VmopsError as error:
-        return {plan.vm.name: f"{plan.vm.name} leaves its ports: {error.what}" for plan in found}
-    notes: dict[str, str] = {}
-    for plan, result in zip(found, results, strict=True):
-        failed = [f"{entry.step.label}: {entry.reason()}" for entry in result.steps if not entry.ok]
-        if failed:
-            notes[plan.vm.name] = f"{plan.vm.name} leaves its ports: {'; '.join(failed)}"
-        elif result.outcome == "done":
-            notes[plan.vm.name] = " ".join(plan.notes)
-    return notes
+    plans = [stopping.tidy(route.worker, vm, seen) for vm in vms]
+    begun = [Done(plan.vm, route.worker, plan) for plan in plans if plan.phases]
+    done = execute({route.worker.name: route}, begun)
+    return {item.vm.name: note for item in done if (note := _note(item))}
+
+
+def _note(item: Done) -> str:
+    name = item.vm.name
+    result = item.result
+    failed = [e for e in (result.steps if result else ()) if not e.ok]
+    if failed:
+        reasons = "; ".join(f"{entry.step.label}: {entry.reason()}" for entry in failed)
+        return f"{name} leaves its ports: {reasons}"
+    if item.error is not None and (result is None or result.outcome != "changed"):
+        return f"{name} leaves its ports: {item.error.what}"
+    is_done = result is not None and result.outcome == "done"
+    return " ".join(item.plan.notes) if is_done and item.plan else ""

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from vmops.core.facts.observed import RunningVM, ask_running, read_running
+from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
+from vmops.core.facts.monitors import STATUSES
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING as WHAT_RUNS
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.tools import qmp
-from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.act import OBSERVE_LIMIT_S, observe, perform
-from vmops.ops.guest.monitors import frozen, not_running, statuses
+from vmops.core.tools.monitor import Heard
+from vmops.errors import VmopsError, WorkFailed
+from vmops.ops.act import ask, observe, running_of, unreadable
+from vmops.ops.guest.monitors import failure, frozen, not_running, unreadable_answer
 from vmops.ops.route import Route
-from vmops.ops.vm.lifecycle import Outcome
+from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.tidy import tidy
 from vmops.wait import wait_for
 
@@ -20,7 +26,6 @@ RUNNING, STOPPED, GUEST_OFF = "running", "stopped", "guest-off"
 STATES = (RUNNING, STOPPED, GUEST_OFF)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
-_MONITOR_LIMIT_S = 2.0
 
 
 class Sight(NamedTuple):
@@ -58,14 +63,14 @@ def wait(
 
     try:
         patience(all_there, time_limit_s, pauses=_pauses())
-        notes = tidy(route, vms, observe(route, vms)) if state != RUNNING else {}
+        notes = {} if state == RUNNING else tidy(route, vms, _observe(route, vms))
     except VmopsError as error:
         return [Outcome(vm.name, route.worker.name, "nothing", error=error) for vm in vms]
     outcomes = []
     for vm in vms:
         sight = seen[vm.name]
         late = f"{vm.name} is not {state} after {time_limit_s:g} s: {sight.words}"
-        missed: VmopsError = WorkFailed(late, worker=route.worker.name, cure=sight.cure)
+        missed: VmopsError = WorkFailed(late, worker=route.worker.name, vm=vm.name, cure=sight.cure)
         if state == GUEST_OFF and sight.final is not None:
             missed = sight.final
         outcomes.append(
@@ -91,39 +96,51 @@ def _pauses() -> Iterator[float]:
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
+def _observe(route: Route, vms: Sequence[VM]) -> facts.Observed:
+    return observe(route, facts.for_ending(), vms=vms, suppose=supposed.plugged)
+
+
 def _look(route: Route, vms: Sequence[VM], state: str) -> Mapping[str, Sight]:
     """Every VM as it is now; the monitors are asked only where they matter."""
-    (result,) = perform(route, [ask_running()], time_limit_s=OBSERVE_LIMIT_S)
+    names = [vm.name for vm in vms]
+    answers = ask(route, WHAT_RUNS, *(() if state == STOPPED else (STATUSES,)))
+    if route.transcript is not None:
+        return {name: Sight("it is as it is wanted", (state,)) for name in names}
+    running = running_of(route, answers, names)
     try:
-        found = read_running(result)
-    except ValueError as unreadable:
-        raise UnexpectedOutput(str(unreadable), worker=route.worker.name) from unreadable
-    running = {vm.name: found.get(vm.name, RunningVM(vm.name)) for vm in vms}
-    alive = [name for name, vm in running.items() if vm.process is not None]
-    stuck: dict[str, str | VmopsError] = {
-        name: frozen(name, vm, route.worker.name)
-        for name, vm in running.items()
-        if vm.process is not None and vm.process.stopped
-    }
-    asked = [] if state == STOPPED else [name for name in alive if name not in stuck]
-    words = stuck | statuses(route, asked, time_limit_s=_MONITOR_LIMIT_S)
-    return {
-        name: _alive(name, words.get(name, qmp.RUNNING))
-        if name in alive
-        else _dead(route, name, vm.state)
-        for name, vm in running.items()
-    }
+        heard = {} if state == STOPPED else answers[STATUSES]
+    except Unanswered as error:
+        raise unreadable(route, error) from error
+    return {name: _sight(route, vm, state, heard.get(name)) for name, vm in running.items()}
 
 
-def _dead(route: Route, name: str, state: str) -> Sight:
-    error = not_running(name, state, route.worker.name)
-    if state == "crashed":
+def _sight(route: Route, vm: RunningVM, state: str, heard: Heard | None) -> Sight:
+    if vm.odd:
+        return _silent(vm.doubt(route.worker.name))
+    if vm.process is None:
+        return _dead(route, vm)
+    if vm.process.stopped:
+        return _silent(frozen(vm.name, vm, route.worker.name))
+    if state == STOPPED:
+        return Sight(f"it is {qmp.RUNNING}", (RUNNING,))
+    said = heard or Heard(vm.name, ended="no socket")
+    error = failure(route, vm, said, (qmp.STATUS,))
+    if error is not None:
+        return _silent(error)
+    try:
+        status = qmp.read_status(said.answers[0])
+    except ValueError as strange:
+        return _silent(unreadable_answer(route, vm.name, strange))
+    meets = {qmp.RUNNING: (RUNNING,), qmp.GUEST_OFF: (GUEST_OFF,)}
+    return Sight(f"it is {status}", meets.get(status, ()))
+
+
+def _dead(route: Route, vm: RunningVM) -> Sight:
+    error = not_running(vm.name, vm.state, route.worker.name)
+    if vm.state == "crashed":
         return Sight("it has crashed", (STOPPED,), error.cure, error)
     return Sight("it is stopped", (STOPPED, GUEST_OFF), error.cure)
 
 
-def _alive(name: str, status: str | VmopsError) -> Sight:
-    if isinstance(status, VmopsError):
-        return Sight(status.what.removeprefix(f"{name}: "), cure=status.cure)
-    meets = {qmp.RUNNING: (RUNNING,), qmp.GUEST_OFF: (GUEST_OFF,)}
-    return Sight(f"it is {status}", meets.get(status, ()))
+def _silent(error: VmopsError) -> Sight:
+    return Sight(error.what, cure=error.cure)

@@ -9,7 +9,7 @@ from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give, say
 
 if TYPE_CHECKING:
-    from vmops.ops.vm.lifecycle import Outcome
+    from vmops.ops.vm.outcome import Outcome
 
 Sentence = Callable[["Outcome"], str]
 """What was done to a VM, or was so already, in the words that follow its name and worker."""

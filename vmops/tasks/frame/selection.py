@@ -15,7 +15,7 @@ from vmops.tasks.typed.program import hosts_option
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM, Worker
-    from vmops.ops.route import Group
+    from vmops.ops.route import Group, Route
 
 VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
@@ -186,6 +186,15 @@ def _begun(c: Context, groups: list[Group]) -> list[Group]:
     if len(groups) == 1 and not is_dry(c):
         groups[0].route.connect_early()
     return groups
+
+
+def other_routes(c: Context, groups: Sequence[Group]) -> list[Route]:
+    """The ways to the workers of the inventory that are not those of the groups."""
+    from vmops.ops.route import Route
+
+    at = {group.route.worker.name for group in groups}
+    others = (worker for worker in inventory(c).workers.values() if worker.name not in at)
+    return [Route(worker, _fabric_config(c)) for worker in others]
 
 
 def _group(c: Context, worker: Worker, vms: Sequence[VM]) -> Group:

@@ -7,6 +7,7 @@ A task says what it selects, its work and its words. The frame does what all tas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from invoke.exceptions import Exit
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from vmops.ops.route import Group
 
 T = TypeVar("T")
-
-Shown = Callable[["Group"], str]
-"""What `--dry` prints for a worker: the commands that would run there."""
 
 
 def errors_of(result: Any) -> Sequence[VmopsError]:
@@ -57,18 +55,17 @@ class Work(NamedTuple, Generic[T]):
 
     groups: Sequence[Group]
     do: Callable[[Group], Sequence[T]]
-    shown: Shown
     report: Report[T]
     parallel: int = 0
     name: str = ""
 
 
 def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
-    """Do the work and tell of it; under `--dry` only show it. Gives the results.
+    """Do the work and tell of it; under `--dry` show what it would run. Gives the results.
 
     Raises FleetFailed for what failed, after everything was told.
     """
-    if show_dry(c, work.groups, work.shown):
+    if show_dry(c, work.groups, work.do):
         return ()
     report = work.report
     results = report.merged(_done(work))
@@ -85,12 +82,18 @@ def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
     return results
 
 
-def show_dry(c: Context, groups: Iterable[Group], shown: Shown) -> bool:
-    """With `fab --dry`: print what would run, contact nothing, and say True."""
+def show_dry(c: Context, groups: Iterable[Group], do: Callable[[Group], object]) -> bool:
+    """With `fab --dry`: do it all with a transcript in each worker's place, print that, contact
+    nothing, and say True."""
     if not is_dry(c):
         return False
+    from vmops.ops.dry import Shown, Transcript
+
     for group in groups:
-        give(shown(group))
+        kept = Transcript()
+        with suppress(Shown):
+            do(group._replace(route=group.route._replace(transcript=kept)))
+        give(str(kept))
     return True
 
 

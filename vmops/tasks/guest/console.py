@@ -56,9 +56,10 @@ def console(
     _check_sense(timeout)
     group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
     name = group.vms[0].name
-    if show_dry(c, [group], lambda group: _shown(group, lines)):
-        return
     from vmops.ops.guest.console import ending, open_line
+
+    if show_dry(c, [group], lambda g: open_line(g.route, name, lines=lines)):
+        return
     from vmops.tasks.guest.terminal import Ending
 
     line = open_line(group.route, name, lines=lines, take_over=force)
@@ -69,12 +70,6 @@ def console(
     in_vain = (Ending.CLOSED, Ending.LATE, *((Ending.LEFT,) if _at_a_terminal() else ()))
     if until and ended in in_vain:
         raise WorkFailed(f"{name} did not print {until!r}", worker=group.route.worker.name)
-
-
-def _shown(group: Group, lines: int) -> str:
-    from vmops.ops.dry import console
-
-    return console(group.route, group.vms[0].name, lines=lines)
 
 
 def _check_sense(timeout: int) -> None:

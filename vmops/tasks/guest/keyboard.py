@@ -19,7 +19,6 @@ from vmops.tasks.frame.work import Report, Work
 if TYPE_CHECKING:
     from vmops.core.devices.keyboard import Chord
     from vmops.ops.guest.keyboard import Pressed
-    from vmops.ops.route import Group
 
 STANDARD_INPUT = "-"
 LONGEST_HOLD_MS = 1000
@@ -98,9 +97,6 @@ def _press(
 ) -> Work[Pressed]:
     from vmops.ops.guest import keyboard
 
-    def shown(group: Group) -> str:
-        return _shown(group, pressed, hold)
-
     def tell(done: Sequence[Pressed]) -> None:
         for one in done:
             if one.error is None:
@@ -113,19 +109,9 @@ def _press(
     return Work(
         groups_of_vms(c, vm, task=name),
         lambda g: keyboard.press(g.route, g.vms, pressed, hold_ms=hold),
-        shown,
         Report(tell, _as_dict),
     )
 
 
 def _as_dict(one: Pressed) -> dict[str, Any]:
     return {"vm": one.vm, "worker": one.worker, "chords": one.chords}
-
-
-def _shown(group: Group, pressed: Sequence[Chord], hold: int) -> str:
-    """For `--dry`."""
-    from vmops.core.devices.keyboard import bursts
-    from vmops.ops.dry import asked
-
-    requests = [request for burst in bursts(pressed, hold_ms=hold) for request in burst.requests]
-    return "\n".join(asked(group.route, vm.name, requests) for vm in group.vms)

@@ -60,7 +60,9 @@ def logs(
     from vmops.tasks.guest.log_display import LogDisplay
 
     groups = groups_of_vms(c, vm, task="logs")
-    if show_dry(c, groups, lambda group: _shown(group, lines)):
+    from vmops.ops.guest.logs import read
+
+    if show_dry(c, groups, lambda g: read(g.route, _names(g), lines=lines)):
         return
     display = LogDisplay(
         several=sum(len(group.vms) for group in groups) > 1,
@@ -99,16 +101,6 @@ def _show(
 
 def _names(group: Group) -> list[str]:
     return [vm.name for vm in group.vms]
-
-
-def _shown(group: Group, lines: int) -> str:
-    from vmops.core.facts import logs as log_files
-    from vmops.core.script.script import shown
-
-    wanted = dict.fromkeys(_names(group), log_files.Marks())
-    worker = group.route.worker
-    head = f"# on {worker.name} ({worker.address}), as root:"
-    return f"{head}\n{shown([log_files.ask(wanted, lines=str(lines))])}"
 
 
 def _read(groups: list[Group], lines: int) -> Iterator[Reading]:

@@ -19,7 +19,6 @@ from vmops.tasks.frame.work import Report, Work
 if TYPE_CHECKING:
     from vmops.core.devices.picture import Picture
     from vmops.ops.guest.screen import Shot
-    from vmops.ops.route import Group
     from vmops.tasks.guest.picture_files import Targets
 
 STANDARD_OUTPUT = "-"
@@ -70,7 +69,7 @@ def screenshot(
             lambda shot: _as_dict(shot, files),
             merged=save,
         )
-    return Work(groups, lambda g: screenshots(g.route, g.vms), _shown, report)
+    return Work(groups, lambda g: screenshots(g.route, g.vms), report)
 
 
 def _check_stdout(*, as_json: bool, each: bool) -> None:
@@ -78,18 +77,6 @@ def _check_stdout(*, as_json: bool, each: bool) -> None:
         raise InventoryError("--output - writes one picture alone: no --format json, no --each")
     if sys.stdout.isatty():
         raise InventoryError("--output -: a terminal cannot show a PNG", cure="send it to a file")
-
-
-def _shown(group: Group) -> str:
-    """For `--dry`."""
-    from vmops.core.devices import screen
-    from vmops.ops.dry import asked
-
-    paths = {vm.name: screen.picture_path(vm.name, "NONCE") for vm in group.vms}
-    return "\n".join(
-        asked(group.route, vm, [screen.dump(path, png=True)], [screen.fetch(vm, path)])
-        for vm, path in paths.items()
-    )
 
 
 def _whole(shots: Sequence[Shot]) -> Picture | None:

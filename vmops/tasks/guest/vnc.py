@@ -60,28 +60,28 @@ def vnc(
     """
     as_json = format == options.JSON
     group = _only(c, vm)
-    if show_dry(c, [group], _shown):
+    if show_dry(c, [group], _lend):
         return
     route, (chosen,) = group
-    from vmops.core.devices import display as server
+    from vmops.core.devices import display
     from vmops.ops.guest.vnc import Access, connect, find, forward
     from vmops.tasks.guest import viewing
 
     novnc = _novnc() if web else None
     folder = novnc.files() if novnc else None
-    display, process = find(route, chosen)
-    warning = server.warning(chosen.name, route.worker.name, display)
+    screen, process = find(route, chosen)
+    warning = display.risk(chosen.name, route.worker.name, screen)
     if warning:
         say(f"warning: {warning}")
-    with _signals_noted() as over, Access(route, chosen, display, process) as access:
+    with _signals_noted() as over, Access(route, chosen, screen, process) as access:
         if novnc:
-            with novnc.Gateway(folder, lambda: connect(route, display), port=port) as gateway:
+            with novnc.Gateway(folder, lambda: connect(route, screen), port=port) as gateway:
                 url = gateway.url(access.password)
                 _announce(access, gateway.port, as_json=as_json, url=url)
                 with viewing.browser(url) if browser else nullcontext():
                     _stay(access, over, None)
         else:
-            with forward(route, display, local_port=port) as led:
+            with forward(route, screen, local_port=port) as led:
                 _announce(access, led.port, as_json=as_json)
                 shown = viewing.viewer(led.port, access.password) if viewer else nullcontext()
                 with shown as program:
@@ -99,14 +99,14 @@ def _only(c: Context, vm: str | None) -> Group:
     return groups[0]
 
 
-def _shown(group: Group) -> str:
-    """For `--dry`."""
+def _lend(group: Group) -> None:
+    """For `--dry`: the password is no secret, nobody gets in with it."""
     from vmops.core.devices.display import PASSWORD_LENGTH, lend
-    from vmops.ops.dry import asked
+    from vmops.ops.guest.monitors import ask
     from vmops.ops.guest.vnc import LEASE_S
 
     (vm,) = group.vms
-    return asked(group.route, vm.name, lend("*" * PASSWORD_LENGTH, seconds=LEASE_S))
+    ask(group.route, [vm.name], *lend("*" * PASSWORD_LENGTH, seconds=LEASE_S))
 
 
 def _novnc() -> ModuleType:

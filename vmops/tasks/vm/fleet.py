@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import confirm
 from vmops.tasks.frame.context import Context
-from vmops.tasks.frame.dry import commands
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
 from vmops.tasks.frame.output import table
+from vmops.tasks.frame.places import everywhere
 from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
     from vmops.ops.vm.changes import Change
-    from vmops.ops.vm.lifecycle import Outcome
+    from vmops.ops.vm.outcome import Outcome
 
 SOMETHING_TO_DO = 4
 """The exit code of `plan` if `up` would change something."""
@@ -54,24 +53,17 @@ def up(
     Example: fab up --vm 'web*' --worker worker1,worker2
     """
     from vmops.core.plan.group import Terms
-    from vmops.ops.vm import changes
-    from vmops.ops.vm.elsewhere import Elsewhere
+    from vmops.ops.vm import lifecycle
 
-    terms = Terms(overcommit=overcommit, restart=restart)
+    terms = Terms(overcommit=overcommit, restart=lifecycle.GENTLY if restart else None)
     groups = groups_of_fleet(c, vm, worker, to_start=True)
-    elsewhere = Elsewhere(groups)
-
-    def worse(outcomes: Sequence[Outcome]) -> list[Outcome]:
-        return [o._replace(error=elsewhere.worse(o.vm, o.error)) for o in outcomes]
-
+    elsewhere = everywhere(c, groups, named=vm is not None)
     return Work(
         groups,
-        lambda g: changes.up(g.route, g.vms, terms, elsewhere),
-        commands("launch"),
+        lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=elsewhere),
         Report(
             table(("VM", "WORKER", "RESULT", "PID"), _row_of_up),
             _up_as_dict,
-            merged=worse,
             line=_line_of_up,
         ),
         parallel,
@@ -106,15 +98,16 @@ def down(
     Says first how many VMs on which workers, and on a terminal asks before it stops several.
     Example: fab down --worker worker1 --timeout 60
     """
-    from vmops.ops.fleet import without_absent
+    from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
+    from vmops.ops.vm.outcome import without_absent
 
     groups = groups_of_fleet(c, vm, worker, to_start=False)
     confirm(c, groups, "stop", yes=yes)
+    manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
-        lambda g: lifecycle.stop(g.route, g.vms, force=force, timeout_s=timeout),
-        commands("stop", force=force, timeout_s=timeout),
+        lambda g: lifecycle.stop(g.route, g.vms, manner=manner),
         Report(
             table(("VM", "WORKER", "RESULT"), _row_of_down),
             ended_as_dict,
@@ -150,20 +143,17 @@ def plan(
     cannot be reached. Example: fab plan --format json
     """
     from vmops.core.plan.group import Terms
-    from vmops.ops.vm.changes import changes, with_others
-    from vmops.ops.vm.elsewhere import Elsewhere
+    from vmops.ops.vm.changes import changes
 
     terms = Terms(overcommit=overcommit)
     groups = groups_of_fleet(c, vm, worker, to_start=True)
-    elsewhere = Elsewhere(groups)
+    elsewhere = everywhere(c, groups, named=vm is not None)
     return Work(
         groups,
         lambda g: changes(g.route, g.vms, terms, elsewhere),
-        commands("plan"),
         Report(
             table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan),
             _change_as_dict,
-            merged=lambda seen: with_others(seen, elsewhere),
             exit_code=lambda found: SOMETHING_TO_DO if any(one.to_do for one in found) else 0,
         ),
         parallel,

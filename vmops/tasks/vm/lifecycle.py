@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
-from vmops.tasks.frame.dry import commands
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
     changed_as_dict,
@@ -18,14 +17,15 @@ from vmops.tasks.frame.outcomes import (
     started_as_dict,
 )
 from vmops.tasks.frame.output import give
+from vmops.tasks.frame.places import other_workers
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
-    from vmops.core.facts.status import VMStatus
+    from vmops.core.plan.status import VMStatus
     from vmops.errors import VmopsError
-    from vmops.ops.vm.lifecycle import Outcome
+    from vmops.ops.vm.outcome import Outcome
 
 
 @task(
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         "vm": options.VM,
         "strict": options.STRICT,
         "overcommit": options.OVERCOMMIT,
+        "here": options.HERE,
         "format": options.FORMAT,
     }
 )
@@ -41,21 +42,24 @@ def launch(
     vm: str | None = None,
     strict: bool = False,
     overcommit: bool = False,
+    here: bool = False,
     format: str = "text",
 ) -> Work[Outcome]:
     """
     Plug in a VM's interfaces, start QEMU and print its PID.
 
-    A VM that already runs as asked is left alone. Example: fab -H 10.0.10.1 launch --vm vm1
+    A VM that already runs as asked is left alone. Without -H or --here the other workers are asked
+    first whether they run it. Example: fab -H 10.0.10.1 launch --vm vm1
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
     terms = Terms(strict=strict, overcommit=overcommit)
+    groups = groups_of_vms(c, vm, task="launch")
+    elsewhere = other_workers(c, groups, here=here)
     return Work(
-        groups_of_vms(c, vm, task="launch"),
-        lambda g: lifecycle.launch(g.route, g.vms, terms=terms),
-        commands("launch", strict=strict),
+        groups,
+        lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=elsewhere),
         Report(given(_launched), started_as_dict),
     )
 
@@ -81,7 +85,6 @@ def plug(
     return Work(
         groups_of_vms(c, vm, task="plug"),
         lambda g: lifecycle.plug(g.route, g.vms, strict=strict),
-        commands("plug", strict=strict),
         Report(
             said(lambda o: f"{'plugged' if o.changed else 'was already plugged'}{_pid(o)}"),
             started_as_dict,
@@ -101,7 +104,6 @@ def unplug(c: Context, vm: str | None = None, format: str = "text") -> Work[Outc
     return Work(
         groups_of_vms(c, vm, task="unplug"),
         lambda g: lifecycle.unplug(g.route, g.vms),
-        commands("unplug"),
         Report(said(lambda o: "unplugged" if o.changed else "was not plugged"), changed_as_dict),
     )
 
@@ -128,7 +130,6 @@ def boot(
     return Work(
         groups_of_vms(c, vm, task="boot"),
         lambda g: lifecycle.boot(g.route, g.vms, terms=terms),
-        commands("boot", strict=strict),
         Report(
             said(lambda o: f"{'runs' if o.changed else 'already runs'}{_pid(o)}"),
             started_as_dict,
@@ -153,7 +154,6 @@ def pid(c: Context, vm: str | None = None) -> Work[VMStatus]:
     return Work(
         groups_of_vms(c, vm, task="pid"),
         lambda g: status(g.route, g.vms, monitors=False),
-        commands("pid"),
         Report(_print_pids, errors=_why_no_pid),
     )
 
@@ -194,12 +194,13 @@ def stop(
 
     A VM that is not there is not an error. Example: fab stop --vm 'web*' --timeout 60
     """
+    from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
+    manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups_of_vms(c, vm, task="stop", elsewhere=elsewhere),
-        lambda g: lifecycle.stop(g.route, g.vms, force=force, timeout_s=timeout),
-        commands("stop", force=force, timeout_s=timeout),
+        lambda g: lifecycle.stop(g.route, g.vms, manner=manner),
         Report(said(_ended), ended_as_dict),
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
-from vmops.tasks.frame.dry import commands
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
     changed_as_dict,
@@ -17,6 +16,7 @@ from vmops.tasks.frame.outcomes import (
     said,
     started_as_dict,
 )
+from vmops.tasks.frame.places import other_workers
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -24,7 +24,7 @@ from vmops.tasks.frame.work import Report, Work
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM
     from vmops.ops.route import Route
-    from vmops.ops.vm.lifecycle import Outcome
+    from vmops.ops.vm.outcome import Outcome
 
     Turn = Callable[[Route, Sequence[VM]], Sequence[Outcome]]
 
@@ -36,23 +36,33 @@ STATES = ("running", "stopped", "guest-off")
         "vm": options.VM,
         "force": options.FORCE_STOP,
         "timeout": options.TIMEOUT,
+        "here": options.HERE,
         "format": options.FORMAT,
     }
 )
 def restart(
-    c: Context, vm: str | None = None, force: bool = False, timeout: int = 30, format: str = "text"
+    c: Context,
+    vm: str | None = None,
+    force: bool = False,
+    timeout: int = 30,
+    here: bool = False,
+    format: str = "text",
 ) -> Work[Outcome]:
     """
     Stop a VM as `stop` does and launch it again, as hosts.toml now describes it.
 
-    A VM that could not be launched again is left running. Example: fab restart --vm vm1
+    A VM that could not be launched again is left running; if the launch fails all the same, it is
+    started again as it ran. Example: fab restart --vm vm1
     """
-    from vmops.ops.vm import power
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.vm import lifecycle
 
+    groups = groups_of_vms(c, vm, task="restart")
+    elsewhere = other_workers(c, groups, here=here)
+    manner = Manner(force=force, timeout_s=timeout)
     return Work(
-        groups_of_vms(c, vm, task="restart"),
-        lambda g: power.restart(g.route, g.vms, force=force, timeout_s=timeout),
-        commands("restart", force=force, timeout_s=timeout),
+        groups,
+        lambda g: lifecycle.restart(g.route, g.vms, manner=manner, elsewhere=elsewhere),
         Report(
             given(lambda o: f"{_RESTARTED[o.action].format(ended_by(o))}, PID {o.pid}"),
             lambda o: started_as_dict(o) | ending_as_dict(o),
@@ -114,7 +124,6 @@ def _turn(c: Context, vm: str | None, name: str, turn: Turn) -> Work[Outcome]:
     return Work(
         groups_of_vms(c, vm, task=name),
         lambda g: turn(g.route, g.vms),
-        commands(name),
         Report(said(lambda o: words if o.changed else f"was already {words}"), changed_as_dict),
     )
 
@@ -150,7 +159,6 @@ def wait(
     return Work(
         groups_of_vms(c, vm, task="wait"),
         lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout),
-        commands("wait stopped" if state == waiting.STOPPED else "wait"),
         Report(
             said(lambda o: state),
             lambda o: {

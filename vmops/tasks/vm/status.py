@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
-from vmops.tasks.frame.dry import commands
 from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import groups_of_fleet, groups_of_workers
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each, errors_of, text_of
 
 if TYPE_CHECKING:
-    from vmops.core.facts.status import InterfaceStatus, VMStatus
+    from vmops.core.plan.status import InterfaceStatus, VMStatus
     from vmops.errors import VmopsError
     from vmops.ops.route import Group
     from vmops.ops.vm.status import Survey
@@ -103,7 +102,7 @@ def _looking(groups: list[Group], *, detailed: bool, parallel: int) -> Work[Surv
             _show(seen, detailed=detailed)
 
     report = Report(show, as_list, errors=_errors, merged=together)
-    return Work(groups, look, commands("status"), report, parallel)
+    return Work(groups, look, report, parallel)
 
 
 def _watch(work: Work[Survey], interval_s: float, *, detailed: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import TYPE_CHECKING
 
-from vmops.core.facts.status import InterfaceStatus, VMStatus, cpu_since
+from vmops.core.plan.status import InterfaceStatus, VMStatus, cpu_since
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give_table
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.live import Live
 
-    from vmops.core.facts.status import VMStatus
+    from vmops.core.plan.status import VMStatus
     from vmops.ops.vm.status import Survey
 
 Look = Callable[[], "Survey"]

@@ -3,7 +3,8 @@
 # Arguments: the folder of the run directories, the most bytes and the most lines that one monitor
 # may send, the longest line. Standard input, a line each:
 #
-#     vm NAME LIMIT               a VM, and the seconds that a greeting or an answer may take
+#     vm NAME|* LIMIT             a VM, and the seconds that a greeting or an answer may take; with
+#                                 a star the lines that follow are for every VM there is
 #     say JSON                    a request to it
 #     wait SECONDS stop|go EVENT|- HEX
 #                                 for an event, or for the session's end (-); HEX is a text that
@@ -13,20 +14,41 @@
 #
 #     NAME ENDING REQUESTS SAID_BYTES HEARD_BYTES
 #
+# It exits with 0 when every request was granted and the last event that was awaited has come.
+#
 # No module is loaded, not even strict: reading them takes longer than the work. The other end of a
 # socket may be a QEMU that a guest rules: what it sends is counted and carried, never trusted.
 my ($root, $most, $most_lines, $longest) = @ARGV;
 $SIG{PIPE} = 'IGNORE';
 
-my @vms;
+my (@vms, @latest);
 while (<STDIN>) {
     chomp;
     my ($what, $rest) = split / /, $_, 2;
     if ($what eq 'vm') {
         my ($name, $limit) = split / /, $rest;
-        push @vms, {name => $name, limit => $limit, todo => [], doors => ['qmp', 'qmp-human']};
+        # What is no VM has no pidfile: the folder of the locks, and VMs that have ended.
+        my @names = $name eq '*' ? grep -e "$root/$_/pid", entries($root) : $name;
+        @latest = map {
+            {name => $_, limit => $limit, todo => [], doors => ['qmp', 'qmp-human']}
+        } @names;
+        push @vms, @latest;
     }
-    else { push @{$vms[-1]{todo}}, [$what, $rest] }
+    else { push @{$_->{todo}}, [$what, $rest] for @latest }
+}
+
+# `glob` would load a module.
+sub entries { opendir my $folder, $_[0] or return; return grep !/^\./, readdir $folder }
+
+# Whether a signal holds the VM's QEMU: it can greet nobody, and would cost all its time.
+sub is_held {
+    # O_NOFOLLOW as below, O_NONBLOCK: the file may have been replaced by a FIFO.
+    sysopen my $file, "$root/$_[0]{name}/pid", 0x20000 | 0x8000 | 0x800 or return 0;
+    sysread $file, my $pid, 20 or return 0;
+    my ($number) = $pid =~ /^(\d+)/ or return 0;
+    open my $stat, '<', "/proc/$number/stat" or return 0;
+    sysread $stat, my $text, 512;
+    return $text =~ /\) [Tt] /;
 }
 
 # Seconds since the worker booted: a clock that nobody sets, and one that needs no Time::HiRes.
@@ -80,8 +102,10 @@ sub came {
         my ($name, $line) = @{$events->[$n]};
         next unless $name eq $event && index($line, $holding) >= 0;
         splice @$events, $n, 1;
+        $vm->{missed} = 0;
         return 1;
     }
+    $vm->{missed} = 1;
     return 0;
 }
 
@@ -136,6 +160,8 @@ sub hear {
     return if !defined $got && $! == 11;
     if (!$got) {
         return knock($vm) if !$vm->{id} && @{$vm->{doors}};
+        # The end of the session is what every wait that may stop here waits for too.
+        $vm->{missed} = 0 if $vm->{wait} && $vm->{wait}[0] eq 'stop';
         return over($vm, 'hung-up', $vm->{id} ? '' : 'before its greeting');
     }
     while (!$vm->{ending} && (my $stop = index $vm->{heard}, "\n", $vm->{read}) >= 0) {
@@ -159,7 +185,10 @@ sub late {
     over($vm, 'silent');
 }
 
-for my $vm (@vms) { $vm->{first} = now(); knock($vm) }
+for my $vm (@vms) {
+    $vm->{first} = now();
+    is_held($vm) ? over($vm, 'held') : knock($vm);
+}
 while (1) {
     my $now = now();
     for my $vm (@vms) { late($vm) while !$vm->{ending} && $now >= $vm->{end} }
@@ -180,9 +209,13 @@ while (1) {
         hear($vm) if vec $readable, fileno $vm->{io}, 1;
     }
 }
+my $failed;
 for my $vm (@vms) {
     my ($said, $heard) = map { $_ // '' } @$vm{qw(said heard)};
     $said = '' if $vm->{ending} eq 'whole' || $vm->{ending} eq 'silent';
     printf "%s %s %d %d %d\n", @$vm{qw(name ending)}, $vm->{id} // 0, length $said, length $heard;
     print $said, $heard;
+    my $done = $vm->{ending} eq 'whole' || $vm->{ending} eq 'hung-up' && $vm->{wait};
+    $failed = 1 if !$done || $vm->{missed} || $vm->{refused};
 }
+exit($failed // 0);

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmops.core.facts.observed import Observed, RunningVM
+from vmops.core.devices.drift import Drift
+from vmops.core.devices.nic import port_drift
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.plan.checks import in_use
-from vmops.core.plan.drift import Drift, drift, port_drift
+from vmops.core.plan.drift import drift
 from vmops.core.tools import ovs, qmp
 from vmops.core.tools.ip import Traffic
 from vmops.core.tools.process import CLOCK_TICKS
@@ -73,9 +76,8 @@ def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
 def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
     """A VM of the inventory, from the worker's facts alone."""
     found = _of_process(worker, seen.vm(vm.name), seen)
-    used = in_use(vm, seen)
+    used = in_use(worker, vm, seen)
     if used is not None:
-        used.worker = worker.name
         found = found._replace(state="unknown", error=used)
     return found._replace(
         image=found.image or seen.image_path(vm.qcow_image),
@@ -130,20 +132,20 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
         uptime_s=round(max(0.0, seen.host.uptime_s - process.started / CLOCK_TICKS), 2),
         cpu_s=process.cpu_ticks / CLOCK_TICKS,
         memory_mb=process.rss_kib // 1024,
-        vnc=line.vnc,
+        vnc=str(line.screen),
         image=line.image,
     )
 
 
 def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceStatus:
-    plugged = nic.vlan_id is not None and not port_drift(worker, vm, nic, seen)
+    plugged = nic.attachment is not None and not port_drift(worker, vm, nic, seen.wiring)
     return InterfaceStatus(
         name=nic.name,
         tap=nic.tap,
         bridge=worker.bridge,
         vlan_id=nic.vlan_id,
         mac=nic.mac,
-        plugged=None if nic.vlan_id is not None and seen.switch.fault else plugged,
+        plugged=None if nic.attachment is not None and seen.switch.fault else plugged,
         port=seen.switch.ports.get(nic.tap),
         traffic=seen.traffic.get(nic.tap),
     )

@@ -1,0 +1,27 @@
+"""One field in which a running VM and its entry in the inventory differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Drift(NamedTuple):
+    """One field: what runs and what is wanted. `live` when it can change without a restart."""
+
+    field: str
+    running: str
+    wanted: str
+    live: bool = False
+
+    def is_of(self, fields: Sequence[str]) -> bool:
+        """True when the field is one of these, or a part of one."""
+        return any(self.field == field or self.field.startswith(f"{field}.") for field in fields)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.running} -> {self.wanted}"
+
+
+def word(value: object) -> str:
+    """A value as QEMU's options have it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)

@@ -1,0 +1,131 @@
+"""The machine as a whole: QEMU's command line from its devices, and its meaning read back.
+
+The arguments are the documented ones in the documented order, followed by what makes the VM
+identifiable, controllable and unprivileged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vmops.core.devices import console, disk, display, nic
+from vmops.core.devices.display import Screen
+from vmops.core.devices.drift import Drift, word
+from vmops.core.devices.nic import RunningNic
+from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory, qemu_uid, vm_uuid
+from vmops.core.script.command import Command, Word
+from vmops.core.script.functions import START_QEMU
+from vmops.core.tools import qemu
+
+START_LIMIT_S = 60
+LOG_KIB = 2048
+"""Room for the console's log and QEMU's own, on a tmpfs of that size."""
+
+NOBODY = 65534
+
+_SANDBOX = "on,obsolete=deny,elevateprivileges=allow,spawn=allow,resourcecontrol=deny"
+"""Denying more makes QEMU kill itself when it daemonizes or drops its user id."""
+
+
+class Launch(NamedTuple):
+    """What the worker adds to a VM for its command line.
+
+    `accel` is "kvm" or "tcg", `image` an absolute path, `uid` whom QEMU becomes.
+    """
+
+    accel: str
+    image: str
+    screen: Screen
+    uid: int
+
+
+class CommandLine(NamedTuple):
+    """What a running QEMU's command line says. Missing parts are empty or 0."""
+
+    name: str = ""
+    uuid: str = ""
+    pidfile: str = ""
+    ram_mb: int = 0
+    cores: int = 0
+    accel: str = ""
+    screen: Screen = Screen()
+    image: str = ""
+    nics: tuple[RunningNic, ...] = ()
+
+
+def build(vm: VM, launch: Launch) -> Command:
+    """What starts QEMU: its time limit, whom it becomes, and its command line.
+
+    An interface takes part where the step that plugs it has set its flag. Whom it becomes is put
+    last, by the option that this QEMU has for it.
+    """
+    run = RunDirectory(vm.name)
+    words: list[Word] = [qemu.BINARY]
+    words += ["-enable-kvm"] if launch.accel == "kvm" else ["-accel", launch.accel]
+    words += ["-m", str(vm.ram_mb), "-smp", str(vm.cores)]
+    words += [*display.words(launch.screen), *nic.words(vm), *disk.words(launch.image)]
+    words += ["-daemonize", "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
+    words += ["-pidfile", run.pidfile]
+    for socket in (run.monitor, run.monitor_for_humans):
+        words += ["-qmp", f"unix:{socket},server=on,wait=off"]
+    words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
+    return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
+
+
+def uid_for(vm: VM, *, whole_range: bool) -> int:
+    """A user id of the VM's own where the worker maps the whole range, else nobody's."""
+    return qemu_uid(vm.vm_id) if whole_range else NOBODY
+
+
+def parse(argv: Sequence[str]) -> CommandLine:
+    """The meaning of a QEMU command line, of `build`'s or of anybody's. Never raises."""
+    found = qemu.options(argv)
+    has_kvm = qemu.last(found, "enable-kvm") is not None
+    name = qemu.split(qemu.last(found, "name") or "")
+    return CommandLine(
+        name=name.get("", "") or name.get("guest", ""),
+        uuid=qemu.last(found, "uuid") or "",
+        pidfile=qemu.last(found, "pidfile") or "",
+        ram_mb=_number(qemu.last(found, "m")),
+        cores=_number(qemu.last(found, "smp")),
+        accel="kvm" if has_kvm else qemu.last(found, "accel") or "",
+        screen=display.parse(found),
+        image=disk.parse(found),
+        nics=nic.parse(found),
+    )
+
+
+def is_of(argv: Sequence[str], vm: str) -> bool:
+    """True when this command line is that VM's: its `-pidfile` is the VM's own."""
+    line = parse(argv)
+    return line.pidfile == RunDirectory(vm).pidfile and line.name == vm
+
+
+def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
+    """Where a running machine and the wanted one differ, its interfaces apart (`nic.drift`)."""
+    pairs = (
+        ("vm_id", vm.vm_id if line.uuid == vm.uuid else _vm_id(vm.name, line), vm.vm_id),
+        ("accel", line.accel, launch.accel),
+        ("ram_mb", line.ram_mb, vm.ram_mb),
+        ("cores", line.cores, vm.cores),
+    )
+    found = [Drift(name, word(has), word(want)) for name, has, want in pairs if has != want]
+    found += display.drift(line.screen, launch.screen)
+    if line.image != launch.image:
+        found.append(Drift("qcow_image", line.image, launch.image))
+    return found
+
+
+def _vm_id(name: str, line: CommandLine) -> int | str:
+    """The number that a running VM's uuid was made of, if its TAPs tell it; else the uuid."""
+    for card in line.nics:
+        number = card.tap.removeprefix("tap_").partition("_")[0]
+        if number.isdecimal() and vm_uuid(name, int(number)) == line.uuid:
+            return int(number)
+    return f"that of uuid {line.uuid or 'none'}"
+
+
+def _number(text: str | None) -> int:
+    return qemu.whole((text or "").partition(",")[0].removesuffix("M"))

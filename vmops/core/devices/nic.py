@@ -1,0 +1,259 @@
+"""An interface: its TAP and port on the worker, its netdev and device in QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vmops.core.devices.drift import Drift
+from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.script.command import Batch, Command, OnlyIf, Step
+from vmops.core.tools import ip, ovs, qemu
+from vmops.core.tools.monitor import Await, Line
+from vmops.core.tools.qmp import Request
+from vmops.errors import PortConflict
+
+DEVICES: Mapping[str, str] = MappingProxyType({"virtio": "virtio-net-pci"})
+"""The models of an interface whose name in hosts.toml is not that of QEMU's device."""
+
+PLUG, PLUG_ALL, PLUGGED = "plug", "plug all", "plugged"
+UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
+
+RELEASE_LIMIT_S = 10.0
+"""How long a guest may take to let go of a device: it may refuse, or have no driver for that."""
+
+
+class Wiring(NamedTuple):
+    """What a worker has of TAPs and of ports: the kernel's part and Open vSwitch's."""
+
+    switch: ovs.Switch
+    taps: Mapping[str, ip.Tap] = MappingProxyType({})
+
+
+class Skip(NamedTuple):
+    """An interface that is left out, and why."""
+
+    interface: str
+    reason: str
+
+
+# QEMU's words
+
+
+class RunningNic(NamedTuple):
+    """An interface as QEMU was started with it."""
+
+    tap: str
+    mac: str
+    device: str
+
+
+def flag(nic: Nic) -> str:
+    """The flag of the step that plugs this interface."""
+    return f"nic{nic.position}"
+
+
+def words(vm: VM) -> list[OnlyIf]:
+    """The words for all interfaces; each takes part where the step that plugs it has succeeded."""
+    return [OnlyIf(flag(nic), _words(number, nic)) for number, nic in enumerate(vm.connected)]
+
+
+def _words(number: int, nic: Nic) -> tuple[str, ...]:
+    return (
+        *("-netdev", f"tap,id=net{number},ifname={qemu.escaped(nic.tap)},script=no,downscript=no"),
+        *("-device", f"{device_of(nic)},netdev=net{number},mac={nic.mac}"),
+    )
+
+
+def device_of(nic: Nic) -> str:
+    """QEMU's name for the model."""
+    return DEVICES.get(nic.model, nic.model)
+
+
+def parse(found: qemu.Options) -> tuple[RunningNic, ...]:
+    """The interfaces of a command line: the devices whose netdev is a TAP."""
+    taps = {
+        option.get("id", ""): option.get("ifname", "") for option in qemu.every(found, "netdev")
+    }
+    return tuple(
+        RunningNic(taps[device["netdev"]], device.get("mac", ""), device[""])
+        for device in qemu.every(found, "device")
+        if device.get("netdev") in taps and "" in device
+    )
+
+
+# Drift
+
+
+def drift(worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring) -> list[Drift]:
+    """Where the interfaces of a running VM differ from the wanted ones."""
+    by_tap = {nic.tap: nic for nic in has}
+    found = []
+    for nic in vm.connected:
+        where = f"interfaces.{nic.name}"
+        if nic.tap not in by_tap:
+            found.append(Drift(where, "not in the VM", "connected"))
+            continue
+        pairs = (
+            ("model", by_tap[nic.tap].device, device_of(nic)),
+            ("mac", by_tap[nic.tap].mac, nic.mac),
+        )
+        found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a != b]
+        found += port_drift(worker, vm, nic, wiring)
+    known = {nic.tap for nic in vm.connected}
+    extra = [tap for tap in by_tap if tap not in known]
+    return [*found, *(Drift("interfaces", f"{tap} in the VM", "not connected") for tap in extra)]
+
+
+def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
+    """How one interface's TAP and port differ from what is wanted; empty when it is plugged."""
+    where = f"interfaces.{nic.name}"
+    if nic.tap not in wiring.taps:
+        return [Drift(f"{where}.tap", "missing", nic.tap)]
+    if wiring.switch.fault:
+        return [Drift(f"{where}.port", "unknown", nic.tap, live=True)]
+    port = wiring.switch.ports.get(nic.tap)
+    if port is None:
+        return [Drift(f"{where}.port", "missing", nic.tap, live=True)]
+    pairs = (
+        ("bridge", port.bridge, worker.bridge),
+        ("vlan_id", ovs.attached(port), str(nic.attachment)),
+        ("owner", port.owner or "nobody", vm.name),
+        ("port", port.error or "plugged", "plugged"),
+    )
+    return [Drift(f"{where}.{name}", a, b, live=True) for name, a, b in pairs if a != b]
+
+
+# Steps
+
+
+def conflict(vm: VM, nic: Nic, wiring: Wiring) -> str:
+    """Why the interface's TAP or port is somebody else's, or empty. Unmarked ones are taken over:
+    the documented system made them without a mark."""
+    port = wiring.switch.ports.get(nic.tap)
+    owner = port.owner if port else ""
+    if owner not in ("", vm.name):
+        return f"port {nic.tap} belongs to {owner}"
+    mark = wiring.taps.get(nic.tap, ip.Tap()).alias
+    if mark not in ("", ip.alias(vm.name)):
+        return f"TAP {nic.tap} belongs to {mark.removeprefix('vmops:')}"
+    return ""
+
+
+def plugging(
+    worker: Worker, vm: VM, wiring: Wiring, *, strict: bool
+) -> tuple[tuple[Step | Batch, ...], tuple[Skip, ...]]:
+    """All interfaces in one `ip` batch and one OVS transaction, or one by one where that fails.
+
+    A foreign one is left out, or with `strict` a PortConflict.
+    """
+    skips: list[Skip] = []
+    ready: list[Nic] = []
+    missing: list[Nic] = []
+    for nic in vm.connected:
+        foreign = conflict(vm, nic, wiring)
+        if foreign and strict:
+            raise PortConflict(foreign, worker=worker.name, vm=vm.name, interface=nic.name)
+        if foreign:
+            skips.append(Skip(nic.name, foreign))
+        else:
+            (missing if port_drift(worker, vm, nic, wiring) else ready).append(nic)
+    steps: list[Step | Batch] = []
+    if ready:
+        steps.append(Step(PLUGGED, (), sets=tuple(flag(nic) for nic in ready)))
+    if missing:
+        apart = tuple(
+            _plug_step(worker, vm, [nic], wiring)._replace(
+                label=f"{PLUG} {nic.name}", may_fail=not strict
+            )
+            for nic in missing
+        )
+        together = _plug_step(worker, vm, missing, wiring)._replace(joint=True)
+        one = apart[0]._replace(joint=True)
+        steps.append(Batch(together, apart) if len(missing) > 1 else one)
+    return tuple(steps), tuple(skips)
+
+
+def _plug_step(worker: Worker, vm: VM, nics: Sequence[Nic], wiring: Wiring) -> Step:
+    fresh = [nic.tap for nic in nics if nic.tap not in wiring.taps]
+    there = [nic.tap for nic in nics if nic.tap in wiring.taps]
+    made: tuple[Command, ...] = ()
+    if len(fresh) == 1:
+        made = ip.create_tap(fresh[0], vm.name)
+    elif fresh:
+        made = (ip.create_taps(fresh, vm.name),)
+    return Step(
+        PLUG_ALL,
+        (
+            *made,
+            *(ip.adopt_tap(tap, vm.name) for tap in there),
+            ovs.plug(worker.bridge, vm, nics),
+            ovs.read_back(nics),
+        ),
+        undo=(
+            ovs.unplug_own(vm, [nic.tap for nic in nics]),
+            *(ip.undo_create(tap, vm.name) for tap in fresh),
+        ),
+        sets=tuple(flag(nic) for nic in nics),
+        about=tuple(nic.name for nic in nics),
+    )
+
+
+def unplugging(vm: VM, wiring: Wiring) -> list[Step]:
+    """Ports by the computed names and by their mark; never one that is marked as another's.
+
+    Where Open vSwitch did not answer, it is asked for the mark of each before it is removed.
+    """
+    names = {nic.tap for nic in vm.nics if not conflict(vm, nic, wiring)}
+    marked = {port.name for port in wiring.switch.ports.values() if port.owner == vm.name}
+    owned = {name for name, tap in wiring.taps.items() if tap.alias == ip.alias(vm.name)}
+    unknown = bool(wiring.switch.fault)
+    ports = sorted(marked | {name for name in names if unknown or name in wiring.switch.ports})
+    taps = sorted(owned | {name for name in names if name in wiring.taps})
+    steps = []
+    if ports:
+        removal = ovs.unplug_own(vm, ports) if unknown else ovs.unplug(ports)
+        steps.append(Step(UNPLUG, (removal,), may_fail=True))
+    if taps:
+        steps.append(Step(TAPS_GONE, ip.remove_taps(taps, vm.vm_id), may_fail=True))
+    return steps
+
+
+# A running VM
+
+
+def additions(number: int, nic: Nic) -> tuple[Request, ...]:
+    """What adds the interface to a running QEMU; its TAP and port have to be there."""
+    return (
+        Request(
+            "netdev_add",
+            {
+                "type": "tap",
+                "id": f"net{number}",
+                "ifname": nic.tap,
+                "script": "no",
+                "downscript": "no",
+            },
+        ),
+        Request(
+            "device_add",
+            {
+                "driver": device_of(nic),
+                "id": f"nic{number}",
+                "netdev": f"net{number}",
+                "mac": nic.mac,
+            },
+        ),
+    )
+
+
+def removals(number: int) -> tuple[Line, ...]:
+    """What takes the interface out again. The netdev goes when the guest has let go of the device,
+    and stays where it has not: a netdev that is removed under its device leaves a dead card."""
+    device = f"nic{number}"
+    return (
+        Request("device_del", {"id": device}),
+        Await("DEVICE_DELETED", RELEASE_LIMIT_S, holding=f'"device": "{device}"', then="go on"),
+        Request("netdev_del", {"id": f"net{number}"}),
+    )

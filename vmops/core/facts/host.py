@@ -1,0 +1,73 @@
+"""The worker itself: memory, CPUs, KVM, QEMU, and who is logged in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmops.core.facts.question import Question, lines_of
+from vmops.core.script.command import StepResult, command
+from vmops.core.tools import qemu
+
+WHOLE_UID_RANGE = 4294967295
+
+
+class Host(NamedTuple):
+    """The worker itself. Memory is in MiB; `kvm` is usable, denied or absent.
+
+    `home` and `user` are those of the SSH user, `qemu` is the path of QEMU or empty.
+    """
+
+    home: str
+    user: str
+    uptime_s: float
+    memory_mb: int
+    available_mb: int
+    cpus: int
+    kvm: str
+    qemu: str
+    whole_uid_range: bool
+
+
+def _read(said: StepResult) -> Host:
+    facts = dict(line.partition(" ")[::2] for line in lines_of(said))
+    try:
+        return Host(
+            home=facts["home"],
+            user=facts["user"],
+            uptime_s=float(facts["uptime"]),
+            memory_mb=int(facts["MemTotal:"]) // 1024,
+            available_mb=int(facts["MemAvailable:"]) // 1024,
+            cpus=_count(facts.get("cpus", "0")),
+            kvm=facts["kvm"],
+            qemu=facts["qemu"],
+            whole_uid_range=int(facts["uids"]) == WHOLE_UID_RANGE,
+        )
+    except (KeyError, ValueError) as missing:
+        raise ValueError(f"the worker's facts lack {missing}") from missing
+
+
+def _count(ranges: str) -> int:
+    """The number of CPUs in a kernel list such as `0-3,6`."""
+    spans = [part.split("-") for part in ranges.split(",")]
+    return sum(int(span[-1]) - int(span[0]) + 1 for span in spans)
+
+
+HOST = Question("the worker", (command("host_facts"),), _read)
+
+
+def _first_line(said: StepResult) -> str:
+    return (lines_of(said) or [""])[0]
+
+
+QEMU_VERSION = Question(
+    "QEMU version", (command(qemu.BINARY, "--version", time_limit_s=10),), _first_line
+)
+
+
+def free_disk_mb(folder: str) -> Question[int]:
+    """What is free in a folder, in MiB; a leading `~` is the SSH user's home."""
+    return Question(
+        f"free disk {folder}",
+        (command("disk_facts", folder),),
+        lambda said: int(said.stdout.split()[-1]) // 1024,
+    )

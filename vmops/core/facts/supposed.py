@@ -1,0 +1,65 @@
+"""Workers as a dry run supposes them: facts that nobody was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.core.devices import disk
+from vmops.core.facts.host import Host
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.tools import ip, ovs, qemu, qmp
+from vmops.core.tools.monitor import Heard
+from vmops.core.tools.process import Process
+
+HOME = "~"
+"""The SSH user's home is known only on the worker."""
+
+_PLENTY_MB = 2**31
+
+
+def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """A worker that lacks nothing and on which nothing of the VMs is there."""
+    host = Host(
+        home=HOME,
+        user=worker.user or "ubuntu",
+        uptime_s=0.0,
+        memory_mb=_PLENTY_MB,
+        available_mb=_PLENTY_MB,
+        cpus=1,
+        kvm="usable",
+        qemu=qemu.BINARY,
+        whole_uid_range=True,
+    )
+    there = {vm.qcow_image: disk.THERE for vm in vms}
+    return Observed(host, ovs.Switch({worker.bridge: ""}), images=there)
+
+
+def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """The same worker with all interfaces of the VMs plugged as they are wanted."""
+    ports = {}
+    taps = {}
+    for vm in vms:
+        for nic in vm.connected:
+            marks = {ovs.OWNER: vm.name}
+            ports[nic.tap] = ovs.Port(
+                nic.tap, worker.bridge, nic.vlan_id, external_ids=marks, ofport=1
+            )
+            taps[nic.tap] = ip.Tap(ip.alias(vm.name))
+    switch = ovs.Switch({worker.bridge: ""}, ports)
+    return blank(worker, vms)._replace(switch=switch, taps=taps)
+
+
+def running(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """The same worker with the VMs running; each PID is shown as 0."""
+    return plugged(worker, vms)._replace(
+        vms={vm.name: running_vm(vm.name) for vm in vms},
+        monitors={vm.name: Heard(vm.name, answers=({"status": qmp.RUNNING},)) for vm in vms},
+    )
+
+
+def running_vm(name: str) -> RunningVM:
+    """A VM that runs, with PID 0."""
+    process = Process(pid=0, started=0, state="S", cpu_ticks=0, rss_kib=0, argv=())
+    return RunningVM(name, directory=True, pid=0, process=process)

@@ -1,0 +1,105 @@
+"""What runs: the run directories, and the process behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from vmops.core.devices import disk, machine
+from vmops.core.facts import logs
+from vmops.core.facts.question import Question, text_of
+from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory
+from vmops.core.script.command import FACT_BYTES, StepResult, command
+from vmops.core.tools import process
+from vmops.core.tools.process import Process
+from vmops.errors import WorkFailed
+
+State = Literal["running", "stopped", "crashed", "unknown"]
+
+
+class RunningVM(NamedTuple):
+    """What /run/vmops/NAME and /proc say of one VM.
+
+    `process` is there only when the pidfile's process is this VM's QEMU. `pid` is what the pidfile
+    names: QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is
+    that something else lies in its place, so that nothing is known.
+    """
+
+    name: str
+    directory: bool = False
+    pid: int | None = None
+    process: Process | None = None
+    odd: bool = False
+
+    @property
+    def state(self) -> State:
+        """`crashed` when a pidfile is left and its process is not, `unknown` when it is odd."""
+        if self.process is not None:
+            return "running"
+        if self.odd:
+            return "unknown"
+        return "stopped" if self.pid is None else "crashed"
+
+    @property
+    def powered_off(self) -> bool:
+        """True when it ended by itself, and nobody has removed what it left."""
+        return self.directory and self.pid is None and not self.odd
+
+    def doubt(self, worker: str) -> WorkFailed:
+        """The error for a VM of which it is not known whether it runs."""
+        pidfile = RunDirectory(self.name).pidfile
+        return WorkFailed(
+            "whether it runs is not known: QEMU has not written what is in its pidfile's place",
+            worker=worker,
+            vm=self.name,
+            cure=f"see there: sudo ls -l {pidfile}; remove it if no QEMU runs with it: "
+            f"pgrep -fa {pidfile}",
+        )
+
+    @property
+    def command_line(self) -> machine.CommandLine:
+        """What the running QEMU was started with."""
+        return machine.parse(self.process.argv if self.process else ())
+
+
+def _vms(said: StepResult) -> dict[str, RunningVM]:
+    return {vm: _vm(vm, raw) for vm, raw in said.parts}
+
+
+def _vm(name: str, raw: bytes) -> RunningVM:
+    head, _, rest = raw.partition(b"\n")
+    if head != b"directory":
+        return RunningVM(name)
+    line, _, facts = rest.partition(b"\n")
+    pid = line.removeprefix(b"pid ")
+    if line == b"pid odd":
+        return RunningVM(name, directory=True, odd=True)
+    if not line.startswith(b"pid ") or not pid.isdigit():
+        return RunningVM(name, directory=True)
+    seen = process.parse(facts)
+    ours = seen is not None and machine.is_of(seen.argv, name)
+    return RunningVM(name, directory=True, pid=int(pid), process=seen if ours else None)
+
+
+RUNNING = Question(
+    "running VMs",
+    (logs.trim(), command("all_vm_facts", most_bytes=FACT_BYTES)),
+    _vms,
+    time_limit_s=30.0,
+)
+"""Every VM that has a run directory, by name. Quick, for who asks often."""
+
+
+def images(vms: Sequence[VM]) -> Question[Mapping[str, str]]:
+    """The images of these VMs: THERE, MISSING or ODD of devices/disk.py by path, as written."""
+    paths = [vm.qcow_image for vm in vms]
+
+    def read(said: StepResult) -> Mapping[str, str]:
+        words = text_of(said).split()
+        known = (disk.THERE, disk.MISSING, disk.ODD)
+        if len(words) != len(paths) or not set(words) <= set(known):
+            raise ValueError(f"{len(words)} answers to {len(paths)} questions")
+        return dict(zip(paths, words, strict=True))
+
+    return Question("images", (command("image_facts", *paths),), read)

@@ -1,0 +1,66 @@
+"""TAPs, ports, and what has passed through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vmops.core.facts.question import Question, text_of
+from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
+from vmops.core.script.functions import NO_VMS, WHERE_VMS
+from vmops.core.tools import ip, ovs
+
+
+def where_vms(entry: Command) -> Command:
+    """The command only on a worker with a VM, or a TAP of one; elsewhere it says NO_VMS."""
+    return entry._replace(argv=(WHERE_VMS, *entry.argv))
+
+
+def _switch(said: StepResult) -> ovs.Switch:
+    text = text_of(said)
+    return ovs.Switch() if text.strip() == NO_VMS else ovs.parse(text)
+
+
+SWITCH = Question("Open vSwitch", (ovs.query(),), _switch)
+
+SWITCH_WHERE_VMS = SWITCH._replace(commands=(where_vms(ovs.query()),))
+"""The same where it matters: without a VM or a TAP its ports lead nowhere."""
+
+
+def _is_dead(said: StepResult) -> bool:
+    return said.stdout.strip() == b"dead"
+
+
+VSWITCHD_IS_DEAD = Question("ovs-vswitchd", (command("switch_facts"),), _is_dead)
+
+VSWITCHD_VERSION = Question(
+    "ovs-vswitchd version",
+    (command("ovs-appctl", "--timeout=5", "-t", "ovs-vswitchd", "version", time_limit_s=10),),
+    lambda said: text_of(said).strip().partition("\n")[0],
+)
+
+
+def _taps(said: StepResult) -> Mapping[str, ip.Tap]:
+    return ip.parse_taps(text_of(said))
+
+
+TAPS = Question("TAPs", (command("tap_facts", most_bytes=FACT_BYTES),), _taps)
+
+
+def _traffic(said: StepResult) -> Mapping[str, ip.Traffic]:
+    return ip.parse_traffic(text_of(said))
+
+
+TRAFFIC = Question("traffic", (ip.count_traffic(),), _traffic)
+
+
+def _listening(said: StepResult) -> frozenset[int]:
+    """From `ss -Hltn`: the local address is the fourth column."""
+    rows = (line.split() for line in text_of(said).split("\n"))
+    ports = (row[3].rpartition(":")[2] for row in rows if len(row) > 3)
+    return frozenset(int(port) for port in ports if port.isdecimal())
+
+
+LISTENING = Question(
+    "listening ports", (command("listening_facts", most_bytes=FACT_BYTES),), _listening
+)
+"""TCP ports with a listener."""

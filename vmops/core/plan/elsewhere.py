@@ -1,0 +1,70 @@
+"""VMs that run on another worker than theirs: hosts.toml has moved them, and they have not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.phase import Plan
+from vmops.errors import LaunchFailed, VmopsError, WorkFailed
+
+Ran = Mapping[str, RunningVM]
+"""What runs on one worker, by the VM's name."""
+
+
+class Elsewhere(NamedTuple):
+    """What workers have said of what runs on them, by the worker's name; and of those that could
+    not be asked why."""
+
+    seen: Mapping[str, Ran] = MappingProxyType({})
+    unasked: Mapping[str, VmopsError] = MappingProxyType({})
+
+    def checked(self, worker: Worker, vm: VM, found: Plan | WorkFailed) -> Plan | WorkFailed:
+        """The same plan or error, unless the VM runs elsewhere, or would be started where it may:
+        then that is the error."""
+        try:
+            self.check_seen(worker, vm)
+            if isinstance(found, Plan) and found.action == "start":
+                self.check_asked(worker, vm)
+        except WorkFailed as refused:
+            return refused
+        return found
+
+    def check_asked(self, worker: Worker, vm: VM) -> None:
+        """Raise LaunchFailed where another worker than this one could not be asked."""
+        unasked = [name for name in self.unasked if name != worker.name]
+        if unasked:
+            raise LaunchFailed(
+                f"{vm.name} is not started: it may run on {', '.join(unasked)}, which could not be"
+                " asked",
+                worker=worker.name,
+                vm=vm.name,
+                cure=f"if you know that it does not: fab launch --vm {vm.name} --here",
+            )
+
+    def check_seen(self, worker: Worker, vm: VM) -> None:
+        """Raise LaunchFailed where the VM was seen to run on another worker than this one: two with
+        one MAC on one VLAN would take each other's frames."""
+        where = [name for name, ran in self.seen.items() if name != worker.name and _has(ran, vm)]
+        if where:
+            raise LaunchFailed(
+                f"{vm.name} runs on {where[0]}, and hosts.toml has it on {worker.name}",
+                worker=worker.name,
+                vm=vm.name,
+                cure=f"to end it there: fab -H {where[0]} stop --vm {vm.name} --elsewhere",
+            )
+
+
+def _has(ran: Ran, vm: VM) -> bool:
+    """A VM of the same name that is another machine has another UUID."""
+    running = ran.get(vm.name)
+    return (
+        running is not None and running.process is not None and running.command_line.uuid == vm.uuid
+    )
+
+
+NOWHERE = Elsewhere()
+"""Where nobody was asked: the place was named."""

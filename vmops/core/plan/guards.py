@@ -1,0 +1,33 @@
+"""The block of a VM: its steps under its lock, and what has to hold still when it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory
+from vmops.core.script.command import Batch, Block, Command, Step, command
+from vmops.core.tools import ip, process
+
+
+def block_of(
+    vm: VM,
+    steps: Sequence[Step | Batch],
+    *,
+    guards: tuple[Command, ...],
+    before: tuple[Step, ...] = (),
+) -> Block:
+    """The VM's block. `before` is done while others may still change the VM."""
+    lock = RunDirectory(vm.name).lock
+    return Block(vm.name, tuple(steps), lock=lock, guards=guards, before=before)
+
+
+def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    """No QEMU of the VM runs, nothing that it left is new, and the TAPs that were there still
+    are."""
+    taps = [nic.tap for nic in vm.connected if nic.tap in observed.taps]
+    guards = [process.not_running(vm.name)]
+    if not observed.vm(vm.name).directory:
+        guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
+    return (*guards, *((ip.are_there(taps),) if taps else ()))

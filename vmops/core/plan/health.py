@@ -1,0 +1,177 @@
+"""What a worker needs before it can run VMs, from its facts; each failure has a cure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from posixpath import dirname
+from typing import NamedTuple
+
+from vmops.core.devices import disk
+from vmops.core.facts.host import QEMU_VERSION, free_disk_mb
+from vmops.core.facts.observed import Asked, Observed, for_starting
+from vmops.core.facts.question import Answers, Question, Unanswered
+from vmops.core.facts.wiring import VSWITCHD_VERSION
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.tools import ip, ovs, qemu
+
+LOW_DISK_MB = 1024
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: its name, what was found, and the cure where it is not `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    cure: str = ""
+
+
+def questions(vms: Sequence[VM]) -> tuple[Asked, ...]:
+    """All that `checks` looks at, for a worker that is to run these VMs."""
+    folders = (free_disk_mb(folder) for folder in _folders(vms))
+    return (*for_starting(vms), QEMU_VERSION, VSWITCHD_VERSION, *folders)
+
+
+def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) -> list[Check]:
+    """Every check of the worker and of what these VMs need there."""
+    memory = f"{seen.host.available_mb} of {seen.host.memory_mb} MiB available"
+    return [
+        _kvm(worker, seen),
+        _qemu(seen, answers),
+        *_switch(worker, seen, answers),
+        Check("memory", True, memory),
+        *(_disk(folder, answers) for folder in _folders(vms)),
+        *(_image(vm, seen) for vm in vms),
+        *_vnc(vms, seen),
+        *_left(vms, seen),
+    ]
+
+
+def _folders(vms: Sequence[VM]) -> list[str]:
+    return sorted({dirname(vm.qcow_image) for vm in vms})
+
+
+def _answer(answers: Answers, question: Question[str]) -> tuple[str, bool]:
+    """What was answered and True, or why nothing was and False."""
+    try:
+        return answers[question], True
+    except Unanswered as reason:
+        return str(reason), False
+
+
+def _kvm(worker: Worker, seen: Observed) -> Check:
+    found = {"usable": "usable", "absent": "no /dev/kvm", "denied": "cannot be opened"}
+    needed = worker.accel == "kvm"
+    words = found.get(seen.host.kvm, seen.host.kvm)
+    if seen.host.kvm != "usable" and not needed:
+        words += f', not needed: accel = "{worker.accel}"'
+    return Check(
+        "/dev/kvm",
+        seen.host.kvm == "usable" or not needed,
+        words,
+        'enable virtualisation there, or set accel = "auto" or "tcg"',
+    )
+
+
+def _qemu(seen: Observed, answers: Answers) -> Check:
+    cure = "there: sudo apt install qemu-system-x86"
+    if not seen.host.qemu:
+        return Check("QEMU", False, f"no {qemu.BINARY}", cure)
+    version, ok = _answer(answers, QEMU_VERSION)
+    return Check("QEMU", ok, version, "" if ok else cure)
+
+
+def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
+    start = "there: sudo systemctl restart openvswitch-switch"
+    if seen.switch.fault:
+        return [Check("ovsdb-server", False, seen.switch.fault, start)]
+    checks = [Check("ovsdb-server", True, f"{len(seen.switch.ports)} ports")]
+    version, alive = _answer(answers, VSWITCHD_VERSION)
+    checks.append(Check("ovs-vswitchd", alive, version, "" if alive else start))
+    there = worker.bridge in seen.switch.bridges
+    have = ", ".join(sorted(seen.switch.bridges)) or "none"
+    bridge = f"datapath {seen.switch.bridges.get(worker.bridge) or 'system'}"
+    checks.append(
+        Check(
+            f"bridge {worker.bridge}",
+            there,
+            bridge if there else f"not there; there are: {have}",
+            f"there: sudo ovs-vsctl add-br {worker.bridge}; or set `bridge` in the inventory",
+        )
+    )
+    broken = [port for port in seen.switch.ports.values() if port.error and port.owner]
+    checks.extend(
+        Check(
+            f"port {port.name}",
+            False,
+            f"{port.error} (owner {port.owner})",
+            f"there: sudo ovs-vsctl del-port {port.name}",
+        )
+        for port in broken
+        if ovs.OWNER in port.external_ids
+    )
+    return checks
+
+
+def _disk(folder: str, answers: Answers) -> Check:
+    name = f"folder {folder}"
+    try:
+        free_mb = answers[free_disk_mb(folder)]
+    except Unanswered as reason:
+        return Check(name, False, str(reason), f"there: mkdir -p {folder}")
+    return Check(name, free_mb >= LOW_DISK_MB, f"{free_mb} MiB free", "make room there")
+
+
+def _image(vm: VM, seen: Observed) -> Check:
+    path = seen.image_path(vm.qcow_image)
+    found = {
+        disk.THERE: path,
+        disk.MISSING: f"no {path}",
+        disk.ODD: f"{path} is neither a file nor a block device",
+    }
+    answer = seen.images.get(vm.qcow_image, "")
+    words = found.get(answer, f"{path} could not be looked at")
+    cure = f"put it there, or correct vms.{vm.name}.qcow_image"
+    return Check(f"image of {vm.name}", answer == disk.THERE, words, cure)
+
+
+def _vnc(vms: Sequence[VM], seen: Observed) -> list[Check]:
+    checks = []
+    for vm in vms:
+        if vm.vnc_port not in seen.listening:
+            continue
+        own = seen.vm(vm.name).command_line.screen.port == vm.vnc_port
+        checks.append(
+            Check(
+                f"VNC port of {vm.name}",
+                own,
+                f"{vm.vnc_port}, {vm.name} itself" if own else f"{vm.vnc_port} is in use",
+                f"see who: sudo ss -ltnp 'sport = :{vm.vnc_port}'; or change vnc_port",
+            )
+        )
+    return checks
+
+
+def _left(vms: Sequence[VM], seen: Observed) -> list[Check]:
+    """TAPs and ports with our mark whose VM has no run directory: plugged only, or left behind."""
+    owners = {
+        name: tap.alias.removeprefix(ip.alias(""))
+        for name, tap in seen.taps.items()
+        if tap.alias.startswith(ip.alias(""))
+    }
+    owners |= {
+        port.name: port.external_ids[ovs.OWNER]
+        for port in seen.switch.ports.values()
+        if ovs.OWNER in port.external_ids
+    }
+    broken = {port.name for port in seen.switch.ports.values() if port.error}
+    known = {vm.name for vm in vms}
+    checks = []
+    for name, owner in sorted(owners.items()):
+        if seen.vm(owner).directory or name in broken:
+            continue
+        by_hand = f"there: sudo ovs-vsctl --if-exists del-port {name}; sudo ip link del {name}"
+        cure = f"fab unplug --vm {owner}" if owner in known else by_hand
+        found = f"plugged for {owner}, which is not booted"
+        checks.append(Check(f"port {name}", owner in known, found, cure))
+    return checks

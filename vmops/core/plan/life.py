@@ -1,0 +1,71 @@
+"""What starting and ending a VM's QEMU consist of: steps, each with its undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.core.devices import machine
+from vmops.core.devices.power import OVER
+from vmops.core.facts import logs
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import RunDirectory
+from vmops.core.plan.drift import launch_values
+from vmops.core.script.command import Step, command, only_if
+from vmops.core.tools import process
+from vmops.core.tools.process import Process
+
+LEFTOVERS, RUN_DIRECTORY, QEMU, PID = "leftovers", "run directory", "QEMU", "pid"
+EXIT, TERM, KILL = "exit", "SIGTERM", "SIGKILL"
+
+EXIT_WAIT_S = 30
+"""A QEMU that is ending writes what it still holds to its disks."""
+
+TERM_WAIT_S = 5
+KILL_WAIT_S = 10
+
+
+def ending(found: Process, by: Sequence[str]) -> list[Step]:
+    """The ways to end a process, of EXIT, TERM and KILL, each for what the one before has left.
+
+    EXIT only waits, for a process that has said that it ends (power.OVER).
+    """
+    ways = {
+        EXIT: only_if(OVER, process.await_end(found, wait_s=EXIT_WAIT_S)),
+        TERM: process.end(found, "TERM", wait_s=TERM_WAIT_S),
+        KILL: process.end(found, "KILL", wait_s=KILL_WAIT_S),
+    }
+    return [Step(way, (ways[way],), may_fail=way != by[-1]) for way in by]
+
+
+def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
+    """A VM that died left its run directory; its TAPs and ports are taken over by the plug."""
+    if not observed.vm(vm.name).directory:
+        return ()
+    return (Step(LEFTOVERS, (command("remove_run_directory", vm.name),)),)
+
+
+def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
+    """The run directory, QEMU, and its PID. Undone, QEMU is ended and the directory removed.
+
+    QEMU says why it cannot start in its log, which goes with the directory: the undo brings it.
+    """
+    values = launch_values(worker, vm, observed)
+    console = RunDirectory(vm.name).console.rpartition("/")[2]
+    return (
+        Step(
+            RUN_DIRECTORY,
+            (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),
+            undo=(command("abandon", vm.name),),
+        ),
+        Step(
+            QEMU,
+            (
+                machine.build(vm, values),
+                command("open_sockets", vm.name, console),
+                logs.reserve(vm.name),
+            ),
+            undo=(command("print_log", vm.name, logs.QEMU),),
+        ),
+        Step(PID, (command("report_process", vm.name),)),
+    )

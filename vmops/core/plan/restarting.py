@@ -1,0 +1,106 @@
+"""The plan that ends a VM and starts it as the inventory has it: two phases, and a way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.model import VM, Interface, Worker
+from vmops.core.plan import starting, stopping
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import Manner
+from vmops.core.script.command import Block
+from vmops.errors import VmopsError
+
+
+def restart(
+    worker: Worker, vm: VM, observed: Observed, *, manner: Manner, room: bool = True
+) -> Plan:
+    """Stop the VM, then launch it. One that does not run is launched.
+
+    All that can be checked of the start is checked now: raises what `starting.launch` raises, for a
+    worker on which the VM has ended. Where the start fails all the same, the VM is started again as
+    it ran.
+    """
+    if observed.vm(vm.name).process is None:
+        return starting.launch(worker, vm, observed, room=room)
+    after = without(vm, observed)
+    begun = starting.launch(worker, vm, after, room=room)
+    ended = stopping.stop(worker, vm, observed, manner=manner)
+    (last,) = ended.phases
+    before = as_it_runs(worker, vm, observed)
+    return Plan(
+        vm,
+        "restart",
+        (last._replace(recovery=_way_back(worker, before, after)), *begun.phases),
+        skips=begun.skips,
+        notes=(*ended.notes, *begun.notes),
+        asking=ended.asking,
+    )
+
+
+def without(vm: VM, observed: Observed) -> Observed:
+    """The worker as it will be when the VM has been stopped."""
+    gone = observed.vm(vm.name)
+    own = {nic.tap for nic in vm.nics}
+    ports = {
+        name: port
+        for name, port in observed.switch.ports.items()
+        if port.owner != vm.name and not (name in own and not port.owner)
+    }
+    mine = {name for name in observed.switch.ports if name not in ports}
+    taps = {
+        name: tap
+        for name, tap in observed.taps.items()
+        if name not in mine and not (name in own and tap.alias in ("", f"vmops:{vm.name}"))
+    }
+    freed_mb = gone.process.rss_kib // 1024 if gone.process else 0
+    return observed._replace(
+        host=observed.host._replace(available_mb=observed.host.available_mb + freed_mb),
+        switch=observed.switch._replace(ports=ports),
+        taps=taps,
+        listening=frozenset(observed.listening) - {gone.command_line.screen.port},
+        vms={**observed.vms, vm.name: RunningVM(vm.name)},
+    )
+
+
+def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
+    """The VM as its QEMU was started; None where that cannot be told from its command line."""
+    line = observed.vm(vm.name).command_line
+    names = {nic.tap: (nic, at) for nic, at in zip(vm.nics, vm.interfaces, strict=True)}
+    if line.uuid != vm.uuid or any(nic.tap not in names for nic in line.nics):
+        return None
+    interfaces = []
+    for running in line.nics:
+        nic, wanted = names[running.tap]
+        port = observed.switch.ports.get(running.tap)
+        vlan_id = port.tag if port is not None else nic.vlan_id
+        model = "virtio" if running.device == "virtio-net-pci" else running.device
+        try:
+            interfaces.append(Interface(wanted.name, vlan_id=vlan_id, mac=running.mac, model=model))
+        except VmopsError:
+            return None
+    try:
+        return replace(
+            vm,
+            ram_mb=line.ram_mb,
+            cores=line.cores,
+            vnc_port=line.screen.port,
+            qcow_image=line.image,
+            interfaces=tuple(interfaces),
+        )
+    except VmopsError:
+        return None
+
+
+def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | None:
+    """The block that starts the VM as it ran."""
+    if before is None:
+        return None
+    images = {**after.images, before.qcow_image: "there"}
+    try:
+        found = starting.launch(worker, before, after._replace(images=images), room=False)
+    except VmopsError:
+        return None
+    return found.block

@@ -1,0 +1,128 @@
+"""Plans that bring a VM up: launch, plug, boot. Pure decisions.
+
+Every function raises a WorkFailed (the reason, and its cure) when the work cannot begin: then
+nothing has been done.
+"""
+
+from __future__ import annotations
+
+from vmops.core.devices import display, nic
+from vmops.core.devices.nic import PLUGGED, Skip, port_drift
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import tap_is_hashed
+from vmops.core.plan.checks import check_boot, check_switch, check_unused
+from vmops.core.plan.drift import drift, launch_values
+from vmops.core.plan.guards import block_of, still_absent
+from vmops.core.plan.life import booting, clearing
+from vmops.core.plan.phase import Action, Phase, Plan
+from vmops.core.script.command import Block, Step
+from vmops.core.tools import process
+from vmops.errors import LaunchFailed
+
+
+def launch(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
+) -> Plan:
+    """Plug and boot; nothing where it runs as asked; replug where only its ports differ.
+
+    The action is `restart`, without a phase, where it runs otherwise. Without `room` its memory and
+    VNC port are not looked at: they are for all VMs that start together (group.py).
+    """
+    if observed.vm(vm.name).process is not None:
+        return _of_running(worker, vm, observed, strict=strict)
+    check_boot(worker, vm, observed, room=room)
+    steps, skips = nic.plugging(worker, vm, observed.wiring, strict=strict)
+    steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
+    block = block_of(vm, steps, guards=still_absent(vm, observed))
+    notes = _start_notes(worker, vm, observed)
+    return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
+
+
+def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
+    """The TAPs and ports only; an interface that is plugged as asked is left alone.
+
+    The run directory of a VM that died goes: what is plugged from now on is not what it left.
+    """
+    check_switch(worker, vm, observed)
+    check_unused(worker, vm, observed)
+    steps, skips = nic.plugging(worker, vm, observed.wiring, strict=strict)
+    runs = observed.vm(vm.name).process
+    steps = steps if runs else (*clearing(vm, observed), *steps)
+    busy = any(step.commands for step in Block("", steps).numbered())
+    action: Action = "replug" if busy else "nothing"
+    guards = (process.still_running(vm.name, runs),) if runs else still_absent(vm, observed)
+    phases = (Phase(worker.name, block_of(vm, steps, guards=guards)),) if busy else ()
+    return Plan(vm, action, phases, skips=skips, notes=_hashed(vm))
+
+
+def boot(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
+) -> Plan:
+    """QEMU only, with the interfaces that are plugged: on a missing TAP QEMU would make a private
+    one, and the VM's network would be dead."""
+    if observed.vm(vm.name).process is not None:
+        return _of_running(worker, vm, observed, strict=strict)
+    check_boot(worker, vm, observed, room=room)
+    unplugged = {n.name: port_drift(worker, vm, n, observed.wiring) for n in vm.connected}
+    skips = tuple(
+        Skip(name, f"is not plugged ({'; '.join(map(str, found))})")
+        for name, found in unplugged.items()
+        if found
+    )
+    if skips and strict:
+        raise LaunchFailed(
+            f"{skips[0].interface} {skips[0].reason}",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"plug it first: fab plug --vm {vm.name}",
+        )
+    flags = tuple(nic.flag(n) for n in vm.connected if not unplugged[n.name])
+    steps = (
+        *clearing(vm, observed),
+        Step(PLUGGED, (), sets=flags),
+        *booting(worker, vm, observed),
+    )
+    block = block_of(vm, steps, guards=still_absent(vm, observed))
+    notes = _start_notes(worker, vm, observed)
+    return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
+
+
+def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:
+    left_out = tuple(
+        Skip(n.name, reason)
+        for n in vm.connected
+        if (reason := nic.conflict(vm, n, observed.wiring))
+    )
+    fields = tuple(f"interfaces.{skip.interface}" for skip in left_out)
+    found = tuple(d for d in drift(worker, vm, observed) if not d.is_of(fields))
+    if not found and not (strict and left_out):
+        return Plan(vm, "nothing", skips=left_out)
+    if not all(item.live for item in found):
+        return Plan(vm, "restart", drift=found, skips=left_out)
+    return plug(worker, vm, observed, strict=strict)._replace(drift=found)
+
+
+def leftover_notes(vm: VM, observed: Observed) -> tuple[str, ...]:
+    """What to say of a VM that left things behind, and of TAPs whose names are not the usual."""
+    running = observed.vm(vm.name)
+    notes = _hashed(vm)
+    if running.state == "crashed":
+        notes = (f"{vm.name} had crashed: what it left behind is removed", *notes)
+    elif running.directory:
+        notes = (f"{vm.name} had powered itself off: what it left is removed", *notes)
+    return notes
+
+
+def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
+    notes = leftover_notes(vm, observed)
+    risk = display.risk(vm.name, worker.name, launch_values(worker, vm, observed).screen)
+    return (*notes, f"warning: {risk}") if risk else notes
+
+
+def _hashed(vm: VM) -> tuple[str, ...]:
+    return tuple(
+        f"{vm.name}: {n.name}: tap_{vm.vm_id}_{n.name} exceeds 15 bytes, the TAP is {n.tap}"
+        for n in vm.connected
+        if tap_is_hashed(vm.vm_id, n.name)
+    )

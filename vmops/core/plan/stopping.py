@@ -1,0 +1,107 @@
+"""Plans that end a VM or remove what it left: stop, unplug, tidy. Pure decisions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmops.core.devices import nic, power
+from vmops.core.devices.power import Asking
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.checks import check_unused, in_use
+from vmops.core.plan.guards import block_of
+from vmops.core.plan.life import EXIT, KILL, RUN_DIRECTORY, TERM, ending
+from vmops.core.plan.phase import Phase, Plan
+from vmops.core.plan.starting import leftover_notes
+from vmops.core.script.command import Command, Step, command
+from vmops.core.tools import process
+from vmops.errors import WorkFailed
+
+
+class Manner(NamedTuple):
+    """How a VM is stopped: its guest gets `timeout_s` seconds to power off; `force` asks nobody."""
+
+    force: bool = False
+    timeout_s: float = 30.0
+
+
+KILLED = Manner(force=True)
+
+
+def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED) -> Plan:
+    """End the VM's QEMU by verified identity, then remove its ports, TAPs and run directory.
+
+    Its guest is asked first, which takes its time, so the VM's lock is not held meanwhile; nor is
+    it for a kill, which must not wait for somebody who is asking. A VM that is not there gives the
+    action `nothing`. Raises WorkFailed where a process that is not known as the VM's uses a TAP of
+    it.
+    """
+    check_unused(worker, vm, observed)
+    running = observed.vm(vm.name)
+    before: list[Step] = []
+    steps: list[Step] = []
+    notes = leftover_notes(vm, observed) if running.process is None else ()
+    guards: tuple[Command, ...] = (process.not_running(vm.name),)
+    asking = None
+    if running.process is not None:
+        guards = (process.not_replaced(vm.name, running.process),)
+        asking, note = _asking(vm, observed, manner)
+        notes = (note,) if note else ()
+        if asking is not None:
+            before.append(asking.step(vm.name))
+            steps += ending(running.process, (EXIT, TERM, KILL))
+        elif manner.force or running.process.stopped:
+            before += ending(running.process, (KILL,))
+        else:
+            steps += ending(running.process, (TERM, KILL))
+    steps += nic.unplugging(vm, observed.wiring)
+    if running.directory:
+        steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
+    if not steps and not before:
+        return Plan(vm, "nothing")
+    block = block_of(vm, steps, guards=guards, before=tuple(before))
+    waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
+    phase = Phase(worker.name, block, waits_s=waits_s)
+    return Plan(vm, "stop", (phase,), notes=notes, asking=asking)
+
+
+def _asking(vm: VM, observed: Observed, manner: Manner) -> tuple[Asking | None, str]:
+    """How its guest is asked; or None, and the note why not, where there is something to say."""
+    found = observed.vm(vm.name).process
+    if manner.force:
+        return None, ""
+    if found is not None and found.stopped:
+        note = "its QEMU is held by a signal (SIGSTOP), so it cannot be asked: it is killed"
+        return None, f"{vm.name}: {note}"
+    status, why = observed.monitor_status(vm.name)
+    if why:
+        return None, f"{vm.name}: {why}; its guest is not waited for"
+    if not status:
+        return None, ""
+    return Asking(status, manner.timeout_s), ""
+
+
+def unplug(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Remove the VM's ports and TAPs. Refused while it runs: its network would die silently."""
+    if observed.vm(vm.name).process is not None:
+        raise WorkFailed(
+            f"{vm.name} is running, its ports are in use",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"stop it first: fab stop --vm {vm.name}",
+        )
+    return stop(worker, vm, observed)
+
+
+def tidy(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Remove the ports and TAPs of a VM that powered itself off; nothing for any other.
+
+    Its run directory stays, with what it printed last, until it is launched or stopped.
+    """
+    gone = observed.vm(vm.name).powered_off and not in_use(worker, vm, observed)
+    steps = nic.unplugging(vm, observed.wiring) if gone else []
+    if not steps:
+        return Plan(vm, "nothing")
+    note = f"{vm.name} has powered itself off: its ports and TAPs are removed"
+    block = block_of(vm, steps, guards=(process.not_running(vm.name),))
+    return Plan(vm, "tidy", (Phase(worker.name, block),), notes=(note,))

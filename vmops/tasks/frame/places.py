@@ -1,0 +1,47 @@
+"""Where a VM may run beside the place that hosts.toml gives it: asked before it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vmops.tasks.frame.context import Context, is_dry, is_host
+from vmops.tasks.frame.output import complain
+from vmops.tasks.frame.selection import other_routes
+
+if TYPE_CHECKING:
+    from vmops.core.plan.elsewhere import Elsewhere
+    from vmops.ops.route import Group
+
+
+def other_workers(c: Context, groups: Sequence[Group], *, here: bool) -> Elsewhere:
+    """What runs on the workers of the inventory that are not those of the groups.
+
+    Nobody is asked where -H or `here` names the place.
+    """
+    from vmops.core.plan.elsewhere import NOWHERE
+    from vmops.ops.vm.changes import look_everywhere
+
+    if here or is_host(c) or is_dry(c):
+        return NOWHERE
+    return look_everywhere(other_routes(c, groups))
+
+
+def everywhere(c: Context, groups: Sequence[Group], *, named: bool) -> Elsewhere:
+    """What runs on all workers of the inventory, for `up` and `plan`.
+
+    One that cannot be asked is said, unless it is among the groups, whose VMs say it. Where VMs are
+    `named` none is started that may run there; of the whole inventory what can be is started, and
+    the exit code says that a worker was not reached.
+    """
+    from vmops.core.plan.elsewhere import NOWHERE
+    from vmops.ops.vm.changes import look_everywhere
+
+    if is_dry(c):
+        return NOWHERE
+    found = look_everywhere([*(group.route for group in groups), *other_routes(c, groups)])
+    if named:
+        return found
+    at = {group.route.worker.name for group in groups}
+    complain(error for name, error in found.unasked.items() if name not in at)
+    return found._replace(unasked={})
