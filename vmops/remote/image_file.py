@@ -54,6 +54,12 @@ class ImageFile:
                 raise ValueError("it became shorter while it was read")
             yield Block(offset, data)
 
+    def samples(self, number: int) -> Iterator[bytes]:
+        """So many blocks of its data at most, from all over it. Raises OSError."""
+        whole = list(blocks(self.extents, 0))
+        for offset, length in whole[:: max(1, len(whole) // number)][:number]:
+            yield os.pread(self._file, length, offset)
+
     def digest(self, on_read: Callable[[int], None] | None = None) -> str:
         """Its sha256. `on_read` is told how many bytes are behind."""
         sha = hashlib.sha256()

@@ -47,6 +47,8 @@ _FILLER = 2**19
 
 _TELL_S = 0.1
 _LEVEL = 1
+_SAMPLES = 4
+_WORTH_IT = 0.95
 _LONGEST_LINE = 1000
 
 _READ_BY_SH = 'program=$(printf %s "$1" | base64 -d) && shift && exec perl -e "$program" "$@"'
@@ -115,6 +117,14 @@ def _new_packer() -> _Packer | None:
     return zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
 
+def _can_be_packed(image: ImageFile) -> bool:
+    """False for one that is packed in itself: it would cost time on both sides for nothing."""
+    import zstandard
+
+    data = b"".join(image.samples(_SAMPLES))
+    return len(zstandard.compress(data, _LEVEL)) < _WORTH_IT * len(data)
+
+
 class _Transfer:
     """One try. `differs` is the sha256 that the worker found instead of the promised one."""
 
@@ -145,7 +155,7 @@ class _Transfer:
     def run(self, base: Base) -> Pushed:
         """See `push`."""
         total = stream.data_bytes(self._image.extents)
-        packs = "1" if self._packer else "0"
+        packs = "1" if self._packer and _can_be_packed(self._image) else "0"
         self._start([FOLDER, base.name, base.digest, str(self._image.size), str(total), packs])
         match self._hear(_WAITS_S):
             case ["there"]:
