@@ -157,5 +157,8 @@ def test_a_pidfile_that_is_none_holds_nobody_up(operator: Operator) -> None:
     made = "for vm in fifo link; do mkdir -p /run/vmops/$vm; done; mkfifo /run/vmops/fifo/pid; "
     operator.on("worker1", "sh", "-c", made + "ln -s /run/vmops/fifo/pid /run/vmops/link/pid")
     operator.ok("launch", "--vm", "vm1")
-    found = {item["vm"]: item["state"] for item in operator.ok("ps", "--format", "json").json}
-    assert found == {"vm1": "running", "fifo": "stopped", "link": "stopped"}
+    said = operator.fab("ps", "--format", "json")
+    found = {item["vm"]: item["state"] for item in said.json}
+    assert found == {"vm1": "running", "fifo": "unknown", "link": "unknown"}
+    assert said.code == 1
+    assert "fifo: whether it runs is not known" in said.err
