@@ -319,3 +319,22 @@ def test_numbers_that_mean_nothing_contact_nobody(
     assert (said.code, said.out) == (2, "")
     assert f"{option} {number}: must be 0" in said.err
     assert [worker.connections for worker in lab.status().workers] == before
+
+
+def test_a_vm_that_hosts_toml_lost_can_be_read_and_talked_to(operator: Operator) -> None:
+    guest(operator)
+    (known,) = operator.vms
+    operator.vms.clear()
+    operator.write()
+    try:
+        assert "vm1" in operator.ok("-H", "worker1", "ps").out
+        assert operator.ok("-H", "worker1", "logs", "--vm", "vm1").out == "\nVMOPS-GUEST-UP\n> "
+        talked = operator.ok("-H", "worker1", "console", "--vm", "vm1", "--timeout", "1")
+        assert talked.err == ""
+        lost = operator.fab("-H", "worker1", "console", "--vm", "vmx")
+        assert lost.code == 1
+        assert "what is there: fab -H worker1 ps" in lost.err
+        assert operator.fab("logs", "--vm", "vm1").code == 2
+    finally:
+        operator.vms.append(known)
+        operator.write()

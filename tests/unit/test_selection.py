@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError
 from vmops.tasks import worker
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import groups_of_vms, named_vms
 from vmops.tasks.vm import fleet, status
 
 VM = '[vms.{0}]\nvm_id = {1}\nram_mb = 1\ncores = 1\nvnc_port = 590{1}\nqcow_image = "/{1}"\n'
@@ -122,3 +122,27 @@ def test_a_vm_elsewhere_needs_a_place() -> None:
         groups_of_vms(call(), "vm1", task="stop", elsewhere=True)
     with pytest.raises(InventoryError, match="pinned to worker worker1"):
         groups_of_vms(call("worker2"), "vm1", task="stop")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        pytest.param("gone", ("gone",), id="lost"),
+        pytest.param("gone,vm2,gone", ("vm2", "gone"), id="lost-and-listed"),
+        pytest.param("vm2", ("vm2",), id="listed"),
+    ],
+)
+def test_a_vm_that_hosts_toml_lost_is_named_where_h_says(
+    pattern: str, names: tuple[str, ...]
+) -> None:
+    (found,) = named_vms(call("worker2"), pattern, task="logs")
+    assert (found.route.worker.name, found.names) == ("worker2", names)
+
+
+@pytest.mark.parametrize(
+    ("host", "pattern"),
+    [("", "gone"), ("worker2", "gone*"), ("worker2", "../etc"), ("worker2", "")],
+)
+def test_without_a_place_or_a_whole_name_it_is_a_mistake(host: str, pattern: str) -> None:
+    with pytest.raises(InventoryError):
+        named_vms(call(host), pattern, task="logs")

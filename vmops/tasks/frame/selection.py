@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmops.errors import InventoryError
+from vmops.errors import InventoryError, NotRunning
 from vmops.tasks.frame.context import Context, Host, is_dry, is_host
 from vmops.tasks.typed.program import hosts_option
 
@@ -96,6 +96,52 @@ def groups_of_vms(
     if at is None:
         raise InventoryError(f"{task}: --elsewhere is where?", cure="name that worker: -H")
     return _begun(c, [_group(c, at, chosen)])
+
+
+class Named(NamedTuple):
+    """VMs of one worker by name: in the group those that hosts.toml has, in `names` all of them."""
+
+    group: Group
+    names: tuple[str, ...]
+
+    @property
+    def route(self) -> Route:
+        """The worker, and the way there."""
+        return self.group.route
+
+
+def named_vms(c: Context, pattern: str | None, *, task: str) -> list[Named]:
+    """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name.
+
+    A name that nothing has is then told by the worker. Raises InventoryError.
+    """
+    listed = inventory(c)
+    at = worker_at(c, listed)
+    words = [word.strip() for word in (pattern or "").split(",")]
+    lost = [] if at is None else [word for word in words if _is_lost(word, listed)]
+    known = ",".join(word for word in words if word not in lost)
+    groups = groups_of_vms(c, known, task=task) if known or not lost else []
+    if at is not None and lost:
+        vms = [vm for group in groups for vm in group.vms]
+        names = dict.fromkeys([*(vm.name for vm in vms), *lost])
+        return [Named(_begun(c, [_group(c, at, vms)])[0], tuple(names))]
+    return [Named(group, tuple(vm.name for vm in group.vms)) for group in groups]
+
+
+def _is_lost(word: str, listed: Inventory) -> bool:
+    """True for a VM's name that hosts.toml does not have."""
+    from vmops.core.inventory.normal_form import name
+
+    return name(word) is not None and word not in listed.vms
+
+
+def in_place(c: Context, vm: str, error: NotRunning) -> NotRunning:
+    """The error of a VM that does not run, with a cure that fits one which hosts.toml lacks."""
+    listed = inventory(c)
+    if vm in listed.vms:
+        return error
+    cure = f"{listed.source} has no VM of that name; what is there: fab -H {host_of(c)} ps"
+    return NotRunning(error.what, worker=error.worker, vm=error.vm, cure=cure)
 
 
 def grouped(c: Context, listed: Inventory, vms: Sequence[VM]) -> list[Group]:

@@ -6,12 +6,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from vmops.errors import InventoryError, WorkFailed
+from vmops.errors import InventoryError, NotRunning, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import say
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import Named, in_place, named_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 
@@ -54,15 +54,17 @@ def console(
     Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
     """
     _check_sense(timeout)
-    group = _only_one(groups_of_vms(c, vm, task="console"), asked=vm)
-    name = group.vms[0].name
+    group, (name,) = _only_one(named_vms(c, vm, task="console"), asked=vm)
     from vmops.ops.guest.console import ending, open_line
 
     if show_dry(c, [group], lambda g: open_line(g.route, name, lines=lines)):
         return
     from vmops.tasks.guest.terminal import Ending
 
-    line = open_line(group.route, name, lines=lines, take_over=force)
+    try:
+        line = open_line(group.route, name, lines=lines, take_over=force)
+    except NotRunning as error:
+        raise in_place(c, name, error) from error
     with line.socket:
         ended = _talk(line, group, until=until or "", timeout=timeout)
     if ended is Ending.CLOSED:
@@ -85,14 +87,14 @@ def _at_a_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _only_one(groups: list[Group], *, asked: str | None) -> Group:
-    names = [vm.name for group in groups for vm in group.vms]
+def _only_one(chosen: list[Named], *, asked: str | None) -> Named:
+    names = [name for one in chosen for name in one.names]
     if len(names) != 1:
         raise InventoryError(
             f"a console shows one VM; --vm {asked} names {len(names)}: {', '.join(names)}",
             cure="fab logs --vm shows several",
         )
-    return groups[0]
+    return chosen[0]
 
 
 def _talk(line: Line, group: Group, *, until: str, timeout: int) -> Ending:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from vmops.errors import FleetFailed, VmopsError
+from vmops.errors import FleetFailed, NotRunning, VmopsError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import complain, drop_output
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import Named, in_place, named_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import each, show_dry
 
@@ -59,20 +59,32 @@ def logs(
     """
     from vmops.tasks.guest.log_display import LogDisplay
 
-    groups = groups_of_vms(c, vm, task="logs")
+    chosen = named_vms(c, vm, task="logs")
+    groups = [one.group for one in chosen]
+    names = {one.route.worker.name: one.names for one in chosen}
     from vmops.ops.guest.logs import read
 
-    if show_dry(c, groups, lambda g: read(g.route, _names(g), lines=lines)):
+    def read_one(group: Group) -> list[Reading]:
+        return read(group.route, names[group.route.worker.name], lines=lines)
+
+    if show_dry(c, groups, read_one):
         return
     display = LogDisplay(
-        several=sum(len(group.vms) for group in groups) > 1,
+        several=sum(map(len, names.values())) > 1,
         for_terminal=sys.stdout.isatty() and not raw,
         only_qemu=qemu,
     )
-    found = _followed(groups, lines) if follow else _read(groups, lines)
-    errors = _show(display, found, following=follow)
+    found = _followed(chosen, lines) if follow else iter(each(groups, read_one))
+    placed = (_placed(c, reading) for reading in found)
+    errors = _show(display, placed, following=follow)
     if errors:
         raise Exit(code=FleetFailed(errors).exit_code)
+
+
+def _placed(c: Context, reading: Reading) -> Reading:
+    if not isinstance(reading.error, NotRunning):
+        return reading
+    return reading._replace(error=in_place(c, reading.vm, reading.error))
 
 
 def _show(
@@ -99,17 +111,7 @@ def _show(
     return list(errors.values())
 
 
-def _names(group: Group) -> list[str]:
-    return [vm.name for vm in group.vms]
-
-
-def _read(groups: list[Group], lines: int) -> Iterator[Reading]:
-    from vmops.ops.guest.logs import read
-
-    yield from each(groups, lambda group: read(group.route, _names(group), lines=lines))
-
-
-def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
+def _followed(chosen: list[Named], lines: int) -> Iterator[Reading]:
     """What all workers have to say, in the order in which it comes.
 
     Raises BrokenPipeError when the reader of standard output has left.
@@ -118,16 +120,16 @@ def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
 
     news: Queue[list[Reading] | None] = Queue(_MOST_WAITING)
 
-    def listen(group: Group) -> None:
+    def listen(one: Named) -> None:
         try:
-            for readings in follow(group.route, _names(group), lines=lines):
+            for readings in follow(one.route, one.names, lines=lines):
                 news.put(readings)
         finally:
             news.put(None)
 
-    for group in groups:
-        threading.Thread(target=listen, args=(group,), daemon=True).start()
-    listening = len(groups)
+    for one in chosen:
+        threading.Thread(target=listen, args=(one,), daemon=True).start()
+    listening = len(chosen)
     while listening:
         try:
             readings = news.get(timeout=_LOOK_AT_READER_S)
