@@ -251,13 +251,16 @@ class Ground:
         neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
         for target in (*TARGETS, NEIGHBOUR):
             self._make_disk(target)
-        subprocess.run(
+        said = subprocess.run(
             [FAB, "launch", "--vm", NEIGHBOUR.name],
             cwd=ROOT,
             env={**os.environ, "VMOPS_HOSTS": str(neighbour)},
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
         )
+        if said.returncode != 0:
+            raise RuntimeError(f"cannot launch the neighbour: {said.stderr}")
         self.lab.run(self.worker, ("bash", "-c", STRANGERS))
 
     def _make_disk(self, target: Target) -> None:
