@@ -60,6 +60,12 @@ NEIGHBOUR = Target("web10", 10, (101,))
 
 
 def hosts_toml(lab_inventory: str, targets: Sequence[Target], worker: str) -> str:
-    """The lab's workers, and these VMs pinned to one of them."""
+    """One of the lab's workers, and these VMs on it.
+
+    Without the other workers: VMs of these names run there too, and an operator who has both in one
+    inventory is rightly refused a second copy.
+    """
     head = lab_inventory.partition("\n[vms.")[0]
-    return "\n".join([head, *(target.toml(worker) for target in targets)])
+    defaults, *workers = head.split("\n[workers.")
+    own = next(text for text in workers if text.startswith(f"{worker}]"))
+    return "\n".join([f"{defaults}\n[workers.{own}", *(target.toml(worker) for target in targets)])
