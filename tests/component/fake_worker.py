@@ -40,6 +40,7 @@ class FakeWorker:
     password: str | None = None
     needs_both: bool = False
     drop_first: int = 0
+    login_after_s: float = 0
     most_sessions: int = 10
     refuses_after_s: float = 0
     opens_after_s: float = 0
@@ -102,6 +103,7 @@ class _Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.fake.offers += 1
+        time.sleep(self.fake.login_after_s)
         if key not in self.fake.keys:
             return AUTH_FAILED
         return AUTH_PARTIALLY_SUCCESSFUL if self.fake.needs_both else self._let_in(username)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ import pytest
 from vmops.core.inventory.model import Worker
 from vmops.errors import LoginRefused, WorkerUnreachable
 from vmops.remote.counters import counted
+from vmops.remote.ssh import endpoint
 from vmops.remote.ssh.connection import close_all, connection
 from vmops.wait import wait_for
 
@@ -319,6 +321,75 @@ class TestGateways:
 def free_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield int(listener.getsockname()[1])
+
+
+def served(answer: Callable[[socket.socket], None]) -> Worker:
+    """A worker whose port is answered by that."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            caller, _ = listener.accept()
+            with suppress(OSError):
+                answer(caller)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return Worker("w1", address="127.0.0.1", port=int(listener.getsockname()[1]))
+
+
+class TestAWorkerThatMeansNoGood:
+    """It costs its own login, no memory, and no more time than any other."""
+
+    @pytest.mark.parametrize(
+        ("sends", "said"),
+        [
+            (b"A" * 2**16, "first line has no end"),
+            (b"SSH-2.0-x\r\n\xff\xff\xff\xf4" + b"A" * 2**16, "a packet of 42949"),
+            (b"SSH-2.0-x\r\n\x00\x10\x00\x04" + b"A" * 2**16, "a packet of 10485"),
+        ],
+        ids=["no end of a banner", "a packet of 4 GB", "a packet of 1 MB"],
+    )
+    def test_what_it_sends_is_bounded(self, home: Path, sends: bytes, said: str) -> None:
+        def answer(caller: socket.socket) -> None:
+            for _ in range(2000):
+                caller.sendall(sends)
+
+        began = time.monotonic()
+        with pytest.raises(WorkerUnreachable, match=said):
+            connection(served(answer), config=with_login(timeout=5))
+        assert time.monotonic() - began < 4
+
+    @pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["one line", "many lines"])
+    def test_slow_bytes_do_not_stretch_the_time(self, home: Path, end: bytes) -> None:
+        def answer(caller: socket.socket) -> None:
+            while True:
+                caller.sendall(b"A" + end)
+                time.sleep(0.05)
+
+        began = time.monotonic()
+        with pytest.raises(WorkerUnreachable):
+            connection(served(answer), config=with_login(timeout=1))
+        assert time.monotonic() - began < 8
+
+
+class TestASlowLogin:
+    def test_it_has_as_long_as_t_says(
+        self, start: Start, identity: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(endpoint, "LOGIN_LIMIT_S", 1.0)
+        slow = start(login_after_s=2)
+        login = with_login(key_filename=[str(identity)], timeout=6)
+        opened = connection(slow.worker(), config=login)
+        assert opened.live_transport.auth_timeout == 6
+
+    def test_one_that_takes_longer_is_told_what_helps(
+        self, start: Start, identity: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(endpoint, "LOGIN_LIMIT_S", 1.0)
+        slow = start(login_after_s=3)
+        login = with_login(key_filename=[str(identity)], timeout=1)
+        with pytest.raises(WorkerUnreachable, match=r"login within 1 s\n.*-t SECONDS"):
+            connection(slow.worker(), config=login)
 
 
 class TestUnreachable:

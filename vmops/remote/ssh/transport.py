@@ -68,21 +68,46 @@ class _Login(AuthOnlyHandler):
         return self.wait_for_response(self.auth_event)
 
 
+LONGEST_BANNER_LINE = 8192
+LARGEST_PACKET = 2**18
+"""Bytes, both as in OpenSSH: who sends more means no good, and would fill the memory here."""
+
+MOST_AGENT_CALLS = 16
+"""Of one worker at once: each costs a socket and two threads here."""
+
+
 class _Packetizer(Packetizer):
-    """paramiko's own without its timer, a thread that holds up the end of the process.
+    """paramiko's own with bounds, and without its timer, a thread that holds up the end of the
+    process.
 
     Whoever starts the handshake has a time limit already.
     """
 
     last_line = ""
+    _before_line = 0
 
     def start_handshake(self, timeout: float) -> None:
         """Nothing to start."""
 
     def readline(self, timeout: float) -> str:
         """A line before the encryption starts."""
+        self._before_line = 0
         self.last_line = super().readline(timeout)
         return self.last_line
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        """More of that line."""
+        data: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
+        self._before_line += len(data)
+        if self._before_line > LONGEST_BANNER_LINE and b"\n" not in data:
+            raise paramiko.SSHException("its first line has no end")
+        return data
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """`n` bytes of a packet."""
+        if n > LARGEST_PACKET:
+            raise paramiko.SSHException(f"it announces a packet of {n} bytes")
+        return super().read_all(n, check_rekey)
 
 
 class OpeningTimeout(paramiko.SSHException):
@@ -129,12 +154,15 @@ class WorkerTransport(ServiceRequestingTransport):
         self._wants_certificates = False
         self.user_environment: tuple[tuple[str, str], ...] = ()
         self.agent_path = ""
+        self._agent_calls: set[Bridge] = set()
 
     def _check_banner(self) -> None:
         try:
             super()._check_banner()  # type: ignore[misc]
         except paramiko.SSHException as error:
             cause = error.__context__
+            if isinstance(cause, paramiko.SSHException):
+                raise cause from None
             hung_up = isinstance(cause, (EOFError, OSError)) and not isinstance(cause, TimeoutError)
             said = cast(_Packetizer, self.packetizer).last_line
             raise NoBanner(str(error), said, hung_up=hung_up) from error
@@ -193,6 +221,8 @@ class WorkerTransport(ServiceRequestingTransport):
         """Somebody there asks the agent here. Called by the thread that reads the connection."""
         near = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            if len(self._agent_calls) >= MOST_AGENT_CALLS:
+                raise OSError("too many at once")
             near.settimeout(AGENT_LIMIT_S)
             near.connect(self.agent_path)
             near.settimeout(None)
@@ -200,7 +230,9 @@ class WorkerTransport(ServiceRequestingTransport):
             near.close()
             threading.Thread(target=channel.close, daemon=True).start()
             return
-        Bridge(near, channel).start()
+        call = Bridge(near, channel, self._agent_calls.discard)
+        self._agent_calls.add(call)
+        call.start()
 
     def open_port(self, there: tuple[str, int], time_limit: float) -> paramiko.Channel:
         """A channel to an address and port as the worker sees them."""

@@ -83,6 +83,8 @@ def sources_of(config: Any) -> Sources:
         paths = (at_home(str(runtime)),)
         if not Path(paths[0]).exists():
             raise Unreadable(f"there is no file {runtime}")
+        if not (Path(paths[0]).is_file() or paths[0] == os.devnull):
+            raise Unreadable(f"{runtime} is no regular file, and may be read more than once")
     elif config.load_ssh_configs:
         paths = (at_home(config._user_ssh_path), at_home(config._system_ssh_path))
     files = Files(paths, home())
