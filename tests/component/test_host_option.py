@@ -44,6 +44,7 @@ ns.add_task(who)
         ("me@[2001:db8::1]:2022", ["me 2022"]),
         ("[2001:db8::1]", ["ubuntu None"]),
         ("2001:db8::1", ["ubuntu None"]),
+        ("dom\\user@w1", ["dom\\user 2222"]),
     ],
 )
 def test_what_it_names_wins_also_where_it_is_the_default(

@@ -154,18 +154,19 @@ class TestHostKeys:
             log_in(config)
 
 
-class TestHostCertificates:
-    @pytest.fixture(scope="class")
-    def signed(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-        """One that shows a certificate; another test signs it anew."""
-        folder = tmp_path_factory.mktemp("signed")
-        for name in ("ca", "host_key", "rsa_ca", "foreign"):
-            new_key(folder / name, "rsa" if name == "rsa_ca" else "ed25519")
-        keygen("-s", folder / "ca", "-h", "-I", "x", "-n", "w1", folder / "host_key.pub")
-        options = f"HostCertificate {folder}/host_key-cert.pub"
-        with running(folder, options) as found:
-            yield found
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """One that shows a certificate; another test signs it anew."""
+    folder = tmp_path_factory.mktemp("signed")
+    for name in ("ca", "host_key", "rsa_ca", "foreign"):
+        new_key(folder / name, "rsa" if name == "rsa_ca" else "ed25519")
+    keygen("-s", folder / "ca", "-h", "-I", "x", "-n", "w1", folder / "host_key.pub")
+    options = f"HostCertificate {folder}/host_key-cert.pub"
+    with running(folder, options) as found:
+        yield found
 
+
+class TestHostCertificates:
     @pytest.mark.parametrize(
         ("authority", "words", "gets_in"),
         [

@@ -7,7 +7,7 @@ import re
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
-USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
+USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._@+\\-]{0,62}[A-Za-z0-9._@+-])?")
 _HOST = re.compile(r"(?!-)(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
@@ -26,7 +26,7 @@ def bridge(value: str) -> str | None:
 
 
 def user(value: str) -> str | None:
-    """A login name, also one of a directory service with its domain."""
+    """A login name, also one of a directory service with its domain: `anna@lab`, `LAB\\anna`."""
     return value if USER.fullmatch(value) else None
 
 

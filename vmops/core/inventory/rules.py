@@ -156,7 +156,8 @@ SETTINGS: Mapping[str, Rule] = {
     "port": _whole(1, 65535, optional=True),
     "user": Rule(
         str,
-        "1 to 64 letters, digits, '.', '_', '@', '+' and '-', the first a letter, digit or '_'",
+        "1 to 64 letters, digits, '.', '_', '@', '+', '-' and '\\', the first a letter, digit"
+        " or '_'",
         normal.user,
         optional=True,
         schema=_matching(normal.USER),
