@@ -39,7 +39,7 @@ class Operation:
 
 
 LATE = "a late session changed"
-"""Known where a guest is asked to power off: the question reaches whatever QEMU is there by then."""
+"""Known where a guest is asked to power off: the question reaches whatever QEMU runs by then."""
 
 
 def _web1(task: str, *more: str) -> tuple[str, ...]:
