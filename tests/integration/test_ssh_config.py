@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -321,3 +323,30 @@ def good_lines() -> list[str]:
 def test_ssh_is_the_judge_of_any_mixture(home: Path, data: st.DataObject, query: Query) -> None:
     lines = data.draw(st.lists(st.sampled_from(good_lines()), min_size=2, max_size=12))
     agree(in_file(home, "\n".join(lines)), query)
+
+
+def test_a_forked_child_leaves_its_parents_files_alone(home: Path) -> None:
+    """They go with the process that wrote them."""
+    (home / "config").write_text("Host w1\n Port 2200\n")
+    script = (
+        "import os, sys\n"
+        "from vmops.remote.ssh.config import ask\n"
+        "from vmops.remote.ssh.config.reader import Query\n"
+        "from vmops.remote.ssh.config.text import Files\n"
+        "files = Files((sys.argv[1],), sys.argv[2])\n"
+        "ask.begin(Query('w1'), files).answer()\n"
+        "child = os.fork()\n"
+        "if not child: sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(ask.begin(Query('w1', user='other'), files).answer()['port'])\n"
+    )
+    temporary = home / "tmp"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, home / "config", home],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "('2200',)\n", done.stderr
+    assert list(temporary.iterdir()) == []

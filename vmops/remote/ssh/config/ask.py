@@ -136,7 +136,8 @@ class _Staged:
 
     def __init__(self, files: Files, default_user: str, default_port: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vmops-ssh-"))
-        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        self._owner = os.getpid()
+        atexit.register(self._remove)
         self._files = files
         self._staged: dict[str, Path] = {}
         lines = [f"Include {self._stage(path, ())}\n" for path in files.present()]
@@ -164,6 +165,11 @@ class _Staged:
             text[line.number - 1] = " ".join(["Include", *names]).encode() if names else b""
         staged.write_bytes(b"\n".join(text))
         return staged
+
+    def _remove(self) -> None:
+        """A forked child ends too, and leaves its parent's files alone."""
+        if os.getpid() == self._owner:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def original(self, text: str) -> str:
         """`text` with the operator's own names of the files in it."""
