@@ -78,6 +78,7 @@ def test_the_sample_is_the_documented_one() -> None:
             ("vm", rules.VM),
             ("interface", rules.INTERFACE),
             ("several", rules.SEVERAL),
+            ("image", rules.IMAGE),
         )
         for key in table
     ],

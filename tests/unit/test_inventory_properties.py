@@ -200,10 +200,11 @@ def trees(keys: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 KNOWN_KEYS = st.sampled_from(
     [
-        *("defaults", "workers", "vms", "vm1", "w1", "flavor", "ram_gb"),
+        *("defaults", "workers", "images", "vms", "vm1", "w1", "flavor", "ram_gb"),
         *rules.WORKER,
         *rules.VM,
         *rules.INTERFACE,
+        *rules.IMAGE,
     ]
 )
 
@@ -231,9 +232,19 @@ def vm_tables() -> st.SearchStrategy[dict[str, Any]]:
         },
     )
     worker = st.fixed_dictionaries({}, optional={"address": st.sampled_from(["a", "b"]) | TEXT})
+    image = st.fixed_dictionaries(
+        {},
+        optional={
+            "file": st.just("a.qcow2") | SCALARS,
+            "url": st.just("https://192.0.2.1/a") | SCALARS,
+            "sha256": st.just("0" * 64) | SCALARS,
+            "format": st.sampled_from(rules.IMAGE_FORMATS) | SCALARS,
+        },
+    )
     return st.fixed_dictionaries(
         {},
         optional={
+            "images": st.dictionaries(st.just("debian") | TEXT, image, max_size=3),
             "workers": st.dictionaries(st.sampled_from(["w1", "w2"]) | TEXT, worker, max_size=3),
             "vms": st.dictionaries(st.sampled_from(["vm1", "vm2"]) | TEXT, vm, max_size=3),
         },
@@ -250,6 +261,7 @@ def test_any_tree_is_read_to_printable_faults_or_to_an_inventory(tree: dict[str,
         inventory = build(tree)
         assert set(inventory.vms) == set(tree.get("vms", {}))
         assert set(inventory.workers) == set(tree.get("workers", {}))
+        assert set(inventory.images) == set(tree.get("images", {}))
         assert held_to_the_rules_again(inventory) == inventory
 
 
@@ -259,7 +271,8 @@ def held_to_the_rules_again(read: Inventory) -> Inventory:
         name: replace(vm, interfaces=tuple(replace(interface) for interface in vm.interfaces))
         for name, vm in read.vms.items()
     }
-    return replace(read, vms=vms)
+    images = {name: replace(image) for name, image in read.images.items()}
+    return replace(read, vms=vms, images=images)
 
 
 def build(tree: dict[str, Any]) -> Inventory:

@@ -29,6 +29,7 @@ TABLES = {
         {**rules.VM, **rules.SEVERAL},
         SCHEMA["properties"]["vms"]["additionalProperties"],
     ),
+    "images": (rules.IMAGE, SCHEMA["properties"]["images"]["additionalProperties"]),
     "vm_defaults": (rules.SHARED, SCHEMA["properties"]["vm_defaults"]),
     "templates": (rules.SHARED, SCHEMA["properties"]["templates"]["additionalProperties"]),
 }
@@ -36,6 +37,8 @@ TABLES["interfaces"] = (rules.INTERFACE, TABLES["vms"][1]["properties"]["interfa
 
 LOOSE = {
     "identity_file": "printable characters, bytes",
+    "file": "printable characters, bytes",
+    "url": "printable characters, no user in it",
     "known_hosts": "printable characters, bytes",
     "gateway": "hops",
     "vnc_listen": "addresses",
@@ -52,7 +55,8 @@ KEYS = [
     if key in table["properties"]
 ]
 NEAR = st.one_of(
-    st.sampled_from([*rules.MODELS, *rules.ACCELERATORS, *rules.HOST_KEYS]),
+    st.sampled_from([*rules.MODELS, *rules.ACCELERATORS, *rules.HOST_KEYS, *rules.IMAGE_FORMATS]),
+    st.sampled_from(["http://h/x", "HTTPS://h", "https://u@h/x", "file:///x", "a" * 64, "A" * 64]),
     st.sampled_from(
         ["52:54:00:00:00:0A", "52-54-00-00-00-0a", "00:00:00:00:00:00", "", "127.0.0.1"]
     ),
@@ -83,7 +87,7 @@ def test_the_sample_names_it_for_editors_and_follows_it() -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_it_has_every_key_and_what_each_must_be(table: str) -> None:
     known, said = TABLES[table]
-    names = {"name"} if table in ("workers", "vms") else set()
+    names = {"name"} if table in ("workers", "images", "vms") else set()
     assert set(said["properties"]) == set(known) - names
     assert not said["additionalProperties"]
     for key in said["properties"]:
@@ -130,6 +134,8 @@ def test_a_file_without_a_fault_follows_it(tree: dict[str, Any]) -> None:
         ("[vm_defaults]\nvm_id = 1", ["vm_defaults"]),
         ("[workers.w1]\nadress = 'a'", ["workers", "w1"]),
         ("[workers.'a b']\naddress = 'a'", ["workers"]),
+        ("[images.a]", ["images", "a"]),
+        ("[images.a]\nurl = 'https://h/x'", ["images", "a"]),
         ("[vms.vm1]\ninterfaces = [{ name = 'eth1', vlan_id = 4095 }]", ["vms", "vm1"]),
     ],
 )

@@ -29,6 +29,12 @@ user = "ops"
 [workers."fe80::1%eth0"]
 address = "fe80::2"
 vnc_listen = "0.0.0.0"
+[images."debian-12.5"]
+file = "images/debian.qcow2"
+[images.vyos]
+url = "https://192.0.2.7/vyos.img"
+sha256 = "{"0F" * 32}"
+format = "raw"
 {EXAMPLE}
 [vms."a.b"]
 vm_id = 9
@@ -80,6 +86,10 @@ def test_the_vm_in_the_reference_is_printed_so() -> None:
         "ram_mb = 256    # [templates.router]",
         "vnc_port = 5913    # counted up from [vms.web]",
         "[vms.'a.b']",
+        "[images.'debian-12.5']",
+        'format = "qcow2"    # built in',
+        'format = "raw"',
+        f'sha256 = "{"0f" * 32}"',
     ],
 )
 def test_each_value_says_where_it_came_from(line: str) -> None:
@@ -91,6 +101,13 @@ def test_for_programs_the_same() -> None:
     told = as_json(LISTED, [LISTED.vms["web1"]])
     assert [worker["worker"] for worker in told["workers"]] == ["worker1", "fe80::1%eth0"]
     assert told["workers"][0]["values"]["user"] == "ops"
+    assert [image["image"] for image in told["images"]] == ["debian-12.5", "vyos"]
+    assert told["images"][0] == {
+        "image": "debian-12.5",
+        "values": {"file": "images/debian.qcow2", "format": "qcow2"},
+        "from": {"format": "built in"},
+        "error": None,
+    }
     (vm,) = told["vms"]
     assert vm["values"]["vnc_port"] == 5911
     assert vm["from"]["vnc_port"] == "counted up from [vms.web]"

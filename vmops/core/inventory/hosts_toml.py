@@ -9,6 +9,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts
 from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
+from vmops.core.inventory.image import contradictions
 from vmops.core.inventory.normal_form import path_from
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
@@ -18,8 +19,9 @@ from vmops.core.inventory.tables import (
     read_strictly,
 )
 
-SECTIONS = ("defaults", "workers", "vm_defaults", "templates", "vms")
+SECTIONS = ("defaults", "workers", "images", "vm_defaults", "templates", "vms")
 _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
+_IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class HostsToml:
 
     defaults: Values = field(default_factory=dict)
     workers: dict[str, Values] = field(default_factory=dict)
+    images: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
@@ -54,6 +57,11 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         for key in hosts.defaults.keys() - values.keys():
             hosts.origins["workers", name, key] = "[defaults]"
         hosts.faults += [fault.below("workers", name) for fault in faults]
+    for name, raw in _named_tables(hosts, tree, "images", rules.IMAGE["name"]):
+        values, faults = read_strictly(raw, _IN_IMAGE)
+        hosts.images[name] = _files_from(folder, values, rules.IMAGE)
+        faults = faults or contradictions(values)
+        hosts.faults += [fault.below("images", name) for fault in faults]
     _read_vms(hosts, tree)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
@@ -82,9 +90,9 @@ def _read_vms(hosts: HostsToml, tree: Mapping[str, object]) -> None:
                 hosts.origins["vms", member.name, key] = origin
 
 
-def _files_from(folder: str, values: Values) -> Values:
+def _files_from(folder: str, values: Values, known: Mapping[str, Rule] = rules.WORKER) -> Values:
     return {
-        key: path_from(folder, value) if rules.WORKER[key].is_file_here else value
+        key: path_from(folder, value) if known[key].is_file_here else value
         for key, value in values.items()
     }
 

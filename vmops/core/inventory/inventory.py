@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from types import MappingProxyType
+from typing import TypeVar
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
 from vmops.core.inventory.conflicts import conflicts
 from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
 from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Inventory:
     workers: Mapping[str, Worker]
     vms: Mapping[str, VM]
     source: str
+    images: Mapping[str, Image] = field(default_factory=dict)
     origins: Mapping[tuple[str, str, str], str] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -38,10 +43,15 @@ class Inventory:
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
         object.__setattr__(self, "vms", MappingProxyType(dict(self.vms)))
+        object.__setattr__(self, "images", MappingProxyType(dict(self.images)))
         object.__setattr__(self, "origins", MappingProxyType(dict(self.origins)))
         faults = [
             Fault((table, key), f"must be the name of what it holds, {show(item.name)}")
-            for table, items in (("workers", self.workers), ("vms", self.vms))
+            for table, items in (
+                ("workers", self.workers),
+                ("images", self.images),
+                ("vms", self.vms),
+            )
             for key, item in items.items()
             if key != item.name
         ]
@@ -55,7 +65,8 @@ class Inventory:
     def __reduce__(self) -> tuple[object, ...]:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
         dicts = (dict(self.workers), dict(self.vms))
-        return Inventory, (self.defaults, *dicts, self.source, dict(self.origins))
+        more = dict(self.images), dict(self.origins)
+        return Inventory, (self.defaults, *dicts, self.source, *more)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -93,17 +104,23 @@ class Inventory:
 
         Each part has to match something; else InventoryError.
         """
+        return self._select(pattern, self.vms, "VM")
+
+    def select_images(self, pattern: str) -> tuple[Image, ...]:
+        """The images that such a pattern means, as `select` finds VMs."""
+        return self._select(pattern, self.images, "image")
+
+    def _select(self, pattern: str, known: Mapping[str, T], what: str) -> tuple[T, ...]:
         chosen: set[str] = set()
         for part in (word.strip() for word in pattern.split(",")):
             is_glob = any(character in part for character in "*?[")
-            if not is_glob:
-                chosen.add(self.vm(part).name)
-                continue
-            matched = [name for name in self.vms if fnmatchcase(name, part)]
+            if not is_glob and part not in known:
+                raise self._unknown(what, part, known)
+            matched = [name for name in known if fnmatchcase(name, part)] if is_glob else [part]
             if not matched:
-                raise self._error(f"no VM matches {show(part)}{did_you_mean(part, self.vms)}")
+                raise self._error(f"no {what} matches {show(part)}{did_you_mean(part, known)}")
             chosen.update(matched)
-        return tuple(vm for name, vm in self.vms.items() if name in chosen)
+        return tuple(item for name, item in known.items() if name in chosen)
 
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
@@ -165,6 +182,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
     if hosts.faults:
         raise InvalidValue(source, hosts.faults)
     workers = {name: Worker(name, **values) for name, values in hosts.workers.items()}
+    images = {name: Image(name, **values) for name, values in hosts.images.items()}
     vms = {name: _vm(name, values) for name, values in hosts.vms.items()}
     return assembled(
         Inventory,
@@ -173,6 +191,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "workers": MappingProxyType(workers),
             "vms": MappingProxyType(vms),
             "source": source,
+            "images": MappingProxyType(images),
             "origins": MappingProxyType(hosts.origins),
         },
     )

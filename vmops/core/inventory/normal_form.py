@@ -13,6 +13,9 @@ _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
 _HOP = re.compile(r"(?:(?P<user>.+)@)?(?P<host>\[[^\[\]]+\]|[^\[\]@:]+)(?::(?P<port>[0-9]{1,5}))?")
 _PATH_MAX_BYTES = 4095
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_URL = re.compile(r"(https?)://([^/?#]+)([/?#].*)?", re.IGNORECASE)
+_URL_MAX = 2000
 
 
 def name(value: str) -> str | None:
@@ -107,3 +110,17 @@ def _is_hop(hop: str) -> bool:
         and (":" in host) == host.startswith("[")
         and (parts["port"] is None or 1 <= int(parts["port"]) <= 65535)
     )
+
+
+def sha256(value: str) -> str | None:
+    """In lower case, as every tool prints it."""
+    return value.lower() if _SHA256.fullmatch(value) else None
+
+
+def url(value: str) -> str | None:
+    """Of the web, for a program on the worker: without a secret that others could see, and without
+    what would begin another line or word."""
+    parts = _URL.fullmatch(value)
+    if not parts or not value.isprintable() or " " in value or len(value) > _URL_MAX:
+        return None
+    return None if "@" in parts[2] else value

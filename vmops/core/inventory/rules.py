@@ -13,6 +13,7 @@ from vmops.core.names import MAX_VM_ID
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")
 HOST_KEYS = ("strict", "accept-new", "off")
+IMAGE_FORMATS = ("qcow2", "raw")
 
 MAX_INTERFACES = 24
 """QEMU's PCI bus has 32 slots, and its own devices and the disk need some of them."""
@@ -199,3 +200,25 @@ WORKER: Mapping[str, Rule] = {
     ),
     **SETTINGS,
 }
+
+IMAGE: Mapping[str, Rule] = {
+    "name": _NAME,
+    "file": _file_here(),
+    "url": Rule(
+        str,
+        'an address that begins with "https://" or "http://", without user, password, spaces or'
+        " control characters",
+        normal.url,
+        optional=True,
+        schema={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]", "maxLength": 2000},
+    ),
+    "sha256": Rule(
+        str,
+        "64 hexadecimal digits, as sha256sum prints them",
+        normal.sha256,
+        optional=True,
+        schema={"pattern": "^[0-9A-Fa-f]{64}$"},
+    ),
+    "format": _one_of(IMAGE_FORMATS),
+}
+"""What [images.NAME] says; beside it `image.contradictions` holds the values together."""

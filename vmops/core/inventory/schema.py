@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from vmops.core.inventory import rules
+from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
@@ -31,6 +32,9 @@ def schema() -> Schema:
     for table in (shared, vm):
         table["properties"]["interfaces"]["items"] = interface
     worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
+    image = _table(_without_name(rules.IMAGE), Image) | {
+        "oneOf": [{"required": ["file"]}, {"required": ["url", "sha256"]}]
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "hosts.toml, the inventory of vmops",
@@ -38,6 +42,7 @@ def schema() -> Schema:
             {
                 "defaults": _table(rules.SETTINGS, Settings),
                 "workers": _named(rules.WORKER["name"], worker),
+                "images": _named(rules.IMAGE["name"], image),
                 "vm_defaults": shared,
                 "templates": _named(rules.VM["name"], shared),
                 "vms": _named(rules.VM["name"], vm),

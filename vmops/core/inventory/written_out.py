@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
+from vmops.core.inventory.image import Image
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Settings, Worker
 
@@ -27,6 +29,16 @@ class Value(NamedTuple):
 def of_worker(listed: Inventory, worker: Worker) -> tuple[Value, ...]:
     """What is set for a worker; what is left to ssh_config is not there."""
     return tuple(_settings(listed, worker, ("address", *rules.SETTINGS), "workers", worker.name))
+
+
+def of_image(image: Image) -> tuple[Value, ...]:
+    """What an image is; its file with the folder that it was taken from."""
+    unset = {field.name: field.default for field in fields(Image)}
+    return tuple(
+        Value(key, value, BUILT_IN if value == unset[key] else OWN)
+        for key in rules.IMAGE
+        if key != "name" and (value := getattr(image, key)) is not None
+    )
 
 
 def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
@@ -66,6 +78,9 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
     tables += [
         _table(key_path(("workers", name)), of_worker(listed, worker))
         for name, worker in listed.workers.items()
+    ]
+    tables += [
+        _table(key_path(("images", name)), of_image(image)) for name, image in listed.images.items()
     ]
     tables += [_vm_table(listed, vm) for vm in vms]
     return "\n\n".join(tables)
@@ -107,6 +122,9 @@ def as_json(listed: Inventory, vms: Sequence[VM]) -> dict[str, Any]:
         "workers": [
             {"worker": name, **_as_json(of_worker(listed, worker))}
             for name, worker in listed.workers.items()
+        ],
+        "images": [
+            {"image": name, **_as_json(of_image(image))} for name, image in listed.images.items()
         ],
         "vms": [{"vm": vm.name, **_as_json(of_vm(listed, vm))} for vm in vms],
         "error": None,
