@@ -14,10 +14,12 @@ from vmops.core.plan import stopping
 from vmops.core.plan.stopping import Manner
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard, Refused
+from vmops.core.tools.process import Process
 
 from .worlds import EMPTY, VM1, WORKER, commands, dead, labels, running
 
 GENTLY = Manner(timeout_s=30)
+QEMU = Process(4821, started=5000, state="S", cpu_ticks=0, rss_kib=0, argv=())
 
 
 def shutdown(reason: str) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def test_what_comes_of_asking(said: Heard, asked: Asked) -> None:
 @pytest.mark.parametrize(("status", "wakes"), [("paused", "cont"), ("suspended", "system_wakeup")])
 def test_a_guest_that_stands_still_goes_on_to_power_off(status: str, wakes: str) -> None:
     asking = Asking(status, 30)
-    stdin = asking.step("vm1").commands[0].stdin
+    stdin = asking.step("vm1", QEMU).commands[-1].stdin
     assert stdin is not None
     assert str(stdin).index("system_powerdown") < str(stdin).index(wakes)
     asked = asking.read(heard(2, GUEST))
@@ -91,17 +93,22 @@ def test_a_guest_that_stands_still_goes_on_to_power_off(status: str, wakes: str)
 @pytest.mark.parametrize("status", ["guest-panicked", "internal-error", "prelaunch"])
 def test_a_guest_that_cannot_react_is_not_waited_for(status: str) -> None:
     asking = Asking(status, 30)
-    assert "system_powerdown" not in str(asking.step("vm1").commands[0].stdin)
+    assert "system_powerdown" not in str(asking.step("vm1", QEMU).commands[-1].stdin)
     asked = asking.read(heard(1, QUIT))
     assert (asked.how, asked.presses) == ("quit", 0)
     assert status in asked.note
 
 
 def test_half_the_time_is_for_each_press() -> None:
-    lines = str(Asking("running", 30).step("vm1").commands[0].stdin)
+    lines = str(Asking("running", 30).step("vm1", QEMU).commands[-1].stdin)
     assert lines.count("wait 15 ") == 2
     assert lines.count("wait 5 ") == 1
     assert lines.index("system_powerdown") < lines.index("wait 15") < lines.index("quit")
+
+
+def test_a_qemu_that_was_started_since_is_not_asked() -> None:
+    first, _ = Asking("running", 30).step("vm1", QEMU).commands
+    assert first.words() == ("still_running", "vm1", "4821", "5000")
 
 
 def test_it_is_asked_before_the_lock_is_taken_and_ended_under_it() -> None:

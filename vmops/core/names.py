@@ -39,7 +39,11 @@ def tap_is_hashed(vm_id: int, interface: str) -> bool:
 
 def derived_vm_id(name: str) -> int:
     """A number from 1 to 65535 for a VM that is given none: the same on every laptop."""
-    return 1 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % MAX_VM_ID
+    return (
+        1
+        + int.from_bytes(hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8])
+        % MAX_VM_ID
+    )
 
 
 def derived_mac(vm_id: int, position: int) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vmops.core.script.command import Step
-from vmops.core.tools import monitor, qmp
+from vmops.core.tools import monitor, process, qmp
 from vmops.core.tools.monitor import Await, Heard, Line, Talk
+from vmops.core.tools.process import Process
 
 ASK = "power button"
 """The label of the step that asks."""
@@ -40,11 +41,12 @@ class Asking(NamedTuple):
     status: str
     timeout_s: float
 
-    def step(self, vm: str) -> Step:
+    def step(self, vm: str, found: Process) -> Step:
         """Press the button, again at half of the time, and at its end tell QEMU to quit.
 
-        A guest that stands still is made to run on first; one that cannot react is told to quit at
-        once.
+        Only while the VM's QEMU is that process: the script may come late, to one that was started
+        since. A guest that stands still is made to run on first; one that cannot react is told to
+        quit at once.
         """
         lines: list[Line] = []
         if can_react(self.status):
@@ -55,7 +57,9 @@ class Asking(NamedTuple):
                     lines.append(awakening)
                 lines.append(Await(qmp.SHUTDOWN, self.timeout_s / PRESSES))
         lines += [qmp.QUIT, Await(qmp.SHUTDOWN, QUIT_WAIT_S)]
-        return Step(ASK, (monitor.talk([Talk(vm, tuple(lines))]),), sets=(OVER,), may_fail=True)
+        talk = monitor.talk([Talk(vm, tuple(lines))])
+        commands = (process.still_running(vm, found), talk)
+        return Step(ASK, commands, sets=(OVER,), may_fail=True)
 
     def read(self, heard: Heard) -> Asked:
         """What came of it, from what the monitor said."""

@@ -15,7 +15,7 @@ from vmops.core.inventory.attachment import Attachment, Vlan
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
 from vmops.core.inventory.conflicts import shared_by_vms
 from vmops.core.inventory.rules import Rule
-from vmops.core.names import derived_mac, tap_name, vm_uuid
+from vmops.core.names import derived_mac, derived_vm_id, tap_name, vm_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,18 @@ class VM:
         faults = faults or shared_by_vms({(): self.to_dict()})
         if faults:
             raise InvalidValue(tables.subject_of(self), faults)
+
+    @classmethod
+    def lost(cls, name: str) -> VM:
+        """A VM of which only the name is known: for a look at it and its end, not for a start."""
+        return cls(
+            name,
+            vm_id=derived_vm_id(name),
+            ram_mb=1,
+            cores=1,
+            vnc_port=5900,
+            qcow_image="/dev/null",
+        )
 
     @property
     def uuid(self) -> str:

@@ -33,6 +33,10 @@ class Elsewhere(NamedTuple):
             return refused
         return found
 
+    def runs(self, vm: VM, worker: str, home: str) -> bool:
+        """True where the VM was seen to run on that worker, which is not its home."""
+        return worker != home and _has(self.seen.get(worker, {}), vm)
+
     def check_asked(self, worker: Worker, vm: VM) -> None:
         """Raise LaunchFailed where another worker than this one could not be asked."""
         unasked = [name for name in self.unasked if name != worker.name]

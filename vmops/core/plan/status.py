@@ -40,7 +40,7 @@ class VMStatus(NamedTuple):
     `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
     was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age, and
     `memory_mb` what it keeps resident; 0 when there is none. `managed` is that the inventory has
-    the VM on this worker.
+    the VM; `home` the worker where it has it, if that is another one.
     """
 
     vm: str
@@ -58,6 +58,7 @@ class VMStatus(NamedTuple):
     interfaces: tuple[InterfaceStatus, ...] = ()
     drift: tuple[Drift, ...] = ()
     managed: bool = True
+    home: str = ""
     error: VmopsError | None = None
 
     @property

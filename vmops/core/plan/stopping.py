@@ -48,7 +48,7 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
         asking, note = _asking(vm, observed, manner)
         notes = (note,) if note else ()
         if asking is not None:
-            before.append(asking.step(vm.name))
+            before.append(asking.step(vm.name, running.process))
             steps += ending(running.process, (EXIT, TERM, KILL))
         elif manner.force or running.process.stopped:
             before += ending(running.process, (KILL,))

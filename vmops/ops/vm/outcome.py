@@ -186,7 +186,7 @@ def _left_alone(done: Done, error: ConnectionLost) -> ConnectionLost:
 def _asked(done: Done, result: BlockResult) -> Asked | None:
     asking = done.plan.asking if done.plan else None
     found = result.find(power.ASK)
-    if asking is None or found is None:
+    if asking is None or found is None or not found.stdout:
         return None
     try:
         heard = monitor.read_talk(found.stdout)[done.vm.name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.facts import monitors as monitor_facts
@@ -19,6 +19,7 @@ from vmops.errors import NotRunning, VmopsError
 from vmops.ops.act import observe
 from vmops.ops.guest.monitors import failure, unreadable_answer
 from vmops.ops.route import Route
+from vmops.ops.vm.changes import look_everywhere
 from vmops.ops.vm.tidy import tidy
 
 LOOKS = 2
@@ -90,6 +91,46 @@ def merged(surveys: Iterable[Survey]) -> Survey:
             found.setdefault(place, []).append(item)
     kept = [[vm for vm in same if vm.state != "stopped"] or same[:1] for same in found.values()]
     return Survey(tuple(vm for same in kept for vm in same), tuple(notes), tuple(errors))
+
+
+def with_homes(seen: Survey, homes: Mapping[str, str]) -> Survey:
+    """The same with the worker where hosts.toml has a VM that is seen on another one."""
+
+    def at_home(item: VMStatus) -> VMStatus:
+        home = homes.get(item.vm, item.worker)
+        if item.managed or home == item.worker:
+            return item
+        return item._replace(managed=True, home=home)
+
+    return seen._replace(vms=tuple(map(at_home, seen.vms)))
+
+
+def moved(seen: Survey, vms: Sequence[VM], routes: Sequence[Route]) -> Survey:
+    """The same with the VMs that are stopped at home as they run on another worker, if they do.
+
+    Nobody is asked where none is stopped. A worker that cannot be asked is among the errors.
+    """
+    stopped = {item.vm: item for item in seen.vms if item.state == "stopped"}
+    wanted = [vm for vm in vms if vm.name in stopped]
+    others = [route for route in routes if {i.worker for i in stopped.values()} - {_name(route)}]
+    if not wanted or not others:
+        return seen
+    elsewhere = look_everywhere(others)
+    found: dict[str, VMStatus] = {}
+    notes = list(seen.notes)
+    for route in others:
+        there = [vm for vm in wanted if elsewhere.runs(vm, _name(route), stopped[vm.name].worker)]
+        for item in survey(route, there).vms if there else ():
+            home = stopped[item.vm].worker
+            found[item.vm] = item._replace(home=home)
+            notes.append(f"{item.vm} runs on {item.worker}, and hosts.toml has it on {home}")
+    errors = tuple(elsewhere.unasked.values())
+    kept = tuple(found.get(item.vm, item) for item in seen.vms)
+    return Survey(kept, tuple(notes), (*seen.errors, *errors))
+
+
+def _name(route: Route) -> str:
+    return route.worker.name
 
 
 def _with_monitor(route: Route, item: VMStatus, seen: Observed) -> VMStatus:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vmops.tasks.frame.context import Context, is_dry, is_host
-from vmops.tasks.frame.output import complain
-from vmops.tasks.frame.selection import other_routes
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.output import complain, say
+from vmops.tasks.frame.selection import inventory, other_routes
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.core.plan.elsewhere import Elsewhere
@@ -45,3 +47,13 @@ def everywhere(c: Context, groups: Sequence[Group], *, named: bool) -> Elsewhere
     at = {group.route.worker.name for group in groups}
     complain(error for name, error in found.unasked.items() if name not in at)
     return found._replace(unasked={})
+
+
+def say_lost(c: Context, elsewhere: Elsewhere) -> None:
+    """Say which VMs run that hosts.toml does not have, and how each is ended."""
+    listed = inventory(c)
+    for worker, ran in elsewhere.seen.items():
+        for name in sorted(ran):
+            if name not in listed.vms and ran[name].process is not None:
+                end = as_typed(f"fab -H {worker} stop --vm {name}")
+                say(one_line(f"{worker} runs {name}, which {listed.source} does not have: {end}"))

@@ -110,6 +110,24 @@ class Named(NamedTuple):
         return self.group.route
 
 
+def groups_with_lost(c: Context, pattern: str | None, *, task: str) -> list[Group]:
+    """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name: for
+    what ends them or looks at them. Raises InventoryError."""
+    from vmops.core.inventory.model import VM
+
+    found = []
+    for one in named_vms(c, pattern, task=task):
+        known = {vm.name: vm for vm in one.group.vms}
+        vms = tuple(known[name] if name in known else VM.lost(name) for name in one.names)
+        found.append(one.group._replace(vms=vms))
+    return found
+
+
+def is_lost(c: Context, vm: str) -> bool:
+    """True for a VM that hosts.toml does not have."""
+    return vm not in inventory(c).vms
+
+
 def named_vms(c: Context, pattern: str | None, *, task: str) -> list[Named]:
     """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name.
 

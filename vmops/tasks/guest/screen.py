@@ -12,7 +12,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give, give_bytes
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import groups_with_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
@@ -51,7 +51,7 @@ def screenshot(
     from vmops.ops.guest.screen import screenshots
     from vmops.tasks.guest import picture_files
 
-    groups = groups_of_vms(c, vm, task="screenshot")
+    groups = groups_with_lost(c, vm, task="screenshot")
     names = [item.name for group in groups for item in group.vms]
     if output == STANDARD_OUTPUT:
         _check_stdout(as_json=format == options.JSON, each=each)

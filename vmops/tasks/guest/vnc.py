@@ -14,7 +14,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import complain, give, give_json, say
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import groups_with_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.wait import wait_for
@@ -89,7 +89,7 @@ def vnc(
 
 
 def _only(c: Context, vm: str | None) -> Group:
-    groups = groups_of_vms(c, vm, task="vnc")
+    groups = groups_with_lost(c, vm, task="vnc")
     count = sum(len(group.vms) for group in groups)
     if count > 1:
         raise InventoryError(

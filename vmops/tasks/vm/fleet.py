@@ -10,7 +10,7 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
 from vmops.tasks.frame.output import table
-from vmops.tasks.frame.places import everywhere
+from vmops.tasks.frame.places import everywhere, say_lost
 from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -148,6 +148,8 @@ def plan(
     terms = Terms(overcommit=overcommit)
     groups = groups_of_fleet(c, vm, worker, to_start=True)
     elsewhere = everywhere(c, groups, named=vm is not None)
+    if vm is None:
+        say_lost(c, elsewhere)
     return Work(
         groups,
         lambda g: changes(g.route, g.vms, terms, elsewhere),

@@ -18,7 +18,7 @@ from vmops.tasks.frame.outcomes import (
 )
 from vmops.tasks.frame.output import give
 from vmops.tasks.frame.places import other_workers
-from vmops.tasks.frame.selection import groups_of_vms
+from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, in_place, is_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
@@ -192,17 +192,33 @@ def stop(
     """
     Ask a VM's guest to power off, end QEMU if it does not, and remove its ports and TAPs.
 
-    A VM that is not there is not an error. Example: fab stop --vm 'web*' --timeout 60
+    A VM that is not there is not an error. With -H it may be one that hosts.toml has lost.
+    Example: fab stop --vm 'web*' --timeout 60
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
     manner = Manner(force=force, timeout_s=timeout)
+    groups = (
+        groups_of_vms(c, vm, task="stop", elsewhere=True)
+        if elsewhere
+        else groups_with_lost(c, vm, task="stop")
+    )
     return Work(
-        groups_of_vms(c, vm, task="stop", elsewhere=elsewhere),
-        lambda g: lifecycle.stop(g.route, g.vms, manner=manner),
+        groups,
+        lambda g: [_unless_lost(c, o) for o in lifecycle.stop(g.route, g.vms, manner=manner)],
         Report(said(_ended), ended_as_dict),
     )
+
+
+def _unless_lost(c: Context, outcome: Outcome) -> Outcome:
+    """A name that neither hosts.toml nor the worker has is most likely a slip."""
+    from vmops.errors import NotRunning
+
+    if outcome.changed or outcome.error is not None or not is_lost(c, outcome.vm):
+        return outcome
+    missing = NotRunning(f"{outcome.vm} is not there", worker=outcome.worker, vm=outcome.vm)
+    return outcome._replace(error=in_place(c, outcome.vm, missing))
 
 
 def _ended(outcome: Outcome) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame import options
-from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.context import Context, is_dry, is_host
 from vmops.tasks.frame.output import say
-from vmops.tasks.frame.selection import groups_of_fleet, groups_of_workers
+from vmops.tasks.frame.selection import (
+    groups_of_fleet,
+    groups_of_workers,
+    inventory,
+    other_routes,
+)
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each, errors_of, text_of
 
@@ -45,7 +50,9 @@ def status(
     Example: fab status --vm 'web*' --watch
     """
     groups = _groups(c, vm, worker)
-    work = _looking(groups, detailed=True, parallel=parallel)
+    work = _looking(c, groups, detailed=True, parallel=parallel)
+    if vm is not None and not is_dry(c) and not is_host(c):
+        work = work._replace(report=work.report._replace(merged=_with_moved(c, groups)))
     if not watch or is_dry(c):
         return work
     _watch(work, interval, detailed=True, as_json=format == options.JSON)
@@ -74,7 +81,7 @@ def ps(
 
     Example: fab -H 10.0.10.1 ps
     """
-    work = _looking(groups_of_workers(c, worker), detailed=False, parallel=parallel)
+    work = _looking(c, groups_of_workers(c, worker), detailed=False, parallel=parallel)
     if not watch or is_dry(c):
         return work
     _watch(work, interval, detailed=False, as_json=format == options.JSON)
@@ -86,11 +93,27 @@ def _groups(c: Context, vm: str | None, worker: str | None) -> list[Group]:
     return groups_of_fleet(c, vm, worker, to_start=False) if vm else groups_of_workers(c, worker)
 
 
-def _looking(groups: list[Group], *, detailed: bool, parallel: int) -> Work[Survey]:
-    def look(group: Group) -> list[Survey]:
-        from vmops.ops.vm.status import survey
+def _with_moved(c: Context, groups: Sequence[Group]) -> Callable[[Sequence[Survey]], list[Survey]]:
+    """All surveys as one. Of a VM that is named and stopped, the other workers are asked."""
 
-        return [survey(group.route, group.vms, unmanaged=not detailed)]
+    def together(surveys: Sequence[Survey]) -> list[Survey]:
+        from vmops.ops.vm.status import merged, moved
+
+        routes = [*(group.route for group in groups), *other_routes(c, groups)]
+        vms = [vm for group in groups for vm in group.vms]
+        return [moved(merged(surveys), vms, routes)]
+
+    return together
+
+
+def _looking(c: Context, groups: list[Group], *, detailed: bool, parallel: int) -> Work[Survey]:
+    homes = {name: vm.worker for name, vm in inventory(c).vms.items() if vm.worker is not None}
+
+    def look(group: Group) -> list[Survey]:
+        from vmops.ops.vm.status import survey, with_homes
+
+        found = survey(group.route, group.vms, unmanaged=not detailed)
+        return [with_homes(found, homes)]
 
     def together(surveys: Sequence[Survey]) -> list[Survey]:
         from vmops.ops.vm.status import merged
@@ -146,6 +169,7 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "state": item.state,
         "monitor": item.monitor or None,
         "managed": item.managed,
+        "home": item.home or None,
         "pid": item.pid,
         "uptime_s": item.uptime_s if runs else None,
         "cpu_s": item.cpu_s if runs else None,

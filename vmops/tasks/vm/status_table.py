@@ -120,12 +120,14 @@ def _drift(item: VMStatus) -> str:
 
 
 def _state(item: VMStatus) -> Cells:
-    """The state, QEMU's own word where that says more, and that hosts.toml does not know it."""
+    """The state, QEMU's own word where that says more, and that hosts.toml does not know it, or
+    has it on another worker."""
     own_word = item.monitor not in ("", item.state)
     return (
         item.state,
         *((item.monitor,) if own_word else ()),
         *(() if item.managed else ("unmanaged",)),
+        *((f"belongs on {item.home}",) if item.home else ()),
     )
 
 
