@@ -38,10 +38,6 @@ class Operation:
         return "paused" in (self.start, self.end)
 
 
-LATE = "a late session changed"
-"""Known where a guest is asked to power off: the question reaches whatever QEMU runs by then."""
-
-
 def _web1(task: str, *more: str) -> tuple[str, ...]:
     return (task, "--vm", "web1", *more)
 
@@ -64,19 +60,16 @@ OPERATIONS = (
     Operation("plug-changed", _web1("plug"), "plugged", "plugged", changed=True),
     Operation("unplug", _web1("unplug"), "plugged", "gone"),
     Operation("boot", _web1("boot"), "plugged", "running"),
-    Operation("stop", _web1("stop", "--timeout", "3"), "running", "gone", known=LATE),
+    Operation("stop", _web1("stop", "--timeout", "3"), "running", "gone"),
     Operation(
         *("stop-deaf", ("stop", "--vm", "deaf1", "--timeout", "1"), "running", "gone", DEAF),
-        known=LATE,
     ),
     Operation("stop-force", _web1("stop", "--force"), "running", "gone"),
     Operation("stop-crashed", _web1("stop"), "crashed", "gone"),
-    Operation("restart", _web1("restart", "--timeout", "3"), "running", "running", known=LATE),
+    Operation("restart", _web1("restart", "--timeout", "3"), "running", "running"),
     Operation("restart-force", _web1("restart", "--force"), "running", "running"),
     Operation("up", ("up", "--vm", "web*"), "gone", "running", ALL),
-    Operation(
-        *("down", ("down", "--vm", "web*", "--timeout", "3"), "running", "gone", ALL), known=LATE
-    ),
+    Operation("down", ("down", "--vm", "web*", "--timeout", "3"), "running", "gone", ALL),
     Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
     Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
