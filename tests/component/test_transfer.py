@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ import pytest
 
 from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Progress
-from vmops.errors import ConnectionLost, WorkFailed
+from vmops.errors import CommandTimeout, ConnectionLost, UnexpectedOutput, WorkFailed
 from vmops.remote import transfer
 from vmops.remote.image_file import ImageFile
 from vmops.remote.transfer import push
+from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
 
@@ -79,21 +79,24 @@ def test_an_image_arrives_and_is_not_sent_again(
 
 
 def test_a_transfer_that_is_cut_goes_on_where_it_was(
-    start: Start, home: Path, config: fabric.Config, image: ImageFile, base: Base
+    start: Start,
+    home: Path,
+    config: fabric.Config,
+    image: ImageFile,
+    base: Base,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(transfer, "_TELL_S", 0)
     fake = start()
     part = arrived(home, base).with_name(f"{base.name}.part")
 
-    def cut() -> None:
-        while not (part.exists() and part.stat().st_size > 2**20):
-            time.sleep(0.001)
-        fake.hang_up()
+    def cut(progress: Progress) -> None:
+        if progress.done == 4 * 2**20:
+            wait_for(lambda: part.stat().st_size > 2**20 or None, 30)
+            fake.hang_up()
 
-    cutter = threading.Thread(target=cut)
-    cutter.start()
     with pytest.raises(ConnectionLost) as raised:
-        push(fake.worker(), image, base=base, config=config)
-    cutter.join()
+        push(fake.worker(), image, base=base, on_progress=cut, config=config)
     assert "goes on where it was cut" in str(raised.value)
     assert not arrived(home, base).exists()
     pushed = push(fake.worker(), image, base=base, config=config)
@@ -140,6 +143,41 @@ def test_a_worker_without_perl_is_told(
     (home / "bin/perl").chmod(0o755)
     with pytest.raises(WorkFailed, match="the receiver there ended: no perl here"):
         push(start().worker(), image, base=base, config=config)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        pytest.param("exec yes waits", UnexpectedOutput, "says over and over", id="at once"),
+        pytest.param(
+            "while sleep 0.2; do echo waits; done",
+            (UnexpectedOutput, CommandTimeout),
+            "over and over|has not answered within 1 s",
+            id="slowly",
+        ),
+        pytest.param("exec yes at 1", UnexpectedOutput, "answers 'at 1'", id="nonsense"),
+        pytest.param("exec cat /dev/zero", UnexpectedOutput, "nobody asked for", id="no end"),
+    ],
+)
+def test_a_receiver_that_never_comes_to_the_point_is_left(
+    start: Start,
+    home: Path,
+    config: fabric.Config,
+    image: ImageFile,
+    base: Base,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    error: type[Exception] | tuple[type[Exception], ...],
+    said: str,
+) -> None:
+    monkeypatch.setattr(transfer, "_WAITS_S", 1.0)
+    (home / "bin").mkdir()
+    (home / "bin/perl").write_text(f"#!/bin/sh\n{text}\n")
+    (home / "bin/perl").chmod(0o755)
+    began = time.monotonic()
+    with pytest.raises(error, match=said):
+        push(start().worker(), image, base=base, config=config)
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/usr/bin/tcsh", "/usr/bin/fish"])

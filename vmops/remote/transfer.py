@@ -37,6 +37,9 @@ PATIENCE_S = 60.0
 """How long a worker may take no data. Its own for a sender who sends none is the same."""
 
 _WAITS_S = 150.0
+_MOST_WAITS = 8
+"""It waits for one sender, and anew when that one's file was renamed meanwhile."""
+
 _CHECKS_AT_BYTES_S = 10_000_000
 """A slow disk: what is checked at less is given up."""
 
@@ -244,6 +247,13 @@ class _Transfer:
     def _hear(self, limit_s: float) -> list[str]:
         """The worker's next line, in words; that it waits for another sender is passed over."""
         deadline = time.monotonic() + limit_s
+        for _ in range(_MOST_WAITS):
+            line = self._line(deadline, limit_s)
+            if line != b"waits":
+                return line.decode(errors="replace").split(" ")
+        raise UnexpectedOutput("it says over and over that it waits", worker=self._worker)
+
+    def _line(self, deadline: float, limit_s: float) -> bytes:
         while b"\n" not in self._heard:
             self._channel.settimeout(max(0.1, deadline - time.monotonic()))
             try:
@@ -259,9 +269,7 @@ class _Transfer:
                 raise UnexpectedOutput("it prints what nobody asked for", worker=self._worker)
         self._channel.settimeout(PATIENCE_S)
         line, _, self._heard = self._heard.partition(b"\n")
-        if line == b"waits":
-            return self._hear(limit_s)
-        return line.decode(errors="replace").split(" ")
+        return line
 
     def _silence(self) -> WorkFailed:
         """Why the receiver ended without a word."""
