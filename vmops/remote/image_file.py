@@ -43,6 +43,22 @@ class ImageFile:
             os.close(self._file)
             self._file = -1
 
+    @property
+    def identity(self) -> str:
+        """What tells the file from others, and from what it was, as far as can be told unread."""
+        found = os.fstat(self._file)
+        return f"{found.st_dev}:{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+    @property
+    def changed_ns(self) -> int:
+        """When it was changed last, in nanoseconds since 1970."""
+        found = os.fstat(self._file)
+        return max(found.st_mtime_ns, found.st_ctime_ns)
+
+    def head(self, length: int) -> bytes:
+        """Its first bytes. Raises OSError."""
+        return os.pread(self._file, length, 0)
+
     def read(self, start: int = 0) -> Iterator[Block]:
         """Its data from `start` on, block by block, without the holes.
 

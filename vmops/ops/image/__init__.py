@@ -1,0 +1,1 @@
+"""Images on workers: sent, fetched, looked at, removed."""
