@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
+    from vmops.core.plan.status import VMStatus
     from vmops.errors import (
         CommandFailed,
         CommandTimeout,
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
         WorkerUnreachable,
         WorkFailed,
     )
+    from vmops.fleet import Fleet, Result, raise_for_errors
     from vmops.inventory_file import load
+    from vmops.ops.vm.changes import Change
+    from vmops.ops.vm.outcome import Outcome
+    from vmops.ops.worker.doctor import Health
+    from vmops.ops.worker.run import Ended
     from vmops.remote_executor import RemoteExecutor
     from vmops.vm_launcher import VMLauncher
 
@@ -59,6 +65,12 @@ _HOMES = {
         ),
         "vmops.errors",
     ),
+    **dict.fromkeys(("Fleet", "Result", "raise_for_errors"), "vmops.fleet"),
+    "Change": "vmops.ops.vm.changes",
+    "Ended": "vmops.ops.worker.run",
+    "Health": "vmops.ops.worker.doctor",
+    "Outcome": "vmops.ops.vm.outcome",
+    "VMStatus": "vmops.core.plan.status",
     "load": "vmops.inventory_file",
     "RemoteExecutor": "vmops.remote_executor",
     "VMLauncher": "vmops.vm_launcher",
@@ -66,10 +78,14 @@ _HOMES = {
 
 __all__ = [
     "VM",
+    "Change",
     "CommandFailed",
     "CommandTimeout",
     "ConnectionLost",
+    "Ended",
+    "Fleet",
     "FleetFailed",
+    "Health",
     "HostKeyRefused",
     "Interface",
     "Inventory",
@@ -79,17 +95,21 @@ __all__ = [
     "MonitorError",
     "Nic",
     "NotRunning",
+    "Outcome",
     "PortConflict",
     "RemoteExecutor",
+    "Result",
     "Settings",
     "StopTimeout",
     "UnexpectedOutput",
     "VMLauncher",
+    "VMStatus",
     "VmopsError",
     "WorkFailed",
     "Worker",
     "WorkerUnreachable",
     "load",
+    "raise_for_errors",
 ]
 
 

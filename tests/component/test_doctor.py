@@ -12,7 +12,7 @@ from tests.unit.worlds import VM1
 from vmops.core.inventory.model import VM
 from vmops.core.plan.health import Check
 from vmops.ops.route import Route
-from vmops.ops.worker.doctor import Report, examine
+from vmops.ops.worker.doctor import Health, examine
 
 from .fake_worker import FakeWorker
 from .test_exchange import SUDO, install_sudo
@@ -21,16 +21,16 @@ Start = Callable[..., FakeWorker]
 
 
 @pytest.fixture
-def look(start: Start, config: fabric.Config) -> Callable[..., Report]:
+def look(start: Start, config: fabric.Config) -> Callable[..., Health]:
     fake = start()
 
-    def look_at(*vms: VM, **settings: str) -> Report:
+    def look_at(*vms: VM, **settings: str) -> Health:
         return examine(Route(fake.worker(**settings), config), vms)
 
     return look_at
 
 
-def named(report: Report, name: str) -> Check:
+def named(report: Health, name: str) -> Check:
     return next(check for check in report.checks if check.name == name)
 
 
@@ -38,14 +38,14 @@ def vm_at(image: str) -> VM:
     return VM.from_dict(VM1.to_dict() | {"qcow_image": image})
 
 
-def test_an_image_folder_that_is_missing(look: Callable[..., Report], home: Path) -> None:
+def test_an_image_folder_that_is_missing(look: Callable[..., Health], home: Path) -> None:
     check = named(look(vm_at("~/nowhere/vm1.qcow2")), "folder ~/nowhere")
     assert not check.ok
     assert "No such file" in check.found
     assert check.cure == "there: mkdir -p ~/nowhere"
 
 
-def test_an_image_that_is_a_folder(look: Callable[..., Report], home: Path) -> None:
+def test_an_image_that_is_a_folder(look: Callable[..., Health], home: Path) -> None:
     (home / "vm1.qcow2").mkdir()
     check = named(look(vm_at("~/vm1.qcow2")), "image of vm1")
     assert (check.ok, check.found) == (
@@ -54,7 +54,7 @@ def test_an_image_that_is_a_folder(look: Callable[..., Report], home: Path) -> N
     )
 
 
-def test_a_sudo_that_refuses_is_a_finding(look: Callable[..., Report], home: Path) -> None:
+def test_a_sudo_that_refuses_is_a_finding(look: Callable[..., Health], home: Path) -> None:
     """The login went well, and that is said too."""
     install_sudo(home, "#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
     report = look(user="ubuntu")
@@ -64,7 +64,7 @@ def test_a_sudo_that_refuses_is_a_finding(look: Callable[..., Report], home: Pat
 
 
 def test_a_sudo_that_had_a_password(
-    look: Callable[..., Report], home: Path, config: fabric.Config
+    look: Callable[..., Health], home: Path, config: fabric.Config
 ) -> None:
     assert named(look(), "sudo").found == "root without a question"
     install_sudo(home, SUDO.format(password="open sesame"))
@@ -72,6 +72,6 @@ def test_a_sudo_that_had_a_password(
     assert "password that was given" in named(look(user="ubuntu"), "sudo").found
 
 
-def test_an_image_folder_has_its_free_disk(look: Callable[..., Report], home: Path) -> None:
+def test_an_image_folder_has_its_free_disk(look: Callable[..., Health], home: Path) -> None:
     check = named(look(vm_at("~/vm1.qcow2")), "folder ~")
     assert check.found.endswith("MiB free"), check

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -47,6 +48,19 @@ def executor(fake: FakeWorker, config: fabric.Config) -> RemoteExecutor:
 )
 def test_execute_direct(executor: RemoteExecutor, command: str, expected: tuple[bool, str]) -> None:
     assert executor.execute_direct("127.0.0.1", command) == expected
+
+
+def test_inside_an_event_loop(executor: RemoteExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook has one that runs. No other is started, in no thread."""
+
+    async def program() -> list[tuple[bool, str]]:
+        for starts in (asyncio, asyncio.events):
+            monkeypatch.setattr(starts, "new_event_loop", lambda: pytest.fail("a second loop"))
+        here = executor.execute_direct("127.0.0.1", "echo here")
+        there = asyncio.to_thread(executor.execute_direct, "127.0.0.1", "echo there")
+        return [here, await there]
+
+    assert asyncio.run(program()) == [(True, "here\n"), (True, "there\n")]
 
 
 @pytest.mark.parametrize("timeout", [3_000_000, 1e300, float("inf"), float("nan"), None])

@@ -130,6 +130,12 @@ def test_a_folder_can_be_taken_in_at_a_glance(folder: Path) -> None:
     assert len(modules) <= MOST_MODULES
 
 
+@pytest.mark.parametrize("path", [p for p in MODULES if room(p) != "lab"], ids=name)
+def test_nothing_starts_an_event_loop(path: Path) -> None:
+    """A program that has one may call us. The lab's is in a process of its own."""
+    assert not {entry for entry in imports(path) if entry.split(".")[0] == "asyncio"}
+
+
 @pytest.mark.parametrize("path", [p for p in IN_ROOMS if room(p) != "tasks"], ids=name)
 def test_only_tasks_print(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

@@ -28,7 +28,7 @@ from vmops.ops.guest.screen import Shot
 from vmops.ops.vm.changes import Change
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.status import Survey
-from vmops.ops.worker.doctor import Report
+from vmops.ops.worker.doctor import Health
 from vmops.tasks import ns
 from vmops.tasks.frame import harmless, output, work
 from vmops.tasks.vm import watch
@@ -107,7 +107,7 @@ CASES = [
     Case("pid", {"vm": "vm1"}, VMStatus),
     Case("status", {}, Survey),
     Case("ps", {}, Survey),
-    Case("doctor", {}, Report),
+    Case("doctor", {}, Health),
     Case("sendkey", {"vm": "vm1", "keys": "a"}, Pressed),
     Case("type", {"vm": "vm1", "text": "a"}, Pressed),
     Case("screenshot", {"vm": "vm1", "output": "-"}, Shot),

@@ -163,3 +163,20 @@ def test_a_reader_that_leaves_is_no_news(words: str, buffered: str, tmp_path: Pa
             check=False,
         )
     assert done.stderr == b""
+
+
+def test_python_m_vmops_is_vmops(tmp_path: Path) -> None:
+    done = [
+        subprocess.run(
+            [*program, "launch", "--vm", ""],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for program in ([sys.executable, "-m", "vmops"], [Path(sys.executable).parent / "vmops"])
+    ]
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == 2 * [
+        (2, "", "error: --vm '': it is given, and empty\n  give it a value, or leave it out\n")
+    ]

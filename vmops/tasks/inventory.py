@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import JSON
@@ -9,9 +11,12 @@ from vmops.tasks.frame.output import give, give_json
 from vmops.tasks.frame.selection import inventory as read
 from vmops.tasks.frame.task import task
 
+if TYPE_CHECKING:
+    from vmops.core.inventory.inventory import Inventory
+
 
 @task({"vm": options.VM, "format": options.FORMAT})
-def inventory(c: Context, vm: str | None = None, format: str = "text") -> None:
+def inventory(c: Context, vm: str | None = None, format: str = "text") -> Inventory:
     """
     Print hosts.toml as it is understood, everything written out, and where each value came from.
 
@@ -26,3 +31,4 @@ def inventory(c: Context, vm: str | None = None, format: str = "text") -> None:
         give_json(as_json(listed, vms))
     else:
         give(as_toml(listed, vms))
+    return listed

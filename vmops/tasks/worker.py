@@ -26,7 +26,7 @@ RUN_TIMEOUT = Option(
 
 
 @task({"worker": options.WORKER, "format": options.FORMAT})
-def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[examined.Report]:
+def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[examined.Health]:
     """
     Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
 
@@ -42,7 +42,7 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     )
 
 
-def _table_of_checks(reports: Sequence[examined.Report]) -> None:
+def _table_of_checks(reports: Sequence[examined.Health]) -> None:
     rows = [
         [report.worker, "ok" if check.ok else "FAIL", check.name, check.found]
         for report in reports
@@ -52,7 +52,7 @@ def _table_of_checks(reports: Sequence[examined.Report]) -> None:
         give_table(("WORKER", "", "CHECK", "FOUND"), rows)
 
 
-def _failed_checks(report: examined.Report) -> Sequence[VmopsError]:
+def _failed_checks(report: examined.Health) -> Sequence[VmopsError]:
     return report.errors
 
 
@@ -63,7 +63,7 @@ def _failed_checks(report: examined.Report) -> Sequence[VmopsError]:
         "timeout": RUN_TIMEOUT,
     }
 )
-def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) -> None:
+def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) -> list[Ended]:
     """
     Run a command on a worker and print what it prints, as it comes.
 
@@ -76,7 +76,7 @@ def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) 
     def work(route: Route, sink: Sink) -> Ended:
         return run_command(route, command, time_limit_s=timeout, sink=sink)
 
-    _remote(c, worker, work, command)
+    return _remote(c, worker, work, command)
 
 
 @task(
@@ -89,7 +89,7 @@ def run(c: Context, command: str, worker: str | None = None, timeout: int = 30) 
 )
 def script(
     c: Context, path: str, args: str | None = None, worker: str | None = None, timeout: int = 30
-) -> None:
+) -> list[Ended]:
     """
     Run a local script on a worker without copying it there.
 
@@ -111,19 +111,20 @@ def script(
     def work(route: Route, sink: Sink) -> Ended:
         return run_script(route, local, time_limit_s=timeout, sink=sink)
 
-    _remote(c, worker, work, f"bash -s -- {shlex.join(words)} <{path}")
+    return _remote(c, worker, work, f"bash -s -- {shlex.join(words)} <{path}")
 
 
 def _remote(
     c: Context, worker: str | None, work: Callable[[Route, Sink], Ended], shown: str
-) -> None:
+) -> list[Ended]:
+    """Run it on each worker, printing as it comes. Gives what came of it."""
     if worker_at(c, inventory(c)) is None and not worker:
         raise InventoryError("run where?", cure="name a worker: -H or --worker")
     groups = groups_of_workers(c, worker)
     if is_dry(c):
         for group in groups:
             give(f"# on {group.route.worker.name}:\n{shown}")
-        return
+        return []
     from vmops.tasks.remote_output import RemoteOutput
 
     output = RemoteOutput(several=len(groups) > 1)
@@ -134,4 +135,6 @@ def _remote(
         output.ended(name)
         return [ended]
 
-    finish([ended.error for ended in each(groups, one) if ended.error is not None])
+    found = each(groups, one)
+    finish([ended.error for ended in found if ended.error is not None])
+    return found

@@ -10,12 +10,12 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import health
 from vmops.core.plan.health import Check
-from vmops.errors import VmopsError, WorkFailed
+from vmops.errors import FleetFailed, VmopsError, WorkFailed
 from vmops.ops.act import ask, unreadable
 from vmops.ops.route import Route
 
 
-class Report(NamedTuple):
+class Health(NamedTuple):
     """All checks of one worker. `unreachable` is why there are none."""
 
     worker: str
@@ -34,6 +34,12 @@ class Report(NamedTuple):
             if not check.ok
         ]
 
+    @property
+    def error(self) -> VmopsError | None:
+        """All of `errors` as one, None where nothing is lacking."""
+        errors = self.errors
+        return FleetFailed(errors) if len(errors) > 1 else next(iter(errors), None)
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {
@@ -48,17 +54,17 @@ class Report(NamedTuple):
         }
 
 
-def examine(route: Route, vms: Sequence[VM] = ()) -> Report:
+def examine(route: Route, vms: Sequence[VM] = ()) -> Health:
     """Check the worker, and that it has what these VMs need. Never raises a VmopsError."""
     worker = route.worker
     questions = health.questions(vms)
     try:
         answers = ask(route, *questions)
         if route.transcript is not None:
-            return Report(worker.name, worker.address)
+            return Health(worker.name, worker.address)
         seen = facts.read(answers, questions)
     except Unanswered as error:
-        return Report(worker.name, worker.address, unreachable=unreadable(route, error))
+        return Health(worker.name, worker.address, unreachable=unreadable(route, error))
     except VmopsError as error:
         return _without_root(worker, error)
     checks = (
@@ -66,18 +72,18 @@ def examine(route: Route, vms: Sequence[VM] = ()) -> Report:
         Check("sudo", True, _sudo(route)),
         *health.checks(worker, vms, seen, answers),
     )
-    return Report(worker.name, worker.address, checks)
+    return Health(worker.name, worker.address, checks)
 
 
-def _without_root(worker: Worker, error: VmopsError) -> Report:
+def _without_root(worker: Worker, error: VmopsError) -> Health:
     """A plain WorkFailed comes after the login: no root shell has started."""
     if type(error) is not WorkFailed:
-        return Report(worker.name, worker.address, unreachable=error)
+        return Health(worker.name, worker.address, unreachable=error)
     checks = (
         Check("SSH", True, worker.address),
         Check("sudo", False, error.what, error.cure),
     )
-    return Report(worker.name, worker.address, checks)
+    return Health(worker.name, worker.address, checks)
 
 
 def _sudo(route: Route) -> str:

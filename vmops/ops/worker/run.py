@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 TAIL_CHARACTERS = 2000
 """What an error keeps of what a command complained."""
 
+KEPT_BYTES = 1 << 20
+"""What is kept of each stream that a sink takes: the end of it."""
+
 
 class Ended(NamedTuple):
     """What came of it. `error` is a CommandFailed for another exit code than 0.
 
-    `stdout` and `stderr` are what was printed, before an `error` too, empty where a sink took it.
+    `stdout` and `stderr` are what was printed, before an `error` too; where a sink took it, the
+    last MiB of each.
     """
 
     worker: str
@@ -59,7 +63,9 @@ def read_script(path: str) -> bytes:
         raise InventoryError(f"cannot read {path}: {unreadable.strerror}") from unreadable
 
 
-def run_script(route: Route, script: Script, *, time_limit_s: float, sink: Sink | None) -> Ended:
+def run_script(
+    route: Route, script: Script, *, time_limit_s: float, sink: Sink | None = None
+) -> Ended:
     """Stream a script to bash on the worker, which reads all of it first; see `run_command`."""
     from vmops.remote.run import script_line
 
@@ -72,30 +78,37 @@ def _run(route: Route, line: CommandLine, *, time_limit_s: float, sink: Sink | N
     from vmops.remote.run import Collected, stream
 
     name = route.worker.name
-    kept = Collected(name)
-    tail = _Tail(sink or kept)
+    kept = Collected(name) if sink is None else _Kept(sink)
     try:
-        code = stream(route.worker, line, tail, time_limit=time_limit_s, config=route.config)
+        code = stream(route.worker, line, kept, time_limit=time_limit_s, config=route.config)
     except VmopsError as error:
         return Ended(name, kept.stdout, kept.stderr, error)
     if code == 0:
         return Ended(name, kept.stdout, kept.stderr)
     how = f"exit code {code}" if code > 0 else "it was ended by a signal"
-    evidence = Evidence((line.text,), code, tail.text())
+    tail = kept.stderr[-4 * TAIL_CHARACTERS :].decode(errors="replace")[-TAIL_CHARACTERS:]
+    evidence = Evidence((line.text,), code, tail)
     return Ended(name, kept.stdout, kept.stderr, CommandFailed(how, worker=name, evidence=evidence))
 
 
-class _Tail:
-    """A sink in front of another one. It remembers the end of what was complained."""
+class _Kept:
+    """A sink in front of another one. It remembers the end of each stream."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._kept = b""
+        self._kept: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
     def __call__(self, stream: Stream, data: bytes) -> None:
-        if stream == "stderr":
-            self._kept = (self._kept + data)[-4 * TAIL_CHARACTERS :]
+        kept = self._kept[stream]
+        kept += data
+        if len(kept) > 2 * KEPT_BYTES:  # to cut at each piece would move a MiB each time
+            del kept[:-KEPT_BYTES]
         self._sink(stream, data)
 
-    def text(self) -> str:
-        return self._kept.decode(errors="replace")[-TAIL_CHARACTERS:]
+    @property
+    def stdout(self) -> bytes:
+        return bytes(self._kept["stdout"][-KEPT_BYTES:])
+
+    @property
+    def stderr(self) -> bytes:
+        return bytes(self._kept["stderr"][-KEPT_BYTES:])

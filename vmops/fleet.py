@@ -1,0 +1,322 @@
+"""Fleet, the documented API for all that the tasks do: values in, values out, nothing printed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
+from vmops.core.plan.group import Terms
+from vmops.core.plan.status import VMStatus
+from vmops.core.plan.stopping import Manner
+from vmops.errors import FleetFailed, InventoryError, VmopsError
+from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
+from vmops.ops.route import Group, Route
+from vmops.ops.vm import changes, lifecycle, power, waiting
+from vmops.ops.vm.outcome import Outcome, without_absent
+from vmops.ops.vm.status import Survey, merged, survey
+from vmops.ops.worker.doctor import Health, examine
+from vmops.ops.worker.run import Ended, Script, read_script, run_command, run_script
+
+if TYPE_CHECKING:
+    import os
+
+    import fabric
+
+logger = logging.getLogger("vmops")
+
+T = TypeVar("T")
+
+
+class Result(Protocol):
+    """What every method of `Fleet` gives for a VM or a worker."""
+
+    @property
+    def error(self) -> VmopsError | None:
+        """Why it failed, None where all went well."""
+
+
+R = TypeVar("R", bound=Result)
+
+
+@overload
+def raise_for_errors(results: R) -> R: ...
+@overload
+def raise_for_errors(results: Iterable[R]) -> list[R]: ...
+def raise_for_errors(results: object) -> object:
+    """Give the results back when all went well. Raises the error of the one that failed, and
+    FleetFailed with all of them in `failures` when several did."""
+    is_one = hasattr(results, "error")
+    found: list[Any] = [results] if is_one else list(results)  # type: ignore[call-overload]
+    failures = [result.error for result in found if result.error is not None]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise FleetFailed(failures)
+    return results if is_one else found
+
+
+class Fleet:
+    """The VMs and workers of an inventory, and all that the tasks do with them.
+
+    `vms` is a name, several separated by commas, or a glob, as `--vm` takes it. A VM is on the
+    worker that the inventory pins it to; `at`, a worker's name or address, places one that is
+    pinned to none, as -H does. At most `parallel` workers are worked on at the same time.
+
+    Every method gives a value for each VM, and raises nothing for what fails on a worker: that is
+    the value's `error` (see `raise_for_errors`). InventoryError is raised for a name that is not
+    known, before anything is contacted. A fleet may be used by several threads. `config` is fab's,
+    with its options; without one, ssh_config and Fabric's own files decide.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        *,
+        config: fabric.Config | None = None,
+        parallel: int = DEFAULT_PARALLEL,
+    ) -> None:
+        self.inventory = inventory
+        self.config = config
+        self.parallel = parallel
+
+    def launch(
+        self,
+        vms: str,
+        *,
+        at: str | None = None,
+        strict: bool = False,
+        overcommit: bool = False,
+        here: bool = False,
+    ) -> list[Outcome]:
+        """Plug and boot each VM; one that runs as asked is left alone.
+
+        An interface that cannot be plugged is left out and in `skipped`, or with `strict` the
+        launch fails and is undone. Where the free memory of a worker is too small for all of them
+        none starts, unless `overcommit`. Without `at` or `here` the other workers are asked first
+        whether they run it.
+        """
+        groups = self._placed(self.inventory.select(vms), at)
+        asked = NOWHERE if here or at is not None else self._others(groups)
+        return self._launched(groups, Terms(strict=strict, overcommit=overcommit), asked)
+
+    def plug(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
+        """Make the TAPs and ports of each VM, and start nothing."""
+        return self._each_vm(vms, at, lambda g: lifecycle.plug(g.route, g.vms, strict=strict))
+
+    def boot(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
+        """Start QEMU with the interfaces that are plugged; with `strict` only if all are."""
+        terms = Terms(strict=strict)
+        return self._each_vm(vms, at, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
+
+    def unplug(self, vms: str, *, at: str | None = None) -> list[Outcome]:
+        """Remove the ports and TAPs of each VM; one that runs is refused."""
+        return self._each_vm(vms, at, lambda g: lifecycle.unplug(g.route, g.vms))
+
+    def stop(
+        self,
+        vms: str,
+        *,
+        at: str | None = None,
+        force: bool = False,
+        timeout_s: float = 30,
+        elsewhere: bool = False,
+    ) -> list[Outcome]:
+        """Ask each guest to power off, for up to `timeout_s`, then end QEMU harder and harder;
+        `force` kills at once. A VM that is not there is no error.
+
+        With `elsewhere` it is stopped `at` that worker, even if the inventory has it on another.
+        """
+        manner = Manner(force=force, timeout_s=timeout_s)
+        if not elsewhere:
+            return self._each_vm(vms, at, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
+        if at is None:
+            raise InventoryError("stop: elsewhere is where?", cure="name that worker: at")
+        chosen = self.inventory.select(vms)
+        return lifecycle.stop(self._route(self.inventory.worker(at)), chosen, manner=manner)
+
+    def restart(
+        self, vms: str, *, at: str | None = None, force: bool = False, timeout_s: float = 30
+    ) -> list[Outcome]:
+        """Stop each VM as `stop` does and launch it as the inventory has it.
+
+        One that could not be launched again is left running; where its launch fails all the same,
+        it is started again as it ran.
+        """
+        manner = Manner(force=force, timeout_s=timeout_s)
+        groups = self._placed(self.inventory.select(vms), at)
+        asked = NOWHERE if at is not None else self._others(groups)
+        return self._each(
+            groups, lambda g: lifecycle.restart(g.route, g.vms, manner=manner, elsewhere=asked)
+        )
+
+    def pause(self, vms: str, *, at: str | None = None) -> list[Outcome]:
+        """Freeze each VM, keeping its memory; one that is paused is left alone."""
+        return self._each_vm(vms, at, lambda g: power.pause(g.route, g.vms))
+
+    def resume(self, vms: str, *, at: str | None = None) -> list[Outcome]:
+        """Let each paused VM continue; one that runs is left alone."""
+        return self._each_vm(vms, at, lambda g: power.resume(g.route, g.vms))
+
+    def reset(self, vms: str, *, at: str | None = None) -> list[Outcome]:
+        """Press the reset button of each VM; its guest is not asked."""
+        return self._each_vm(vms, at, lambda g: power.reset(g.route, g.vms))
+
+    def wait(
+        self, vms: str, state: str, *, at: str | None = None, timeout_s: float = 60
+    ) -> list[Outcome]:
+        """Wait until each VM is running, stopped (no QEMU), or guest-off (its guest powered off).
+
+        One that is not within `timeout_s` has an error. Raises InventoryError for another state.
+        """
+        if state not in waiting.STATES:
+            raise InventoryError(f"state {state!r}: must be one of {', '.join(waiting.STATES)}")
+        return self._each_vm(
+            vms, at, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout_s)
+        )
+
+    def status(
+        self, vms: str | None = None, *, at: str | None = None, unmanaged: bool = False
+    ) -> list[VMStatus]:
+        """Every VM as it is now, or those named; with `unmanaged` what else runs on the workers.
+
+        One whose worker or monitor cannot be asked is `unknown`, never `stopped`.
+        """
+        groups = self._wherever(vms, at, empty=unmanaged)
+        seen = self._each(
+            groups, lambda g: [_with_fault(survey(g.route, g.vms, unmanaged=unmanaged))]
+        )
+        return list(merged(seen).vms)
+
+    def up(
+        self, vms: str | None = None, *, restart: bool = False, overcommit: bool = False
+    ) -> list[Outcome]:
+        """Launch every VM of the inventory, or those named; what runs as asked is left alone.
+
+        A VM that runs otherwise and needs a restart fails, or with `restart` is restarted.
+        """
+        groups = self._placed(self._chosen(vms), None)
+        terms = Terms(overcommit=overcommit, restart=lifecycle.GENTLY if restart else None)
+        return self._launched(groups, terms, self._everywhere(named=vms is not None))
+
+    def plan(self, vms: str | None = None, *, overcommit: bool = False) -> list[changes.Change]:
+        """What `up` would do about each VM. Nothing is changed."""
+        groups = self._placed(self._chosen(vms), None)
+        terms, asked = Terms(overcommit=overcommit), self._everywhere(named=vms is not None)
+        return self._each(groups, lambda g: changes.changes(g.route, g.vms, terms, asked))
+
+    def down(
+        self, vms: str | None = None, *, force: bool = False, timeout_s: float = 30
+    ) -> list[Outcome]:
+        """Stop every VM of the inventory, or those named, as `stop` does; asks nobody first.
+
+        A VM that is pinned to no worker is stopped wherever it runs.
+        """
+        manner = Manner(force=force, timeout_s=timeout_s)
+        groups = self._wherever(vms, None)
+        return without_absent(
+            self._each(groups, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
+        )
+
+    def doctor(self, worker: str | None = None) -> list[Health]:
+        """Check every worker, or one: what it lacks, and the cure of each failure."""
+        groups = self._wherever(None, worker, empty=True)
+        return self._each(groups, lambda g: [examine(g.route, g.vms)])
+
+    def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
+        """Run a command as the SSH user, in that user's shell, byte for byte.
+
+        After `timeout_s` it is ended, on the worker too. It may print up to 64 MiB.
+        """
+        route = self._route(self.inventory.worker(worker))
+        return run_command(route, command, time_limit_s=timeout_s)
+
+    def script(
+        self,
+        worker: str,
+        path: str | os.PathLike[str],
+        args: Sequence[str] = (),
+        *,
+        timeout_s: float = 30,
+    ) -> Ended:
+        """Run a local script by bash on the worker, with `args` as its $1, $2, and so on.
+
+        Nothing is copied there. Otherwise as `run`. Raises InventoryError when it cannot be read.
+        """
+        local = Script(read_script(str(path)), [str(arg) for arg in args])
+        route = self._route(self.inventory.worker(worker))
+        return run_script(route, local, time_limit_s=timeout_s)
+
+    def _route(self, worker: Worker) -> Route:
+        return Route(worker, self.config)
+
+    def _chosen(self, vms: str | None) -> tuple[VM, ...]:
+        """Only None is all of them: an empty text comes from a mistake."""
+        return tuple(self.inventory.vms.values()) if vms is None else self.inventory.select(vms)
+
+    def _placed(self, vms: Sequence[VM], at: str | None) -> list[Group]:
+        """Each VM with the one worker that it belongs to."""
+        placed: dict[str, tuple[Worker, list[VM]]] = {}
+        for vm in vms:
+            worker = self.inventory.worker_of(vm, at)
+            placed.setdefault(worker.name, (worker, []))[1].append(vm)
+        return [Group(self._route(worker), tuple(mine)) for worker, mine in placed.values()]
+
+    def _wherever(self, vms: str | None, at: str | None, *, empty: bool = False) -> list[Group]:
+        """Each VM on every worker where it may be; with `empty` also workers that have none."""
+        chosen = self._chosen(vms)
+        if vms is not None and at is not None:
+            return self._placed(chosen, at)
+        listed = self.inventory.workers.values()
+        workers = list(listed) if at is None else [self.inventory.worker(at)]
+        there, kept = self.inventory.vms_on(worker.name for worker in workers), set(chosen)
+        groups = [
+            Group(self._route(worker), tuple(vm for vm in there[worker.name] if vm in kept))
+            for worker in workers
+        ]
+        return groups if empty else [group for group in groups if group.vms]
+
+    def _others(self, groups: Sequence[Group]) -> Elsewhere:
+        """What runs on the workers that are not those of the groups."""
+        at = {group.route.worker.name for group in groups}
+        others = [w for w in self.inventory.workers.values() if w.name not in at]
+        return changes.look_everywhere([self._route(worker) for worker in others])
+
+    def _everywhere(self, *, named: bool) -> Elsewhere:
+        """What runs on all workers. Where no VM is named, one that cannot be asked holds up none of
+        the others' VMs, and is logged."""
+        workers = self.inventory.workers.values()
+        found = changes.look_everywhere([self._route(worker) for worker in workers])
+        if named:
+            return found
+        for error in found.unasked.values():
+            logger.warning("%s", error)
+        return found._replace(unasked={})
+
+    def _launched(self, groups: list[Group], terms: Terms, asked: Elsewhere) -> list[Outcome]:
+        return self._each(
+            groups, lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=asked)
+        )
+
+    def _each_vm(
+        self, vms: str, at: str | None, do: Callable[[Group], Sequence[Outcome]]
+    ) -> list[Outcome]:
+        return self._each(self._placed(self.inventory.select(vms), at), do)
+
+    def _each(self, groups: list[Group], do: Callable[[Group], Sequence[T]]) -> list[T]:
+        """The work of every group at the same time; results in the order of the groups."""
+        found = {id(group): said for group, said in on_each(groups, do, parallel=self.parallel)}
+        return [item for group in groups for item in found[id(group)]]
+
+
+def _with_fault(seen: Survey) -> Survey:
+    """What could not be read of the worker itself is the error of each VM that has no other."""
+    own = {id(vm.error) for vm in seen.vms}
+    faults = [error for error in seen.errors if id(error) not in own]
+    if not faults:
+        return seen
+    vms = tuple(vm if vm.error else vm._replace(error=faults[0]) for vm in seen.vms)
+    return seen._replace(vms=vms)
