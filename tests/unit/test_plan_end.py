@@ -30,7 +30,7 @@ def test_stop_of_what_is_not_there_is_nothing() -> None:
 def test_force_goes_straight_to_sigkill_by_pid_and_start_time() -> None:
     made = stopping.stop(WORKER, VM1, running())
     assert labels(made) == ["SIGKILL", "remove ports", "remove TAPs", "run directory"]
-    assert commands(made, "SIGKILL") == ["end_process 4821 5000 KILL 10"]
+    assert commands(made, "SIGKILL") == ["end_process vm1 4821 5000 KILL 10"]
     assert commands(made, "remove ports")[0].count("del-port") == 2
 
 

@@ -166,7 +166,7 @@ def test_a_kill_waits_for_nobody_who_is_asking() -> None:
     made = stopping.stop(WORKER, VM1, running())
     assert made.block is not None
     assert [step.label for step in made.block.before] == ["SIGKILL"]
-    assert commands(made, "SIGKILL") == ["end_process 4821 5000 KILL 10"]
+    assert commands(made, "SIGKILL") == ["end_process vm1 4821 5000 KILL 10"]
 
 
 @pytest.mark.parametrize(

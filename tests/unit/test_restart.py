@@ -32,7 +32,7 @@ def words(made: Plan, phase: int) -> str:
 def test_the_old_qemu_ends_in_one_phase_and_the_new_one_starts_in_the_next() -> None:
     made = plan()
     assert made.action == "restart"
-    assert "end_process 4821 5000 KILL 10" in words(made, 0)
+    assert "end_process vm1 4821 5000 KILL 10" in words(made, 0)
     assert "-m 1024" in words(made, 1)
     assert [guard.argv[0] for guard in made.phases[1].block.guards] == ["not_running", "test"]
 

@@ -21,9 +21,10 @@ State = Literal["running", "stopped", "crashed", "unknown"]
 class RunningVM(NamedTuple):
     """What /run/vmops/NAME and /proc say of one VM.
 
-    `process` is there only when the pidfile's process is this VM's QEMU. `pid` is what the pidfile
-    names: QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is
-    that something else lies in its place, so that nothing is known.
+    `process` is there only when it is this VM's QEMU. `pid` is its PID, or what its pidfile names:
+    QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is that
+    something else lies in its place, and nothing else tells which process it is, so that nothing is
+    known.
     """
 
     name: str
@@ -68,18 +69,32 @@ def _vms(said: StepResult) -> dict[str, RunningVM]:
 
 
 def _vm(name: str, raw: bytes) -> RunningVM:
-    head, _, rest = raw.partition(b"\n")
-    if head != b"directory":
+    """One VM, from what was said of its directory, its record, its pidfile, and of the process."""
+    *said, facts = (raw.split(b"\n", 3) + [b""] * 3)[:4]
+    directory, record, pidfile = (line.decode(errors="replace").split(" ") for line in said)
+    if directory[0] != "directory":
         return RunningVM(name)
-    line, _, facts = rest.partition(b"\n")
-    pid = line.removeprefix(b"pid ")
-    if line == b"pid odd":
-        return RunningVM(name, directory=True, odd=True)
-    if not line.startswith(b"pid ") or not pid.isdigit():
-        return RunningVM(name, directory=True)
-    seen = process.parse(facts)
-    ours = seen is not None and machine.is_of(seen.argv, name)
-    return RunningVM(name, directory=True, pid=int(pid), process=seen if ours else None)
+    known = record[1:] if record[1:] != [""] else []
+    found = process.parse(facts)
+    if found is not None and _is_of(found, name, directory[-1], known):
+        return RunningVM(name, directory=True, pid=found.pid, process=found)
+    left = pidfile[-1]
+    if left == "odd":
+        pid = int(known[0]) if known else None
+        return RunningVM(name, directory=True, pid=pid, odd=not known)
+    return RunningVM(name, directory=True, pid=int(left) if left.isdecimal() else None)
+
+
+def _is_of(found: Process, name: str, group: str, record: Sequence[str]) -> bool:
+    """True for the VM's QEMU: what root has written down of it, its user, and its command line.
+
+    Without a record (an older version has started it, or its start was cut short) its user is the
+    group of the directory.
+    """
+    pid, started, uid, *how = record or (str(found.pid), str(found.started), group)
+    if (str(found.pid), str(found.started), str(found.uid)) != (pid, started, uid):
+        return False
+    return how == ["adopted"] or machine.is_of(found.argv, name)
 
 
 RUNNING = Question(

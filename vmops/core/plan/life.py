@@ -25,15 +25,15 @@ TERM_WAIT_S = 5
 KILL_WAIT_S = 10
 
 
-def ending(found: Process, by: Sequence[str]) -> list[Step]:
-    """The ways to end a process, of EXIT, TERM and KILL, each for what the one before has left.
+def ending(vm: str, found: Process, by: Sequence[str]) -> list[Step]:
+    """The ways to end its process, of EXIT, TERM and KILL, each for what the one before has left.
 
     EXIT only waits, for a process that has said that it ends (power.OVER).
     """
     ways = {
         EXIT: only_if(OVER, process.await_end(found, wait_s=EXIT_WAIT_S)),
-        TERM: process.end(found, "TERM", wait_s=TERM_WAIT_S),
-        KILL: process.end(found, "KILL", wait_s=KILL_WAIT_S),
+        TERM: process.end(vm, found, "TERM", wait_s=TERM_WAIT_S),
+        KILL: process.end(vm, found, "KILL", wait_s=KILL_WAIT_S),
     }
     return [Step(way, (ways[way],), may_fail=way != by[-1]) for way in by]
 
@@ -62,6 +62,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
             QEMU,
             (
                 machine.build(vm, values),
+                process.record(vm.name, values.uid),
                 command("open_sockets", vm.name, console),
                 logs.reserve(vm.name),
             ),

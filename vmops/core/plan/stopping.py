@@ -49,11 +49,11 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
         notes = (note,) if note else ()
         if asking is not None:
             before.append(asking.step(vm.name, running.process))
-            steps += ending(running.process, (EXIT, TERM, KILL))
+            steps += ending(vm.name, running.process, (EXIT, TERM, KILL))
         elif manner.force or running.process.stopped:
-            before += ending(running.process, (KILL,))
+            before += ending(vm.name, running.process, (KILL,))
         else:
-            steps += ending(running.process, (TERM, KILL))
+            steps += ending(vm.name, running.process, (TERM, KILL))
     steps += nic.unplugging(vm, observed.wiring)
     if running.directory:
         steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))

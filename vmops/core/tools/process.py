@@ -1,7 +1,8 @@
 """Processes of a worker: what /proc says of one, and the commands that end it by identity.
 
-Identity that holds: the PID of the pidfile, the path of that pidfile as a word of its command line,
-and the same start time when the signal is sent. Never a pattern: `qemu.*vm1` is vm10 as well.
+Identity that holds: the PID and the start time that root wrote down when QEMU had started, the user
+id that is that VM's alone, and its name and pidfile as words of the command line; all of it again
+when the signal is sent. Never a pattern: `qemu.*vm1` is vm10 as well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ CLOCK_TICKS = 100
 
 
 class Process(NamedTuple):
-    """A process as /proc showed it. Times are in clock ticks, `started` since boot."""
+    """A process as /proc showed it. Times are in clock ticks, `started` since boot.
+
+    `uid` is the user that it has in every respect, -1 where it has several.
+    """
 
     pid: int
     started: int
@@ -23,6 +27,7 @@ class Process(NamedTuple):
     cpu_ticks: int
     rss_kib: int
     argv: tuple[str, ...]
+    uid: int = -1
 
     @property
     def stopped(self) -> bool:
@@ -43,6 +48,7 @@ def parse(raw: bytes) -> Process | None:
     status, _, last = rest.partition(b"\nnonvoluntary_ctxt_switches:")
     program, *words = last.split(b"\0")
     _, _, program = program.rpartition(b"\n")  # some kernels have more lines of status before it
+    uids = [set(line.split()[1:]) for line in status.split(b"\n") if line.startswith(b"Uid:")]
     memory = [line.split()[1] for line in status.split(b"\n") if line.startswith(b"VmRSS:")]
     return Process(
         pid=int(pid),
@@ -51,21 +57,34 @@ def parse(raw: bytes) -> Process | None:
         cpu_ticks=int(fields[11]) + int(fields[12]),
         rss_kib=int(memory[0]) if memory else 0,
         argv=tuple(word.decode(errors="replace") for word in (program, *words)[:-1]),
+        uid=int(uids[0].pop()) if uids and len(uids[0]) == 1 else -1,
     )
 
 
-def end(process: Process, signal: str, *, wait_s: int) -> Command:
+def end(vm: str, process: Process, signal: str, *, wait_s: int) -> Command:
     """Send the signal to just this process and wait until it is gone; gone already is fine.
 
-    It prints the signal that it sent. Exit code 1 when the process is still there after `wait_s`
-    seconds.
+    It prints the signal that it sent. Exit code 1 when the process is not the VM's QEMU, to which
+    nothing is sent, or still there after `wait_s` seconds.
     """
-    return command("end_process", str(process.pid), str(process.started), signal, str(wait_s))
+    return command("end_process", vm, *_identity(process), signal, str(wait_s))
+
+
+def record(vm: str, uid: int) -> Command:
+    """Write down which process is the VM's QEMU, which has just started as that user.
+
+    Fails where there is none. Its pidfile, and room to write in the run directory, become its own.
+    """
+    return command("record_process", vm, str(uid))
+
+
+def _identity(process: Process) -> tuple[str, str]:
+    return str(process.pid), str(process.started)
 
 
 def await_end(process: Process, *, wait_s: int) -> Command:
     """Wait until the process is gone. Exit code 1 when it is still there after `wait_s` seconds."""
-    return command("await_end", str(process.pid), str(process.started), str(wait_s))
+    return command("await_end", *_identity(process), str(wait_s))
 
 
 def not_running(vm: str) -> Command:
@@ -75,9 +94,9 @@ def not_running(vm: str) -> Command:
 
 def still_running(vm: str, process: Process) -> Command:
     """A guard: this process still runs the VM."""
-    return command("still_running", vm, str(process.pid), str(process.started))
+    return command("still_running", vm, *_identity(process))
 
 
 def not_replaced(vm: str, process: Process) -> Command:
-    """A guard: the VM's pidfile does not name another process by now; it may name none."""
+    """A guard: what is known of the VM does not name another process by now; it may name none."""
     return command("not_replaced", vm, str(process.pid))

@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 #
-# Processes by identity: the PID of the pidfile, that pidfile as a word of the command line, and the
-# start time. A PID alone may have been given to somebody else.
+# Processes by identity: PID and start time as root has written them down, the user id that is that
+# VM's alone, and its name and pidfile as words of the command line. A PID alone may have been given
+# to somebody else, and what a pidfile says is its QEMU's to write.
 
 # Field 22 of /proc/PID/stat. The name in field 2 may hold blanks and brackets, so what counts
 # begins behind the last bracket, with field 3.
@@ -28,8 +29,45 @@ pid_of() {
   case $pid in ''|*[!0-9]*|????????*) return 1 ;; esac
 }
 
+# Where the directory is root's, what its record says is so: PID, start time and user id.
+recorded() {
+  pid=
+  # shellcheck disable=SC3067 # every sh of Debian and Ubuntu knows -O
+  [ -O "$RUN_ROOT/$1" ] && [ -O "$RUN_ROOT/$1/process" ] && [ ! -L "$RUN_ROOT/$1/process" ] &&
+    read -r pid since user how rest <"$RUN_ROOT/$1/process"
+}
+
+# All four user ids: real, effective, saved, and for files.
+has_user() {
+  while read -r key real effective saved files; do
+    case $key in Uid:)
+      [ "$real $effective $saved $files" = "$2 $2 $2 $2" ]
+      return
+    esac
+  done 2>/dev/null <"/proc/$1/status"
+  return 1
+}
+
+# A QEMU of a VM, by user and command line. One that was adopted has a command line of its own, and
+# a record that says so.
+is_qemu_of() {
+  has_user "$2" "$3" || return 1
+  [ "$how" != adopted ] || return 0
+  for word in "$RUN_ROOT/$1/pid" "$1"; do
+    grep -qzxFe "$word" "/proc/$2/cmdline" 2>/dev/null || return 1
+  done
+}
+
+# Without a record (it was started by an older version, or its start was cut short) the pidfile says
+# which process, and the group of the directory whose it has to be.
 running() {
-  pid_of "$1" && grep -qzxFe "$RUN_ROOT/$1/pid" "/proc/$pid/cmdline" 2>/dev/null
+  how='' user=''
+  if recorded "$1"; then
+    still "$pid" "$since" || return 1
+  else
+    pid_of "$1" && start_of "$pid" && user=$(stat -c %g "$RUN_ROOT/$1") || return 1
+  fi
+  is_qemu_of "$1" "$pid" "$user"
 }
 
 not_running() {
@@ -37,11 +75,11 @@ not_running() {
 }
 
 still_running() {
-  running "$1" && [ "$pid" = "$2" ] && still "$2" "$3"
+  running "$1" && [ "$pid" = "$2" ] && [ "$started" = "$3" ]
 }
 
 not_replaced() {
-  ! pid_of "$1" || [ "$pid" = "$2" ]
+  { ! recorded "$1" && ! pid_of "$1"; } || [ "$pid" = "$2" ]
 }
 
 #: # wait up to {3} s until the process of the pidfile has ended
@@ -54,12 +92,17 @@ await_end() {
   done
 }
 
-#: sudo kill -s {3} PID  # that of the pidfile, if it is still this VM's QEMU; then up to {4} s until it is gone
+# Looked at again right before the signal: facts came over the wire.
+#: sudo kill -s {4} PID  # that of {1}, if it is still this VM's QEMU; then up to {5} s until it is gone
 end_process() {
-  still "$1" "$2" || return 0
-  kill -s "$3" "$1" || return 1
-  echo "SIG$3"
-  await_end "$1" "$2" "$4"
+  if ! still_running "$1" "$2" "$3"; then
+    still "$2" "$3" || return 0
+    echo "PID $2 is not the QEMU of $1" >&2
+    return 1
+  fi
+  kill -s "$4" "$2" || return 1
+  echo "SIG$4"
+  await_end "$2" "$3" "$5"
 }
 
 # The holder of a socket, if that descriptor still is that socket.
@@ -68,9 +111,23 @@ end_holder() {
   [ "$(readlink "/proc/$1/fd/$2")" != "socket:[$3]" ] || kill "$1"
 }
 
+# Its pidfile is root's at that moment, and so is the directory. From then on QEMU may write there.
+#: # see that it is this VM's QEMU, and write down PID and start time in $RUN_ROOT/{1}/process
+#: sudo chown {2} $RUN_ROOT/{1}/pid; sudo chmod 1771 $RUN_ROOT/{1}
+record_process() {
+  how=
+  if ! pid_of "$1" || ! start_of "$pid" || ! is_qemu_of "$1" "$pid" "$2"; then
+    echo "QEMU ended as soon as it had started" >&2
+    return 1
+  fi
+  echo "$pid $started $2" >"$RUN_ROOT/$1/process" &&
+    chown -h "$2" "$RUN_ROOT/$1/pid" &&
+    chmod 1771 "$RUN_ROOT/$1"
+}
+
 #: sudo cat $RUN_ROOT/{1}/pid
 report_process() {
-  if pid_of "$1" && start_of "$pid"; then echo "$pid $started"; return 0; fi
+  if running "$1"; then echo "$pid $started"; return 0; fi
   echo "QEMU ended as soon as it had started" >&2
   return 1
 }

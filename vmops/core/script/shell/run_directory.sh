@@ -1,16 +1,21 @@
 # shellcheck shell=sh disable=SC2154
 #
-# The run directory of a VM. It belongs to the user id of its QEMU, which removes the pidfile on a
-# clean exit; so a QEMU that its guest rules may put there what it likes, links too.
+# The run directory of a VM. It is root's. The group is that of its QEMU, which may make files
+# there once it is known who it is, and remove its own: the pidfile, as it does on a clean exit. So
+# a QEMU that its guest rules may put there what it likes, links too, but takes nothing's place.
 
-# By number, as the id has no name: `install -o` of rust-coreutils wants one.
-#: sudo mkdir -m 0711 $RUN_ROOT/{1} $RUN_ROOT/{1}/log; sudo chown {2}:{2} $RUN_ROOT/{1} $RUN_ROOT/{1}/log
+# By number, as the id has no name: `install -o` of rust-coreutils wants one. Until QEMU has
+# started nobody else may write there: it opens its pidfile as root. The record is made now, so
+# that nobody can be first.
+#: sudo mkdir -m 0711 $RUN_ROOT/{1}; sudo mkdir -m 0700 $RUN_ROOT/{1}/log; sudo chgrp {2} $RUN_ROOT/{1}
 #: sudo mount -t tmpfs -o size={3}k vmops $RUN_ROOT/{1}/log
 make_run_directory() {
   make_run_root "$RUN_ROOT" &&
     [ ! -e "$RUN_ROOT/$1" ] &&
-    mkdir -m 0711 "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
-    chown "$2:$2" "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
+    mkdir -m 0711 "$RUN_ROOT/$1" &&
+    mkdir -m 0700 "$RUN_ROOT/$1/log" &&
+    true >"$RUN_ROOT/$1/process" &&
+    chgrp "$2" "$RUN_ROOT/$1" &&
     mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
 }
 
@@ -23,8 +28,7 @@ remove_run_directory() {
 
 # A QEMU that has just been started, and all that it left.
 abandon() {
-  ! running "$1" || ! start_of "$pid" || end_process "$pid" "$started" KILL 10 >/dev/null ||
-    return 1
+  ! running "$1" || end_process "$1" "$pid" "$started" KILL 10 >/dev/null || return 1
   remove_run_directory "$1"
 }
 

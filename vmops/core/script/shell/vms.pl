@@ -5,8 +5,11 @@
 #
 # A run directory is its QEMU's to write in, and a process may put what it likes into its command
 # line. So of each no more is read than one of ours takes, links are not followed, and a FIFO does
-# not hold us up.
+# not hold us up. A record counts where it and its directory are root's.
 my ($mark, $root) = map { chomp; $_ } <STDIN>;
+
+# O_NOFOLLOW as x86 and as ARM count it (there the other one's bit is O_LARGEFILE), O_NONBLOCK.
+my $ODD = 0x20000 | 0x8000 | 0x800;
 
 sub content {
     my ($path, $most, $flags) = @_;
@@ -17,18 +20,31 @@ sub content {
     return $content;
 }
 
+# The two files of a directory, in words: the record's, and the pidfile's.
+sub record {
+    my ($directory) = @_;
+    my @owners = map { (lstat "$directory$_")[4] // -1 } '', '/process';
+    return '' if grep { $_ != $> } @owners;
+    my $record = content("$directory/process", 256, $ODD) // '';
+    return $record =~ /^([0-9]{1,7} [0-9]{1,20} [0-9]{1,10}(?: adopted)?)\n/ ? $1 : '';
+}
+
+sub pidfile {
+    my ($directory) = @_;
+    my $pid = content("$directory/pid", 20, $ODD);
+    # What is no file there was not written by QEMU; that there is none is another matter.
+    return lstat "$directory/pid" ? 'odd' : '' if !defined $pid;
+    # A QEMU that is just starting has written none yet. Linux counts PIDs to 4194304.
+    return '' if $pid eq '';
+    return $pid =~ /^([0-9]{1,7})\n?\z/ ? $1 : 'odd';
+}
+
 opendir my $folder, $root or exit;
 for my $vm (sort grep { !/^\./ && -d "$root/$_" } readdir $folder) {
-    print "\@\@$mark p $vm\ndirectory\n";
-    # O_NOFOLLOW as x86 and as ARM count it (there the other one's bit is O_LARGEFILE), O_NONBLOCK.
-    my $pid = content("$root/$vm/pid", 20, 0x20000 | 0x8000 | 0x800);
-    if (!defined $pid) {
-        # What is no file there was not written by QEMU; that there is none is another matter.
-        print "pid odd\n" if lstat "$root/$vm/pid";
-        next;
-    }
-    # A QEMU that is just starting has written none yet. Linux counts PIDs to 4194304.
-    next if $pid eq '';
-    if ($pid !~ /^([0-9]{1,7})\n?\z/) { print "pid odd\n"; next }
-    print "pid $1\n", map { content("/proc/$1/$_", 65536, 0) // '' } qw(stat status cmdline);
+    my ($record, $pid) = (record("$root/$vm"), pidfile("$root/$vm"));
+    print "\@\@$mark p $vm\ndirectory ", (stat "$root/$vm")[5] // 0, "\n";
+    print "record $record\npid $pid\n";
+    my ($process) = split ' ', $record eq '' ? $pid : $record;
+    next if !defined $process || $process eq 'odd';
+    print map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
 }

@@ -1,0 +1,184 @@
+"""Who rules a VM's user id (a guest that broke out of its QEMU) directs no signal of root's.
+
+Everything is done as that user on a real worker: to the pidfile, the record, the sockets, and with
+processes of any command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vmops import load
+from vmops.core.facts import supposed
+from vmops.core.facts.observed import for_starting
+from vmops.core.names import qemu_uid
+from vmops.core.plan import starting
+from vmops.core.script.command import Block, Step, StepResult
+from vmops.core.tools import process
+from vmops.core.tools.process import Process
+from vmops.ops.act import observe, perform
+from vmops.ops.route import Route
+
+from .operator import Operator, small_vm
+
+UID = qemu_uid(1)
+FORGED = "-name vm1 -pidfile /run/vmops/vm1/pid -name vm2 -pidfile /run/vmops/vm2/pid"
+
+
+@pytest.fixture
+def two(operator: Operator) -> Operator:
+    """vm1, whose user is ruled by somebody, and vm2."""
+    for number in (1, 2):
+        operator.add(small_vm(f"vm{number}", number, 100 + number))
+    operator.ok("up")
+    return operator
+
+
+def as_vm1(operator: Operator, script: str, *, check: bool = True) -> str:
+    words = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "sh", "-c", script]
+    return operator.lab.run("worker1", words, check=check).stdout.decode()
+
+
+def background(words: str) -> str:
+    """A shell's words that start a process with such a command line and print its PID."""
+    return f"sh -c 'exec 0<&- 1>&- 2>&-; sleep 300; :' x {words} >/dev/null 2>&1 & echo $!"
+
+
+@pytest.fixture
+def bystander(two: Operator) -> Iterator[int]:
+    """A process of root's whose command line has all that a QEMU's has."""
+    pid = int(two.on("worker1", "sh", "-c", background(FORGED)))
+    yield pid
+    two.on("worker1", "sh", "-c", f"kill -9 {pid}; true")
+
+
+def is_there(operator: Operator, pid: int) -> bool:
+    words = ["sh", "-c", f"grep -q '^State:.[^Z]' /proc/{pid}/status"]
+    return operator.lab.run("worker1", words, check=False).returncode == 0
+
+
+FORGERIES: dict[str, Callable[[int], str]] = {
+    "a number": lambda pid: f"echo {pid} >pid",
+    "written over": lambda pid: f"cat /dev/null >pid; echo {pid} >pid",
+    "a link": lambda pid: f"echo {pid} >mine; ln -s mine pid",
+    "a link to a record": lambda _: "ln -s ../vm2/process pid",
+    "a fifo": lambda _: "mkfifo pid",
+    "a directory": lambda _: "mkdir pid",
+    "nothing": lambda _: "true",
+    "holes": lambda pid: f"echo {pid} >pid; truncate -s 20G pid",
+    "a record of its own": lambda pid: f"rm -f process; echo {pid} 1 0 adopted >process; mv pid p",
+}
+
+
+@pytest.mark.parametrize("form", FORGERIES)
+def test_no_pidfile_leads_to_another_process(two: Operator, bystander: int, form: str) -> None:
+    pids = two.qemus("worker1")
+    for pid in (bystander, pids["vm2"]):
+        as_vm1(two, f"cd /run/vmops/vm1; rm -rf pid; {FORGERIES[form](pid)}", check=False)
+        assert two.ok("pid", "--vm", "vm1").out == f"{pids['vm1']}\n"
+    two.ok("stop", "--vm", "vm1", "--force")
+    assert not is_there(two, pids["vm1"])
+    assert is_there(two, bystander)
+    assert two.qemus("worker1") == {"vm2": pids["vm2"]}
+
+
+def old_style(operator: Operator) -> None:
+    """The run directory as it was before there were records: QEMU's own."""
+    script = f"cd /run/vmops/vm1; rm process; chown {UID}:{UID} . pid; chmod 711 ."
+    operator.on("worker1", "sh", "-c", script)
+
+
+def test_a_vm_of_an_older_version_is_known_by_its_user(two: Operator, bystander: int) -> None:
+    pids = two.qemus("worker1")
+    old_style(two)
+    assert two.ok("pid", "--vm", "vm1").out == f"{pids['vm1']}\n"
+    for forged in ("x", f"{bystander} 1 0 adopted"):
+        as_vm1(two, f"cd /run/vmops/vm1; rm -f pid; echo {forged} >process; echo {bystander} >pid")
+        assert two.fab("pid", "--vm", "vm1").code == 1
+        two.fab("stop", "--vm", "vm1", "--force")
+        assert is_there(two, bystander)
+        two.on("worker1", "sh", "-c", "mkdir -p /run/vmops/vm1")
+        old_again = f"cd /run/vmops/vm1; true >process; chown {UID}:{UID} . process"
+        two.on("worker1", "sh", "-c", old_again)
+
+
+def test_a_vm_whose_start_was_cut_short_before_its_record_can_be_stopped(two: Operator) -> None:
+    pids = two.qemus("worker1")
+    two.on("worker1", "sh", "-c", "cd /run/vmops/vm1; true >process; chown 0 pid; chmod 711 .")
+    assert two.ok("pid", "--vm", "vm1").out == f"{pids['vm1']}\n"
+    two.ok("stop", "--vm", "vm1", "--force")
+    assert two.qemus("worker1") == {"vm2": pids["vm2"]}
+
+
+def test_a_process_of_its_own_is_all_that_it_can_get_killed(two: Operator) -> None:
+    old_style(two)
+    own = int(as_vm1(two, background(FORGED.partition(" -name vm2")[0])))
+    as_vm1(two, f"cd /run/vmops/vm1; rm pid; echo {own} >pid")
+    two.fab("stop", "--vm", "vm1", "--force")
+    assert not is_there(two, own)
+    assert "vm2" in two.qemus("worker1")
+
+
+@pytest.mark.parametrize("what", ["process", "qmp.sock", "qmp-human.sock", "console.sock", "log"])
+def test_what_is_not_its_own_keeps_its_place(two: Operator, what: str) -> None:
+    before = two.on("worker1", "stat", "-c", "%i %u %F", f"/run/vmops/vm1/{what}")
+    for script in (
+        f"rm -rf {what}",
+        f"mv {what} x",
+        f"mkdir x; mv -T x {what}; rmdir x",
+        f"echo >{what}",
+    ):
+        as_vm1(two, f"cd /run/vmops/vm1; {script}", check=False)
+    assert two.on("worker1", "stat", "-c", "%i %u %F", f"/run/vmops/vm1/{what}") == before
+    for path in ("/run/vmops/vm2/x", "/run/vmops/x", "/run/vmops/.lock/vm2"):
+        as_vm1(two, f"echo >{path} || mkdir {path}", check=False)
+    assert two.on("worker1", "ls", "/run/vmops/vm2") == two.on("worker1", "ls", "/run/vmops/vm1")
+
+
+def ended(operator: Operator, vm: str, pid: int, started: int) -> StepResult:
+    """What comes of killing that process as the QEMU of that VM."""
+    found = Process(pid, started, "S", 0, 0, ())
+    block = Block(vm, (Step("kill", (process.end(vm, found, "KILL", wait_s=1),), may_fail=True),))
+    route = Route(load(operator.hosts_toml).worker("worker1"))
+    (result,) = perform(route, [block], time_limit_s=30)
+    return result.steps[0]
+
+
+def started(operator: Operator, pid: int) -> int:
+    stat = operator.on("worker1", "cat", f"/proc/{pid}/stat")
+    return int(stat.rpartition(") ")[2].split()[19])
+
+
+def test_a_kill_looks_again(two: Operator, bystander: int) -> None:
+    """Whatever the facts said: the root process, another VM's QEMU, one that began at another
+    time."""
+    pids = two.qemus("worker1")
+    for pid in (bystander, pids["vm2"]):
+        found = ended(two, "vm1", pid, started(two, pid))
+        assert (found.exit_code, found.stdout) == (1, b"")
+        assert f"PID {pid} is not the QEMU of vm1" in found.stderr.decode()
+    assert ended(two, "vm1", pids["vm1"], started(two, pids["vm1"]) + 1).stdout == b""
+    assert two.qemus("worker1") == pids
+    assert is_there(two, bystander)
+    assert ended(two, "vm1", pids["vm1"], started(two, pids["vm1"])).stdout == b"SIGKILL\n"
+
+
+def test_a_worker_with_few_user_ids_gives_all_vms_nobodys(operator: Operator) -> None:
+    vm = operator.add(small_vm("vm1", 1, 101))
+    route = Route(load(operator.hosts_toml).worker("worker1"))
+    seen = observe(route, for_starting([vm]), vms=[vm], suppose=supposed.blank)
+    few = seen._replace(host=seen.host._replace(whole_uid_range=False))
+    made = starting.launch(route.worker, vm, few)
+    assert made.block is not None
+    (result,) = perform(route, [made.block], time_limit_s=60)
+    assert result.outcome == "done"
+    pid = operator.qemus("worker1")["vm1"]
+    assert operator.on("worker1", "cat", "/run/vmops/vm1/process").split()[::2] == [
+        str(pid),
+        "65534",
+    ]
+    assert operator.ok("pid", "--vm", "vm1").out == f"{pid}\n"
+    operator.ok("stop", "--vm", "vm1", "--force")
+    assert operator.qemus("worker1") == {}
