@@ -124,9 +124,9 @@ def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
     return Answers(result)
 
 
-def unreadable(route: Route, error: Exception) -> UnexpectedOutput:
+def unreadable(route: Route, error: Unanswered) -> UnexpectedOutput:
     """The error for an answer without which nothing can be done."""
-    return UnexpectedOutput(str(error), worker=route.worker.name)
+    return UnexpectedOutput(str(error), worker=route.worker.name, cure=error.cure)
 
 
 def observe(

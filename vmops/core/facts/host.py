@@ -14,7 +14,8 @@ WHOLE_UID_RANGE = 4294967295
 class Host(NamedTuple):
     """The worker itself. Memory is in MiB; `kvm` is usable, denied or absent.
 
-    `home` and `user` are those of the SSH user, `qemu` is the path of QEMU or empty.
+    `home` and `user` are those of the SSH user, `qemu` is the path of QEMU or empty. Without `perl`
+    nothing can be asked of VMs.
     """
 
     home: str
@@ -26,6 +27,7 @@ class Host(NamedTuple):
     kvm: str
     qemu: str
     whole_uid_range: bool
+    perl: bool = True
 
 
 def _read(said: StepResult) -> Host:
@@ -41,6 +43,7 @@ def _read(said: StepResult) -> Host:
             kvm=facts["kvm"],
             qemu=facts["qemu"],
             whole_uid_range=int(facts["uids"]) == WHOLE_UID_RANGE,
+            perl="perl" not in facts,
         )
     except (KeyError, ValueError) as missing:
         raise ValueError(f"the worker's facts lack {missing}") from missing

@@ -7,6 +7,7 @@ command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -29,8 +30,23 @@ class Question(NamedTuple, Generic[T]):
     may_fail: bool = False
 
 
+NO_PERL = "no perl there: without it VMs can be neither seen nor controlled"
+PERL_CURE = "there: sudo apt install perl-base"
+
+_PERL_IS_MISSING = re.compile(
+    r"\bperl\W*: (command not found|not found|No such file|Permission denied)"
+)
+
+
 class Unanswered(ValueError):
-    """A question that was not answered, or not so that it could be read. The text says why."""
+    """A question that was not answered, or not so that it could be read. The text says why.
+
+    `cure` is what helps, where that is known.
+    """
+
+    def __init__(self, why: str, *, cure: str = "") -> None:
+        super().__init__(why)
+        self.cure = cure
 
 
 class Answers:
@@ -45,7 +61,7 @@ class Answers:
         if found is None:
             raise Unanswered("the answer is cut short")
         if not found.ok and not question.may_fail:
-            raise Unanswered(found.reason())
+            raise _unanswered(found)
         try:
             return question.read(found)
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as unreadable:
@@ -54,6 +70,13 @@ class Answers:
     def raw(self, question: Question[Any]) -> StepResult | None:
         """The answer as it came; None where none did."""
         return self._result.find(question.name)
+
+
+def _unanswered(found: StepResult) -> Unanswered:
+    reason = found.reason()
+    if _PERL_IS_MISSING.search(reason):
+        return Unanswered(NO_PERL, cure=PERL_CURE)
+    return Unanswered(reason)
 
 
 def block_of(questions: tuple[Question[Any], ...], *, lock: str = "") -> Block:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vmops.core.devices import disk
 from vmops.core.facts.observed import IMAGES, Observed
-from vmops.core.facts.question import Question
+from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.capacity import refusal
@@ -105,6 +105,8 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
 
 def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     host = observed.host
+    if not host.perl:
+        return NO_PERL, PERL_CURE
     if not host.qemu:
         return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
     state = observed.images.get(vm.qcow_image, disk.MISSING)

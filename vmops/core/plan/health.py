@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vmops.core.devices import disk
 from vmops.core.facts.host import QEMU_VERSION, free_disk_mb
 from vmops.core.facts.observed import Asked, Observed, for_starting
-from vmops.core.facts.question import Answers, Question, Unanswered
+from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools import ip, ovs, qemu
@@ -36,6 +36,7 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
     """Every check of the worker and of what these VMs need there."""
     memory = f"{seen.host.available_mb} of {seen.host.memory_mb} MiB available"
     return [
+        perl(is_there=seen.host.perl),
         _kvm(worker, seen),
         _qemu(seen, answers),
         *_switch(worker, seen, answers),
@@ -45,6 +46,11 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
         *_vnc(vms, seen),
         *_left(vms, seen),
     ]
+
+
+def perl(*, is_there: bool) -> Check:
+    """Whether VMs can be looked at."""
+    return Check("perl", is_there, "installed" if is_there else NO_PERL, PERL_CURE)
 
 
 def _folders(vms: Sequence[VM]) -> list[str]:

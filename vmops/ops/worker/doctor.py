@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.facts import observed as facts
-from vmops.core.facts.question import Unanswered
+from vmops.core.facts.question import NO_PERL, Unanswered
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import health
 from vmops.core.plan.health import Check
@@ -48,7 +48,7 @@ class Health(NamedTuple):
             "ok": not self.errors,
             "error": str(self.unreachable) if self.unreachable else None,
             "checks": [
-                {"name": c.name, "ok": c.ok, "found": c.found, "cure": c.cure or None}
+                {"name": c.name, "ok": c.ok, "found": c.found, "cure": c.cure if not c.ok else None}
                 for c in self.checks
             ],
         }
@@ -64,14 +64,26 @@ def examine(route: Route, vms: Sequence[VM] = ()) -> Health:
             return Health(worker.name, worker.address)
         seen = facts.read(answers, questions)
     except Unanswered as error:
-        return Health(worker.name, worker.address, unreachable=unreadable(route, error))
+        return _without_facts(route, error)
     except VmopsError as error:
         return _without_root(worker, error)
     checks = (
-        Check("SSH", True, f"{worker.address}, user {seen.host.user}"),
-        Check("sudo", True, _sudo(route)),
+        *_logged_in(route, f"{worker.address}, user {seen.host.user}"),
         *health.checks(worker, vms, seen, answers),
     )
+    return Health(worker.name, worker.address, checks)
+
+
+def _logged_in(route: Route, where: str) -> tuple[Check, Check]:
+    return Check("SSH", True, where), Check("sudo", True, _sudo(route))
+
+
+def _without_facts(route: Route, error: Unanswered) -> Health:
+    """What runs there cannot be asked: without perl that is a check like any other."""
+    worker = route.worker
+    if str(error) != NO_PERL:
+        return Health(worker.name, worker.address, unreachable=unreadable(route, error))
+    checks = (*_logged_in(route, worker.address), health.perl(is_there=False))
     return Health(worker.name, worker.address, checks)
 
 
