@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it becomes another us
 
 
 def call(*words: str, user: str = USER, shell: str = "dash") -> str:
-    functions_needed = functions.needed("image_chain image_holders")
+    functions_needed = functions.needed("image_chains image_holders")
     script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{functions_needed}\n"$@"'
     done = subprocess.run(
         [shell, "-c", script, "vmops", *words], capture_output=True, timeout=30, check=True
@@ -327,9 +327,9 @@ def test_an_image_that_a_qemu_has_open_is_told_with_its_holder(folder: Path, hel
     opened = top if held == "written" else over
     assert image_chain.in_use(read(top)) == ()
     with running(opened) as pid:
-        (used,) = image_chain.in_use(read(top))
-        assert used.path == str(top)
-        assert image_chain.usage(used).startswith("written" if held == "written" else "used")
+        (used,) = image_chain.uses(read(top))
+        way = "written to" if held == "written" else "in use, perhaps as a backing file,"
+        assert used.what == f"{top} is {way} by PID {pid}"
         assert call("image_holders", str(top)) == f"{pid}\n"
         assert starts(top) is False
         assert [entry.path for entry in image_chain.in_use(read(base))] == [str(base)]

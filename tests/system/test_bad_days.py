@@ -84,11 +84,13 @@ def test_a_missing_image(operator: Operator) -> None:
     assert operator.taps("worker1") == set()
 
 
-def test_an_image_that_is_not_qcow2(operator: Operator) -> None:
-    operator.add(small_vm("vm1", 1, 101))
-    operator.on("worker1", "sh", "-c", "echo nonsense >/home/ubuntu/vm_images/vm1.qcow2")
+def test_an_image_that_only_qemu_finds_broken(operator: Operator) -> None:
+    """Its table of clusters begins where none can."""
+    vm = operator.add(small_vm("vm1", 1, 101))
+    write = f"printf '\\1' | dd conv=notrunc status=none bs=1 seek=47 of={vm.qcow_image}"
+    operator.on("worker1", "sh", "-c", write.replace("~", "/home/ubuntu"))
     said = operator.fab("launch", "--vm", "vm1")
-    assert_clear(said, 1, "QEMU failed", "not in qcow2 format", "undone")
+    assert_clear(said, 1, "QEMU failed", "L1 table offset", "undone")
     assert operator.taps("worker1") == set()
     assert operator.port("worker1", "tap_1_eth1") is None
     assert operator.on("worker1", "ls", "/run/vmops") == ""

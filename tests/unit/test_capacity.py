@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from vmops.core.devices.disk import unobjectionable
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan import group as together
@@ -35,7 +36,7 @@ A, B, C = vm("a", 1), vm("b", 2), vm("c", 3)
 
 
 def world(available_mb: int = 4000, *, listening: Sequence[int] = ()) -> Observed:
-    images = {each.qcow_image: "there" for each in (A, B, C, VM1)}
+    images = {each.qcow_image: unobjectionable(each.qcow_image) for each in (A, B, C, VM1)}
     host = HOST._replace(available_mb=available_mb)
     return EMPTY._replace(host=host, listening=frozenset(listening), images=images)
 
@@ -129,7 +130,9 @@ def test_where_there_is_no_room_for_all_none_starts_and_the_rest_goes_on() -> No
 
 
 def test_a_vm_that_cannot_start_needs_no_room() -> None:
-    seen = world(1024)._replace(images={A.qcow_image: "there", B.qcow_image: "there"})
+    seen = world(1024)._replace(
+        images={vm.qcow_image: unobjectionable(vm.qcow_image) for vm in (A, B)}
+    )
     first, second, third = decided([A, B, C], seen)
     assert (first, second) == ("start", "start")
     assert "no image" in third

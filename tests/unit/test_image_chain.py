@@ -70,13 +70,27 @@ def test_names_from_a_header_reach_no_terminal_raw() -> None:
 )
 def test_what_is_no_answer_is_not_taken_for_one(answer: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        image_chain.parse(answer)
+        image_chain.parse(f"{answer}\n\n")
+
+
+def test_an_answer_that_is_cut_short_is_not_a_chain() -> None:
+    """Each chain ends with an empty line."""
+    with pytest.raises(ValueError, match="chains"):
+        image_chain.parse("name 41 as 00")
+
+
+def test_holders_belong_to_the_image_that_is_held() -> None:
+    answer = "name 41 as 00 id 8:1 held 101\n\nname 42 as 00 id 8:2\n\n7 8:1\n9 8:1\n9 8:2\n"
+    (first,), (second,) = image_chain.parse_several(answer)
+    assert (first.holders, second.holders) == ((7, 9), ())
+    assert image_chain.uses((first,))[0].what.endswith("is written to by PID 7, 9")
+    assert image_chain.in_use(image_chain.without_holder((first,), 7)) == (first,)
 
 
 @given(st.text(max_size=200))
 def test_any_answer_is_read_or_refused(answer: str) -> None:
     with suppress(ValueError):
-        image_chain.objections(image_chain.parse(answer), user="ubuntu")
+        image_chain.objections(image_chain.parse(f"{answer}\n\n"), user="ubuntu")
 
 
 def test_holders_are_numbers() -> None:

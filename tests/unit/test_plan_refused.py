@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,22 +31,56 @@ from .worlds import (
 )
 
 
+def with_image(**told: Any) -> Observed:
+    """VM1's image as something that QEMU must not be given, or cannot have."""
+    (image,) = EMPTY.images["~/vm1.qcow2"]
+    return EMPTY._replace(images={"~/vm1.qcow2": (image._replace(**told),)})
+
+
 @pytest.mark.parametrize(
     ("seen", "worker", "reason", "cure"),
     [
         pytest.param(
-            EMPTY._replace(images={"~/vm1.qcow2": "missing"}),
+            with_image(fault="stat", why="No such file or directory"),
             WORKER,
             "no image /home/ubuntu/vm1.qcow2",
             "qcow_image",
             id="no-image",
         ),
         pytest.param(
-            EMPTY._replace(images={"~/vm1.qcow2": "odd"}),
+            with_image(fault="odd"),
             WORKER,
             "neither a file nor a block device",
-            "qcow_image",
+            "name another",
             id="image-is-a-folder",
+        ),
+        pytest.param(
+            with_image(fault="open", why="Permission denied"),
+            WORKER,
+            "ubuntu cannot write to /home/ubuntu/vm1.qcow2: Permission denied",
+            "sudo chown ubuntu /home/ubuntu/vm1.qcow2",
+            id="image-of-root",
+        ),
+        pytest.param(
+            with_image(data_file="/etc/shadow"),
+            WORKER,
+            "keeps its data in another file, /etc/shadow",
+            "qemu-img convert",
+            id="image-with-a-data-file",
+        ),
+        pytest.param(
+            with_image(held=201, holders=(77, 78)),
+            WORKER,
+            "in use, perhaps as a backing file, by PID 77, 78",
+            "ps -fp 77,78",
+            id="image-in-use",
+        ),
+        pytest.param(
+            with_image(held=101),
+            WORKER,
+            "written to by somebody whom this worker does not see",
+            "other machines",
+            id="image-in-use-elsewhere",
         ),
         pytest.param(
             EMPTY._replace(host=HOST._replace(qemu="")),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import Interface
 from vmops.core.plan import restarting
 from vmops.core.plan.phase import Plan
@@ -52,12 +53,26 @@ def test_there_is_no_way_back_to_what_cannot_be_told_from_a_command_line() -> No
 
 
 def test_nothing_ends_where_the_start_would_fail() -> None:
-    seen = running()._replace(images={"~/vm1.qcow2": "missing"})
+    seen = running()._replace(images={})
     with pytest.raises(LaunchFailed, match="no image"):
         restarting.restart(WORKER, VM1, seen, manner=KILLED)
     small = running()._replace(host=HOST._replace(available_mb=100))
     with pytest.raises(LaunchFailed, match="1024 MiB"):
         restarting.restart(WORKER, LARGER, small, manner=KILLED)
+
+
+def test_an_image_that_only_the_vm_itself_holds_is_free_when_it_has_ended() -> None:
+    """It holds its own, which a second QEMU could not have; somebody else would still hold it."""
+    seen = running()
+    (image,) = seen.images["~/vm1.qcow2"]
+
+    def held_by(*pids: int) -> Observed:
+        return seen._replace(images={"~/vm1.qcow2": (image._replace(held=201, holders=pids),)})
+
+    assert restarting.restart(WORKER, VM1, held_by(4821), manner=KILLED).action == "restart"
+    for pids in ((77,), (77, 4821), ()):
+        with pytest.raises(LaunchFailed, match="in use"):
+            restarting.restart(WORKER, VM1, held_by(*pids), manner=KILLED)
 
 
 def test_what_does_not_run_is_launched() -> None:

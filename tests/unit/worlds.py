@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmops.core.devices import machine
+from vmops.core.devices.disk import unobjectionable
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
@@ -38,7 +39,11 @@ HOST = Host(
     whole_uid_range=True,
 )
 
-EMPTY = Observed(HOST, ovs.Switch({"br-int": "system"}), images={"~/vm1.qcow2": "there"})
+EMPTY = Observed(
+    HOST,
+    ovs.Switch({"br-int": "system"}),
+    images={"~/vm1.qcow2": unobjectionable("/home/ubuntu/vm1.qcow2")},
+)
 
 TAP1, TAP2 = "tap_1001_eth1", "tap_1001_eth2"
 

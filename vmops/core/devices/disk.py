@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from vmops.core.tools import qemu
+from vmops.core.tools import image_chain, qemu
+from vmops.core.tools.image_chain import Chain, Image, Objection
 
-THERE, MISSING, ODD = "there", "missing", "odd"
-"""What a worker says of an image's path: `odd` is neither a file nor a block device."""
+FORMAT = "qcow2"
+"""What the documented words take every image for."""
 
 
 def absolute(image: str, home: str) -> str:
@@ -23,10 +24,13 @@ def parse(found: qemu.Options) -> str:
     return qemu.split(qemu.last(found, "drive") or "").get("file", "")
 
 
-def objection(state: str, *, path: str, vm: str) -> tuple[str, str]:
-    """What keeps QEMU from opening the image, and the cure; empty where nothing does."""
-    if state == MISSING:
-        return f"no image {path}", f"make it there, or correct vms.{vm}.qcow_image"
-    if state == ODD:
-        return f"{path} is neither a file nor a block device", "correct qcow_image"
-    return "", ""
+def objections(chain: Chain | None, *, path: str, vm: str, user: str) -> tuple[Objection, ...]:
+    """What keeps QEMU from opening the image, or us from letting it; `user` is the SSH user."""
+    if not chain or (chain[0].fault, chain[0].why) == ("stat", "No such file or directory"):
+        return (Objection(f"no image {path}", f"make it there, or correct vms.{vm}.qcow_image"),)
+    return (*image_chain.objections(chain, user=user), *image_chain.uses(chain))
+
+
+def unobjectionable(path: str) -> Chain:
+    """A chain as it is supposed to be, for an image that nobody has looked at."""
+    return (Image(path, FORMAT, looks=FORMAT),)

@@ -23,6 +23,7 @@ from vmops.core.facts.wiring import (
 )
 from vmops.core.inventory.model import VM
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.monitor import Heard
 
 T = TypeVar("T")
@@ -38,8 +39,8 @@ class Observed(NamedTuple):
     """A worker's facts at one moment.
 
     `faults` says of each question that could not be read why; what it would have told is empty
-    then, and must not be taken for absent. `images` maps the paths that were asked to THERE,
-    MISSING or ODD of devices/disk.py. `traffic` by device and `monitors`, what each of them said,
+    then, and must not be taken for absent. `images` maps the paths that were asked to what
+    lies there. `traffic` by device and `monitors`, what each of them said,
     are there where they were asked for.
     """
 
@@ -48,7 +49,7 @@ class Observed(NamedTuple):
     taps: Mapping[str, ip.Tap] = MappingProxyType({})
     listening: frozenset[int] = frozenset()
     vms: Mapping[str, RunningVM] = MappingProxyType({})
-    images: Mapping[str, str] = MappingProxyType({})
+    images: Mapping[str, Chain] = MappingProxyType({})
     traffic: Mapping[str, ip.Traffic] = MappingProxyType({})
     monitors: Mapping[str, Heard] = MappingProxyType({})
     faults: Mapping[str, str] = MappingProxyType({})

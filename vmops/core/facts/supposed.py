@@ -32,7 +32,7 @@ def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
         qemu=qemu.BINARY,
         whole_uid_range=True,
     )
-    there = {vm.qcow_image: disk.THERE for vm in vms}
+    there = {vm.qcow_image: disk.unobjectionable(vm.qcow_image) for vm in vms}
     return Observed(host, ovs.Switch({worker.bridge: ""}), images=there)
 
 

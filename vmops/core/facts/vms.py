@@ -11,7 +11,8 @@ from vmops.core.facts.question import Question, text_of
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.script.command import FACT_BYTES, StepResult, command
-from vmops.core.tools import process
+from vmops.core.tools import image_chain, process
+from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.process import Process
 from vmops.errors import WorkFailed
 
@@ -106,15 +107,18 @@ RUNNING = Question(
 """Every VM that has a run directory, by name. Quick, for who asks often."""
 
 
-def images(vms: Sequence[VM]) -> Question[Mapping[str, str]]:
-    """The images of these VMs: THERE, MISSING or ODD of devices/disk.py by path, as written."""
-    paths = [vm.qcow_image for vm in vms]
+def images(vms: Sequence[VM]) -> Question[Mapping[str, Chain]]:
+    """The images of these VMs and all behind each, by path as written, as the SSH user finds them.
 
-    def read(said: StepResult) -> Mapping[str, str]:
-        words = text_of(said).split()
-        known = (disk.THERE, disk.MISSING, disk.ODD)
-        if len(words) != len(paths) or not set(words) <= set(known):
-            raise ValueError(f"{len(words)} answers to {len(paths)} questions")
-        return dict(zip(paths, words, strict=True))
+    QEMU opens images as root: see tools/image_chain.py.
+    """
+    paths = list(dict.fromkeys(vm.qcow_image for vm in vms))
 
-    return Question("images", (command("image_facts", *paths),), read)
+    def read(said: StepResult) -> Mapping[str, Chain]:
+        chains = image_chain.parse_several(text_of(said))
+        if len(chains) != len(paths):
+            raise ValueError(f"{len(chains)} answers to {len(paths)} questions")
+        return dict(zip(paths, chains, strict=True))
+
+    asked = (image_chain.read_chains([(path, disk.FORMAT) for path in paths]),)
+    return Question("images", asked if paths else (), read)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.facts.host import QEMU_VERSION, free_disk_mb
-from vmops.core.facts.observed import Asked, Observed, for_starting
+from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
+from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.tools import ip, ovs, qemu
+from vmops.core.tools import image_chain, ip, ovs, qemu
 
 LOW_DISK_MB = 1024
 
@@ -129,16 +130,21 @@ def _disk(folder: str, answers: Answers) -> Check:
 
 
 def _image(vm: VM, seen: Observed) -> Check:
+    name = f"image of {vm.name}"
     path = seen.image_path(vm.qcow_image)
-    found = {
-        disk.THERE: path,
-        disk.MISSING: f"no {path}",
-        disk.ODD: f"{path} is neither a file nor a block device",
-    }
-    answer = seen.images.get(vm.qcow_image, "")
-    words = found.get(answer, f"{path} could not be looked at")
-    cure = f"put it there, or correct vms.{vm.name}.qcow_image"
-    return Check(f"image of {vm.name}", answer == disk.THERE, words, cure)
+    if fault := seen.faults.get(IMAGES.name):
+        return Check(name, False, f"{path} could not be looked at: {fault}", "try again")
+    chain = seen.images.get(vm.qcow_image, ())
+    if own := seen.vm(vm.name).process:
+        chain = image_chain.without_holder(chain, own.pid)
+    if found := disk.objections(chain, path=path, vm=vm.name, user=seen.host.user):
+        cures = dict.fromkeys(entry.cure for entry in found if entry.cure)
+        return Check(name, False, "; ".join(entry.what for entry in found), "; ".join(cures))
+    if public := image_chain.readable_by_all(chain):
+        paths = " ".join(printable(each) for each in public)
+        words = "warning: every user of the worker may read it"
+        return Check(name, True, f"{path}, {words}; keep them out: chmod o-r {paths}")
+    return Check(name, True, path)
 
 
 def _vnc(vms: Sequence[VM], seen: Observed) -> list[Check]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from vmops.core.devices import disk
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Interface, Worker
@@ -11,6 +13,9 @@ from vmops.core.plan import starting, stopping
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.core.script.command import Block
+from vmops.core.tools import image_chain
+from vmops.core.tools.image_chain import Chain
+from vmops.core.tools.process import Process
 from vmops.errors import VmopsError
 
 
@@ -62,7 +67,14 @@ def without(vm: VM, observed: Observed) -> Observed:
         taps=taps,
         listening=frozenset(observed.listening) - {gone.command_line.screen.port},
         vms={**observed.vms, vm.name: RunningVM(vm.name)},
+        images=_without_holder(observed.images, gone.process),
     )
+
+
+def _without_holder(images: Mapping[str, Chain], found: Process | None) -> Mapping[str, Chain]:
+    if found is None:
+        return images
+    return {path: image_chain.without_holder(chain, found.pid) for path, chain in images.items()}
 
 
 def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
@@ -98,7 +110,7 @@ def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | Non
     """The block that starts the VM as it ran."""
     if before is None:
         return None
-    images = {**after.images, before.qcow_image: "there"}
+    images = {before.qcow_image: disk.unobjectionable(before.qcow_image), **after.images}
     try:
         found = starting.launch(worker, before, after._replace(images=images), room=False)
     except VmopsError:

@@ -9,7 +9,7 @@ as `sudo` makes the one the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.inventory.complaints import printable
@@ -31,8 +31,9 @@ class Image(NamedTuple):
     disk, `virtual_size` as a guest sees it. `backing` is the backing file as the header names it,
     `data_file` None where there is none. `loose` is a folder on the way to it that everybody may
     write, `public` that everybody may read the image. `held` is the byte of QEMU's lock that
-    stands in our way, 0 for none. `fault` is what kept the worker from reading on, and `why` is the
-    reason in its system's words, where it gave one.
+    stands in our way, 0 for none, and `holders` are the processes that have a held image open.
+    `fault` is what kept the worker from reading on, and `why` is the reason in its system's words,
+    where it gave one.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Image(NamedTuple):
     loose: str = ""
     public: bool = False
     held: int = 0
+    holders: tuple[int, ...] = ()
     fault: str = ""
     why: str = ""
 
@@ -72,7 +74,16 @@ def read_chain(path: str, *, format: str = "qcow2") -> Command:
 
     A leading `~` is that user's home. `parse` reads the answer.
     """
-    return command("image_chain", format, path, most_bytes=FACT_BYTES)
+    return read_chains([(path, format)])
+
+
+def read_chains(images: Sequence[tuple[str, str]]) -> Command:
+    """The same for several images, each with its format, by one process.
+
+    `parse_several` reads the answer.
+    """
+    words = [word for path, format in images for word in (format, path)]
+    return command("image_chains", *words, most_bytes=FACT_BYTES)
 
 
 def find_holders(path: str) -> Command:
@@ -87,10 +98,32 @@ def parse_holders(answer: str) -> tuple[int, ...]:
 
 def parse(answer: str) -> Chain:
     """The chain from what `read_chain` printed. Raises ValueError where that cannot be read."""
-    chain = tuple(_image(line) for line in answer.split("\n") if line)
+    found = parse_several(answer)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} chains, and not one")
+    return found[0]
+
+
+def parse_several(answer: str) -> tuple[Chain, ...]:
+    """The chains in order, from what `read_chains` printed. Raises ValueError."""
+    *chains, rest = answer.split("\n\n")
+    holders: dict[str, list[int]] = {}
+    for line in filter(None, rest.split("\n")):
+        pid, _, identity = line.partition(" ")
+        if not pid.isdecimal():
+            raise ValueError(f"{len(chains)} chains, and then {line[:80]!r}")
+        holders.setdefault(identity, []).append(int(pid))
+    return tuple(_chain(chain, holders) for chain in chains)
+
+
+def _chain(answer: str, holders: Mapping[str, Sequence[int]]) -> Chain:
+    chain = tuple(_image(line) for line in answer.split("\n"))
     if not 0 < len(chain) <= MOST_IMAGES + 1:
         raise ValueError(f"a chain of {len(chain)} images")
-    return chain
+    return tuple(
+        image._replace(holders=tuple(holders.get(image.identity, ()))) if image.held else image
+        for image in chain
+    )
 
 
 def _image(line: str) -> Image:
@@ -252,14 +285,35 @@ def _protocol(name: str) -> str:
     return printable(before)[:40] if colon and "/" not in before else ""
 
 
-def in_use(chain: Sequence[Image]) -> Chain:
+def without_holder(chain: Chain, pid: int) -> Chain:
+    """The chain as it will be when that process has ended. What others hold too stays held."""
+    return tuple(
+        image._replace(held=0, holders=()) if image.holders == (pid,) else image for image in chain
+    )
+
+
+def in_use(chain: Chain) -> Chain:
     """The images that somebody has open in a way for which QEMU would refuse to start."""
     return tuple(image for image in chain if image.held)
 
 
-def usage(image: Image) -> str:
-    """How an image of `in_use` is used, by the byte that is held."""
-    return "written to" if image.held in (101, 103) else "used, perhaps as a backing file,"
+def uses(chain: Chain) -> tuple[Objection, ...]:
+    """Who has the images of `in_use` open, and how."""
+    return tuple(_use(image) for image in in_use(chain))
+
+
+def _use(image: Image) -> Objection:
+    way = "written to" if image.held in (101, 103) else "in use, perhaps as a backing file,"
+    who = ", ".join(map(str, image.holders))
+    if not who:
+        return Objection(
+            f"{printable(image.path)} is {way} by somebody whom this worker does not see",
+            "try again; a folder that other machines share may be used by one of them",
+        )
+    return Objection(
+        f"{printable(image.path)} is {way} by PID {who}",
+        f"see what that is: ps -fp {who.replace(' ', '')}",
+    )
 
 
 def readable_by_all(chain: Chain) -> tuple[str, ...]:

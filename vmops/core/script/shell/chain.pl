@@ -1,7 +1,7 @@
-# Reads an image that QEMU is to open for writing, and its backing files. Run it as the SSH user.
+# Reads images that QEMU is to open for writing, and their backing files. Run it as the SSH user.
 #
-# Arguments: the format of the first image, its name. Standard output: a line for each image, keys
-# and values in turn, names in hexadecimal.
+# Arguments: the format of an image, its name, and so on for each. Standard output: a line for each
+# image of a chain, keys and values in turn, names in hexadecimal; an empty line ends the chain.
 #
 # It opens plain files and block devices, and reads of each no more than the cluster that the header
 # is in. It reads as QEMU's block/qcow2.c does: a name ends at a NUL, the last of several extensions
@@ -13,14 +13,18 @@
 # bytes of the file: 100 + n is held by who uses permission n, 200 + n by who grants it to nobody
 # else (0 read, 1 write, 3 resize). What is asked is whether ours would be refused.
 use Fcntl;
-my ($as, $name) = @ARGV;
-my %seen;
-for my $depth (0 .. 64) {
-  my @told = ("name", hex_of($name), "as", hex_of($as));
-  my $next = $depth < 64 ? image(\@told, $depth) : note(\@told, "fault", "deep");
-  print "@told\n";
-  last unless defined $next;
-  $name = $next;
+my ($as, $name, %seen);
+while (@ARGV) {
+  ($as, $name) = splice @ARGV, 0, 2;
+  %seen = ();
+  for my $depth (0 .. 64) {
+    my @told = ("name", hex_of($name), "as", hex_of($as));
+    my $next = $depth < 64 ? image(\@told, $depth) : note(\@told, "fault", "deep");
+    print "@told\n";
+    last unless defined $next;
+    $name = $next;
+  }
+  print "\n";
 }
 
 sub hex_of { unpack "H*", $_[0] }

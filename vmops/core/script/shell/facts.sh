@@ -60,17 +60,6 @@ disk_facts() {
   df -Pk -- "$path" | { read -r heading; read -r device size used free rest && echo "$free"; }
 }
 
-#: # see that the images are there
-image_facts() {
-  for image in "$@"; do
-    at_home "$image"
-    image=$path
-    if [ -f "$image" ] || [ -b "$image" ]; then echo there
-    elif [ -e "$image" ]; then echo odd
-    else echo missing; fi
-  done
-}
-
 # Runs a command only on a worker with a VM, or with a TAP that may be one's.
 #: # where there is a VM:
 #: {1:}

@@ -14,17 +14,49 @@ as_ssh_user() {
     --inh-caps=-all --no-new-privs -- "$@"
 }
 
-#: # as the SSH user: read {2} and its backing files
-# image_chain FORMAT PATH
+#: # as the SSH user: read the images and their backing files
+# image_chains FORMAT PATH ...
 #
 # No `qemu-img info --backing-chain`: that connects to nbd:// and may open data files by itself, on
 # behalf of whoever wrote the header. A program on standard input, and not on a descriptor of its
 # own by /proc/self/fd: that would be opened anew, which another user may not.
-image_chain() {
-  case $2 in "~" | "~/"*) set -- "$1" "$VMOPS_HOME${2#"~"}" ;; esac
-  as_ssh_user 10 perl - "$1" "$2" <<'CHAIN_PL'
+#
+# Who holds an image is looked for only where one is held, as root: all of /proc has to be read.
+image_chains() {
+  for word in "$@"; do
+    case $word in "~" | "~/"*) word=$VMOPS_HOME${word#"~"} ;; esac
+    set -- "$@" "$word"
+    shift
+  done
+  {
+    as_ssh_user 10 perl - "$@" <<'CHAIN_PL'
 @chain.pl@
 CHAIN_PL
+    echo "code $?"
+  } | {
+    held=
+    code=1
+    while IFS= read -r line; do
+      case $line in "code "*) code=${line#code } && break ;; esac
+      printf '%s\n' "$line"
+      case $line in
+        *" held "*)
+          line=${line#* id }
+          held="$held ${line%% *}"
+          ;;
+      esac
+    done
+    [ -z "$held" ] || holders_of "$held"
+    exit "$code"
+  }
+}
+
+# holders_of "DEVICE:INODE ...": a line "PID DEVICE:INODE" for each that has one open.
+holders_of() {
+  # shellcheck disable=SC2086 # words
+  timeout -k 1 10 perl - $1 <<'HOLDERS_PL'
+@holders.pl@
+HOLDERS_PL
 }
 
 #: # see who has {1} open
