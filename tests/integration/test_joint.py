@@ -63,6 +63,24 @@ def test_what_blocks_have_in_common_is_done_once(log: Path, shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_what_blocks_begin_with_in_common_is_done_before_what_is_their_own(
+    log: Path, shell: str
+) -> None:
+    """As old rows have to go before devices of their names are made."""
+
+    def clearing(name: str) -> Block:
+        made = block(log, name)
+        (step,) = made.numbered()
+        first = writing(log)
+        clear = Command((*first, "clear", name), common=len(first) + 1)
+        return made._replace(steps=(step._replace(commands=(clear, *step.commands)),))
+
+    results = run(clearing("a"), block(log, "b"), clearing("c"), shell=shell)
+    assert [result.outcome for result in results] == ["done"] * 3
+    assert lines(log) == ["clear a c", "own a", "own b", "own c", "all a b c"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_more_blocks_than_can_join_do_it_in_groups(log: Path, shell: str) -> None:
     alone = Block("alone", (Step("say", (command("echo", "here"),)),))
     results = run(*(block(log, name) for name in "abcdefgh"), alone, shell=shell)

@@ -227,22 +227,20 @@ def test_an_interface_that_fails_is_skipped_and_the_launch_goes_on(operator: Ope
 
 
 def test_strict_refuses_and_undoes(operator: Operator) -> None:
-    """The second interface fails on the worker itself: a TAP that another process holds."""
+    """The second interface fails on the worker itself: a device that is no TAP has its name."""
     operator.add(small_vm("vm1", 1, 101, 102))
-    operator.add(small_vm("holder", 2, 103))
-    operator.ok("launch", "--vm", "holder")
-    operator.on("worker1", "ovs-vsctl", "del-port", "tap_2_eth1")
-    operator.on("worker1", "ip", "link", "set", "dev", "tap_2_eth1", "down")
-    operator.on(
-        "worker1", "ip", "link", "set", "dev", "tap_2_eth1", "alias", "", "name", "tap_1_eth2"
-    )
-    said = operator.fab("launch", "--vm", "vm1", "--strict")
-    assert said.code == 1, said
-    assert "QEMU failed" in said.err
-    assert "what had been done was undone" in said.err
-    assert operator.port("worker1", "tap_1_eth1") is None
-    assert operator.taps("worker1") == {"tap_1_eth2"}
-    assert list(operator.qemus("worker1")) == ["holder"]
+    made = ("tap_1_eth2", "type", "veth", "peer", "name", "other_end")
+    operator.on("worker1", "ip", "link", "add", *made)
+    try:
+        said = operator.fab("launch", "--vm", "vm1", "--strict")
+        assert said.code == 1, said
+        assert "plug eth2 failed" in said.err
+        assert "what had been done was undone" in said.err
+        assert operator.port("worker1", "tap_1_eth1") is None
+        assert operator.taps("worker1") == set()
+        assert operator.qemus("worker1") == {}
+    finally:
+        operator.on("worker1", "ip", "link", "del", made[0])
 
 
 @pytest.mark.parametrize("how", ["killed", "powered off"])

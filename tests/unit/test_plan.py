@@ -15,6 +15,7 @@ from vmops.errors import LaunchFailed
 from .worlds import (
     EMPTY,
     HOST,
+    TAP1,
     TAP2,
     VM1,
     WORKER,
@@ -32,12 +33,29 @@ def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
     assert made.action == "start"
     assert labels(made) == ["plug all", "plug eth1", "plug eth2", "run directory", "QEMU", "pid"]
     together = commands(made, "plug all")
-    assert len([c for c in together if c.startswith("ip ")]) == 1, "one ip process for all TAPs"
+    assert len([c for c in together if c.startswith("set_up_taps ")]) == 1, "one for all TAPs"
     assert len([c for c in together if c.startswith("vsctl ")]) == 1, "one transaction"
-    assert commands(made, "plug eth1")[:2] == [
-        "ip tuntap add mode tap name tap_1001_eth1",
-        "ip link set dev tap_1001_eth1 up alias vmops:vm1",
-    ]
+    assert commands(made, "plug eth1")[0] == (
+        "set_up_taps br-int sudo ip tuntap add mode tap name tap_1001_eth1 user 1900001001\n"
+        "sudo ip link set dev tap_1001_eth1 alias vmops:vm1 mtu $(cat /sys/class/net/br-int/mtu) "
+        "tap_1001_eth1"
+    )
+    first = [command.split()[0] for command in commands(made, "plug eth1")]
+    assert first == ["set_up_taps", "vsctl", "raise_taps", "holds_ports"]
+
+
+def test_taps_are_roots_alone_where_user_ids_are_shared() -> None:
+    seen = EMPTY._replace(host=HOST._replace(whole_uid_range=False))
+    made = starting.plug(WORKER, VM1, seen)
+    assert "name tap_1001_eth1 user 0\n" in commands(made, "plug eth1")[0]
+
+
+def test_a_row_without_a_device_goes_before_the_device_is_made() -> None:
+    """The switch would open it while it is down, and set it down again when the row goes."""
+    seen = plugged()._replace(taps={})
+    found = commands(starting.launch(WORKER, VM1, seen), "plug all")
+    assert found[0] == f"vsctl -- --if-exists del-port {TAP1} -- --if-exists del-port {TAP2}"
+    assert found[1].startswith("set_up_taps ")
 
 
 @pytest.mark.parametrize("interfaces", [1, 2, 8])

@@ -10,6 +10,7 @@ from vmops.core.devices.display import Screen
 from vmops.core.inventory.model import VM, Interface, Worker
 from vmops.core.plan import starting
 from vmops.core.plan.drift import launch_values
+from vmops.core.plan.phase import Plan
 from vmops.core.tools import ip, ovs
 from vmops.errors import WorkFailed
 
@@ -156,6 +157,58 @@ def test_a_port_that_differs_is_replugged_while_the_vm_runs(changed: ovs.Port, f
     assert [str(item) for item in made.drift] == [field]
     assert labels(made) == ["plugged", "plug eth1"]
     assert not any("tuntap" in command for command in commands(made, "plug eth1"))
+
+
+def undo(made: Plan, label: str) -> list[str]:
+    assert made.block is not None
+    (step,) = [step for step in made.block.numbered() if step.label == label]
+    return [" ".join(command.words()) for command in step.undo]
+
+
+def test_a_port_is_changed_where_it_is_and_put_back_as_it_was() -> None:
+    """Neither a replug nor its undo takes a port off a running VM."""
+    marks = {ovs.OWNER: "vm1", "note": 'a "b", c'}
+    was = port(VM1, TAP1, 7, trunks=(5, 6), vlan_mode="native-tagged", external_ids=marks)
+    made = starting.launch(WORKER, VM1, with_port(running(), was))
+    assert not any("del-port" in command for command in commands(made, "plug eth1"))
+    back, tap = undo(made, "plug eth1")
+    assert "del-port" not in back
+    assert f"--if-exists set Port {TAP1} tag=7 trunks=[5, 6] vlan_mode=native-tagged" in back
+    assert 'external_ids={"vmops-vm"="vm1","note"="a \\"b\\", c"}' in back
+    assert tap == f"restore_tap {TAP1} vmops:vm1 vmops:vm1 up 1500"
+
+
+@pytest.mark.parametrize(
+    "was",
+    [
+        port(VM1, TAP1, None)._replace(bridge="br0"),
+        port(VM1, TAP1, 101, ofport=-1, error="no such device"),
+    ],
+    ids=["another-bridge", "not-taken"],
+)
+def test_a_port_that_must_move_comes_back_where_it_was(was: ovs.Port) -> None:
+    made = starting.launch(WORKER, VM1, with_port(running(), was))
+    assert commands(made, "plug eth1")[0] == f"vsctl -- --if-exists del-port {TAP1}"
+    back, _ = undo(made, "plug eth1")
+    assert f"-- add-port {was.bridge} {TAP1} tag={was.tag or '[]'} trunks=[] vlan_mode=[]" in back
+
+
+def test_an_own_tap_that_is_down_is_set_up_again_while_the_vm_runs() -> None:
+    seen = running()
+    taps = {**seen.taps, TAP1: ip.Tap("vmops:vm1", in_use=True, up=False)}
+    made = starting.launch(WORKER, VM1, seen._replace(taps=taps))
+    assert made.action == "replug"
+    assert [str(item) for item in made.drift] == ["interfaces.eth1.tap: down -> up"]
+    assert f"raise_taps {TAP1}" in commands(made, "plug eth1")
+    assert undo(made, "plug eth1")[1] == f"restore_tap {TAP1} vmops:vm1 vmops:vm1 down 1500"
+
+
+def test_a_tap_that_was_there_gets_its_mark_and_state_back() -> None:
+    """It may have become somebody else's by the time that QEMU cannot open it."""
+    seen = EMPTY._replace(taps={TAP1: ip.Tap(up=False, mtu=9000)})
+    made = starting.launch(WORKER, VM1, seen)
+    assert f"restore_tap {TAP1} vmops:vm1  down 9000" in undo(made, "plug eth1")
+    assert f"remove_own_tap {TAP1} vmops:vm1" not in undo(made, "plug eth1")
 
 
 def test_a_tap_that_went_away_under_a_running_vm_needs_a_restart() -> None:

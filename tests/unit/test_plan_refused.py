@@ -186,10 +186,11 @@ def test_a_vm_without_an_interface_that_it_cannot_have_is_not_restarted_for_it(
         starting.launch(WORKER, VM1, found, strict=True)
 
 
+@pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("alias", ["", "vmops:vm1"])
-def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str) -> None:
+def test_a_tap_that_an_unknown_process_uses_stops_everything(alias: str, up: bool) -> None:
     """Most likely it is the VM, started by another system: not to be run twice, nor cut off."""
-    seen = plugged()._replace(taps={TAP2: ip.Tap(alias, in_use=True)})
+    seen = plugged()._replace(taps={TAP2: ip.Tap(alias, in_use=True, up=up)})
     for act in (starting.launch, starting.plug, starting.boot):
         with pytest.raises(WorkFailed, match=f"did not start uses its TAP {TAP2}"):
             act(WORKER, VM1, seen)

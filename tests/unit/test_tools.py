@@ -136,9 +136,11 @@ def test_an_answer_that_is_not_the_tables_is_an_error_not_an_empty_switch(answer
 
 
 def test_taps_with_and_without_a_mark() -> None:
-    assert ip.parse_taps("tap_1_eth1 0 vmops:vm1\ntap9 1 \n") == {
+    said = "tap_1_eth1 up 0 1500 vmops:vm1\ntap9 up 1 1500 \ntap10 down 1 9000 \ntap11 up 1 ? x\n"
+    assert ip.parse_taps(said) == {
         "tap_1_eth1": ip.Tap("vmops:vm1"),
         "tap9": ip.Tap(in_use=True),
+        "tap10": ip.Tap(in_use=True, up=False, mtu=9000),
     }
 
 
@@ -176,7 +178,7 @@ def test_a_zombie_or_a_cut_answer_is_no_process(raw: bytes) -> None:
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\r"])
 def test_in_a_taps_alias_only_a_newline_ends_a_line(mark: str) -> None:
     """Whoever has marked it may have used any character."""
-    taps = ip.parse_taps(f"tap1 1 a {mark} b\nodd\ntap2 0 \n")
+    taps = ip.parse_taps(f"tap1 up 1 1500 a {mark} b\nodd\ntap2 up 0 1500 \n")
     assert taps == {"tap1": ip.Tap(f"a {mark} b", True), "tap2": ip.Tap()}
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.inventory.model import VM, Nic, Worker
-from vmops.core.script.command import Batch, Command, OnlyIf, Step
+from vmops.core.script.command import Batch, OnlyIf, Step
 from vmops.core.tools import ip, ovs, qemu
 from vmops.core.tools.monitor import Await, Line
 from vmops.core.tools.qmp import Request
@@ -111,18 +111,20 @@ def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
     where = f"interfaces.{nic.name}"
     if nic.tap not in wiring.taps:
         return [Drift(f"{where}.tap", "missing", nic.tap)]
+    link = "up" if wiring.taps[nic.tap].up else "down"
+    down = [Drift(f"{where}.tap", link, "up", live=True)] if link != "up" else []
     if wiring.switch.fault:
-        return [Drift(f"{where}.port", "unknown", nic.tap, live=True)]
+        return [*down, Drift(f"{where}.port", "unknown", nic.tap, live=True)]
     port = wiring.switch.ports.get(nic.tap)
     if port is None:
-        return [Drift(f"{where}.port", "missing", nic.tap, live=True)]
+        return [*down, Drift(f"{where}.port", "missing", nic.tap, live=True)]
     pairs = (
         ("bridge", port.bridge, worker.bridge),
         ("vlan_id", ovs.attached(port), str(nic.attachment)),
         ("owner", port.owner or "nobody", vm.name),
         ("port", port.error or "plugged", "plugged"),
     )
-    return [Drift(f"{where}.{name}", a, b, live=True) for name, a, b in pairs if a != b]
+    return [*down, *(Drift(f"{where}.{name}", a, b, live=True) for name, a, b in pairs if a != b)]
 
 
 # Steps
@@ -141,12 +143,22 @@ def conflict(vm: VM, nic: Nic, wiring: Wiring) -> str:
     return ""
 
 
+class _Plugging(NamedTuple):
+    """What each step that plugs needs to know; `user` is the user id that may open a TAP."""
+
+    worker: Worker
+    vm: VM
+    wiring: Wiring
+    user: int
+
+
 def plugging(
-    worker: Worker, vm: VM, wiring: Wiring, *, strict: bool
+    worker: Worker, vm: VM, wiring: Wiring, *, user: int, strict: bool
 ) -> tuple[tuple[Step | Batch, ...], tuple[Skip, ...]]:
     """All interfaces in one `ip` batch and one OVS transaction, or one by one where that fails.
 
-    A foreign one is left out, or with `strict` a PortConflict.
+    A foreign one is left out, or with `strict` a PortConflict. TAPs that are made may be opened by
+    root and by the user id `user`.
     """
     skips: list[Skip] = []
     ready: list[Nic] = []
@@ -163,41 +175,52 @@ def plugging(
     if ready:
         steps.append(Step(PLUGGED, (), sets=tuple(flag(nic) for nic in ready)))
     if missing:
+        job = _Plugging(worker, vm, wiring, user)
         apart = tuple(
-            _plug_step(worker, vm, [nic], wiring)._replace(
-                label=f"{PLUG} {nic.name}", may_fail=not strict
-            )
+            _plug_step(job, [nic])._replace(label=f"{PLUG} {nic.name}", may_fail=not strict)
             for nic in missing
         )
-        together = _plug_step(worker, vm, missing, wiring)._replace(joint=True)
+        together = _plug_step(job, missing)._replace(joint=True)
         one = apart[0]._replace(joint=True)
         steps.append(Batch(together, apart) if len(missing) > 1 else one)
     return tuple(steps), tuple(skips)
 
 
-def _plug_step(worker: Worker, vm: VM, nics: Sequence[Nic], wiring: Wiring) -> Step:
-    fresh = [nic.tap for nic in nics if nic.tap not in wiring.taps]
-    there = [nic.tap for nic in nics if nic.tap in wiring.taps]
-    made: tuple[Command, ...] = ()
-    if len(fresh) == 1:
-        made = ip.create_tap(fresh[0], vm.name)
-    elif fresh:
-        made = (ip.create_taps(fresh, vm.name),)
+def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
+    vm, wiring = job.vm, job.wiring
+    taps = [nic.tap for nic in nics]
+    there = {tap: wiring.taps[tap] for tap in taps if tap in wiring.taps}
+    ports = {tap: wiring.switch.ports[tap] for tap in taps if tap in wiring.switch.ports}
+    kept = [tap for tap, port in ports.items() if tap in there and _stays(job.worker, port)]
+    moved = [port for tap, port in ports.items() if tap in there and tap not in kept]
+    replaced = [tap for tap in ports if tap not in kept]
+    made = [tap for tap in taps if tap not in there or tap not in ports]
+    undo = [ovs.unplug_own(vm, made)] if made else []
+    if kept or moved:
+        before = [*(ports[tap] for tap in kept), *moved]
+        undo.append(ovs.put_back(before, kept=kept))
     return Step(
         PLUG_ALL,
         (
-            *made,
-            *(ip.adopt_tap(tap, vm.name) for tap in there),
-            ovs.plug(worker.bridge, vm, nics),
+            *((ovs.drop(replaced),) if replaced else ()),
+            ip.set_up_taps(taps, vm.name, bridge=job.worker.bridge, user=job.user, there=there),
+            ovs.plug(job.worker.bridge, vm, nics, kept=kept),
+            ip.raise_taps(taps),
             ovs.read_back(nics),
         ),
         undo=(
-            ovs.unplug_own(vm, [nic.tap for nic in nics]),
-            *(ip.undo_create(tap, vm.name) for tap in fresh),
+            *undo,
+            *(ip.undo_create(tap, vm.name) for tap in taps if tap not in there),
+            *(ip.restore_tap(tap, vm.name, tap_was) for tap, tap_was in there.items()),
         ),
         sets=tuple(flag(nic) for nic in nics),
         about=tuple(nic.name for nic in nics),
     )
+
+
+def _stays(worker: Worker, port: ovs.Port) -> bool:
+    """True for a port that the switch has taken on the right bridge: it needs no new row."""
+    return port.bridge == worker.bridge and (port.ofport or -1) > 0 and not port.error
 
 
 def unplugging(vm: VM, wiring: Wiring) -> list[Step]:

@@ -6,7 +6,7 @@ nothing has been done.
 
 from __future__ import annotations
 
-from vmops.core.devices import display, nic
+from vmops.core.devices import display, machine, nic
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -16,7 +16,7 @@ from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import booting, clearing
 from vmops.core.plan.phase import Action, Phase, Plan
-from vmops.core.script.command import Block, Step
+from vmops.core.script.command import Batch, Block, Step
 from vmops.core.tools import process
 from vmops.errors import LaunchFailed
 
@@ -32,7 +32,7 @@ def launch(
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
     check_boot(worker, vm, observed, room=room)
-    steps, skips = nic.plugging(worker, vm, observed.wiring, strict=strict)
+    steps, skips = _plugging(worker, vm, observed, strict=strict)
     steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
     block = block_of(vm, steps, guards=still_absent(vm, observed))
     notes = _start_notes(worker, vm, observed)
@@ -46,7 +46,7 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     """
     check_switch(worker, vm, observed)
     check_unused(worker, vm, observed)
-    steps, skips = nic.plugging(worker, vm, observed.wiring, strict=strict)
+    steps, skips = _plugging(worker, vm, observed, strict=strict)
     runs = observed.vm(vm.name).process
     steps = steps if runs else (*clearing(vm, observed), *steps)
     busy = any(step.commands for step in Block("", steps).numbered())
@@ -54,6 +54,15 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     guards = (process.still_running(vm.name, runs),) if runs else still_absent(vm, observed)
     phases = (Phase(worker.name, block_of(vm, steps, guards=guards)),) if busy else ()
     return Plan(vm, action, phases, skips=skips, notes=_hashed(vm))
+
+
+def _plugging(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool
+) -> tuple[tuple[Step | Batch, ...], tuple[Skip, ...]]:
+    """The user id that its QEMU drops to may open its TAPs, unless others have that id too."""
+    whole = observed.host.whole_uid_range
+    user = machine.uid_for(vm, whole_range=True) if whole else 0
+    return nic.plugging(worker, vm, observed.wiring, user=user, strict=strict)
 
 
 def boot(

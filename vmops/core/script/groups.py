@@ -5,7 +5,7 @@ An ovs-vsctl spends most of its time on starting, and the switch follows one cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vmops.core.script.command import Block, Command, OnlyIf, Step, Word
 
@@ -49,17 +49,25 @@ def lanes(groups: Sequence[tuple[int, ...]], at_once: int) -> list[list[int]]:
 
 
 def commands(steps: Sequence[Step]) -> tuple[Command, ...]:
-    """The work of these steps: what is each one's own, then what they have in common."""
+    """The work of these steps: what they have in common and begin with, then what is each one's
+    own, then what they have in common and end with."""
+    first: dict[tuple[Word, ...], list[Word]] = {}
     own: list[Command] = []
-    common: dict[tuple[Word, ...], list[Word]] = {}
+    last: dict[tuple[Word, ...], list[Word]] = {}
     for place, step in enumerate(steps):
+        common = first
         for entry in step.commands:
             if entry.common:
                 words = common.setdefault(entry.argv[: entry.common], [])
                 words.append(OnlyIf(flag(place), entry.words()[entry.common :]))
             else:
+                common = last
                 own.append(_only_if(place, entry))
-    return (*own, *(Command((*first, *words)) for first, words in common.items()))
+    return (*_joined(first), *own, *_joined(last))
+
+
+def _joined(common: Mapping[tuple[Word, ...], Sequence[Word]]) -> Iterator[Command]:
+    return (Command((*first, *words)) for first, words in common.items())
 
 
 def undo(steps: Sequence[Step]) -> tuple[Command, ...]:

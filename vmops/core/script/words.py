@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vmops.core.names import RunDirectory
 from vmops.core.script import functions
@@ -13,6 +13,9 @@ from vmops.core.script.command import Batch, Block, Command
 _PLACE = re.compile(r"\{(\d+)(\.\.\.|:)?\}")
 """In a function's words: `{1}` its first argument, `{3...}` the words from the third on, and `{1:}`
 these as a command of their own."""
+
+_EACH = re.compile(r"\{(\d+)\*\}")
+"""A line with `{2*}` is there once for each word from the second on."""
 
 
 def shown(blocks: Sequence[Block]) -> str:
@@ -36,8 +39,15 @@ def _shown(words: Sequence[str], entry: Command) -> str:
     if words[0] == functions.TALK:
         return _talk(_text(entry.stdin or b""))
     if said := functions.words_of(words[0]):
-        return _PLACE.sub(in_place, said)
+        return _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words)))
     return f"sudo {shlex.join(words)}{_input(entry.stdin)}"
+
+
+def _for_each(lines: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        each = _EACH.search(line)
+        for word in words[int(each[1]) :] if each else ("",):
+            yield _EACH.sub(shlex.quote(word), line)
 
 
 def _input(stdin: bytes | None) -> str:

@@ -5,7 +5,7 @@ A TAP that vmops makes carries `vmops:VM` as its alias. Undo removes a TAP only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,26 +21,57 @@ def alias(vm: str) -> str:
     return f"vmops:{vm}"
 
 
-def create_taps(taps: Sequence[str], vm: str) -> Command:
-    """One `ip` process for all TAPs; each must not exist. It stops at the first that fails."""
-    lines = []
-    for tap in taps:
-        lines.append(f"tuntap add mode tap name {tap}")
-        lines.append(f"link set dev {tap} up alias {alias(vm)}")
-    return command("ip", "-batch", "-", stdin="".join(f"{line}\n" for line in lines).encode())
+class Tap(NamedTuple):
+    """A TAP that is there. Its alias is empty where it is unmarked. `in_use` is that a process has
+    it open, whether it is `up` or down."""
+
+    alias: str = ""
+    in_use: bool = False
+    up: bool = True
+    mtu: int = 1500
 
 
-def create_tap(tap: str, vm: str) -> tuple[Command, ...]:
-    """The documented two commands for one TAP, which must not exist."""
-    return (
-        command("ip", "tuntap", "add", "mode", "tap", "name", tap),
-        command("ip", "link", "set", "dev", tap, "up", "alias", alias(vm)),
+def parse_taps(text: str) -> Mapping[str, Tap]:
+    """Every TAP by name, from `tap_facts`. A line that cannot be read costs that line."""
+    rows = (row for line in text.split("\n") if len(row := line.split(" ", 4)) == 5)
+    return MappingProxyType(
+        {
+            name: Tap(owner, in_use == "1", state == "up", int(mtu))
+            for name, state, in_use, mtu, owner in rows
+            if mtu.isdecimal()
+        }
     )
 
 
-def adopt_tap(tap: str, vm: str) -> Command:
-    """Take a TAP that is there already: up, and marked as this VM's."""
-    return command("ip", "link", "set", "dev", tap, "up", "alias", alias(vm))
+def set_up_taps(
+    taps: Sequence[str], vm: str, *, bridge: str, user: int, there: Container[str] = ()
+) -> Command:
+    """Make the TAPs that are not `there` yet, and mark all of them as this VM's, in one `ip`
+    process. It stops at the first that fails.
+
+    They are left down: see `raise_taps`. Only root and the user id `user` may open one that is made
+    here. Each gets the bridge's MTU before it is a port, as a bridge takes the smallest of its
+    ports'; and none has a life in the worker's own IP: see `set_up_taps` in shell/network.sh.
+    """
+    lines = []
+    for tap in taps:
+        if tap not in there:
+            lines.append(f"sudo ip tuntap add mode tap name {tap} user {user}")
+        mtu = f"$(cat /sys/class/net/{bridge}/mtu)"
+        lines.append(f"sudo ip link set dev {tap} alias {alias(vm)} mtu {mtu}")
+    return command("set_up_taps", bridge, "\n".join(lines), *taps)
+
+
+def raise_taps(taps: Sequence[str]) -> Command:
+    """Set the TAPs up. Not before the switch has taken their ports: it opens a device with the
+    flags that it found, and would set it down again."""
+    return Command(("raise_taps", *taps), common=1)
+
+
+def restore_tap(tap: str, vm: str, before: Tap) -> Command:
+    """Give a TAP that was there already its mark, state and MTU again, if it carries the VM's."""
+    state = "up" if before.up else "down"
+    return command("restore_tap", tap, alias(vm), before.alias, state, str(before.mtu))
 
 
 def are_there(taps: Sequence[str]) -> Command:
@@ -65,20 +96,6 @@ def remove_taps(taps: Sequence[str], vm_id: int) -> tuple[Command, ...]:
         command("remove_taps", "\n".join(lines)),
         command("gone_taps", *taps),
     )
-
-
-class Tap(NamedTuple):
-    """A TAP that is there. Its alias is empty where it is unmarked. `in_use` is that a process has
-    it open: the kernel gives a TAP a carrier then."""
-
-    alias: str = ""
-    in_use: bool = False
-
-
-def parse_taps(text: str) -> Mapping[str, Tap]:
-    """Every TAP by name, from `tap_facts`."""
-    rows = (row for line in text.split("\n") if len(row := line.split(" ", 2)) == 3)
-    return MappingProxyType({name: Tap(owner, carrier == "1") for name, carrier, owner in rows})
 
 
 class Traffic(NamedTuple):

@@ -7,7 +7,7 @@ Ports are marked with the conventional `external_ids` of an Interface (`iface-id
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -55,18 +55,59 @@ class Switch(NamedTuple):
     dead: bool = False
 
 
-def plug(bridge: str, vm: VM, nics: Iterable[Nic]) -> Command:
-    """One transaction: a fresh port for each interface, its VLAN and its owner.
+def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ()) -> Command:
+    """One transaction: a port for each interface, its VLAN and its owner.
 
-    A port of that name that is there already goes first: `--may-exist … tag=` would keep its VLAN.
+    A port that is `kept` is changed where it is: to replace it would cut a VM off for a moment. Any
+    other that has the name goes first: `--may-exist … tag=` would keep its VLAN.
     """
     words: list[str] = [VSCTL]
     for nic in nics:
-        words += ["--", "--if-exists", "del-port", nic.tap]
-        words += ["--", "add-port", bridge, nic.tap, *columns(nic.attachment)]
+        if nic.tap in kept:
+            words += ["--", "set", "Port", nic.tap, *columns(nic.attachment), *_NO_TRUNK]
+        else:
+            words += ["--", "--if-exists", "del-port", nic.tap]
+            words += ["--", "add-port", bridge, nic.tap, *columns(nic.attachment)]
         words += ["--", "set", "Interface", nic.tap]
         words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
     return Command(tuple(words), common=1)
+
+
+_NO_TRUNK = ("trunks=[]", "vlan_mode=[]")
+
+
+def drop(ports: Iterable[str]) -> Command:
+    """One transaction that removes the ports, which the switch has let go of when it ends.
+
+    To be done before a device of that name is made: the switch opens it as soon as it is there, and
+    sets it down again when it closes it.
+    """
+    words = (word for name in ports for word in ("--", "--if-exists", "del-port", name))
+    return Command((VSCTL, *words), common=1)
+
+
+def put_back(ports: Iterable[Port], *, kept: Container[str] = ()) -> Command:
+    """One transaction: these ports as they were, those that were `kept` where they are.
+
+    It does not wait for the switch, which may be what has failed.
+    """
+    words: list[str] = [*_VSCTL, "--no-wait"]
+    for port in ports:
+        tag = "[]" if port.tag is None else str(port.tag)
+        values = (
+            f"tag={tag}",
+            f"trunks={json.dumps(port.trunks)}",
+            f"vlan_mode={port.vlan_mode or '[]'}",
+        )
+        if port.name in kept:
+            words += ["--", "--if-exists", "set", "Port", port.name, *values]
+        else:
+            words += ["--", "--if-exists", "del-port", port.name]
+            words += ["--", "add-port", port.bridge, port.name, *values]
+        marks = (f"{_quoted(key)}={_quoted(value)}" for key, value in port.external_ids.items())
+        words += ["--", "--if-exists", "set", "Interface", port.name]
+        words += [f"external_ids={{{','.join(marks)}}}"]
+    return command(*words)
 
 
 def columns(attachment: Attachment | None) -> tuple[str, ...]:

@@ -51,7 +51,28 @@ def started(done: Done) -> Outcome:
         return outcome
     process = done.seen.vm(done.vm.name).process if done.seen else None
     outcome = outcome._replace(pid=process.pid if process else 0)
-    return outcome if done.result is None else _with_start(done, outcome, done.result)
+    if done.result is None:
+        return outcome
+    if process is not None:
+        return outcome._replace(error=_replug_failed(done, done.result))
+    return _with_start(done, outcome, done.result)
+
+
+def _replug_failed(done: Done, result: BlockResult) -> WorkFailed | None:
+    """The error where an interface of a running VM could not be plugged as asked; else None."""
+    failed = _failed_nics(result)
+    if result.failure is not None:
+        return _launch_failed(done, result.failure, result)
+    if not failed:
+        return None
+    what = "; ".join(f"{skip.interface} could not be plugged: {skip.reason}" for skip in failed)
+    otherwise = "it is as it was; look at the switch: fab doctor"
+    return WorkFailed(
+        f"{done.vm.name} runs, but {what}",
+        worker=done.worker.name,
+        vm=done.vm.name,
+        cure=_undone(result, otherwise),
+    )
 
 
 def _with_start(done: Done, outcome: Outcome, result: BlockResult) -> Outcome:
@@ -130,8 +151,7 @@ def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> Laun
     what = f"{failure.step.label} failed: {told.reason()}"
     if failure.step.label == life.QEMU and failure.exit_code == _TIMED_OUT:
         what = "QEMU did not start in time and was ended"
-    left = "; ".join(f"{undo.step.label}: {undo.reason()}" for undo in result.not_undone)
-    cure = f"could not be undone: {left}" if left else "what had been done was undone"
+    cure = _undone(result, "what had been done was undone")
     tail = (told.stderr.strip() or told.stdout).decode(errors="replace")[-_TAIL_CHARACTERS:]
     words = failure.step.commands[0].words() if failure.step.commands else ()
     return LaunchFailed(
@@ -141,6 +161,11 @@ def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> Laun
         cure=cure,
         evidence=Evidence(words, failure.exit_code, tail),
     )
+
+
+def _undone(result: BlockResult, otherwise: str) -> str:
+    left = "; ".join(f"{undo.step.label}: {undo.reason()}" for undo in result.not_undone)
+    return f"could not be undone: {left}" if left else otherwise
 
 
 def _with_way_back(done: Done, error: VmopsError | None) -> VmopsError | None:

@@ -22,17 +22,32 @@ host_facts() {
   command -v qemu-system-x86_64 || echo
 }
 
-#: # of each TAP, read ifalias and carrier in /sys/class/net
+# A TAP that is up has a carrier while a process has it open. One that is down tells nothing: who has
+# it open is asked of all processes then.
+#: # of each TAP, read ifalias, flags, carrier and mtu in /sys/class/net
 tap_facts() {
+  held=
   for file in /sys/class/net/*/tun_flags; do
     [ -e "$file" ] || continue
-    tap=${file%/tun_flags}
-    owner='' carrier=0
-    read -r owner <"$tap/ifalias"
-    # It cannot be read while the link is down.
-    { read -r carrier <"$tap/carrier"; } 2>/dev/null
-    echo "${tap##*/} ${carrier:-0} $owner"
+    tap=${file%/tun_flags} tap=${tap##*/}
+    owner='' used=0 state=up mtu=
+    read -r owner <"/sys/class/net/$tap/ifalias"
+    read -r mtu <"/sys/class/net/$tap/mtu"
+    if is_up "$tap"; then
+      { read -r used <"/sys/class/net/$tap/carrier"; } 2>/dev/null
+    else
+      state=down
+      held=${held:-" $(held_taps) "}
+      case $held in *" $tap "*) used=1 ;; esac
+    fi
+    echo "$tap $state ${used:-0} $mtu $owner"
   done
+}
+
+held_taps() {
+  perl /proc/self/fd/3 3<<'TAPS_PL'
+@taps.pl@
+TAPS_PL
 }
 
 #: # see that ovs-vswitchd is alive, by its pidfile in /run/openvswitch

@@ -2,10 +2,51 @@
 #
 # TAPs and Open vSwitch's ports.
 
+# Lines as a person would type them, for one `ip -batch`. Then the worker's own IP is kept off the
+# TAPs, to which the switch alone is to listen: no IPv6 on them, so no address of theirs and no belief
+# in a guest's router advertisements; no answer to ARP; and as nothing is routed through them, rp_filter
+# drops what comes in. What the kernel does not have cannot be switched off.
+#: {2}
+#: # in /proc/sys/net/ipv6/conf/{3*}: disable_ipv6 1, accept_ra 0; in ipv4: arp_ignore 8, rp_filter 1
+set_up_taps() {
+  mtu=
+  { read -r mtu <"/sys/class/net/$1/mtu"; } 2>/dev/null
+  echo "$2" | while read -r line; do
+    line=${line#sudo ip }
+    case $line in *" mtu "*) line="${line% mtu *} mtu ${mtu:-1500}" ;; esac
+    echo "$line"
+  done | ip -batch - || return 1
+  shift 2
+  for tap in "$@"; do
+    set_ip ipv6 "$tap" disable_ipv6 1 && set_ip ipv6 "$tap" accept_ra 0 &&
+      set_ip ipv6 "$tap" addr_gen_mode 1 && set_ip ipv4 "$tap" arp_ignore 8 &&
+      set_ip ipv4 "$tap" rp_filter 1 || return 1
+  done
+}
+
+set_ip() {
+  [ ! -e "/proc/sys/net/$1/conf/$2/$3" ] || echo "$4" >"/proc/sys/net/$1/conf/$2/$3"
+}
+
+#: sudo ip link set dev {1*} up
+raise_taps() {
+  for tap in "$@"; do echo "link set dev $tap up"; done | ip -batch -
+}
+
 remove_own_tap() {
+  owner_of "$1"
+  [ "$owner" != "$2" ] || ip link del dev "$1"
+}
+
+# A TAP that was there already: only what this VM's launch has changed.
+restore_tap() {
+  owner_of "$1"
+  [ "$owner" != "$2" ] || ip link set dev "$1" "$4" alias "$3" mtu "$5"
+}
+
+owner_of() {
   owner=
   [ ! -e "/sys/class/net/$1/ifalias" ] || read -r owner <"/sys/class/net/$1/ifalias"
-  [ "$owner" != "$2" ] || ip link del dev "$1"
 }
 
 #: sudo ip -force -batch - <<'.'
@@ -26,6 +67,7 @@ gone_taps() {
 # A switch that hangs is waited for once in a block: then the block is deaf.
 #: sudo ovs-vsctl --timeout=$SWITCH_LIMIT_S {1...}
 vsctl() {
+  [ "$#" -gt 0 ] || return 0
   [ -n "$deaf" ] || {
     ovs-vsctl --timeout="$SWITCH_LIMIT_S" "$@"
     set -- "$?"
@@ -36,8 +78,10 @@ vsctl() {
 }
 
 # Pairs of a port and its tag. `add-port` of a device that cannot be opened ends with 0: ofport says.
-#: # read the ports back: tag, and that the switch has taken them
+# A TAP that the switch has opened in between may be down again.
+#: # read the ports back: tag, that the switch has taken them, and that the TAPs are up
 holds_ports() {
+  [ "$#" -gt 0 ] || return 0
   pairs=$*
   asked=
   while [ "$#" -gt 0 ]; do
@@ -51,11 +95,18 @@ holds_ports() {
   for word in $pairs; do
     case $word in
       *[!0-9]*) tap=$word ;;
-      "$1") [ "$2" -gt 0 ] 2>/dev/null && shift 2 && continue
-        echo "the switch could not take port $tap (ofport $2)" >&2; return 1 ;;
+      "$1") [ "$2" -gt 0 ] 2>/dev/null || {
+          echo "the switch could not take port $tap (ofport $2)" >&2; return 1; }
+        is_up "$tap" || { echo "TAP $tap does not stay up" >&2; return 1; }
+        shift 2 ;;
       *) echo "port $tap has tag $1 where $word was set" >&2; return 1 ;;
     esac
   done
+}
+
+is_up() {
+  flags=0
+  read -r flags <"/sys/class/net/$1/flags" && [ $((flags & 1)) = 1 ]
 }
 
 # It does not wait for the switch, whose device goes next.
