@@ -41,10 +41,11 @@ NO_EVIDENCE = Evidence()
 
 
 class VmopsError(Exception):
-    """The root. `worker`, `vm` and `interface` say where, each empty where it does not matter.
+    """The root of all that vmops raises.
 
-    `what` is the sentence without them, unless its subject is the VM itself. `cure` is what the
-    operator can do, or empty.
+    `worker`, `vm` and `interface` say where, each empty where it does not matter. `what` is the
+    sentence without them, unless its subject is the VM itself. `cure` is what the operator can do,
+    or empty.
     """
 
     exit_code = 1

@@ -24,7 +24,7 @@ QUIT_WAIT_S = 5.0
 
 
 class Asked(NamedTuple):
-    """What came of asking one VM.
+    """What came of asking a guest to power off.
 
     `how` is what ended it, as `qmp.ended_by` has it, or empty where it may still run. `presses` is
     how often the button was pressed, and `note` what the operator has to know.

@@ -12,7 +12,7 @@ WHOLE_UID_RANGE = 4294967295
 
 
 class Host(NamedTuple):
-    """The worker itself. Memory is in MiB; `kvm` is usable, denied or absent.
+    """A worker's memory (in MiB), CPUs, programs and SSH user. `kvm` is usable, denied or absent.
 
     `home` and `user` are those of the SSH user, `qemu` is the path of QEMU or empty. Without `perl`
     nothing can be asked of VMs.

@@ -23,10 +23,10 @@ KEPT_BYTES = 1 << 20
 
 
 class Ended(NamedTuple):
-    """What came of it. `error` is a CommandFailed for another exit code than 0.
+    """How a command on a worker ended, and what it printed.
 
-    `stdout` and `stderr` are what was printed, before an `error` too; where a sink took it, the
-    last MiB of each.
+    `error` is a CommandFailed for another exit code than 0. `stdout` and `stderr` are what was
+    printed, before an `error` too; where a sink took it, the last MiB of each.
     """
 
     worker: str
