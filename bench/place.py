@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.errors import BenchFailed
 from bench.machines import DISK
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Nic
 from vmops.lab import Lab, WorkerStatus
 
 ROOT = Path(__file__).parents[1]
@@ -133,10 +133,18 @@ def _entry(vm: VM) -> str:
     keys = ("vm_id", "worker", "ram_mb", "cores", "vnc_port", "qcow_image")
     lines = [f"[vms.{json.dumps(vm.name)}]"]
     lines += [f"{key} = {json.dumps(getattr(vm, key))}" for key in keys]
-    for nic in vm.interfaces:
+    for nic in vm.nics:
         lines += [f"[[vms.{json.dumps(vm.name)}.interfaces]]"]
         lines += [f"name = {json.dumps(nic.name)}", f"vlan_id = {nic.vlan_id}"]
+        lines += [f"mac = {json.dumps(_mac_of(vm, nic))}"]
     return "\n".join(lines)
+
+
+def _mac_of(vm: VM, nic: Nic) -> str:
+    """VMs of one number on several workers have the same derived MACs, which one network forbids:
+    the worker's number takes the third byte."""
+    number = int("".join(filter(str.isdigit, vm.worker or "")) or 0)
+    return f"52:54:{number % 256:02x}{nic.mac[8:]}"
 
 
 def free_network() -> str:

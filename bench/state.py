@@ -55,8 +55,8 @@ class _Seen:
         self._processes = place.inside(worker, ["sh", "-c", _QEMUS])
 
     def runs(self, vm: VM) -> bool:
-        """True when a QEMU there has the MAC of the VM's first interface."""
-        return vm.nics[0].mac in self._processes
+        """True when a QEMU there has the TAP of the VM's first interface."""
+        return f"ifname={vm.nics[0].tap}," in self._processes
 
 
 _TAPS = "cd /sys/class/net; for file in */tun_flags; do echo ${file%/*}; done"
