@@ -107,7 +107,7 @@ def test_half_the_time_is_for_each_press() -> None:
 
 
 def test_a_qemu_that_was_started_since_is_not_asked() -> None:
-    first, _ = Asking("running", 30).step("vm1", QEMU).commands
+    first, *_ = Asking("running", 30).step("vm1", QEMU).commands
     assert first.words() == ("still_running", "vm1", "4821", "5000")
 
 

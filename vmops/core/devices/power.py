@@ -58,7 +58,7 @@ class Asking(NamedTuple):
                 lines.append(Await(qmp.SHUTDOWN, self.timeout_s / PRESSES))
         lines += [qmp.QUIT, Await(qmp.SHUTDOWN, QUIT_WAIT_S)]
         talk = monitor.talk([Talk(vm, tuple(lines))])
-        commands = (process.still_running(vm, found), talk)
+        commands = (process.still_running(vm, found), process.note_end(vm), talk)
         return Step(ASK, commands, sets=(OVER,), may_fail=True)
 
     def read(self, heard: Heard) -> Asked:

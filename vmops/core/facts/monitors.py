@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vmops.core.facts.question import Question
 from vmops.core.facts.wiring import where_vms
+from vmops.core.inventory.model import VM
 from vmops.core.script.command import StepResult
 from vmops.core.script.functions import NO_VMS
 from vmops.core.tools import monitor, qmp
@@ -29,11 +30,22 @@ def _heard(said: StepResult) -> Mapping[str, Heard]:
 def _said_to_all(*lines: Line, limit_s: float) -> Question[Mapping[str, Heard]]:
     """The same said to every VM that is there; nothing is run where there is none."""
     asked = where_vms(monitor.talk([Talk(EVERY_VM, lines, limit_s)]))
+    return Question(NAME, (asked,), _heard_where_vms, may_fail=True)
 
-    def read(said: StepResult) -> Mapping[str, Heard]:
-        return {} if said.stdout.strip() == NO_VMS.encode() else _heard(said)
 
-    return Question(NAME, (asked,), read, may_fail=True)
+def _heard_where_vms(said: StepResult) -> Mapping[str, Heard]:
+    return {} if said.stdout.strip() == NO_VMS.encode() else _heard(said)
+
+
+def statuses_of(vms: Sequence[VM]) -> Question[Mapping[str, Heard]]:
+    """QEMU's word for what the guests of these VMs do; nothing is run where none of them is there.
+
+    Whatever nobody has said of one is not known: a monitor may be busy.
+    """
+    entry = monitor.talk([Talk(vm.name, (qmp.STATUS,), LOOK_LIMIT_S) for vm in vms])
+    names = " ".join(vm.name for vm in vms)
+    asked = entry._replace(argv=("where_runs", names, *entry.argv))
+    return Question(NAME, (asked,), _heard_where_vms, may_fail=True)
 
 
 STATUSES = _said_to_all(qmp.STATUS, limit_s=ANSWER_LIMIT_S)

@@ -10,7 +10,7 @@ from vmops.core.devices import disk
 from vmops.core.devices.nic import Wiring
 from vmops.core.facts.host import HOST, Host
 from vmops.core.facts.monitors import NAME as MONITORS
-from vmops.core.facts.monitors import STATUSES, status_of
+from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.facts.vms import RUNNING, RunningVM, images
 from vmops.core.facts.wiring import (
@@ -86,7 +86,7 @@ def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
 def for_starting(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
     """What starting these VMs needs; `gently` where those that run may be ended first."""
     starting = (HOST, RUNNING, TAPS, LISTENING, images(vms), VSWITCHD_IS_DEAD, SWITCH)
-    return (*starting, *((STATUSES,) if gently else ()))
+    return (*starting, STATUSES if gently else statuses_of(vms))
 
 
 def read(answers: Answers, asked: Sequence[Asked]) -> Observed:

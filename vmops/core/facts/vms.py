@@ -25,7 +25,7 @@ class RunningVM(NamedTuple):
     `process` is there only when it is this VM's QEMU. `pid` is its PID, or what its pidfile names:
     QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is that
     something else lies in its place, and nothing else tells which process it is, so that nothing is
-    known.
+    known. `ended` is that vmops has ended it, or is about to.
     """
 
     name: str
@@ -33,20 +33,22 @@ class RunningVM(NamedTuple):
     pid: int | None = None
     process: Process | None = None
     odd: bool = False
+    ended: bool = False
 
     @property
     def state(self) -> State:
-        """`crashed` when a pidfile is left and its process is not, `unknown` when it is odd."""
+        """`crashed` when a pidfile is left, its process is not, and vmops has not ended that;
+        `unknown` when it is odd."""
         if self.process is not None:
             return "running"
         if self.odd:
             return "unknown"
-        return "stopped" if self.pid is None else "crashed"
+        return "stopped" if self.pid is None or self.ended else "crashed"
 
     @property
     def powered_off(self) -> bool:
         """True when it ended by itself, and nobody has removed what it left."""
-        return self.directory and self.pid is None and not self.odd
+        return self.directory and self.pid is None and not self.odd and not self.ended
 
     def doubt(self, worker: str) -> WorkFailed:
         """The error for a VM of which it is not known whether it runs."""
@@ -79,11 +81,12 @@ def _vm(name: str, raw: bytes) -> RunningVM:
     found = process.parse(facts)
     if found is not None and _is_of(found, name, directory[-1], known):
         return RunningVM(name, directory=True, pid=found.pid, process=found)
-    left = pidfile[-1]
+    left, ended = pidfile[-1], "ended" in known
     if left == "odd":
         pid = int(known[0]) if known else None
-        return RunningVM(name, directory=True, pid=pid, odd=not known)
-    return RunningVM(name, directory=True, pid=int(left) if left.isdecimal() else None)
+        return RunningVM(name, directory=True, pid=pid, odd=not known, ended=ended)
+    pid = int(left) if left.isdecimal() else None
+    return RunningVM(name, directory=True, pid=pid, ended=ended)
 
 
 def _is_of(found: Process, name: str, group: str, record: Sequence[str]) -> bool:
@@ -95,7 +98,7 @@ def _is_of(found: Process, name: str, group: str, record: Sequence[str]) -> bool
     pid, started, uid, *how = record or (str(found.pid), str(found.started), group)
     if (str(found.pid), str(found.started), str(found.uid)) != (pid, started, uid):
         return False
-    return how == ["adopted"] or machine.is_of(found.argv, name)
+    return "adopted" in how or machine.is_of(found.argv, name)
 
 
 RUNNING = Question(

@@ -30,7 +30,7 @@ def switch_fault(worker: Worker, observed: Observed) -> WorkFailed:
     return WorkFailed(
         f"Open vSwitch does not answer: {observed.switch.fault}",
         worker=worker.name,
-        cure="start it there: sudo systemctl start openvswitch-switch",
+        cure="start it there: sudo systemctl restart openvswitch-switch",
     )
 
 

@@ -7,6 +7,7 @@ nothing has been done.
 from __future__ import annotations
 
 from vmops.core.devices import display, machine, nic
+from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -17,7 +18,7 @@ from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import booting, clearing
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
-from vmops.core.tools import process
+from vmops.core.tools import process, qmp
 from vmops.errors import LaunchFailed
 
 
@@ -98,6 +99,7 @@ def boot(
 
 
 def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:
+    state, note = standing(worker, vm, observed)
     left_out = tuple(
         Skip(n.name, reason)
         for n in vm.connected
@@ -106,25 +108,49 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     fields = tuple(f"interfaces.{skip.interface}" for skip in left_out)
     found = tuple(d for d in drift(worker, vm, observed) if not d.is_of(fields))
     if not found and not (strict and left_out):
-        return Plan(vm, "nothing", skips=left_out)
+        return Plan(vm, "nothing", drift=state, skips=left_out, notes=note)
     if not all(item.live for item in found):
-        return Plan(vm, "restart", drift=found, skips=left_out)
-    return plug(worker, vm, observed, strict=strict)._replace(drift=found)
+        return Plan(vm, "restart", drift=(*state, *found), skips=left_out, notes=note)
+    replug = plug(worker, vm, observed, strict=strict)
+    return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
 
 
-def leftover_notes(vm: VM, observed: Observed) -> tuple[str, ...]:
-    """What to say of a VM that left things behind, and of TAPs whose names are not the usual."""
+def standing(
+    worker: Worker, vm: VM, observed: Observed
+) -> tuple[tuple[Drift, ...], tuple[str, ...]]:
+    """The drift and the note of a running VM whose guest stands still. Nothing that starts VMs
+    makes it run on: somebody may have had a reason."""
+    process_ = observed.vm(vm.name).process
+    if process_ is None:
+        return (), ()
+    if process_.stopped:
+        note = f"{vm.name} stands still: a signal holds its QEMU (SIGSTOP)"
+        cure = f"let it go on, on {worker.name}: sudo kill -CONT {process_.pid}"
+        return (Drift("state", "held by a signal", qmp.RUNNING),), (f"{note}; {cure}",)
+    status, _ = observed.monitor_status(vm.name)
+    if status in ("", qmp.RUNNING):
+        return (), ()
+    cure = "restart" if qmp.awakening(status) is None else "resume"
+    note = f"{vm.name} does not run on: it is {status}; fab {cure} --vm {vm.name}"
+    return (Drift("state", status, qmp.RUNNING),), (note,)
+
+
+def leftover_notes(vm: VM, observed: Observed, *, doing: str) -> tuple[str, ...]:
+    """What to say of a VM that left things behind, and of TAPs whose names are not the usual.
+
+    `doing` is what removes them: a plan says so as well, and removes nothing.
+    """
     running = observed.vm(vm.name)
     notes = _hashed(vm)
-    if running.state == "crashed":
-        notes = (f"{vm.name} had crashed: what it left behind is removed", *notes)
-    elif running.directory:
-        notes = (f"{vm.name} had powered itself off: what it left is removed", *notes)
-    return notes
+    if not running.directory:
+        return notes
+    how = "had been stopped" if running.ended else "had powered itself off"
+    how = "had crashed" if running.state == "crashed" else how
+    return (f"{vm.name} {how}: {doing} it removes what it left behind", *notes)
 
 
 def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
-    notes = leftover_notes(vm, observed)
+    notes = leftover_notes(vm, observed, doing="starting")
     risk = display.risk(vm.name, worker.name, launch_values(worker, vm, observed).screen)
     return (*notes, f"warning: {risk}") if risk else notes
 

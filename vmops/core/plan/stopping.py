@@ -40,7 +40,7 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     running = observed.vm(vm.name)
     before: list[Step] = []
     steps: list[Step] = []
-    notes = leftover_notes(vm, observed) if running.process is None else ()
+    notes = leftover_notes(vm, observed, doing="stopping") if running.process is None else ()
     guards: tuple[Command, ...] = (process.not_running(vm.name),)
     asking = None
     if running.process is not None:

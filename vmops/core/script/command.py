@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+ALARM = 142
+"""The exit code of a tool that SIGALRM has ended: ovs-vsctl and its like, which gave up waiting."""
+
 SAID_BYTES = 64 * 1024
 """What is kept of a command's output where it does not say otherwise."""
 
@@ -138,6 +141,8 @@ class StepResult(NamedTuple):
         """The last words of the failing command, one line, or its exit code."""
         said = (self.stderr.strip() or self.stdout).decode(errors="replace").strip()
         lines = [line.strip() for line in said.split("\n") if line.strip()]
+        if self.exit_code == ALARM and lines[-1:] in ([], ["Alarm clock"]):
+            return "no answer in time: does its daemon hang?"
         return lines[-1] if lines else f"exit code {self.exit_code}"
 
 

@@ -70,6 +70,11 @@ def end(vm: str, process: Process, signal: str, *, wait_s: int) -> Command:
     return command("end_process", vm, *_identity(process), signal, str(wait_s))
 
 
+def note_end(vm: str) -> Command:
+    """Write down that the VM is being stopped: by then what it leaves is no sign of a crash."""
+    return command("note_end", vm)
+
+
 def record(vm: str, uid: int) -> Command:
     """Write down which process is the VM's QEMU, which has just started as that user.
 

@@ -85,6 +85,16 @@ where_vms() {
   echo none
 }
 
+# Runs a command only where one of these VMs has a monitor.
+#: # where one of {1} is there:
+#: {2:}
+where_runs() {
+  for vm in $1; do
+    [ ! -S "$RUN_ROOT/$vm/qmp.sock" ] || { shift; "$@"; return; }
+  done
+  echo none
+}
+
 # Where there is a VM.
 #: # read $RUN_ROOT/*/pid, and of each PID /proc/PID/stat, status and cmdline
 all_vm_facts() {

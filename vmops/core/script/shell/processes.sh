@@ -92,6 +92,12 @@ await_end() {
   done
 }
 
+# Whoever looks before all is removed must not call it a crash, nor the guest's own doing.
+#: # write down in $RUN_ROOT/{1}/process that it is being stopped
+note_end() {
+  ! recorded "$1" || echo ended >>"$RUN_ROOT/$1/process"
+}
+
 # Looked at again right before the signal: facts came over the wire.
 #: sudo kill -s {4} PID  # that of {1}, if it is still this VM's QEMU; then up to {5} s until it is gone
 end_process() {
@@ -100,6 +106,7 @@ end_process() {
     echo "PID $2 is not the QEMU of $1" >&2
     return 1
   fi
+  note_end "$1"
   kill -s "$4" "$2" || return 1
   echo "SIG$4"
   await_end "$2" "$3" "$5"

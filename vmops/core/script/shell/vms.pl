@@ -26,7 +26,8 @@ sub record {
     my @owners = map { (lstat "$directory$_")[4] // -1 } '', '/process';
     return '' if grep { $_ != $> } @owners;
     my $record = content("$directory/process", 256, $ODD) // '';
-    return $record =~ /^([0-9]{1,7} [0-9]{1,20} [0-9]{1,10}(?: adopted)?)\n/ ? $1 : '';
+    my ($found) = $record =~ /^([0-9]{1,7} [0-9]{1,20} [0-9]{1,10}(?: adopted)?)\n/ or return '';
+    return $record =~ /\nended\n/ ? "$found ended" : $found;
 }
 
 sub pidfile {
