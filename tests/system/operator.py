@@ -135,6 +135,8 @@ def _entry(placed: tuple[VM, str]) -> str:
     lines = [f"[vms.{json.dumps(vm.name)}]", f"worker = {json.dumps(worker)}"]
     for key in ("vm_id", "ram_mb", "cores", "vnc_port", "qcow_image"):
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
+    for key in ("cpu", "disk_model"):
+        lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
     for nic in vm.interfaces:
         lines.append(f"[[vms.{json.dumps(vm.name)}.interfaces]]")
         lines += [f"name = {json.dumps(nic.name)}", f'model = "{nic.model}"']

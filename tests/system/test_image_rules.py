@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.guests import BANNER, boot_sector_image, cache_directory
 from vmops.core.inventory.model import VM
 
+from .fleet_helpers import put
+from .lab_helpers import wait_until
 from .operator import Operator, small_vm
 
 FOLDER = "/home/ubuntu/vm_images"
@@ -126,3 +129,15 @@ def test_a_vm_is_not_ended_for_an_image_that_another_has_in_use(operator: Operat
         assert operator.qemus("worker1") == running
     operator.ok("stop", "--vm", "web2", "--force")
     operator.ok("restart", "--vm", "web1", "--force")
+
+
+def test_a_guest_boots_from_a_virtio_disk_on_the_cpu_that_is_named(operator: Operator) -> None:
+    vm = replace(small_vm("fast", 13), cpu="Nehalem,-vmx", disk_model="virtio")
+    operator.add(vm, image=False)
+    put(operator, "worker1", vm.qcow_image, boot_sector_image(cache_directory()).read_bytes())
+    operator.ok("launch", "--vm", "fast")
+    wait_until(lambda: BANNER in operator.ok("logs", "--vm", "fast").out)
+    assert operator.fab("plan", "--vm", "fast").code == 0
+    operator.vms = [(replace(vm, cpu="max"), "worker1")]
+    operator.write()
+    assert "cpu: Nehalem,-vmx -> max" in operator.fab("plan", "--vm", "fast").out

@@ -63,6 +63,21 @@ def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
     assert [str(item) for item in made.drift] == ["vnc_password: off -> on"]
 
 
+def test_a_vm_that_was_started_without_a_cpu_drifts_only_for_one_that_is_named() -> None:
+    """So no VM that runs already has to be restarted for the default."""
+    seen = running()
+    mine = seen.vm("vm1")
+    assert mine.process is not None
+    argv = list(mine.process.argv)
+    at = argv.index("-cpu")
+    mine = mine._replace(process=mine.process._replace(argv=(*argv[:at], *argv[at + 2 :])))
+    old = seen._replace(vms={"vm1": mine})
+    assert starting.launch(WORKER, VM1, old).action == "nothing"
+    assert starting.launch(WORKER, replace(VM1, disk_model="ide"), old).action == "nothing"
+    made = starting.launch(WORKER, replace(VM1, cpu="max"), old)
+    assert [str(item) for item in made.drift] == ["cpu: QEMU's -> max"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "worker", "field"),
     [
@@ -75,7 +90,13 @@ def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:
             "qcow_image: /home/ubuntu/vm1.qcow2 -> /b.qcow2",
             id="image",
         ),
-        pytest.param(VM1, replace(WORKER, accel="tcg"), "accel: kvm -> tcg", id="accelerator"),
+        pytest.param(
+            replace(VM1, cpu="host"), replace(WORKER, accel="tcg"), "accel: kvm -> tcg", id="accel"
+        ),
+        pytest.param(replace(VM1, cpu="Nehalem"), WORKER, "cpu: host -> Nehalem", id="cpu"),
+        pytest.param(
+            replace(VM1, disk_model="virtio"), WORKER, "disk_model: ide -> virtio", id="disk"
+        ),
         pytest.param(
             VM1,
             replace(WORKER, vnc_listen="0.0.0.0"),

@@ -17,7 +17,7 @@ from vmops.core.tools import ip, ovs, process, qemu
 
 from .worlds import VM1
 
-LAUNCH = machine.Launch("kvm", image="/a.qcow2", screen=Screen("0.0.0.0", 5901), uid=5)
+LAUNCH = machine.Launch("kvm", "host", image="/a.qcow2", screen=Screen("0.0.0.0", 5901), uid=5)
 
 
 def argv(vm: VM = VM1, launch: machine.Launch = LAUNCH) -> tuple[str, ...]:
@@ -35,6 +35,19 @@ def test_the_documented_line_comes_first_and_in_order() -> None:
         "-drive file=/a.qcow2,format=qcow2 -daemonize"
     )
     assert " ".join(argv(vm1)).startswith(documented)
+
+
+def test_the_cpu_and_a_quicker_disk_come_behind_the_documented_words() -> None:
+    fast = argv(replace(VM1, disk_model="virtio"), LAUNCH._replace(cpu="Nehalem,+aes"))
+    drive = fast.index("-drive")
+    assert fast[drive + 1 : drive + 5] == (
+        "file=/a.qcow2,format=qcow2,if=virtio",
+        "-daemonize",
+        "-cpu",
+        "Nehalem,+aes",
+    )
+    line = machine.parse(fast)
+    assert (line.cpu, line.disk_model, line.image) == ("Nehalem,+aes", "virtio", "/a.qcow2")
 
 
 paths = st.text(st.characters(blacklist_characters="\0\n", codec="utf-8"), min_size=1)

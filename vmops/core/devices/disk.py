@@ -5,6 +5,9 @@ from __future__ import annotations
 from vmops.core.tools import image_chain, qemu
 from vmops.core.tools.image_chain import Chain, Image, Objection
 
+IDE = "ide"
+"""What the documented drive is."""
+
 FORMAT = "qcow2"
 """What the documented words take every image for."""
 
@@ -14,14 +17,16 @@ def absolute(image: str, home: str) -> str:
     return home + image[1:] if image == "~" or image.startswith("~/") else image
 
 
-def words(image: str) -> tuple[str, ...]:
-    """The drive with that image, an absolute path: the documented words."""
-    return ("-drive", f"file={qemu.escaped(image)},format=qcow2")
+def words(image: str, model: str = IDE) -> tuple[str, ...]:
+    """The drive with that image, an absolute path: the documented words, which make it IDE."""
+    interface = "" if model == IDE else f",if={model}"
+    return ("-drive", f"file={qemu.escaped(image)},format={FORMAT}{interface}")
 
 
-def parse(found: qemu.Options) -> str:
-    """The image of a command line; empty without a drive."""
-    return qemu.split(qemu.last(found, "drive") or "").get("file", "")
+def parse(found: qemu.Options) -> tuple[str, str]:
+    """The image of a command line and the drive's model; empty without a drive."""
+    drive = qemu.split(qemu.last(found, "drive") or "")
+    return drive.get("file", ""), drive.get("if", IDE) if drive else ""
 
 
 def objections(chain: Chain | None, *, path: str, vm: str, user: str) -> tuple[Objection, ...]:

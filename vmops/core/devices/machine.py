@@ -32,10 +32,12 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=allow,spawn=allow,resourcecontrol
 class Launch(NamedTuple):
     """What the worker adds to a VM for its command line.
 
-    `accel` is "kvm" or "tcg", `image` an absolute path, `uid` whom QEMU becomes.
+    `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
+    becomes.
     """
 
     accel: str
+    cpu: str
     image: str
     screen: Screen
     uid: int
@@ -50,8 +52,10 @@ class CommandLine(NamedTuple):
     ram_mb: int = 0
     cores: int = 0
     accel: str = ""
+    cpu: str = ""
     screen: Screen = Screen()
     image: str = ""
+    disk_model: str = ""
     nics: tuple[RunningNic, ...] = ()
 
 
@@ -65,13 +69,19 @@ def build(vm: VM, launch: Launch) -> Command:
     words: list[Word] = [qemu.BINARY]
     words += ["-enable-kvm"] if launch.accel == "kvm" else ["-accel", launch.accel]
     words += ["-m", str(vm.ram_mb), "-smp", str(vm.cores)]
-    words += [*display.words(launch.screen), *nic.words(vm), *disk.words(launch.image)]
-    words += ["-daemonize", "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
+    words += [*display.words(launch.screen), *nic.words(vm)]
+    words += [*disk.words(launch.image, vm.disk_model or disk.IDE)]
+    words += ["-daemonize", "-cpu", launch.cpu, "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
     words += ["-pidfile", run.pidfile]
     for socket in (run.monitor, run.monitor_for_humans):
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
+
+
+def cpu_for(vm: VM, *, accel: str) -> str:
+    """The CPU that the VM asks for, or all that the accelerator has."""
+    return vm.cpu or ("host" if accel == "kvm" else "max")
 
 
 def uid_for(vm: VM, *, whole_range: bool) -> int:
@@ -84,6 +94,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
     found = qemu.options(argv)
     has_kvm = qemu.last(found, "enable-kvm") is not None
     name = qemu.split(qemu.last(found, "name") or "")
+    image, disk_model = disk.parse(found)
     return CommandLine(
         name=name.get("", "") or name.get("guest", ""),
         uuid=qemu.last(found, "uuid") or "",
@@ -91,8 +102,10 @@ def parse(argv: Sequence[str]) -> CommandLine:
         ram_mb=_number(qemu.last(found, "m")),
         cores=_number(qemu.last(found, "smp")),
         accel="kvm" if has_kvm else qemu.last(found, "accel") or "",
+        cpu=qemu.last(found, "cpu") or "",
         screen=display.parse(found),
-        image=disk.parse(found),
+        image=image,
+        disk_model=disk_model,
         nics=nic.parse(found),
     )
 
@@ -110,6 +123,9 @@ def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
         ("accel", line.accel, launch.accel),
         ("ram_mb", line.ram_mb, vm.ram_mb),
         ("cores", line.cores, vm.cores),
+        # One that was started without -cpu has QEMU's own default: that is no reason to end it.
+        *((("cpu", line.cpu or "QEMU's", launch.cpu),) if line.cpu or vm.cpu else ()),
+        ("disk_model", line.disk_model or disk.IDE, vm.disk_model or disk.IDE),
     )
     found = [Drift(name, word(has), word(want)) for name, has, want in pairs if has != want]
     found += display.drift(line.screen, launch.screen)

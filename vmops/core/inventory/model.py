@@ -62,6 +62,8 @@ class VM:
     `qcow_image` is a path on the worker: absolute, or with a leading `~/` for the SSH user's home
     (not root's, although QEMU is started by sudo). A relative path is taken from that home and
     kept as `~/...`; `~name/` is refused. `worker` pins the VM, None leaves it free.
+    `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model` None is
+    the documented "ide".
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.VM
@@ -73,6 +75,8 @@ class VM:
     cores: int
     vnc_port: int
     qcow_image: str
+    cpu: str | None = None
+    disk_model: str | None = None
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
 
@@ -128,8 +132,9 @@ class VM:
         """The documented dict, without the worker; `from_dict` makes an equal VM of it.
 
         A MAC that is derived is written as "". An interface has a "model" only where it is not
-        e1000.
+        e1000, the VM a "cpu" and a "disk_model" only where they are set.
         """
+        more = {key: getattr(self, key) for key in ("cpu", "disk_model")}
         return {
             "vm_id": self.vm_id,
             "name": self.name,
@@ -137,6 +142,7 @@ class VM:
             "cores": self.cores,
             "vnc_port": self.vnc_port,
             "qcow_image": self.qcow_image,
+            **{key: value for key, value in more.items() if value is not None},
             "interfaces": [_interface_to_dict(interface) for interface in self.interfaces],
         }
 

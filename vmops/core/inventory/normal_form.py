@@ -8,6 +8,11 @@ import re
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._@+\\-]{0,62}[A-Za-z0-9._@+-])?")
+CPU = re.compile(
+    r"(?!help$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+    r"(?:,[+-]?[A-Za-z0-9][A-Za-z0-9._-]*(?:=[A-Za-z0-9._:-]+)?)*"
+)
+_CPU_MAX = 1000
 _HOST = re.compile(r"(?!-)(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
@@ -31,6 +36,11 @@ def bridge(value: str) -> str | None:
 def user(value: str) -> str | None:
     """A login name, also one of a directory service with its domain: `anna@lab`, `LAB\\anna`."""
     return value if USER.fullmatch(value) else None
+
+
+def cpu(value: str) -> str | None:
+    """A CPU model as `-cpu` takes it; "help" would print a list and start nothing."""
+    return value if len(value) <= _CPU_MAX and CPU.fullmatch(value) else None
 
 
 def mac(value: str) -> str | None:

@@ -12,6 +12,7 @@ from vmops.core.names import MAX_VM_ID
 
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")
+DISK_MODELS = ("ide", "virtio")
 HOST_KEYS = ("strict", "accept-new", "off")
 IMAGE_FORMATS = ("qcow2", "raw")
 
@@ -74,10 +75,14 @@ def _whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Ru
     )
 
 
-def _one_of(words: Sequence[str]) -> Rule:
+def _one_of(words: Sequence[str], *, optional: bool = False) -> Rule:
     text = "one of " + ", ".join(f'"{word}"' for word in words)
     return Rule(
-        str, text, lambda value: value if value in words else None, schema={"enum": list(words)}
+        str,
+        text,
+        lambda value: value if value in words else None,
+        optional,
+        schema={"enum": list(words)},
     )
 
 
@@ -125,6 +130,14 @@ VM: Mapping[str, Rule] = {
         normal.image_path,
         schema={"pattern": "^(~/|[^~]).*[^/]$|^[^~/]$"},
     ),
+    "cpu": Rule(
+        str,
+        'a CPU model of QEMU, features behind it allowed, as in "host" or "Nehalem,+aes,-vmx"',
+        normal.cpu,
+        optional=True,
+        schema={**_matching(normal.CPU), "maxLength": 1000},
+    ),
+    "disk_model": _one_of(DISK_MODELS, optional=True),
     "interfaces": Rule(
         list,
         f"at most {MAX_INTERFACES} interfaces (in TOML, [[vms.NAME.interfaces]] above each)",

@@ -47,7 +47,7 @@ def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
     return tuple(
         Value(key, values[key], listed.origins.get(("vms", vm.name, key), OWN))
         for key in rules.VM
-        if key != "name" and values[key] not in (None, [])
+        if key != "name" and values.get(key) not in (None, [])
     )
 
 

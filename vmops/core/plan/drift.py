@@ -17,8 +17,10 @@ def accel_of(worker: Worker, observed: Observed) -> str:
 
 def launch_values(worker: Worker, vm: VM, observed: Observed) -> machine.Launch:
     """What this worker adds to the VM's command line."""
+    accel = accel_of(worker, observed)
     return machine.Launch(
-        accel=accel_of(worker, observed),
+        accel=accel,
+        cpu=machine.cpu_for(vm, accel=accel),
         image=observed.image_path(vm.qcow_image),
         screen=display.wanted(worker.vnc_listen, vm.vnc_port),
         uid=machine.uid_for(vm, whole_range=observed.host.whole_uid_range),

@@ -100,6 +100,8 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
             cores=line.cores,
             vnc_port=line.screen.port,
             qcow_image=line.image,
+            cpu=line.cpu or None,
+            disk_model=line.disk_model or None,
             interfaces=tuple(interfaces),
         )
     except VmopsError:
