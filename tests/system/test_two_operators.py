@@ -86,3 +86,26 @@ def test_a_connection_that_is_cut_leaves_all_or_nothing(
         return bool(whole or nothing)
 
     wait_until(settled, seconds=20)
+
+
+@pytest.mark.parametrize("task", ["launch", "status", "plan", "stop", "boot"])
+def test_a_start_that_is_half_done_is_not_called_somebody_elses(
+    operator: Operator, task: str
+) -> None:
+    """QEMU has its TAP, and what tells whose QEMU it is comes a moment later, under the lock."""
+    operator.add(small_vm("vm1", 1, 101))
+    operator.ok("launch", "--vm", "vm1")
+    pid = operator.qemus("worker1")["vm1"]
+    half = (
+        "exec 9>>/run/vmops/.lock/vm1; flock 9; cd /run/vmops/vm1; mkdir /tmp/kept; "
+        "mv pid process /tmp/kept; touch /tmp/held; sleep 3; "
+        "mv /tmp/kept/* .; rm -r /tmp/kept /tmp/held"
+    )
+    holder = subprocess.Popen(operator.lab.enter("worker1", ["sh", "-c", half]))
+    wait_until(lambda: "held" in operator.on("worker1", "ls", "/tmp"))
+    said = operator.fab(task, "--vm", "vm1")
+    assert holder.wait(timeout=30) == 0
+    assert said.code == 0, said
+    assert "did not start" not in said.err
+    left = {} if task == "stop" else {"vm1": pid}
+    assert operator.qemus("worker1") == left

@@ -22,7 +22,7 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script import script
 from vmops.core.script.command import Block, BlockResult
-from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.errors import ConnectionLost, PortConflict, UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
 
@@ -114,13 +114,16 @@ def _most_bytes(blocks: Sequence[Block]) -> int:
 def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
     """What the worker answers to these questions, in one exchange. Raises as `perform` does.
 
-    With a `lock`, they are asked while nobody changes what it guards.
+    With a `lock`, they are asked while nobody changes what it guards; a WorkFailed where it is not
+    to be had.
     """
     block = block_of(questions, lock=lock)
     if route.transcript is not None:
         route.transcript.asked(route.worker, questions)
         return Answers(BlockResult("", "done"))
     (result,) = perform(route, [block], time_limit_s=time_limit_s(questions))
+    if lock and result.outcome in ("locked", "unlocked"):
+        raise _without_lock(lock.rpartition("/")[2], route.worker, result)
     return Answers(result)
 
 
@@ -135,9 +138,10 @@ def observe(
     *,
     vms: Sequence[VM],
     suppose: Suppose,
+    lock: str = "",
 ) -> Observed:
-    """The worker's facts. Raises as `perform` does, and UnexpectedOutput."""
-    answers = ask(route, *questions)
+    """The worker's facts. Raises as `ask` does, and UnexpectedOutput."""
+    answers = ask(route, *questions, lock=lock)
     if route.transcript is not None:
         return suppose(route.worker, vms)
     try:
@@ -176,8 +180,19 @@ def carry_out(
 ) -> list[Done]:
     """Observe, decide for all these VMs of a worker, and do it: one `Done` for each, in order.
 
-    Never raises a VmopsError.
+    What looks like somebody else's is looked at again while nobody changes the VM: it may be its
+    own QEMU, in the middle of a start. Never raises a VmopsError.
     """
+
+    def look_again(vm: VM) -> Done:
+        lock = RunDirectory(vm.name).lock
+        try:
+            seen = observe(route, questions([vm]), vms=[vm], suppose=suppose, lock=lock)
+        except VmopsError as error:
+            return Done(vm, route.worker, error=error)
+        (found,) = _once(route, zip([vm], decide([vm], seen), strict=True), seen)
+        return found
+
     done: dict[str, Done] = {}
     waiting = list(vms)
     try:
@@ -186,6 +201,8 @@ def carry_out(
                 seen = observe(route, questions(waiting), vms=waiting, suppose=suppose)
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
+                in_doubt = [vm for vm in waiting if isinstance(done[vm.name].error, PortConflict)]
+                done |= {vm.name: look_again(vm) for vm in in_doubt}
                 waiting = [vm for vm in waiting if _is_outdated(done[vm.name])]
     except VmopsError as error:
         done |= {vm.name: Done(vm, route.worker, error=error) for vm in waiting}
@@ -307,20 +324,24 @@ def _error_of(item: Done, result: BlockResult, index: int) -> VmopsError | None:
         return ConnectionLost(
             "the answer is cut short", worker=worker, vm=name, cure=f"fab status --vm {name}"
         )
-    if result.outcome == "locked":
-        return WorkFailed(
-            f"{name} is being changed by somebody else, for more than {script.LOCK_WAIT_S} s",
-            worker=worker,
-            vm=name,
-            cure=f"see who: sudo fuser -v {RunDirectory(name).lock}",
-        )
-    if result.outcome == "unlocked":
-        return WorkFailed(
-            f"its lock cannot be made there: {result.why}",
-            worker=worker,
-            vm=name,
-            cure="/run/vmops/.lock must be a folder that root may write to",
-        )
+    if result.outcome in ("locked", "unlocked"):
+        return _without_lock(name, item.worker, result)
     if result.outcome == "changed" and index == 0:
         return WorkFailed(f"{name} was changed by somebody else meanwhile", worker=worker, vm=name)
     return None
+
+
+def _without_lock(vm: str, worker: Worker, result: BlockResult) -> WorkFailed:
+    if result.outcome == "locked":
+        return WorkFailed(
+            f"{vm} is being changed by somebody else, for more than {script.LOCK_WAIT_S} s",
+            worker=worker.name,
+            vm=vm,
+            cure=f"see who: sudo fuser -v {RunDirectory(vm).lock}",
+        )
+    return WorkFailed(
+        f"its lock cannot be made there: {result.why}",
+        worker=worker.name,
+        vm=vm,
+        cure="/run/vmops/.lock must be a folder that root may write to",
+    )

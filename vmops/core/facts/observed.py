@@ -74,18 +74,22 @@ class Observed(NamedTuple):
 
 
 def for_status() -> tuple[Asked, ...]:
-    """What the status of VMs needs: little where nothing runs."""
-    return (HOST, RUNNING, TAPS, SWITCH_WHERE_VMS, TRAFFIC)
+    """What the status of VMs needs: little where nothing runs.
+
+    Here as below, TAPs and ports are asked for before the VMs: a VM has them from before its start
+    until after its end, so one that comes or goes meanwhile is not found without them.
+    """
+    return (HOST, SWITCH_WHERE_VMS, TAPS, RUNNING, TRAFFIC)
 
 
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
     """What ending VMs needs; `gently` where their guests are to be asked."""
-    return (HOST, RUNNING, TAPS, SWITCH, *((STATUSES,) if gently else ()))
+    return (HOST, SWITCH, TAPS, RUNNING, *((STATUSES,) if gently else ()))
 
 
 def for_starting(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
     """What starting these VMs needs; `gently` where those that run may be ended first."""
-    starting = (HOST, RUNNING, TAPS, LISTENING, images(vms), VSWITCHD_IS_DEAD, SWITCH)
+    starting = (HOST, LISTENING, images(vms), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
     return (*starting, STATUSES if gently else statuses_of(vms))
 
 

@@ -11,7 +11,7 @@ from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.capacity import refusal
 from vmops.core.tools import ip, qemu
-from vmops.errors import LaunchFailed, UnexpectedOutput, WorkFailed
+from vmops.errors import LaunchFailed, PortConflict, UnexpectedOutput, WorkFailed
 
 
 def check_read(worker: Worker, vm: VM, observed: Observed, *needed: Question[Any]) -> None:
@@ -59,8 +59,8 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     """What is wrong where a VM that is not known to run has a TAP that some process uses, or where
     nothing is known of it.
 
-    That is most likely the VM itself, started by another system: a second one beside it would do
-    harm, and so would taking the TAP away.
+    A TAP in use is a PortConflict: most likely that is the VM itself, started by another system. A
+    second one beside it would do harm, and so would taking the TAP away.
     """
     running = observed.vm(vm.name)
     if running.odd:
@@ -70,7 +70,7 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     for nic in vm.connected:
         tap = observed.taps.get(nic.tap)
         if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):
-            return WorkFailed(
+            return PortConflict(
                 f"a process that vmops did not start uses its TAP {nic.tap}",
                 worker=worker.name,
                 vm=vm.name,

@@ -12,11 +12,12 @@ from vmops.core.facts import supposed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory
 from vmops.core.plan import group
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran
 from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
-from vmops.errors import VmopsError, WorkFailed
+from vmops.errors import PortConflict, VmopsError, WorkFailed
 from vmops.ops.act import ask, observe, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
@@ -72,7 +73,23 @@ def changes(
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
     plans = group.plans(worker, vms, seen, terms=terms)
+    for place, vm in enumerate(vms):
+        if isinstance(plans[place], PortConflict):
+            plans[place] = _looked_at_again(route, vm, terms)
     return [_change(route, vm, plan, elsewhere) for vm, plan in zip(vms, plans, strict=True)]
+
+
+def _looked_at_again(route: Route, vm: VM, terms: Terms) -> Plan | WorkFailed:
+    """The plan while nobody changes the VM: its own QEMU, in the middle of a start, looks like
+    somebody else's."""
+    lock = RunDirectory(vm.name).lock
+    asked = facts.for_starting([vm])
+    try:
+        seen = observe(route, asked, vms=[vm], suppose=supposed.blank, lock=lock)
+    except VmopsError as error:
+        return WorkFailed(error.what, worker=error.worker, vm=error.vm, cure=error.cure)
+    (found,) = group.plans(route.worker, [vm], seen, terms=terms)
+    return found
 
 
 def _change(route: Route, vm: VM, found: Plan | WorkFailed, elsewhere: Elsewhere) -> Change:

@@ -10,12 +10,13 @@ from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
+from vmops.core.names import RunDirectory
 from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
 from vmops.core.plan.status import VMStatus
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
-from vmops.errors import NotRunning, VmopsError
+from vmops.errors import NotRunning, PortConflict, VmopsError
 from vmops.ops.act import observe
 from vmops.ops.guest.monitors import failure, unreadable_answer
 from vmops.ops.route import Route
@@ -53,7 +54,7 @@ def survey(
             if removed:
                 notes |= removed
                 seen = observe(route, questions, vms=vms, suppose=supposed.running)
-            found = [statuses.of(worker, vm, seen) for vm in vms]
+            found = [_managed(route, vm, seen, questions) for vm in vms]
             if unmanaged:
                 others = sorted(set(seen.vms) - {vm.name for vm in vms})
                 found += [statuses.of_unmanaged(worker, name, seen) for name in others]
@@ -68,6 +69,17 @@ def survey(
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(notes.values()), errors)
+
+
+def _managed(route: Route, vm: VM, seen: Observed, questions: Sequence[facts.Asked]) -> VMStatus:
+    """A VM of the inventory. What looks like somebody else's is looked at again while nobody
+    changes the VM."""
+    found = statuses.of(route.worker, vm, seen)
+    if not isinstance(found.error, PortConflict):
+        return found
+    lock = RunDirectory(vm.name).lock
+    again = observe(route, questions, vms=[vm], suppose=supposed.running, lock=lock)
+    return statuses.of(route.worker, vm, again)
 
 
 def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VMStatus]:
