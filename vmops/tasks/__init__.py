@@ -46,6 +46,7 @@ ns = Collection(
     keyboard.type_text,
     inventory.inventory,
     worker.doctor,
+    worker.prune,
     worker.run,
     worker.script,
 )

@@ -1,23 +1,25 @@
-"""Workers from the command line: doctor, run, script."""
+"""Workers from the command line: doctor, prune, run, script."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.output import finish, give, give_table
+from vmops.tasks.frame.output import finish, give, give_table, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.errors import VmopsError
     from vmops.ops.route import Group, Route
     from vmops.ops.worker import doctor as examined
+    from vmops.ops.worker.prune import Pruned
     from vmops.ops.worker.run import Ended, Sink
 
 RUN_TIMEOUT = Option(
@@ -54,6 +56,60 @@ def _table_of_checks(reports: Sequence[examined.Health]) -> None:
 
 def _failed_checks(report: examined.Health) -> Sequence[VmopsError]:
     return report.errors
+
+
+@task(
+    {
+        "worker": options.WORKER,
+        "yes": Option("Remove it; without this it is only shown."),
+        "format": options.FORMAT,
+    }
+)
+def prune(
+    c: Context, worker: str | None = None, yes: bool = False, format: str = "text"
+) -> Work[Pruned]:
+    """
+    Show what crashes have left on a worker, and with --yes remove it.
+
+    Run directories of VMs that do not run, TAPs and ports that carry the mark of such a VM, and
+    what scripts that were cut short left in /run/vmops; never what is not vmops' own, nor anything
+    of a VM that runs. Also what was plugged and not booted. Example: fab -H 10.0.10.1 prune --yes
+    """
+    from vmops.ops.worker.prune import prune as pruned
+
+    def tell(found: Sequence[Pruned]) -> None:
+        rows = [_row_of_leftover(each, yes=yes) for each in found if each.leftover]
+        if rows:
+            give_table(("WORKER", "WHAT", "NAME", "VM", ""), rows)
+        elif not any(each.error for each in found):
+            say("nothing is left behind")
+        if rows and not yes:
+            say(as_typed("nothing was removed; to remove it: fab prune --yes"))
+
+    return Work(
+        groups_of_workers(c, worker),
+        lambda g: pruned(g.route, remove=yes),
+        Report(tell, _leftover_as_dict),
+    )
+
+
+def _row_of_leftover(found: Pruned, *, yes: bool) -> list[str]:
+    left = found.leftover
+    assert left is not None
+    what = "removed" if found.removed else "not removed" if yes else "left behind"
+    return [found.worker, left.kind, left.name, left.vm or "-", left.kept or what]
+
+
+def _leftover_as_dict(found: Pruned) -> dict[str, Any]:
+    left = found.leftover
+    return {
+        "worker": found.worker,
+        "kind": left.kind if left else None,
+        "name": left.name if left else None,
+        "vm": (left.vm or None) if left else None,
+        "kept": (left.kept or None) if left else None,
+        "removed": found.removed,
+    }
 
 
 @task(

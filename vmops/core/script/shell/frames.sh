@@ -85,4 +85,7 @@ take_lock() {
   make_lock "$1" || finish unlocked
   exec 9>>"$1"
   flock -w "$2" 9 || finish locked
+  # Its name may have been given up meanwhile, as nobody held it: the next one makes it anew.
+  # shellcheck disable=SC3013 # every sh of Debian and Ubuntu knows -ef
+  [ "$1" -ef /proc/self/fd/9 ] || take_lock "$@"
 }

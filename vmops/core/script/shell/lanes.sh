@@ -5,11 +5,16 @@
 # Output of blocks that run at once lies in files until all have ended: so it comes back whole,
 # whoever wrote when. A folder that a killed script left goes with the next one.
 open_lanes() {
-  for left in "$RUN_ROOT"/.said.*; do
-    [ ! -d "$left" ] || start_of "${left##*.}" || rm -rf "$left"
-  done
+  remove_outputs "$RUN_ROOT"/.said.*
   said=$RUN_ROOT/.said.$$
   { make_run_root "$RUN_ROOT" && mkdir "$said"; } 2>/dev/null || said=$(mktemp -d)
+}
+
+#: sudo rm -rf {1*}  # if the scripts are gone that wrote there
+remove_outputs() {
+  for left in "$@"; do
+    [ ! -d "$left" ] || start_of "${left##*.}" || rm -rf "$left"
+  done
 }
 
 close_lanes() {
@@ -25,7 +30,8 @@ close_lanes() {
 join() {
   make_lock "$2" || return 1
   eval "exec $1>>\"\$2\""
-  if flock -n "$1" && quietly "$3"; then return 0; fi
+  # shellcheck disable=SC3013
+  if flock -n "$1" && [ "$2" -ef "/proc/self/fd/$1" ] && quietly "$3"; then return 0; fi
   eval "exec $1>&-"
   return 1
 }

@@ -1,0 +1,79 @@
+"""What is left of VMs that do not run, and nothing else, is found and removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmops.core.facts.leftovers import Left
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
+from vmops.core.plan.upkeep import pruning
+from vmops.core.plan.upkeep.pruning import Leftover
+from vmops.core.tools import ip, ovs
+
+from .worlds import EMPTY, TAP1, TAP2, VM1, WORKER, dead, labels, plugged, port, running, with_port
+
+NOTHING = Left()
+
+
+def names(seen: Observed, left: Left = NOTHING) -> list[str]:
+    return [each.name for each in pruning.leftovers(seen, left)]
+
+
+@pytest.mark.parametrize("pidfile", [True, False])
+def test_all_that_a_dead_vm_left_is_found_and_goes_with_one_plan(pidfile: bool) -> None:
+    seen = dead(pidfile=pidfile)
+    found = pruning.leftovers(seen, NOTHING)
+    assert [each.name for each in found] == ["/run/vmops/vm1", TAP1, TAP2, TAP1, TAP2]
+    assert {each.vm for each in found} == {"vm1"}
+    (made,) = pruning.plans(WORKER, found, seen)
+    assert labels(made) == ["remove ports", "remove TAPs", "run directory"]
+    assert made.block is not None
+    assert [guard.argv for guard in made.block.guards] == [("not_running", "vm1")]
+
+
+def test_nothing_of_a_vm_that_runs_is_left_over_whatever_an_inventory_says() -> None:
+    assert names(running()) == []
+    assert names(with_port(running(), port(VM1, "spare", 9))) == []
+
+
+def test_what_carries_no_mark_of_ours_is_somebody_elses() -> None:
+    seen = EMPTY._replace(taps={"tap_7_eth1": ip.Tap(), "tap0": ip.Tap("libvirt")})
+    other = ovs.Port("tap_7_eth1", "br-int", 7, external_ids={"iface-id": "nova"})
+    assert names(with_port(seen, other)) == []
+
+
+def test_halves_are_found() -> None:
+    seen = plugged()
+    without_taps = seen._replace(taps={})
+    without_ports = seen._replace(switch=ovs.Switch(seen.switch.bridges))
+    for half, kind in ((without_taps, "port"), (without_ports, "TAP")):
+        found = pruning.leftovers(half, NOTHING)
+        assert [(each.kind, each.name) for each in found] == [(kind, TAP1), (kind, TAP2)]
+
+
+def test_what_a_process_uses_and_what_is_not_known_is_kept() -> None:
+    used = dead(pidfile=True)._replace(taps={TAP1: ip.Tap(ip.alias("vm1"), in_use=True)})
+    odd = EMPTY._replace(vms={"vm1": RunningVM("vm1", directory=True, odd=True)})
+    for seen, why in ((used, f"a process uses TAP {TAP1}"), (odd, "not known")):
+        found = pruning.leftovers(seen, NOTHING)
+        assert found
+        assert all(why in each.kept for each in found)
+        assert pruning.plans(WORKER, found, seen) == []
+
+
+def test_what_is_the_workers_own_goes_in_a_block_of_its_own() -> None:
+    found = pruning.leftovers(EMPTY, Left((".said.7",), ("old",)))
+    assert found == (
+        Leftover("output", "/run/vmops/.said.7"),
+        Leftover("lock", "/run/vmops/.lock/old", "old"),
+    )
+    assert pruning.plans(WORKER, found, EMPTY) == []
+    block = pruning.clearing(found)
+    assert block is not None
+    (step,) = block.numbered()
+    assert [entry.words() for entry in step.commands] == [
+        ("remove_outputs", "/run/vmops/.said.7"),
+        ("remove_locks", "old"),
+    ]
+    assert pruning.clearing(()) is None

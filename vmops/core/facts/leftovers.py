@@ -1,0 +1,27 @@
+"""What lies in /run/vmops beside the VMs: what scripts that were cut short have left there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmops.core.facts.question import Question, lines_of
+from vmops.core.script.command import FACT_BYTES, StepResult, command
+
+
+class Left(NamedTuple):
+    """Names, no paths. `outputs` are folders with what VMs said that were acted on at once, by a
+    script which is gone; `locks` are those that nobody holds, of VMs without a run directory."""
+
+    outputs: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
+
+
+def _read(said: StepResult) -> Left:
+    rows = [line.split(" ", 1) for line in lines_of(said)]
+    found = {
+        kind: tuple(name for is_kind, name in rows if is_kind == kind) for kind in ("said", "lock")
+    }
+    return Left(found["said"], found["lock"])
+
+
+LEFT = Question("leftovers", (command("left_facts", most_bytes=FACT_BYTES),), _read)

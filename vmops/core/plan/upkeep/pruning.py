@@ -1,0 +1,93 @@
+"""What crashes have left on a worker, and what removes it. Pure decisions.
+
+Only what carries a mark of vmops, of a VM that does not run. That an inventory does not know a VM
+is no reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from vmops.core.facts.leftovers import Left
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan import stopping
+from vmops.core.plan.phase import Plan
+from vmops.core.script.command import Block, Step, command
+from vmops.core.tools import ip, ovs
+
+Kind = Literal["run directory", "TAP", "port", "output", "lock"]
+
+PRUNE = "prune"
+"""The label of the step that clears /run/vmops."""
+
+
+class Leftover(NamedTuple):
+    """One thing that was left. `vm` is whose it was, empty for the worker's own; `kept` is why it
+    is not to be removed."""
+
+    kind: Kind
+    name: str
+    vm: str = ""
+    kept: str = ""
+
+
+def leftovers(seen: Observed, left: Left) -> tuple[Leftover, ...]:
+    """All of them, VM by VM. What may belong to a VM that runs is none."""
+    marks = _marks(seen)
+    names = sorted({*seen.vms, *(vm for vm, _, _ in marks)})
+    found: list[Leftover] = []
+    for name in names:
+        running = seen.vm(name)
+        if running.process is not None:
+            continue
+        kept = _kept(name, seen)
+        if running.directory:
+            found.append(Leftover("run directory", f"/run/vmops/{name}", name, kept))
+        found += [Leftover(kind, item, name, kept) for vm, kind, item in marks if vm == name]
+    found += [Leftover("output", f"/run/vmops/{name}") for name in left.outputs]
+    found += [Leftover("lock", f"/run/vmops/.lock/{name}", name) for name in left.locks]
+    return tuple(found)
+
+
+def _marks(seen: Observed) -> list[tuple[str, Kind, str]]:
+    """The owner, kind and name of every TAP and port that vmops has marked."""
+    mine = ip.alias("")
+    taps: list[tuple[str, Kind, str]] = [
+        (tap.alias.removeprefix(mine), "TAP", name)
+        for name, tap in sorted(seen.taps.items())
+        if tap.alias.startswith(mine)
+    ]
+    ports: list[tuple[str, Kind, str]] = [
+        (port.external_ids[ovs.OWNER], "port", name)
+        for name, port in sorted(seen.switch.ports.items())
+        if port.external_ids.get(ovs.OWNER)
+    ]
+    return [*taps, *ports]
+
+
+def _kept(name: str, seen: Observed) -> str:
+    if seen.vm(name).odd:
+        return "whether its VM runs is not known"
+    used = [tap for tap, found in seen.taps.items() if found.in_use]
+    own = [tap for tap in used if seen.taps[tap].alias == ip.alias(name)]
+    return f"a process uses TAP {own[0]}" if own else ""
+
+
+def plans(worker: Worker, found: Sequence[Leftover], seen: Observed) -> list[Plan]:
+    """For each VM that left something the plan that removes it: as a stop would, under its lock and
+    only while it does not run."""
+    names = dict.fromkeys(each.vm for each in found if not each.kept and each.kind != "lock")
+    return [stopping.stop(worker, VM.lost(name), seen) for name in names if name]
+
+
+def clearing(found: Sequence[Leftover]) -> Block | None:
+    """What removes that of the worker itself, each looked at again; None where there is none."""
+    outputs = [each.name for each in found if each.kind == "output"]
+    locks = [each.vm for each in found if each.kind == "lock"]
+    commands = (
+        *((command("remove_outputs", *outputs),) if outputs else ()),
+        *((command("remove_locks", *locks),) if locks else ()),
+    )
+    return Block("", (Step(PRUNE, commands),)) if commands else None

@@ -1,0 +1,89 @@
+"""What crashes have left on a worker: found, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from vmops.core.facts import observed as facts
+from vmops.core.facts.leftovers import LEFT
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.wiring import TAPS
+from vmops.core.plan.checks import switch_fault
+from vmops.core.plan.phase import ACT_LIMIT_S
+from vmops.core.plan.upkeep import pruning
+from vmops.core.plan.upkeep.pruning import Leftover
+from vmops.errors import VmopsError, WorkFailed
+from vmops.ops.act import Done, ask, execute, perform, unreadable
+from vmops.ops.route import Route
+
+
+class Pruned(NamedTuple):
+    """What became of one leftover; without one, why its worker could not be looked at."""
+
+    worker: str
+    leftover: Leftover | None = None
+    removed: bool = False
+    error: VmopsError | None = None
+
+
+def prune(route: Route, *, remove: bool = False) -> list[Pruned]:
+    """What is left on the worker, and with `remove` what came of its removal. Never raises.
+
+    What a process uses and what belongs to a VM that runs, or may, is left alone.
+    """
+    worker = route.worker
+    questions = (*facts.for_ending(), LEFT)
+    try:
+        answers = ask(route, *questions)
+        if route.transcript is not None:
+            return []
+        seen = facts.read(answers, questions)
+        left = answers[LEFT]
+    except Unanswered as error:
+        return [Pruned(worker.name, error=unreadable(route, error))]
+    except VmopsError as error:
+        return [Pruned(worker.name, error=error)]
+    if seen.switch.fault:
+        return [Pruned(worker.name, error=switch_fault(worker, seen))]
+    if TAPS.name in seen.faults:
+        return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
+    found = pruning.leftovers(seen, left)
+    if not remove:
+        return [Pruned(worker.name, each) for each in found]
+    begun = [Done(plan.vm, worker, plan) for plan in pruning.plans(worker, found, seen)]
+    done = {item.vm.name: item for item in execute({worker.name: route}, begun)}
+    cleared = _cleared(route, found)
+    return [_pruned(worker.name, each, done, cleared) for each in found]
+
+
+def _cleared(route: Route, found: Sequence[Leftover]) -> VmopsError | None:
+    """Remove that of the worker itself: what went wrong."""
+    block = pruning.clearing(found)
+    if block is None:
+        return None
+    try:
+        (result,) = perform(route, [block], time_limit_s=ACT_LIMIT_S)
+    except VmopsError as error:
+        return error
+    failed = result.failure
+    return WorkFailed(failed.reason(), worker=route.worker.name) if failed else None
+
+
+def _pruned(
+    worker: str, each: Leftover, done: Mapping[str, Done], cleared: VmopsError | None
+) -> Pruned:
+    if each.kept:
+        return Pruned(worker, each)
+    if each.kind in ("output", "lock"):
+        return Pruned(worker, each, removed=cleared is None, error=cleared)
+    error = _error_of(done[each.vm])
+    return Pruned(worker, each, removed=error is None, error=error)
+
+
+def _error_of(item: Done) -> VmopsError | None:
+    failed = [e for result in item.results for e in result.steps if not e.ok]
+    if item.error is not None or not failed:
+        return item.error
+    what = f"{failed[0].step.label}: {failed[0].reason()}"
+    return WorkFailed(what, worker=item.worker.name, vm=item.vm.name, cure="fab doctor")
