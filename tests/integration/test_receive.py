@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from vmops.core.images.names import Base
 from vmops.core.images.stream import end, filler, header, runs
-from vmops.core.script.functions import without_comments
+from vmops.core.script.functions import program
 from vmops.remote.image_file import ImageFile
+from vmops.remote.transfer import RECEIVER
 
 PLAIN, PACKED = "0", "1"
 WAYS = pytest.mark.parametrize("way", [PLAIN, PACKED])
@@ -48,7 +49,7 @@ class Receiver:
         self.final = folder / "im/.vmops" / base.name
         self.part = self.final.with_name(f"{base.name}.part")
         self._process = subprocess.Popen(
-            ["perl", "-e", without_comments("receive.pl"), *words],
+            ["perl", "-e", program(*RECEIVER), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "HOME": str(folder), "LC_ALL": "C"},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Doing = Literal["sending", "checking"]
+Doing = Literal["sending", "fetching", "checking"]
 
 
 class Progress(NamedTuple):
     """A transfer on its way. `done` and `total` are bytes of data, without what is only zeros;
-    `resumed` of them were there already. `sent` is what went over the line, `seconds` since it
-    began. `doing` is what is happening: the worker reads the whole image once more at the end.
+    `resumed` of them were there already. A `total` of 0 is not known. `sent` is what went over the
+    line, `seconds` since it began. `doing` is what is happening: the worker reads the whole image
+    once more at the end.
     """
 
     doing: Doing
@@ -28,4 +29,4 @@ class Progress(NamedTuple):
     @property
     def seconds_left(self) -> float | None:
         """By the rate so far; None where that says nothing yet."""
-        return (self.total - self.done) / self.rate if self.rate > 0 else None
+        return (self.total - self.done) / self.rate if self.rate > 0 and self.total else None

@@ -78,6 +78,11 @@ def without_comments(name: str) -> str:
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
+def program(*names: str) -> str:
+    """Several files' text, one behind the other: what they have in common stands in the first."""
+    return "\n".join(map(without_comments, names))
+
+
 @cache
 def _functions() -> dict[str, Function]:
     """Every function by name. A line `@FILE@` in one stands for that file's text."""
