@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vmops.core.inventory.model import VM
+from vmops.core.plan.group import Terms
 from vmops.core.plan.stopping import KILLED
 from vmops.errors import VmopsError
 from vmops.ops.route import Route
@@ -39,9 +40,12 @@ class VMLauncher:
         """Plug, boot and find the PID: `(True, pid)`.
 
         `(False, None)` when QEMU did not start; what was made is undone then. An interface that
-        cannot be plugged is logged as an error and left out.
+        cannot be plugged is logged as an error and left out, and be it the only one.
         """
-        outcome = self._do(worker_ip, vm_dict, lambda route, vm: lifecycle.launch(route, [vm]))
+        bare = Terms(bare=True)
+        outcome = self._do(
+            worker_ip, vm_dict, lambda route, vm: lifecycle.launch(route, [vm], terms=bare)
+        )
         return (True, str(outcome.pid)) if outcome is not None else (False, None)
 
     def stop_vm(self, worker_ip: str, vm_dict: Mapping[str, Any]) -> bool:

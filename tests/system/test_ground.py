@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from vmops import RemoteExecutor, VMLauncher, load
+
 from .operator import Operator, small_vm
 
 TAP = "tap_1_eth1"
@@ -160,3 +162,35 @@ def test_no_user_of_the_worker_takes_a_tap_that_is_plugged(operator: Operator) -
         assert operator.on("worker1", *as_user, TAP) == "refused: Operation not permitted\n"
         operator.ok("boot", "--vm", "vm1")
     assert operator.ok("status", "--format", "json").json[0]["drift"] == []
+
+
+def test_a_launch_that_plugs_nothing_starts_nothing(operator: Operator) -> None:
+    """A device that is no TAP has the name: that is seen only when the TAP is to be made."""
+    operator.add(small_vm("vm1", 1, 101))
+    sh(operator, f"ip link add {TAP} type veth peer name other_end")
+    try:
+        said = operator.fab("launch", "--vm", "vm1", "--format", "json")
+        assert (said.code, operator.qemus("worker1")) == (1, {})
+        assert "no interface could be plugged" in said.err
+        assert "interface eth1 is left out" in said.err, "and why"
+        assert operator.on("worker1", "ls", "/run/vmops") == ""
+        launcher = VMLauncher(RemoteExecutor(inventory=load(operator.hosts_toml)))
+        address = operator.address("worker1")
+        ok, pid = launcher.launch_vm(address, small_vm("vm1", 1, 101).to_dict())
+        assert (ok, pid) == (True, str(operator.qemus("worker1")["vm1"])), "as documented"
+    finally:
+        sh(operator, f"ip link del {TAP}")
+
+
+def test_without_a_tun_device_doctor_and_launch_say_so(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    with device_folder(operator):
+        for task in ("launch", "plug", "up"):
+            said = operator.fab(task, "--vm", "vm1")
+            assert said.code == 1
+            assert "no /dev/net/tun" in said.err
+        assert operator.qemus("worker1") == {}
+        said = operator.fab("-H", "worker1", "doctor")
+        assert said.code == 1
+        assert "/dev/net/tun: missing" in said.err
+    operator.ok("-H", "worker1", "doctor")

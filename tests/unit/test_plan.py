@@ -9,8 +9,8 @@ import pytest
 from vmops.core.inventory.model import Interface
 from vmops.core.plan import starting
 from vmops.core.script import groups
-from vmops.core.tools import ovs
-from vmops.errors import LaunchFailed
+from vmops.core.tools import ip, ovs
+from vmops.errors import LaunchFailed, PortConflict, WorkFailed
 
 from .worlds import (
     EMPTY,
@@ -31,7 +31,8 @@ from .worlds import (
 def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
     made = starting.launch(WORKER, VM1, EMPTY)
     assert made.action == "start"
-    assert labels(made) == ["plug all", "plug eth1", "plug eth2", "run directory", "QEMU", "pid"]
+    plugging = ["plug all", "plug eth1", "plug eth2", "network"]
+    assert labels(made) == [*plugging, "run directory", "QEMU", "pid"]
     together = commands(made, "plug all")
     assert len([c for c in together if c.startswith("set_up_taps ")]) == 1, "one for all TAPs"
     assert len([c for c in together if c.startswith("vsctl ")]) == 1, "one transaction"
@@ -42,6 +43,25 @@ def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
     )
     first = [command.split()[0] for command in commands(made, "plug eth1")]
     assert first == ["set_up_taps", "vsctl", "raise_taps", "holds_ports"]
+
+
+def test_a_vm_without_any_network_is_not_started_but_by_the_documented_class() -> None:
+    assert "network" not in labels(starting.launch_bare(WORKER, VM1, EMPTY))
+    taken = {tap: ip.Tap("vmops:vm9") for tap in (TAP1, TAP2)}
+    with pytest.raises(
+        PortConflict, match=f"no interface can be plugged: eth1: TAP {TAP1} belongs"
+    ):
+        starting.launch(WORKER, VM1, EMPTY._replace(taps=taken))
+    assert len(starting.launch_bare(WORKER, VM1, EMPTY._replace(taps=taken)).skips) == 2
+
+
+def test_without_a_tun_device_nothing_is_begun() -> None:
+    seen = EMPTY._replace(host=HOST._replace(tun=False))
+    for act in (starting.launch, starting.plug):
+        with pytest.raises(WorkFailed, match="no /dev/net/tun"):
+            act(WORKER, VM1, seen)
+    lonely = replace(VM1, interfaces=(Interface("eth1"),))
+    assert starting.launch(WORKER, lonely, seen).action == "start"
 
 
 def test_taps_are_roots_alone_where_user_ids_are_shared() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.inventory.model import VM, Nic, Worker
-from vmops.core.script.command import Batch, OnlyIf, Step
+from vmops.core.script.command import Batch, OnlyIf, Step, command
 from vmops.core.tools import ip, ovs, qemu
 from vmops.core.tools.monitor import Await, Line
 from vmops.core.tools.qmp import Request
@@ -18,6 +18,7 @@ DEVICES: Mapping[str, str] = MappingProxyType({"virtio": "virtio-net-pci"})
 """The models of an interface whose name in hosts.toml is not that of QEMU's device."""
 
 PLUG, PLUG_ALL, PLUGGED = "plug", "plug all", "plugged"
+NETWORK = "network"
 UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
 
 RELEASE_LIMIT_S = 10.0
@@ -221,6 +222,12 @@ def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
 def _stays(worker: Worker, port: ovs.Port) -> bool:
     """True for a port that the switch has taken on the right bridge: it needs no new row."""
     return port.bridge == worker.bridge and (port.ofport or -1) > 0 and not port.error
+
+
+def at_least_one(vm: VM) -> Step:
+    """Ends the block where no interface was plugged."""
+    plugged = (OnlyIf(flag(nic), (nic.name,)) for nic in vm.connected)
+    return Step(NETWORK, (command("any_plugged", *plugged),))
 
 
 def unplugging(vm: VM, wiring: Wiring) -> list[Step]:

@@ -15,7 +15,7 @@ class Host(NamedTuple):
     """A worker's memory (in MiB), CPUs, programs and SSH user. `kvm` is usable, denied or absent.
 
     `home` and `user` are those of the SSH user, `qemu` is the path of QEMU or empty. Without `perl`
-    nothing can be asked of VMs.
+    nothing can be asked of VMs, and without `tun`, /dev/net/tun, none can have a TAP.
     """
 
     home: str
@@ -28,6 +28,7 @@ class Host(NamedTuple):
     qemu: str
     whole_uid_range: bool
     perl: bool = True
+    tun: bool = True
 
 
 def _read(said: StepResult) -> Host:
@@ -44,6 +45,7 @@ def _read(said: StepResult) -> Host:
             qemu=facts["qemu"],
             whole_uid_range=int(facts["uids"]) == WHOLE_UID_RANGE,
             perl="perl" not in facts,
+            tun="tun" not in facts,
         )
     except (KeyError, ValueError) as missing:
         raise ValueError(f"the worker's facts lack {missing}") from missing

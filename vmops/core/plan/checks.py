@@ -55,6 +55,20 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         )
 
 
+def check_tun(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise where the VM has interfaces to plug and no TAP can be made."""
+    if vm.connected and not observed.host.tun:
+        raise WorkFailed(
+            "there is no /dev/net/tun: no TAP can be made",
+            worker=worker.name,
+            vm=vm.name,
+            cure=TUN_CURE,
+        )
+
+
+TUN_CURE = "there: sudo modprobe tun; a container has to be given the device"
+
+
 def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     """What is wrong where a VM that is not known to run has a TAP that some process uses, or where
     nothing is known of it.

@@ -14,7 +14,7 @@ from vmops.core.plan.stopping import Manner
 from vmops.errors import LaunchFailed, WorkFailed
 
 Kind = Callable[..., Plan]
-"""`starting.launch` or `starting.boot`."""
+"""`starting.launch`, `starting.launch_bare` or `starting.boot`."""
 
 
 class Terms(NamedTuple):
@@ -22,12 +22,13 @@ class Terms(NamedTuple):
 
     `strict` refuses a VM of which an interface cannot be plugged, and `overcommit` starts VMs
     beyond the memory that is available. `restart` says how a VM that runs otherwise than asked is
-    ended; None ends none.
+    ended; None ends none. `bare` starts a VM of which no interface can be plugged.
     """
 
     strict: bool = False
     overcommit: bool = False
     restart: Manner | None = None
+    bare: bool = False
 
 
 def plans(

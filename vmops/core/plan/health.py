@@ -13,6 +13,7 @@ from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Una
 from vmops.core.facts.wiring import VSWITCHD_VERSION
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.checks import TUN_CURE
 from vmops.core.tools import image_chain, ip, ovs, qemu
 
 LOW_DISK_MB = 1024
@@ -40,6 +41,7 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
         perl(is_there=seen.host.perl),
         _kvm(worker, seen),
         _qemu(seen, answers),
+        _tun(seen),
         *_switch(worker, seen, answers),
         Check("memory", True, memory),
         *(_disk(folder, answers) for folder in _folders(vms)),
@@ -86,6 +88,10 @@ def _qemu(seen: Observed, answers: Answers) -> Check:
         return Check("QEMU", False, f"no {qemu.BINARY}", cure)
     version, ok = _answer(answers, QEMU_VERSION)
     return Check("QEMU", ok, version, "" if ok else cure)
+
+
+def _tun(seen: Observed) -> Check:
+    return Check("/dev/net/tun", seen.host.tun, "there" if seen.host.tun else "missing", TUN_CURE)
 
 
 def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:

@@ -114,7 +114,7 @@ def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | Non
         return None
     images = {before.qcow_image: disk.unobjectionable(before.qcow_image), **after.images}
     try:
-        found = starting.launch(worker, before, after._replace(images=images), room=False)
+        found = starting.launch_bare(worker, before, after._replace(images=images), room=False)
     except VmopsError:
         return None
     return found.block

@@ -12,23 +12,49 @@ from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import tap_is_hashed
-from vmops.core.plan.checks import check_boot, check_switch, check_unused
+from vmops.core.plan.checks import check_boot, check_switch, check_tun, check_unused
 from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
-from vmops.core.plan.life import booting, clearing
+from vmops.core.plan.life import RUN_DIRECTORY, booting, clearing
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
 from vmops.core.tools import process, qmp
-from vmops.errors import LaunchFailed
+from vmops.errors import LaunchFailed, PortConflict
 
 
 def launch(
     worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
 ) -> Plan:
+    """As `launch_bare`, but where none of its interfaces can be plugged, the VM is not started: it
+    would run without a network, and need a restart to get one."""
+    starts = observed.vm(vm.name).process is None and bool(vm.connected)
+    if starts:
+        check_tun(worker, vm, observed)
+    plan = launch_bare(worker, vm, observed, strict=strict, room=room)
+    if not starts or plan.block is None:
+        return plan
+    if len(plan.skips) == len(vm.connected):
+        reasons = "; ".join(f"{skip.interface}: {skip.reason}" for skip in plan.skips)
+        raise PortConflict(
+            f"no interface can be plugged: {reasons}", worker=worker.name, vm=vm.name
+        )
+    steps: list[Step | Batch] = []
+    for step in plan.block.steps:
+        if isinstance(step, Step) and step.label == RUN_DIRECTORY:
+            steps.append(nic.at_least_one(vm))
+        steps.append(step)
+    block = plan.block._replace(steps=tuple(steps))
+    return plan._replace(phases=(Phase(worker.name, block),))
+
+
+def launch_bare(
+    worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
+) -> Plan:
     """Plug and boot; nothing where it runs as asked; replug where only its ports differ.
 
     The action is `restart`, without a phase, where it runs otherwise. Without `room` its memory and
-    VNC port are not looked at: they are for all VMs that start together (group.py).
+    VNC port are not looked at: they are for all VMs that start together (group.py). The VM starts
+    even where none of its interfaces can be plugged, as the documented class has it.
     """
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
@@ -45,10 +71,12 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
 
     The run directory of a VM that died goes: what is plugged from now on is not what it left.
     """
+    runs = observed.vm(vm.name).process
     check_switch(worker, vm, observed)
+    if runs is None:
+        check_tun(worker, vm, observed)
     check_unused(worker, vm, observed)
     steps, skips = _plugging(worker, vm, observed, strict=strict)
-    runs = observed.vm(vm.name).process
     steps = steps if runs else (*clearing(vm, observed), *steps)
     busy = any(step.commands for step in Block("", steps).numbered())
     action: Action = "replug" if busy else "nothing"

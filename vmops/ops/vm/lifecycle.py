@@ -33,11 +33,13 @@ def launch(
     """Plug and boot each VM; one that runs as asked is left alone.
 
     None of them starts where there is no room for all. An interface that fails is skipped and
-    reported, or with `terms.strict` the launch is refused and undone. A VM that runs, but not as
-    asked, is replugged where that is enough; otherwise it fails, or with `terms.restart` is
-    restarted. One that runs `elsewhere`, or may, is not started.
+    reported, or with `terms.strict` the launch is refused and undone; so it is where none can be
+    plugged, without `terms.bare`. A VM that runs, but not as asked, is replugged where that is
+    enough; otherwise it fails, or with `terms.restart` is restarted. One that runs `elsewhere`, or
+    may, is not started.
     """
-    return _start(route, vms, terms, starting.launch, elsewhere)
+    kind = starting.launch_bare if terms.bare else starting.launch
+    return _start(route, vms, terms, kind, elsewhere)
 
 
 def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outcome]:

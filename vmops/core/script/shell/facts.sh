@@ -2,7 +2,7 @@
 #
 # What is asked of a worker, with as few processes as can be.
 
-#: # read memory, CPUs, /dev/kvm, the paths of perl and QEMU
+#: # read memory, CPUs, /dev/kvm, /dev/net/tun, the paths of perl and QEMU
 host_facts() {
   read -r up idle </proc/uptime
   echo "home $VMOPS_HOME"
@@ -17,6 +17,7 @@ host_facts() {
   if [ ! -c /dev/kvm ]; then echo "kvm absent"
   elif { true <>/dev/kvm; } 2>/dev/null; then echo "kvm usable"
   else echo "kvm denied"; fi
+  [ -c /dev/net/tun ] || echo "tun missing"
   command -v perl >/dev/null || echo "perl missing"
   printf 'qemu '
   command -v qemu-system-x86_64 || echo

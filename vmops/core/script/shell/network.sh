@@ -33,6 +33,12 @@ raise_taps() {
   for tap in "$@"; do echo "link set dev $tap up"; done | ip -batch -
 }
 
+# The names of those that were plugged.
+#: # go on where an interface was plugged
+any_plugged() {
+  [ "$#" -gt 0 ] || { echo "no interface could be plugged" >&2; return 1; }
+}
+
 remove_own_tap() {
   owner_of "$1"
   [ "$owner" != "$2" ] || ip link del dev "$1"
