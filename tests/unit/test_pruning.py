@@ -62,6 +62,14 @@ def test_what_a_process_uses_and_what_is_not_known_is_kept() -> None:
         assert pruning.plans(WORKER, found, seen) == []
 
 
+@pytest.mark.parametrize("name", ["a b", "", "-x", "x" * 200, "a;id"])
+def test_what_no_vm_can_be_called_is_kept(name: str) -> None:
+    seen = EMPTY._replace(vms={name: RunningVM(name, directory=True)})
+    found = pruning.leftovers(seen, NOTHING)
+    assert [each.kept for each in found] == ["no VM has such a name"]
+    assert pruning.plans(WORKER, found, seen) == []
+
+
 def test_what_is_the_workers_own_goes_in_a_block_of_its_own() -> None:
     found = pruning.leftovers(EMPTY, Left((".said.7",), ("old",)))
     assert found == (

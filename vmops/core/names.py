@@ -16,6 +16,10 @@ RUN_ROOT = "/run/vmops"
 LOCK_ROOT = "/run/vmops/.lock"
 """VM names never start with a dot, so no VM's run directory can be this one."""
 
+HISTORY = "/var/log/vmops"
+"""The folder of a worker's history. What is in /run is lost at a reboot, which may be what one asks
+about."""
+
 _NAMESPACE = uuid.UUID("5c3a0f0e-8f0b-5d0e-9a53-6f6b1f1c7a10")
 _FIRST_UID = 1_900_000_000
 

@@ -47,6 +47,7 @@ ns = Collection(
     inventory.inventory,
     worker.doctor,
     worker.prune,
+    worker.history,
     worker.run,
     worker.script,
 )

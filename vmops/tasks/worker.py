@@ -1,4 +1,4 @@
-"""Workers from the command line: doctor, prune, run, script."""
+"""Workers from the command line: doctor, prune, history, run, script."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vmops.errors import VmopsError
     from vmops.ops.route import Group, Route
     from vmops.ops.worker import doctor as examined
+    from vmops.ops.worker.history import Told
     from vmops.ops.worker.prune import Pruned
     from vmops.ops.worker.run import Ended, Sink
 
@@ -110,6 +111,54 @@ def _leftover_as_dict(found: Pruned) -> dict[str, Any]:
         "kept": (left.kept or None) if left else None,
         "removed": found.removed,
     }
+
+
+@task(
+    {
+        "vm": Option("Only these VMs: names separated by commas, or a glob such as 'web*'."),
+        "worker": options.WORKER,
+        "lines": Option("Each worker's last changes, so many (default 20).", options.at_least(1)),
+        "format": options.FORMAT,
+    }
+)
+def history(
+    c: Context,
+    vm: str | None = None,
+    worker: str | None = None,
+    lines: int = 20,
+    format: str = "text",
+) -> Work[Told]:
+    """
+    Show the last changes on a worker: when, by whom, from where, what, and what came of it.
+
+    Each worker keeps its own, of all operators, also over a reboot. Example: fab history --vm vm1
+    """
+    from vmops.ops.worker.history import history as read
+
+    names = [name.strip() for name in vm.split(",")] if vm else []
+    return Work(
+        groups_of_workers(c, worker),
+        lambda g: read(g.route, vms=names, lines=lines),
+        Report(_table_of_changes, _change_as_dict, merged=_by_time),
+    )
+
+
+def _by_time(told: Sequence[Told]) -> list[Told]:
+    return sorted(told, key=lambda each: each.entry.time if each.entry else "")
+
+
+def _table_of_changes(told: Sequence[Told]) -> None:
+    rows = [[e.time, each.worker, *e[3:], *e[1:3]] for each in told if (e := each.entry)]
+    if rows:
+        give_table(("TIME", "WORKER", "ACTION", "VM", "RESULT", "USER", "FROM"), rows)
+    elif not any(each.error for each in told):
+        say("nothing is written down")
+
+
+def _change_as_dict(told: Told) -> dict[str, Any]:
+    fields = ("time", "user", "address", "action", "vm", "result")
+    values = told.entry or (None,) * len(fields)
+    return {"worker": told.worker} | dict(zip(fields, values, strict=True))
 
 
 @task(

@@ -16,11 +16,13 @@ def block_of(
     steps: Sequence[Step | Batch],
     *,
     guards: tuple[Command, ...],
+    change: str,
     before: tuple[Step, ...] = (),
 ) -> Block:
-    """The VM's block. `before` is done while others may still change the VM."""
+    """The VM's block. `before` is done while others may still change the VM, and `change` is the
+    word for all of it in the worker's history."""
     lock = RunDirectory(vm.name).lock
-    return Block(vm.name, tuple(steps), lock=lock, guards=guards, before=before)
+    return Block(vm.name, tuple(steps), lock=lock, guards=guards, before=before, change=change)
 
 
 def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:

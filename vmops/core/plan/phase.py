@@ -49,6 +49,11 @@ class Plan(NamedTuple):
     notes: tuple[str, ...] = ()
     asking: Asking | None = None
 
+    def noted_as(self, change: str) -> Plan:
+        """The same plan under another word in the worker's history."""
+        phases = (each._replace(block=each.block._replace(change=change)) for each in self.phases)
+        return self._replace(phases=tuple(phases))
+
     @property
     def block(self) -> Block | None:
         """The block of a plan of one phase; None where nothing is to be done."""

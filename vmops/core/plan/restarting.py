@@ -117,4 +117,4 @@ def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | Non
         found = starting.launch_bare(worker, before, after._replace(images=images), room=False)
     except VmopsError:
         return None
-    return found.block
+    return found.noted_as("launch-as-before").block

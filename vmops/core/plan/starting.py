@@ -61,7 +61,7 @@ def launch_bare(
     check_boot(worker, vm, observed, room=room)
     steps, skips = _plugging(worker, vm, observed, strict=strict)
     steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
-    block = block_of(vm, steps, guards=still_absent(vm, observed))
+    block = block_of(vm, steps, guards=still_absent(vm, observed), change="launch")
     notes = _start_notes(worker, vm, observed)
     return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
 
@@ -81,7 +81,8 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     busy = any(step.commands for step in Block("", steps).numbered())
     action: Action = "replug" if busy else "nothing"
     guards = (process.still_running(vm.name, runs),) if runs else still_absent(vm, observed)
-    phases = (Phase(worker.name, block_of(vm, steps, guards=guards)),) if busy else ()
+    block = block_of(vm, steps, guards=guards, change="plug")
+    phases = (Phase(worker.name, block),) if busy else ()
     return Plan(vm, action, phases, skips=skips, notes=_hashed(vm))
 
 
@@ -121,7 +122,7 @@ def boot(
         Step(PLUGGED, (), sets=flags),
         *booting(worker, vm, observed),
     )
-    block = block_of(vm, steps, guards=still_absent(vm, observed))
+    block = block_of(vm, steps, guards=still_absent(vm, observed), change="boot")
     notes = _start_notes(worker, vm, observed)
     return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
 

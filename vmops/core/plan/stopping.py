@@ -59,7 +59,7 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
         steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
     if not steps and not before:
         return Plan(vm, "nothing")
-    block = block_of(vm, steps, guards=guards, before=tuple(before))
+    block = block_of(vm, steps, guards=guards, change="stop", before=tuple(before))
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
     return Plan(vm, "stop", (phase,), notes=notes, asking=asking)
@@ -90,7 +90,7 @@ def unplug(worker: Worker, vm: VM, observed: Observed) -> Plan:
             vm=vm.name,
             cure=f"stop it first: fab stop --vm {vm.name}",
         )
-    return stop(worker, vm, observed)
+    return stop(worker, vm, observed).noted_as("unplug")
 
 
 def tidy(worker: Worker, vm: VM, observed: Observed) -> Plan:
@@ -103,5 +103,5 @@ def tidy(worker: Worker, vm: VM, observed: Observed) -> Plan:
     if not steps:
         return Plan(vm, "nothing")
     note = f"{vm.name} has powered itself off: its ports and TAPs are removed"
-    block = block_of(vm, steps, guards=(process.not_running(vm.name),))
+    block = block_of(vm, steps, guards=(process.not_running(vm.name),), change="tidy")
     return Plan(vm, "tidy", (Phase(worker.name, block),), notes=(note,))

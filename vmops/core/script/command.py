@@ -96,7 +96,8 @@ class Block(NamedTuple):
     looked at under the lock: when one fails, what was observed no longer holds, and nothing is
     done. Steps that can fail apart from the others run in a block of their own. What stands
     `before` is done first, without the lock: what may take long and changes nothing that the lock
-    is for, or must not wait for whoever holds it.
+    is for, or must not wait for whoever holds it. `change` is the word for it in the worker's
+    history; without one it leaves no line there.
     """
 
     subject: str
@@ -104,6 +105,7 @@ class Block(NamedTuple):
     lock: str = ""
     guards: tuple[Command, ...] = ()
     before: tuple[Step, ...] = ()
+    change: str = ""
 
     def numbered(self) -> tuple[Step, ...]:
         """Every step that may run, in the order of its number in the script."""

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vmops.core.names import RUN_ROOT
+from vmops.core.names import HISTORY, RUN_ROOT
 
 START_QEMU: Final = "start_qemu"
 VSCTL: Final = "vsctl"
@@ -22,6 +22,9 @@ NO_VMS: Final = "none"
 
 SWITCH_LIMIT_S = 10
 """For every ovs-vsctl: without a limit it waits for ever when a daemon is away."""
+
+HISTORY_BYTES = 256 * 1024
+"""Of each of the two files of a worker's history: some three thousand changes."""
 
 MONITOR_BYTES = 1 << 20
 MONITOR_LINES = 10_000
@@ -44,6 +47,8 @@ def settings() -> dict[str, str]:
     """The paths and limits that the functions use, as shell variables."""
     return {
         "RUN_ROOT": RUN_ROOT,
+        "HISTORY": HISTORY,
+        "HISTORY_BYTES": str(HISTORY_BYTES),
         "SWITCH_LIMIT_S": str(SWITCH_LIMIT_S),
         "MONITOR_BYTES": str(MONITOR_BYTES),
         "MONITOR_LINES": str(MONITOR_LINES),

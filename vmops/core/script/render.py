@@ -41,9 +41,14 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
         work = list(chain(*(_block(n, block, nonce) for n, block in enumerate(blocks))))
     else:
         work = _lanes(blocks, nonce, lanes)
+    if any(block.change for block in blocks):
+        work = [_TRIM, *work]
     work = [_AT_ITS_TIME, f"open_frames {nonce}", *work]
     head = (f"{name}={shlex.quote(value)}" for name, value in functions.settings().items())
     return "\n".join((*_START, *head, functions.needed("\n".join(work)), *work)) + "\n"
+
+
+_TRIM = "trim_history </dev/null >/dev/null 2>&1 &"
 
 
 def _lanes(blocks: Sequence[Block], nonce: str, lanes: int) -> list[str]:
@@ -101,7 +106,8 @@ def _block(
     where it has joined. `apart` is that others run at the same time."""
     steps = block.numbered()
     finishes = "" if any(step.undo for step in steps) else "1"
-    lines = [f"( {_AT_ITS_TIME}", f"B={number} kept= gone= finishes={finishes}"]
+    noted = shlex.quote(f"note_change {block.change} {block.subject}") if block.change else ""
+    lines = [f"( {_AT_ITS_TIME}", f"B={number} kept= gone= finishes={finishes} noted={noted}"]
     lines.extend([_APART] if apart else [])
     shared, unless = None, ""
     if place is not None and (found := groups.step_of(block)):

@@ -16,11 +16,12 @@ from vmops.core.plan import stopping
 from vmops.core.plan.phase import Plan
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ip, ovs
+from vmops.errors import VmopsError
 
 Kind = Literal["run directory", "TAP", "port", "output", "lock"]
 
 PRUNE = "prune"
-"""The label of the step that clears /run/vmops."""
+"""The label of the step that clears /run/vmops, and the word for it all in the history."""
 
 
 class Leftover(NamedTuple):
@@ -68,6 +69,10 @@ def _marks(seen: Observed) -> list[tuple[str, Kind, str]]:
 
 
 def _kept(name: str, seen: Observed) -> str:
+    try:
+        VM.lost(name)
+    except VmopsError:
+        return "no VM has such a name"
     if seen.vm(name).odd:
         return "whether its VM runs is not known"
     used = [tap for tap, found in seen.taps.items() if found.in_use]
@@ -79,7 +84,7 @@ def plans(worker: Worker, found: Sequence[Leftover], seen: Observed) -> list[Pla
     """For each VM that left something the plan that removes it: as a stop would, under its lock and
     only while it does not run."""
     names = dict.fromkeys(each.vm for each in found if not each.kept and each.kind != "lock")
-    return [stopping.stop(worker, VM.lost(name), seen) for name in names if name]
+    return [stopping.stop(worker, VM.lost(name), seen).noted_as(PRUNE) for name in names if name]
 
 
 def clearing(found: Sequence[Leftover]) -> Block | None:

@@ -30,7 +30,10 @@ part() {
   printf '@@%s p %s\n' "$N" "$1"
 }
 
+# A block that changes something has words for the worker's history: `note_change ACTION VM`.
 finish() {
+  # shellcheck disable=SC2086
+  [ -z "$noted" ] || $noted "$1"
   say x "$B" "$1"
   exit 0
 }
