@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import Worker
-from vmops.core.plan import starting, status, stopping
+from vmops.core.plan import restarting, starting, status, stopping
 from vmops.core.tools import ip, ovs
 from vmops.errors import PortConflict, WorkFailed
 
@@ -218,3 +219,29 @@ def test_a_vm_of_which_nothing_is_known_is_left_alone() -> None:
     found = status.of(WORKER, VM1, seen)
     assert (found.state, found.pid) == ("unknown", None)
     assert "sudo ls -l /run/vmops/vm1/pid" in str(found.error)
+
+
+def refused_stop(seen: Observed) -> None:
+    stopping.stop(WORKER, VM1, seen)
+
+
+def refused_restart(seen: Observed) -> None:
+    restarting.restart(WORKER, VM1, seen, manner=stopping.KILLED)
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [lambda seen: stopping.stop(WORKER, VM1, seen), refused_restart],
+    ids=["stop", "restart"],
+)
+def test_a_tap_that_a_stranger_uses_is_left_alone_beside_a_vm_that_runs_without_it(
+    decide: Callable[[Observed], object],
+) -> None:
+    """It was booted before the interface was plugged: its QEMU has another TAP."""
+    first, second = VM1.interfaces
+    alone = running(replace(VM1, interfaces=(first, replace(second, vlan_id=None))))
+    seen = alone._replace(taps={**alone.taps, TAP2: ip.Tap(in_use=True)})
+    with pytest.raises(PortConflict, match=TAP2):
+        decide(seen)
+    own = alone._replace(taps={TAP1: ip.Tap("vmops:vm1", in_use=True)})
+    stopping.stop(WORKER, VM1, own)

@@ -70,7 +70,7 @@ TUN_CURE = "there: sudo modprobe tun; a container has to be given the device"
 
 
 def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
-    """What is wrong where a VM that is not known to run has a TAP that some process uses, or where
+    """What is wrong where some other process than its own QEMU uses a TAP of the VM, or where
     nothing is known of it.
 
     A TAP in use is a PortConflict: most likely that is the VM itself, started by another system. A
@@ -79,10 +79,9 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     running = observed.vm(vm.name)
     if running.odd:
         return running.doubt(worker.name)
-    if running.process is not None:
-        return None
-    for nic in vm.connected:
-        tap = observed.taps.get(nic.tap)
+    own = {card.tap for card in running.command_line.nics}
+    for nic in vm.nics:
+        tap = observed.taps.get(nic.tap) if nic.tap not in own else None
         if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):
             return PortConflict(
                 f"a process that vmops did not start uses its TAP {nic.tap}",
