@@ -134,7 +134,7 @@ class Fleet:
         if not elsewhere:
             return self._each_vm(vms, at, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
         if at is None:
-            raise InventoryError("stop: elsewhere is where?", cure="name that worker: at")
+            raise InventoryError("stop: elsewhere needs a worker", cure="name it with at")
         chosen = self.inventory.select(vms)
         return lifecycle.stop(self._route(self.inventory.worker(at)), chosen, manner=manner)
 

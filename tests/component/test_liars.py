@@ -83,7 +83,7 @@ def test_what_hangs_is_named(
         shell.chmod(0o755)
         fake = start(shell=str(shell))
         what = (
-            "no root shell after 3 s: the login shell of me has not come to our command,"
+            "no root shell after 3 s: the login shell of me has not got to our command,"
             " and said: 1) production  2) staging"
         )
         cure = "a start-up file there"
@@ -226,7 +226,7 @@ def test_a_login_that_takes_the_commands_place_is_no_success(
     shell.write_text("#!/bin/sh\necho 'Only backups here.'\n")
     shell.chmod(0o755)
     said = bytearray()
-    with pytest.raises(WorkFailed, match="ended, with exit code 0, before it came to the command"):
+    with pytest.raises(WorkFailed, match="ended, with exit code 0, before it got to the command"):
         stream(
             start(shell=str(shell)).worker(),
             "true",
@@ -278,5 +278,5 @@ class TestRun:
         shell.write_text("#!/bin/sh\nexec yes 12345 >&2\n")
         shell.chmod(0o755)
         worker = start(shell=str(shell)).worker()
-        with pytest.raises(CommandTimeout, match="did not come to the command within 1 s"):
+        with pytest.raises(CommandTimeout, match="did not get to the command within 1 s"):
             stream(worker, "true", lambda *_: None, time_limit=1, config=config)

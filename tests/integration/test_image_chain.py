@@ -248,10 +248,10 @@ def test_an_image_is_what_it_is_taken_for(folder: Path) -> None:
     raw.write_bytes(bytes(2**20))
     shutil.chown(raw, USER)
     cow = image(folder / "disk.qcow2")
-    assert complaints(raw)[0].endswith("is no qcow2 image")
+    assert complaints(raw)[0].endswith("is not a qcow2 image")
     assert complaints(cow, format="raw")[0].endswith("is taken for a raw image and is a qcow2 one")
     assert complaints(raw, format="raw") == []
-    assert "is no qcow2 image" in complaints(overlay(folder / "a.qcow2", raw.name, "qcow2"))[0]
+    assert "is not a qcow2 image" in complaints(overlay(folder / "a.qcow2", raw.name, "qcow2"))[0]
     assert "and is a qcow2 one" in complaints(overlay(folder / "b.qcow2", cow.name, "raw"))[0]
 
 

@@ -68,7 +68,7 @@ def test_a_lost_connection_is_told_and_leaves_the_terminal_sane(
             lab.heal("worker1")
         assert time.monotonic() - since < LOST_WITHIN_S
         assert code == 1
-        assert "error: worker1: the connection was lost, vm1 goes on without you;" in seat.said
+        assert "error: worker1: the connection was lost and vm1 goes on without you;" in seat.said
         assert "Traceback" not in seat.said
         assert seat.modes() == seat.modes_at_first
 
@@ -317,7 +317,7 @@ def test_what_would_be_ignored_is_refused_and_nobody_contacted(
     before = [worker.connections for worker in lab.status().workers]
     empty = piped(operator, b"", "--until", "")
     assert (empty.code, empty.out) == (2, "")
-    assert "--until '': it is given, and empty" in empty.err
+    assert "--until '': the value is empty" in empty.err
     with seated(operator) as seat:
         seat.begin("fab console --vm vm1 --timeout 60")
         assert seat.end() == 2

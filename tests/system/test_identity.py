@@ -161,4 +161,4 @@ def test_a_pidfile_that_is_none_holds_nobody_up(operator: Operator) -> None:
     found = {item["vm"]: item["state"] for item in said.json}
     assert found == {"vm1": "running", "fifo": "unknown", "link": "unknown"}
     assert said.code == 1
-    assert "fifo: whether it runs is not known" in said.err
+    assert "fifo: it is not known whether it runs" in said.err

@@ -33,7 +33,7 @@ BAD = {
         f'{CREATE} -u -F raw -b \'json:{{"driver":"null-co"}}\' {MINE} 1M',
         'QEMU would use its "json" driver',
     ),
-    "raw": (f"truncate -s 1M {MINE}", "is no qcow2 image"),
+    "raw": (f"truncate -s 1M {MINE}", "is not a qcow2 image"),
     "base-of-root": (
         f"{CREATE} -u -F raw -b /root/base.raw {MINE} 1M",
         "ubuntu cannot open /root/base.raw",

@@ -109,7 +109,7 @@ def test_wait_sees_the_guest_power_off(operator: Operator) -> None:
 
 FROZEN = (
     "vm1 is not {} after 1 s: its QEMU is held by a signal (SIGSTOP)\n"
-    "  let it go on, there: sudo kill -CONT "
+    "  let it continue, there: sudo kill -CONT "
 )
 
 
@@ -221,7 +221,7 @@ def test_a_frozen_qemu_is_found_out_soon_and_holds_up_no_other(operator: Operato
     assert time.monotonic() - began < 3
     assert said.code == 1
     assert [one["changed"] for one in said.json] == [False, True]
-    assert "its QEMU is held by a signal (SIGSTOP)\n  let it go on" in said.err
+    assert "its QEMU is held by a signal (SIGSTOP)\n  let it continue" in said.err
 
 
 @pytest.mark.parametrize("task", [*TURNS, "restart", "stop", "wait"])

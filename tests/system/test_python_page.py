@@ -122,7 +122,7 @@ def test_what_a_fleet_does_is_what_the_tasks_do(home: Operator, lab: Lab) -> Non
     """The whole life of VMs, one of them pinned nowhere, in this process."""
     text = home.hosts_toml.read_text().replace('[vms."vm2"]\nworker = "worker2"', '[vms."vm2"]')
     fleet = vmops.Fleet(vmops.load(_written(home, text)))
-    with pytest.raises(vmops.InventoryError, match="nothing says on which worker"):
+    with pytest.raises(vmops.InventoryError, match="nothing says which worker"):
         fleet.up()
     ok = vmops.raise_for_errors
     assert [(c.vm, c.action) for c in fleet.plan("vm1")] == [("vm1", "start")]

@@ -149,10 +149,10 @@ def test_a_clash_of_such_a_number_names_a_free_one(given_first: bool) -> None:
         pytest.param(
             "[vm_defaults]\nvm_id = 1\nvnc_port = 5901",
             [
-                "vm_defaults.vm_id: 1: is no key here; there is: ram_mb, cores, qcow_image,"
+                "vm_defaults.vm_id: 1: is not a key here; there is: ram_mb, cores, qcow_image,"
                 " cpu, disk_model, interfaces, worker",
-                "vm_defaults.vnc_port: 5901: is no key here; there is: ram_mb, cores, qcow_image,"
-                " cpu, disk_model, interfaces, worker",
+                "vm_defaults.vnc_port: 5901: is not a key here; there is: ram_mb, cores,"
+                " qcow_image, cpu, disk_model, interfaces, worker",
             ],
             id="what-differs-from-vm-to-vm-is-no-default",
         ),

@@ -26,8 +26,8 @@ def test_any_beginning_is_read_or_none(head: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "format", "said"),
     [
-        (b"", "qcow2", "is no qcow2 image"),
-        (b"\xeb\x63" + bytes(510), "qcow2", "is no qcow2 image"),
+        (b"", "qcow2", "is not a qcow2 image"),
+        (b"\xeb\x63" + bytes(510), "qcow2", "is not a qcow2 image"),
         (b"QFI\xfb\0\0\0\3" + bytes(100), "raw", "hosts.toml calls it raw"),
         (
             b"QFI\xfb\0\0\0\3" + b"\0\0\0\0\0\0\1\0" + bytes(100),

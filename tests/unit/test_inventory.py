@@ -140,12 +140,12 @@ def test_a_worker_overrides_the_defaults() -> None:
         ),
         pytest.param(
             a_vm(interfaces=['name = "eth1"\nvlan = 101']),
-            'vms.vm1.interfaces[0].vlan: 101: is no key here; did you mean "vlan_id"?',
+            'vms.vm1.interfaces[0].vlan: 101: is not a key here; did you mean "vlan_id"?',
             id="misspelt-key-of-an-interface",
         ),
         pytest.param(
             a_vm(ram_mb=None, Ram_MB=512),
-            'vms.vm1.Ram_MB: 512: is no key here; did you mean "ram_mb"?',
+            'vms.vm1.Ram_MB: 512: is not a key here; did you mean "ram_mb"?',
             id="misspelt-required-key-is-not-missing-too",
         ),
         pytest.param(
@@ -155,7 +155,7 @@ def test_a_worker_overrides_the_defaults() -> None:
         ),
         pytest.param(
             a_vm(zzz=1),
-            "vms.vm1.zzz: 1: is no key here; there is: cpu, disk_model, interfaces, worker,"
+            "vms.vm1.zzz: 1: is not a key here; there is: cpu, disk_model, interfaces, worker,"
             " template, count",
             id="unknown-key-with-nothing-close",
         ),
@@ -186,10 +186,12 @@ def test_a_worker_overrides_the_defaults() -> None:
         pytest.param(
             "vms = []", "vms: []: must be a table of keys and values", id="section-is-no-table"
         ),
-        pytest.param("[default]", 'default: is no section; did you mean "defaults"?', id="section"),
+        pytest.param(
+            "[default]", 'default: is not a section; did you mean "defaults"?', id="section"
+        ),
         pytest.param(
             '[defaults]\naddress = "10.0.0.1"',
-            "defaults.address: '10.0.0.1': is no key here; there is: port, user, identity_file,"
+            "defaults.address: '10.0.0.1': is not a key here; there is: port, user, identity_file,"
             " gateway, bridge, accel, vnc_listen, host_keys, known_hosts",
             id="address-for-all",
         ),
@@ -207,7 +209,7 @@ def test_a_worker_overrides_the_defaults() -> None:
         ),
         pytest.param(
             WORKERS + a_vm(worker='"worker3"'),
-            "vms.vm1.worker: 'worker3': is no worker; did you mean \"worker2\"?",
+            "vms.vm1.worker: 'worker3': is not a worker; did you mean \"worker2\"?",
             id="unknown-worker",
         ),
         pytest.param(
@@ -249,7 +251,7 @@ def test_a_vm_has_to_say_everything_that_has_no_default(key: str) -> None:
 def test_what_there_is_instead_is_shown_without_control_characters() -> None:
     name, unknown = complaints('[workers."a\\u001bb"]\naddress = "x"\n' + a_vm(worker='"z"'))
     assert name.startswith(r"hosts.toml: workers.'a\x1bb': the name must be")
-    assert unknown == r"hosts.toml: vms.vm1.worker: 'z': is no worker; there is: a\x1bb"
+    assert unknown == r"hosts.toml: vms.vm1.worker: 'z': is not a worker; there is: a\x1bb"
 
 
 def test_all_faults_of_a_file_come_at_once() -> None:
@@ -446,7 +448,7 @@ def test_an_inventory_built_by_hand_is_held_to_the_same() -> None:
         )
     assert [str(complaint) for complaint in caught.value.complaints] == [
         "mine: workers.w: must be the name of what it holds, 'v'",
-        "mine: vms.a.worker: 'gone': is no worker; there is: w",
+        "mine: vms.a.worker: 'gone': is not a worker; there is: w",
         "mine: vms.b.vm_id: 1: must differ from vms.a.vm_id: both can be on one worker",
         "mine: vms.b.vnc_port: 5900: must differ from vms.a.vnc_port: both can be on one worker",
         "mine: vms.b.qcow_image: disk '/x': must differ from vms.a.qcow_image:"

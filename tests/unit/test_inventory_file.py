@@ -27,7 +27,7 @@ from vmops.inventory_file import load, load_once
         pytest.param(None, "there is no such file", id="no-file"),
         pytest.param(b"# a\n\n# \xe4\n", "line 3 is not UTF-8: byte 0xe4", id="latin-1"),
         pytest.param(b"x", "this is not TOML: Expected '='", id="not-toml"),
-        pytest.param(b"[default]", "default: is no section", id="fault"),
+        pytest.param(b"[default]", "default: is not a section", id="fault"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(
@@ -153,7 +153,7 @@ def test_a_file_with_faults_is_refused_each_time(tmp_path: Path) -> None:
     path = tmp_path / "hosts.toml"
     path.write_text("[default]\n")
     for _ in range(2):
-        with pytest.raises(InvalidValue, match="is no section"):
+        with pytest.raises(InvalidValue, match="is not a section"):
             load_once(path)
     assert gc.isenabled()
 

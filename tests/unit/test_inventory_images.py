@@ -74,7 +74,7 @@ def test_a_relative_file_is_taken_from_the_folder_of_hosts_toml(tmp_path: Path) 
             "images.a.sha256: missing: must be 64 hexadecimal digits, as sha256sum prints them: the"
             " worker fetches it, and nothing else tells what it has to be",
         ),
-        ('fil = "a"', "images.a.fil: 'a': is no key here; did you mean \"file\"?"),
+        ('fil = "a"', "images.a.fil: 'a': is not a key here; did you mean \"file\"?"),
         ('file = "a/"', "images.a.file: 'a/': must be the path of a file here"),
         ('file = ""', "images.a.file: '': must be the path of a file here"),
         ('file = "a"\nformat = "vmdk"', "images.a.format: 'vmdk': must be one of"),

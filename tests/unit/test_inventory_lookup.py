@@ -122,7 +122,7 @@ def test_a_free_vm_needs_a_word_unless_there_is_one_worker_only() -> None:
     with pytest.raises(InventoryError) as caught:
         FLEET.worker_of(FLEET.vm("web2"))
     assert str(caught.value) == (
-        "hosts.toml: nothing says on which worker VM web2 is\n"
+        "hosts.toml: nothing says which worker VM web2 is on\n"
         '  say -H WORKER, or worker = "..." in vms.web2'
     )
     alone = parse(

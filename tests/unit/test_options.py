@@ -61,7 +61,7 @@ def test_an_empty_text_is_a_mistake(
         task(Context(config=fabric.Config()), **needed(task) | {text.option: value})
     assert ended.value.code == 2
     dashed = text.option.replace("_", "-")
-    assert capsys.readouterr().err.startswith(f"error: --{dashed} '': it is given, and empty")
+    assert capsys.readouterr().err.startswith(f"error: --{dashed} '': the value is empty")
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -91,8 +91,8 @@ def test_a_letter_means_one_thing() -> None:
         (options.INTERVAL, 0, "--it 0: must be more than 0 seconds"),
         (options.FORMAT, "yaml", "--it 'yaml': must be one of text, json"),
         (Option("", options.between(1, 9, "ms")), 10, "--it 10: must be 1 to 9 ms"),
-        (Option(""), "", "--it '': it is given, and empty"),
-        (Option(""), ["a", ""], "--it '': it is given, and empty"),
+        (Option(""), "", "--it '': the value is empty"),
+        (Option(""), ["a", ""], "--it '': the value is empty"),
     ],
 )
 def test_a_rule_is_told(option: Option, value: object, rule: str) -> None:

@@ -30,7 +30,7 @@ def test_a_full_disk_is_a_failure(
         with pytest.raises(Exit) as ended:
             run(speak)
     assert ended.value.code == 1
-    assert "standard output cannot be written: No space left" in capsys.readouterr().err
+    assert "cannot write to standard output: No space left" in capsys.readouterr().err
 
 
 def test_closed_streams_take_everything(monkeypatch: pytest.MonkeyPatch) -> None:

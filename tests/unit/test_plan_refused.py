@@ -210,10 +210,10 @@ def test_a_vm_of_which_nothing_is_known_is_left_alone() -> None:
     seen = dead(pidfile=False)
     seen = seen._replace(vms={"vm1": RunningVM("vm1", directory=True, odd=True)})
     for act in (starting.launch, starting.plug, starting.boot):
-        with pytest.raises(WorkFailed, match="whether it runs is not known"):
+        with pytest.raises(WorkFailed, match="it is not known whether it runs"):
             act(WORKER, VM1, seen)
     for end in (stopping.stop, stopping.unplug):
-        with pytest.raises(WorkFailed, match="whether it runs is not known"):
+        with pytest.raises(WorkFailed, match="it is not known whether it runs"):
             end(WORKER, VM1, seen)
     assert stopping.tidy(WORKER, VM1, seen).action == "nothing"
     found = status.of(WORKER, VM1, seen)

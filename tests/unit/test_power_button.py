@@ -54,7 +54,7 @@ def with_status(status: str, seen: Observed | None = None) -> Observed:
         pytest.param(heard(1, GUEST, ended="hung up"), Asked("guest", 1), id="it is quick"),
         pytest.param(
             heard(1, ended="hung up"),
-            Asked("", 1, "its monitor hung up while its guest was asked"),
+            Asked("", 1, "its monitor hung up while its guest was being asked"),
             id="QEMU is killed",
         ),
         pytest.param(heard(1, SIGNAL), Asked("SIGTERM", 1), id="somebody sends SIGTERM"),

@@ -67,8 +67,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        pytest.param("stop --vm vm1 --timeout abc", "'abc' is no number", id="whole-number"),
-        pytest.param("status --interval soon", "'soon' is no number", id="number"),
+        pytest.param("stop --vm vm1 --timeout abc", "'abc' is not a number", id="whole-number"),
+        pytest.param("status --interval soon", "'soon' is not a number", id="number"),
         pytest.param("ps --nonsense", "ps has no option --nonsense", id="unknown-option"),
         pytest.param("stop --forse", "did you mean --force?", id="misspelt-option"),
         pytest.param("stop --vm", "--vm needs a value", id="no-value"),
@@ -93,7 +93,7 @@ def test_words_that_cannot_be(program: str, words: str, said: str, run: Run) -> 
 
 
 def test_vmops_is_as_strict_with_the_options_of_fab(run: Run) -> None:
-    assert "'abc' is no number" in run("vmops", *["-t", "abc", "ps"])[2]
+    assert "'abc' is not a number" in run("vmops", *["-t", "abc", "ps"])[2]
     assert "--connect-timeout needs a value" in run("vmops", "-t")[2]
 
 
@@ -118,7 +118,7 @@ def test_h_is_help(program: str, task: str, run: Run) -> None:
         (UNDER_A_NAME, "vm.launch", "fab vm.launch --vm NAME; fab vm.launch --help\n"),
         (UNDER_A_NAME, "launch", "did you mean: fab vm.launch\n"),
         (UNDER_A_NAME, "vm.launch vm1", "  fab vm.launch --vm vm1\n"),
-        (UNDER_A_NAME, "vm.stop --vm ''", "error: --vm '': it is given, and empty"),
+        (UNDER_A_NAME, "vm.stop --vm ''", "error: --vm '': the value is empty"),
     ],
 )
 def test_a_cure_can_be_typed_where_our_tasks_have_other_names(
@@ -178,5 +178,5 @@ def test_python_m_vmops_is_vmops(tmp_path: Path) -> None:
         for program in ([sys.executable, "-m", "vmops"], [Path(sys.executable).parent / "vmops"])
     ]
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == 2 * [
-        (2, "", "error: --vm '': it is given, and empty\n  give it a value, or leave it out\n")
+        (2, "", "error: --vm '': the value is empty\n  give it a value, or leave it out\n")
     ]

@@ -84,7 +84,7 @@ def test_a_vm_that_is_not_on_that_worker(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(Exit) as ended:
         status.status(call(), vm="vm1", worker="worker2")
     assert ended.value.code == 2
-    assert "no VM of 'vm1' is on worker2" in capsys.readouterr().err
+    assert "no VM matching 'vm1' is on worker2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["bad..name.invalid", "a" * 64])

@@ -120,7 +120,7 @@ def test_a_vm_that_is_gone_has_no_password_to_make_void(qemu: Qemu) -> None:
 def test_a_password_that_stays_is_told(qemu: Qemu) -> None:
     with pytest.raises(WorkFailed) as told, access():
         qemu.error = MonitorError("vm1: no answer", worker="w1")
-    assert "could not be made void" in str(told.value)
+    assert "could not be revoked" in str(told.value)
     assert "after 120 s" in str(told.value)
 
 

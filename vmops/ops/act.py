@@ -322,7 +322,7 @@ def _error_of(item: Done, result: BlockResult, index: int) -> VmopsError | None:
     name, worker = item.vm.name, item.worker.name
     if result.outcome == "lost":
         return ConnectionLost(
-            "the answer is cut short", worker=worker, vm=name, cure=f"fab status --vm {name}"
+            "the answer was cut short", worker=worker, vm=name, cure=f"fab status --vm {name}"
         )
     if result.outcome in ("locked", "unlocked"):
         return _without_lock(name, item.worker, result)

@@ -157,7 +157,7 @@ class RootShell:
             raise UnexpectedOutput(
                 f"the answer of its root shell cannot be read: {error}",
                 worker=self._session.worker,
-                cure="what was under way may be done or not: look with status",
+                cure="what was under way may or may not be done: check with status",
             ) from error
         except TimeoutError:
             raise self._timeout(time_limit, "whether it ended there is not known") from None
@@ -172,9 +172,9 @@ class RootShell:
         while not (out.is_complete() and err.is_complete()):
             if not self._read(deadline):
                 raise WorkFailed(
-                    "its root shell was ended by somebody else; the work may be done or not",
+                    "its root shell was ended by somebody else; the work may or may not be done",
                     worker=self._session.worker,
-                    cure="look with status, then do it again",
+                    cure="check with status, then try again",
                 )
 
     def _begin(self, message: bytes, out: FramedStream, limit_s: int) -> None:
@@ -229,7 +229,8 @@ class RootShell:
             raise TimeoutError
         if max(len(self._session.stdout), len(self._session.stderr)) > self._most_bytes:
             raise UnexpectedOutput(
-                f"it printed more than {self._most_bytes // 2**20} MiB where a root shell answers",
+                f"it printed more than {self._most_bytes // 2**20} MiB where its root shell should"
+                " answer",
                 worker=self._session.worker,
                 cure="a start-up file, sudo or a tool there prints without end:"
                 f" see what ssh {self._endpoint.user}@{self._endpoint.host} sudo -n true prints",

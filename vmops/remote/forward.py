@@ -196,5 +196,5 @@ def _open_tcp(transport: WorkerTransport, worker: str, there: tuple[str, int]) -
         raise MonitorError(
             f"{there[0]} port {there[1]} cannot be reached from there: {error.reason}",
             worker=worker,
-            cure="does somebody listen there? does sshd allow AllowTcpForwarding?",
+            cure="is anything listening there? does sshd allow AllowTcpForwarding?",
         ) from error

@@ -111,7 +111,7 @@ class Stage(NamedTuple):
 
 
 AT_START_UP = Stage(
-    "the login shell of USER has not come to our command",
+    "the login shell of USER has not got to our command",
     "a start-up file there (~/.bashrc, ~/.profile, ~/.zshenv) reads input, shows a menu or starts"
     " another shell: let it do so only where $- has an i; or a forced command waits",
 )

@@ -219,14 +219,14 @@ def stream(
         raise CommandTimeout(what, worker=worker.name)
     if code is None:
         raise CommandTimeout(
-            f"the login shell of {user} did not come to the command within {time_limit:g} s, and"
+            f"the login shell of {user} did not get to the command within {time_limit:g} s, and"
             " was told to end",
             worker=worker.name,
             cure=f"{_START_UP}; or the worker is overloaded",
         )
     if code == 0 and running.leader is None:
         raise WorkFailed(
-            f"the login shell of {user} ended, with exit code 0, before it came to the command",
+            f"the login shell of {user} ended, with exit code 0, before it got to the command",
             worker=worker.name,
             cure=f"{_START_UP}; or a forced command took its place (authorized_keys, sshd_config)",
         )

@@ -68,7 +68,7 @@ class Asking(NamedTuple):
         if farewell is None and heard.ended not in ("whole", "hung up"):
             return Asked(note=f"{monitor.why(heard)}; its guest is not waited for")
         if farewell is None and heard.ended == "hung up":
-            return Asked("", presses, "its monitor hung up while its guest was asked")
+            return Asked("", presses, "its monitor hung up while its guest was being asked")
         how = "" if farewell is None else qmp.ended_by(farewell)
         return Asked(how, presses, _note(self.status, how, self.timeout_s))
 

@@ -59,7 +59,7 @@ class Answers:
         """The answer, read. Raises Unanswered."""
         found = self.raw(question)
         if found is None:
-            raise Unanswered("the answer is cut short")
+            raise Unanswered("the answer was cut short")
         if not found.ok and not question.may_fail:
             raise _unanswered(found)
         try:

@@ -54,7 +54,8 @@ class RunningVM(NamedTuple):
         """The error for a VM of which it is not known whether it runs."""
         pidfile = RunDirectory(self.name).pidfile
         return WorkFailed(
-            "whether it runs is not known: QEMU has not written what is in its pidfile's place",
+            "it is not known whether it runs: what is in its pidfile's place was not written by"
+            " QEMU",
             worker=worker,
             vm=self.name,
             cure=f"see there: sudo ls -l {pidfile}; remove it if no QEMU runs with it: "

@@ -41,7 +41,7 @@ def objection(head: bytes, format: str) -> tuple[str, str]:
         return "is a qcow2 image, and hosts.toml calls it raw", 'say format = "qcow2"'
     if header is None:
         return (
-            "is no qcow2 image",
+            "is not a qcow2 image",
             'say format = "raw", or convert it with qemu-img convert -O qcow2',
         )
     if header.has_backing or header.has_data_file:

@@ -177,7 +177,7 @@ def _unknown_workers(vms: Mapping[KeyPath, Values], known: Collection[str]) -> l
         if name not in guesses and len(guesses) < _MAX_GUESSES:
             guesses[name] = did_you_mean(name, known)
         faults.append(
-            Fault((*path, "worker"), f"{show(name)}: is no worker{guesses.get(name, '')}")
+            Fault((*path, "worker"), f"{show(name)}: is not a worker{guesses.get(name, '')}")
         )
     return faults
 

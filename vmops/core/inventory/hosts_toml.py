@@ -47,7 +47,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     hosts = HostsToml()
     for key in tree:
         if key not in SECTIONS:
-            hosts.faults.append(Fault((key,), f"is no section{did_you_mean(key, SECTIONS)}"))
+            hosts.faults.append(Fault((key,), f"is not a section{did_you_mean(key, SECTIONS)}"))
     defaults, faults = read_strictly(tree.get("defaults", {}), rules.SETTINGS)
     hosts.defaults = _files_from(folder, defaults)
     hosts.faults += [fault.below("defaults") for fault in faults]

@@ -156,7 +156,7 @@ class Inventory:
         if len(self.workers) == 1:
             return next(iter(self.workers.values()))
         raise self._error(
-            f"nothing says on which worker VM {vm.name} is",
+            f"nothing says which worker VM {vm.name} is on",
             f'say -H WORKER, or worker = "..." in {key_path(("vms", vm.name))}',
         )
 

@@ -62,7 +62,7 @@ def read_strictly(
     meant = {guess(key, open_keys) for key in unknown}
     values, faults = read_known(table, known, [key for key in required if key not in meant])
     strange = [
-        Fault((key,), f"{show(table[key])}: is no key here{did_you_mean(key, open_keys)}")
+        Fault((key,), f"{show(table[key])}: is not a key here{did_you_mean(key, open_keys)}")
         for key in unknown
     ]
     return values, [*strange, *faults]

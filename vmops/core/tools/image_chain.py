@@ -259,7 +259,7 @@ def _misread(chain: Chain, place: int, subject: str) -> Iterator[Objection]:
         cure = f"say what it is: qemu-img rebase -u -F raw -b {path} {above}"
         if not place:
             cure = f"convert it: qemu-img convert -O qcow2 {path} NEW.qcow2"
-        yield Objection(f"{subject} is no qcow2 image", cure)
+        yield Objection(f"{subject} is not a qcow2 image", cure)
     elif image.format == "raw" and image.looks == "qcow2":
         cure = f"say what it is: qemu-img rebase -u -F qcow2 -b {path} {above}"
         yield Objection(

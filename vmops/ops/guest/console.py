@@ -83,10 +83,10 @@ def ending(route: Route, line: Line) -> str:
     worker = route.worker.name
     if not line.connection.is_connected:
         raise ConnectionLost(
-            f"the connection was lost, {line.vm} goes on without you;"
+            f"the connection was lost and {line.vm} goes on without you;"
             " or somebody has taken its console over (--force)",
             worker=worker,
-            cure=f"fab console --vm {line.vm} goes back, or says who is there",
+            cure=f"fab console --vm {line.vm} takes you back, or says who is there",
         )
     running = wait_for(lambda: _ended(route, line), _TURN_LIMIT_S)
     if running is None:

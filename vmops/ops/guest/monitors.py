@@ -113,7 +113,7 @@ def frozen(vm: str, running: RunningVM, worker: str) -> MonitorError:
         "its QEMU is held by a signal (SIGSTOP)",
         worker=worker,
         vm=vm,
-        cure=f"let it go on, there: sudo kill -CONT {pid}; or fab stop --vm {vm}",
+        cure=f"let it continue, there: sudo kill -CONT {pid}; or fab stop --vm {vm}",
     )
 
 

@@ -68,7 +68,7 @@ def _shot(route: Route, running: RunningVM, result: BlockResult) -> tuple[Shot, 
         return Shot(vm, worker, error=error), heard
     found = result.find(screen.PICTURE)
     if found is None or not found.ok:
-        why = found.reason() if found else "the answer is cut short"
+        why = found.reason() if found else "the answer was cut short"
         what = f"its picture cannot be fetched: {why}"
         return Shot(vm, worker, error=WorkFailed(what, worker=worker, vm=vm)), heard
     try:

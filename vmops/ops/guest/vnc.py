@@ -113,7 +113,7 @@ class Access:
         except VmopsError as failed:
             if kind is None:
                 raise WorkFailed(
-                    f"its VNC password could not be made void: {failed.what}",
+                    f"its VNC password could not be revoked: {failed.what}",
                     worker=self.worker,
                     vm=self.vm,
                     cure=f"nobody gets in with it after {LEASE_S} s",

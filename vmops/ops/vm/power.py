@@ -79,7 +79,7 @@ def _paused(answers: Sequence[Any]) -> Turn:
     if qmp.read_status(before) != qmp.RUNNING:
         return Turn("nothing", _said(qmp.read_status(before)))
     if qmp.read_status(after) == qmp.RUNNING:
-        return Turn("nothing", failed="QEMU was told to pause, and its guest runs on")
+        return Turn("nothing", failed="QEMU was told to pause, but its guest is still running")
     return Turn("pause")
 
 

@@ -195,7 +195,7 @@ def lost(worker: str, error: Exception | None = None) -> ConnectionLost:
     return ConnectionLost(
         f"the connection was lost{reason}",
         worker=worker,
-        cure="what was under way may be done or not: look with status, then do it again",
+        cure="what was under way may or may not be done: check with status, then try again",
     )
 
 

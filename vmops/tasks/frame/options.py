@@ -88,7 +88,7 @@ def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text for text in texts):
-            raise InventoryError(f"--{_dashed(name)} '': it is given, and empty", cure=_LEAVE_OUT)
+            raise InventoryError(f"--{_dashed(name)} '': the value is empty", cure=_LEAVE_OUT)
         rule = options[name].rule if name in options else None
         wrong = rule(value) if rule and value is not None else None
         if wrong:

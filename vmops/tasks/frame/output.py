@@ -149,7 +149,7 @@ def _writing() -> Iterator[None]:
     except OSError as error:
         drop_output()
         raise WorkFailed(
-            f"standard output cannot be written: {error.strerror}",
+            f"cannot write to standard output: {error.strerror}",
             cure="make room there, or send it to another place",
         ) from error
 

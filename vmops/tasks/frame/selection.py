@@ -94,7 +94,7 @@ def groups_of_vms(
         return grouped(c, listed, chosen)
     at = worker_at(c, listed)
     if at is None:
-        raise InventoryError(f"{task}: --elsewhere is where?", cure="name that worker: -H")
+        raise InventoryError(f"{task}: --elsewhere needs a worker", cure="name it with -H")
     return _begun(c, [_group(c, at, chosen)])
 
 
@@ -194,7 +194,7 @@ def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]
     else:
         workers = list(listed.workers.values())
     if not workers:
-        raise InventoryError(f"{listed.source} lists no worker", cure="name one with -H")
+        raise InventoryError(f"{listed.source} lists no workers", cure="name one with -H")
     vms = listed.vms_on(worker.name for worker in workers)
     return [_group(c, worker, vms[worker.name]) for worker in workers]
 
@@ -232,7 +232,7 @@ def groups_of_fleet(
     if not groups and (pattern or names or host):
         where = f" on {host or names}" if names or host else ""
         raise InventoryError(
-            f"{listed.source}: no VM{f' of {pattern!r}' if pattern else ''} is{where}",
+            f"{listed.source}: no VM{f' matching {pattern!r}' if pattern else ''} is{where}",
             cure="-H WORKER places a VM that is pinned to none" if free else "",
         )
     return _begun(c, groups)
@@ -240,7 +240,7 @@ def groups_of_fleet(
 
 def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
     return InventoryError(
-        *(f"{listed.source}: nothing says on which worker VM {vm.name} is" for vm in free),
+        *(f"{listed.source}: nothing says which worker VM {vm.name} is on" for vm in free),
         cure='place it with -H WORKER, or pin it: worker = "..." in its section',
     )
 

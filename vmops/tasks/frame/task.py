@@ -126,7 +126,7 @@ def _framed(body: F, options: Mapping[str, Option]) -> F:
 
 def _result(body: F, options: Mapping[str, Option], *args: Any, **kwargs: Any) -> Any:
     if hosts_option() == "":
-        raise InventoryError("-H '': it is given, and empty", cure="name a worker, or leave it out")
+        raise InventoryError("-H '': the value is empty", cure="name a worker, or leave it out")
     given = inspect.signature(body).bind(*args, **kwargs)
     given.apply_defaults()
     c, *_ = given.arguments.values()

@@ -78,7 +78,7 @@ def _check_sense(timeout: int) -> None:
     """Raise InventoryError for what would be ignored."""
     if timeout != AFTER_INPUT_S and _at_a_terminal():
         raise InventoryError(
-            "--timeout counts from the input's end, and a terminal's has none: Ctrl-] leaves",
+            "--timeout counts from the input's end, and a terminal's input has none: Ctrl-] leaves",
             cure="fab console --vm ... --timeout ... </dev/null",
         )
 

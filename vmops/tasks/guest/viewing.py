@@ -32,7 +32,7 @@ def viewer(port: int, password: str) -> Iterator[subprocess.Popen[bytes] | None]
     here = choose(port, password, platform=sys.platform, has=lambda name: bool(which(name)))
     chosen = here if _desktop() else None
     if chosen is None:
-        say("no viewer is started: there is no desktop here, or none that is known is installed")
+        say("no viewer was started: there is no desktop here, or none of the viewers is installed")
         yield None
         return
     with TemporaryDirectory(prefix="vmops-") as folder:
@@ -63,7 +63,7 @@ def browser(url: str) -> Iterator[None]:
         here = _written(folder, "open.html", page)
         usable = _desktop() or "BROWSER" in os.environ
         if not (usable and webbrowser.open(here.as_uri())):
-            say("no browser is started: open the address above")
+            say("no browser was started: open the address above")
         yield
 
 

@@ -90,7 +90,7 @@ def _check_words(program: Program) -> None:
 def no_number(error: ValueError, program: str) -> Exit:
     """For what is no number where an option takes one: Invoke lets Python's own error through."""
     value = str(error).rpartition(": ")[2]
-    return refusal(f"{value} is no number, and the option takes one\n  {program} --help TASK")
+    return refusal(f"{value} is not a number, and the option takes one\n  {program} --help TASK")
 
 
 def refusal(why: str) -> Exit:
