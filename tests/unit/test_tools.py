@@ -104,11 +104,11 @@ def test_a_plug_sets_the_tag_and_the_owner_in_one_transaction() -> None:
 
 
 def tables(*, tag: Any = 101, ofport: Any = 3, ids: Any = ()) -> str:
-    bridge = [["br-int", "netdev", ["set", [["uuid", "p1"], ["uuid", "p2"]]]]]
+    bridge = [["br-int", "netdev", ["set", []], ["set", [["uuid", "p1"], ["uuid", "p2"]]]]]
     empty: list[Any] = ["set", []]
     ports = [
-        [["uuid", "p1"], "br-int", empty, empty, empty, ["uuid", "i1"]],
-        [["uuid", "p2"], "tap1", tag, ["set", [5, 6]], "trunk", ["uuid", "i2"]],
+        [["uuid", "p1"], "br-int", empty, empty, empty, False, ["uuid", "i1"]],
+        [["uuid", "p2"], "tap1", tag, ["set", [5, 6]], "trunk", False, ["uuid", "i2"]],
     ]
     interfaces = [
         [["uuid", "i1"], "br-int", ["map", []], 65534, empty],
@@ -117,8 +117,8 @@ def tables(*, tag: Any = 101, ofport: Any = 3, ids: Any = ()) -> str:
     return "\n".join(
         json.dumps({"headings": headings, "data": data})
         for headings, data in (
-            (["name", "datapath_type", "ports"], bridge),
-            (["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"], ports),
+            (["name", "datapath_type", "fail_mode", "ports"], bridge),
+            (["_uuid", "name", "tag", "trunks", "vlan_mode", "fake_bridge", "interfaces"], ports),
             (["_uuid", "name", "external_ids", "ofport", "error"], interfaces),
         )
     )
@@ -140,6 +140,21 @@ def test_the_switch_is_read_from_three_tables() -> None:
 @pytest.mark.parametrize("tag", [["set", []], []], ids=["empty-set", "empty-list"])
 def test_a_port_without_a_tag_is_a_trunk(tag: Any) -> None:
     assert ovs.parse(tables(tag=tag)).ports["tap1"].tag is None
+
+
+def test_a_fake_bridge_is_a_bridge_and_a_silent_one_is_told() -> None:
+    said = tables().replace(
+        '"tap1", 101, ["set", [5, 6]], "trunk", false', '"fake0", 50, 0, 0, true'
+    )
+    switch = ovs.parse(f"{said}\nsilent br-int\n")
+    assert switch.bridges == {"br-int": "netdev", "fake0": "netdev"}
+    assert [switch.real(bridge) for bridge in ("fake0", "br-int", "br0")] == [
+        "br-int",
+        "br-int",
+        "br0",
+    ]
+    assert "br-int forwards nothing" in switch.lifeless("fake0")
+    assert switch.lifeless("br0") == ""
 
 
 @pytest.mark.parametrize("answer", ["", "{}", tables() + "\n{}", "nonsense\n" * 3])

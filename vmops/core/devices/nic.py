@@ -102,9 +102,17 @@ def drift(worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring) -> 
         )
         found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a != b]
         found += port_drift(worker, vm, nic, wiring)
+        found += switch_drift(worker, nic, wiring)
     known = {nic.tap for nic in vm.connected}
     extra = [tap for tap in by_tap if tap not in known]
     return [*found, *(Drift("interfaces", f"{tap} in the VM", "not connected") for tap in extra)]
+
+
+def switch_drift(worker: Worker, nic: Nic, wiring: Wiring) -> list[Drift]:
+    """That nothing passes the switch, however well the interface is plugged."""
+    why = wiring.switch.lifeless(worker.bridge)
+    field = f"interfaces.{nic.name}.switch"
+    return [Drift(field, why, "forwarding", live=True)] if why else []
 
 
 def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
@@ -120,7 +128,7 @@ def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
     if port is None:
         return [*down, Drift(f"{where}.port", "missing", nic.tap, live=True)]
     pairs = (
-        ("bridge", port.bridge, worker.bridge),
+        ("bridge", port.bridge, wiring.switch.real(worker.bridge)),
         ("vlan_id", ovs.attached(port), str(nic.attachment)),
         ("owner", port.owner or "nobody", vm.name),
         ("port", port.error or "plugged", "plugged"),
@@ -192,7 +200,7 @@ def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
     taps = [nic.tap for nic in nics]
     there = {tap: wiring.taps[tap] for tap in taps if tap in wiring.taps}
     ports = {tap: wiring.switch.ports[tap] for tap in taps if tap in wiring.switch.ports}
-    kept = [tap for tap, port in ports.items() if tap in there and _stays(job.worker, port)]
+    kept = [tap for tap, port in ports.items() if tap in there and _stays(job, port)]
     moved = [port for tap, port in ports.items() if tap in there and tap not in kept]
     replaced = [tap for tap in ports if tap not in kept]
     made = [tap for tap in taps if tap not in there or tap not in ports]
@@ -219,9 +227,10 @@ def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
     )
 
 
-def _stays(worker: Worker, port: ovs.Port) -> bool:
+def _stays(job: _Plugging, port: ovs.Port) -> bool:
     """True for a port that the switch has taken on the right bridge: it needs no new row."""
-    return port.bridge == worker.bridge and (port.ofport or -1) > 0 and not port.error
+    bridge = job.wiring.switch.real(job.worker.bridge)
+    return port.bridge == bridge and (port.ofport or -1) > 0 and not port.error
 
 
 def at_least_one(vm: VM) -> Step:

@@ -79,7 +79,7 @@ def for_status() -> tuple[Asked, ...]:
     Here as below, TAPs and ports are asked for before the VMs: a VM has them from before its start
     until after its end, so one that comes or goes meanwhile is not found without them.
     """
-    return (HOST, SWITCH_WHERE_VMS, TAPS, RUNNING, TRAFFIC)
+    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, TRAFFIC)
 
 
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
@@ -111,7 +111,7 @@ def read(answers: Answers, asked: Sequence[Asked]) -> Observed:
             return otherwise
 
     host, vms = answers[HOST], answers[RUNNING]
-    dead = answer(VSWITCHD_IS_DEAD, otherwise=False)
+    dead = answer(VSWITCHD_IS_DEAD, "")
     switch = answer(SWITCH, ovs.Switch())
     return Observed(
         host=host,

@@ -26,11 +26,16 @@ SWITCH_WHERE_VMS = SWITCH._replace(commands=(where_vms(ovs.query()),))
 """The same where it matters: without a VM or a TAP its ports lead nowhere."""
 
 
-def _is_dead(said: StepResult) -> bool:
-    return said.stdout.strip() == b"dead"
+def _why_dead(said: StepResult) -> str:
+    reasons = {
+        "dead": "ovs-vswitchd does not run",
+        "stopped": "ovs-vswitchd is held by a signal (SIGSTOP)",
+    }
+    return reasons.get(text_of(said).strip(), "")
 
 
-VSWITCHD_IS_DEAD = Question("ovs-vswitchd", (command("switch_facts"),), _is_dead)
+VSWITCHD_IS_DEAD = Question("ovs-vswitchd", (command("switch_facts"),), _why_dead)
+"""Why nobody does what is written in OVSDB; empty where somebody does."""
 
 VSWITCHD_VERSION = Question(
     "ovs-vswitchd version",

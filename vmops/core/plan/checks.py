@@ -42,7 +42,7 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
         raise switch_fault(worker, observed)
     if observed.switch.dead:
         raise WorkFailed(
-            "ovs-vswitchd does not run: no port would be taken",
+            f"{observed.switch.dead}: no port would be taken",
             worker=worker.name,
             cure="start it there: sudo systemctl restart openvswitch-switch",
         )
@@ -53,6 +53,20 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
             worker=worker.name,
             cure=f"make it there (sudo ovs-vsctl add-br {worker.bridge}), or set `bridge`",
         )
+
+
+def check_forwarding(worker: Worker, observed: Observed) -> None:
+    """Raise where the bridge forwards nothing: its flows are not ours to make."""
+    if worker.bridge not in observed.switch.bridges or observed.switch.dead:
+        return
+    if why := observed.switch.lifeless(worker.bridge):
+        raise WorkFailed(why, worker=worker.name, cure=silence_cure(worker, observed))
+
+
+def silence_cure(worker: Worker, observed: Observed) -> str:
+    """What brings a bridge to life that forwards nothing."""
+    bridge = observed.switch.real(worker.bridge)
+    return f"start its controller, or there: sudo ovs-vsctl del-fail-mode {bridge}"
 
 
 def check_tun(worker: Worker, vm: VM, observed: Observed) -> None:

@@ -13,7 +13,7 @@ from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Una
 from vmops.core.facts.wiring import VSWITCHD_VERSION
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.plan.checks import TUN_CURE
+from vmops.core.plan.checks import TUN_CURE, silence_cure
 from vmops.core.tools import image_chain, ip, ovs, qemu
 
 LOW_DISK_MB = 1024
@@ -104,6 +104,8 @@ def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
     there = worker.bridge in seen.switch.bridges
     have = ", ".join(sorted(seen.switch.bridges)) or "none"
     bridge = f"datapath {seen.switch.bridges.get(worker.bridge) or 'system'}"
+    if worker.bridge in seen.switch.parents:
+        bridge += f", a fake bridge of {seen.switch.real(worker.bridge)}"
     checks.append(
         Check(
             f"bridge {worker.bridge}",
@@ -112,6 +114,10 @@ def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
             f"there: sudo ovs-vsctl add-br {worker.bridge}; or set `bridge` in the inventory",
         )
     )
+    silence = seen.switch._replace(dead="").lifeless(worker.bridge)
+    if silence:
+        checks[-1] = Check(checks[-1].name, False, silence, silence_cure(worker, seen))
+    checks += _links(seen)
     broken = [port for port in seen.switch.ports.values() if port.error and port.owner]
     checks.extend(
         Check(
@@ -124,6 +130,16 @@ def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
         if ovs.OWNER in port.external_ids
     )
     return checks
+
+
+def _links(seen: Observed) -> list[Check]:
+    """TAPs of VMs that run, and are down."""
+    found = []
+    for name, tap in sorted(seen.taps.items()):
+        vm = tap.alias.removeprefix(ip.alias(""))
+        if tap.alias.startswith(ip.alias("")) and not tap.up and seen.vm(vm).process:
+            found.append(Check(f"TAP {name}", False, f"{vm} runs, and it is down", "fab up"))
+    return found
 
 
 def _disk(folder: str, answers: Answers) -> Check:
@@ -191,5 +207,8 @@ def _left(vms: Sequence[VM], seen: Observed) -> list[Check]:
         by_hand = f"there: sudo ovs-vsctl --if-exists del-port {name}; sudo ip link del {name}"
         cure = f"fab unplug --vm {owner}" if owner in known else by_hand
         found = f"plugged for {owner}, which is not booted"
-        checks.append(Check(f"port {name}", owner in known, found, cure))
+        whole = name in seen.taps
+        if not whole:
+            found = f"a port of {owner} without a TAP, as a reboot leaves it"
+        checks.append(Check(f"port {name}", whole and owner in known, found, cure))
     return checks

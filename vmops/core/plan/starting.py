@@ -12,7 +12,14 @@ from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import tap_is_hashed
-from vmops.core.plan.checks import check_boot, check_switch, check_tun, check_unused
+from vmops.core.plan.checks import (
+    check_boot,
+    check_forwarding,
+    check_switch,
+    check_tun,
+    check_unused,
+    silence_cure,
+)
 from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import RUN_DIRECTORY, booting, clearing
@@ -140,6 +147,10 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
         return Plan(vm, "nothing", drift=state, skips=left_out, notes=note)
     if not all(item.live for item in found):
         return Plan(vm, "restart", drift=(*state, *found), skips=left_out, notes=note)
+    if all(
+        item.is_of(tuple(f"interfaces.{n.name}.switch" for n in vm.connected)) for item in found
+    ):
+        check_forwarding(worker, observed)
     replug = plug(worker, vm, observed, strict=strict)
     return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
 
@@ -181,7 +192,10 @@ def leftover_notes(vm: VM, observed: Observed, *, doing: str) -> tuple[str, ...]
 def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
     notes = leftover_notes(vm, observed, doing="starting")
     risk = display.risk(vm.name, worker.name, launch_values(worker, vm, observed).screen)
-    return (*notes, f"warning: {risk}") if risk else notes
+    silence = observed.switch.lifeless(worker.bridge) if vm.connected else ""
+    if silence:
+        silence = f"{vm.name} on {worker.name}: {silence}; {silence_cure(worker, observed)}"
+    return (*notes, *(f"warning: {reason}" for reason in (risk, silence) if reason))
 
 
 def _hashed(vm: VM) -> tuple[str, ...]:

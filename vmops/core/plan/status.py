@@ -22,6 +22,7 @@ class InterfaceStatus(NamedTuple):
     not say.
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
+    `fault` says in a word or two why it is not plugged so.
     """
 
     name: str
@@ -32,6 +33,7 @@ class InterfaceStatus(NamedTuple):
     plugged: bool | None
     port: ovs.Port | None = None
     traffic: Traffic | None = None
+    fault: str = ""
 
 
 class VMStatus(NamedTuple):
@@ -139,7 +141,8 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
 
 
 def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceStatus:
-    plugged = nic.attachment is not None and not port_drift(worker, vm, nic, seen.wiring)
+    fault = _fault(worker, vm, nic, seen)
+    plugged = nic.attachment is not None and not fault
     return InterfaceStatus(
         name=nic.name,
         tap=nic.tap,
@@ -149,4 +152,15 @@ def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceSta
         plugged=None if nic.attachment is not None and seen.switch.fault else plugged,
         port=seen.switch.ports.get(nic.tap),
         traffic=seen.traffic.get(nic.tap),
+        fault=fault,
     )
+
+
+def _fault(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> str:
+    if nic.tap not in seen.taps:
+        return "no TAP"
+    if not seen.taps[nic.tap].up:
+        return "TAP down"
+    if seen.switch.lifeless(worker.bridge):
+        return "dead switch"
+    return "differs" if port_drift(worker, vm, nic, seen.wiring) else ""

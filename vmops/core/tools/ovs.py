@@ -17,6 +17,7 @@ from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 
 OWNER = "vmops-vm"
+SILENT = "silent "
 _VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 
 
@@ -46,13 +47,27 @@ class Switch(NamedTuple):
     """What the worker's Open vSwitch holds: bridge name to datapath type, and every port by name.
 
     `fault` says why it could not be read, in its own words; then the rest is unknown, not absent.
-    `dead` is that nobody follows what is written there: its ovs-vswitchd does not run.
+    `dead` says why nobody follows what is written there, else it is empty. A fake bridge is one
+    VLAN of a bridge: `parents` has that one by its name. The bridges that are `silent` have
+    fail_mode secure, no flow that forwards, and no controller that would make one.
     """
 
     bridges: Mapping[str, str] = MappingProxyType({})
     ports: Mapping[str, Port] = MappingProxyType({})
     fault: str = ""
-    dead: bool = False
+    dead: str = ""
+    parents: Mapping[str, str] = MappingProxyType({})
+    silent: frozenset[str] = frozenset()
+
+    def real(self, bridge: str) -> str:
+        """The bridge that has the ports of this one: another one, where it is a fake bridge."""
+        return self.parents.get(bridge, bridge)
+
+    def lifeless(self, bridge: str) -> str:
+        """Why nothing passes this bridge, or empty."""
+        if self.real(bridge) in self.silent:
+            return f"{self.real(bridge)} forwards nothing: fail_mode is secure, and it has no flows"
+        return self.dead
 
 
 def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ()) -> Command:
@@ -172,12 +187,13 @@ def unplug_own(vm: VM, taps: Iterable[str]) -> Command:
 
 
 def query() -> Command:
-    """The bridges, ports and interfaces, as three lines of JSON."""
+    """The bridges, ports and interfaces, as three lines of JSON; then the silent bridges."""
     return command(
-        *_VSCTL,
+        "switch_tables",
+        _VSCTL[1],
         "--format=json",
-        *("--", "--columns=name,datapath_type,ports", "list", "Bridge"),
-        *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,interfaces", "list", "Port"),
+        *("--", "--columns=name,datapath_type,fail_mode,ports", "list", "Bridge"),
+        *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,fake_bridge,interfaces", "list", "Port"),
         *("--", "--columns=_uuid,name,external_ids,ofport,error", "list", "Interface"),
         most_bytes=FACT_BYTES,
     )
@@ -189,16 +205,20 @@ def parse(answer: str) -> Switch:
     Raises ValueError when that is not the three tables which were asked for.
     """
     lines = [line for line in answer.split("\n") if line.strip()]
-    if len(lines) != 3:
-        raise ValueError(f"ovs-vsctl printed {len(lines)} lines, not 3 tables")
-    bridges, ports, interfaces = (_rows(line) for line in lines)
+    silent = [line.removeprefix(SILENT) for line in lines if line.startswith(SILENT)]
+    if len(lines) - len(silent) != 3:
+        raise ValueError(f"ovs-vsctl printed {len(lines) - len(silent)} lines, not 3 tables")
+    bridges, ports, interfaces = (_rows(line) for line in lines[:3])
     bridge_of = {port: row["name"] for row in bridges for port in _members(row["ports"])}
     interface_of = {row["_uuid"][1]: row for row in interfaces}
     found = {}
     for row in ports:
         backing = [interface_of[i] for i in _members(row["interfaces"]) if i in interface_of]
         found[row["name"]] = _port(row, backing, bridge_of.get(row["_uuid"][1], ""))
-    return Switch({row["name"]: row["datapath_type"] for row in bridges}, found)
+    kinds = {row["name"]: row["datapath_type"] for row in bridges}
+    parents = {row["name"]: found[row["name"]].bridge for row in ports if row["fake_bridge"]}
+    kinds |= {fake: kinds.get(parent, "") for fake, parent in parents.items()}
+    return Switch(kinds, found, parents=parents, silent=frozenset(silent))
 
 
 def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: str) -> Port:

@@ -163,7 +163,7 @@ def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
     if nic.port is None:
         return f"{nic.name}:{nic.vlan_id}{' no port' if runs else ''}"
     there = "trunk" if nic.port.tag is None else nic.port.tag
-    return f"{nic.name}:{there}{'' if nic.plugged else ' differs'}"
+    return f"{nic.name}:{there}{'' if nic.plugged else f' {nic.fault}'}".rstrip()
 
 
 def _images(item: VMStatus) -> Cells:

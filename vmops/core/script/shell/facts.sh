@@ -51,13 +51,37 @@ held_taps() {
 TAPS_PL
 }
 
+# A bridge whose controller is away may have nothing that forwards. The words "secure" may stand
+# elsewhere as well: then one more look tells.
+#: sudo ovs-vsctl {1...}
+switch_tables() {
+  tables=$(ovs-vsctl "$@") || return
+  echo "$tables"
+  case $tables in *'"secure"'*) silent_bridges ;; esac
+}
+
+silent_bridges() {
+  set -- --timeout="$SWITCH_LIMIT_S" --bare
+  case $(ovs-vsctl "$@" --columns=is_connected list Controller) in *true*) return ;; esac
+  for bridge in $(ovs-vsctl "$@" --columns=name find Bridge fail_mode=secure); do
+    # Whatever versions of OpenFlow it is set to.
+    flows=$(ovs-ofctl --timeout=2 -O OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15 \
+      dump-flows "$bridge" 2>/dev/null) || continue
+    echo "$flows" | grep 'actions=' | grep -qv 'actions=drop$' || echo "silent $bridge"
+  done
+}
+
 #: # see that ovs-vswitchd is alive, by its pidfile in /run/openvswitch
 switch_facts() {
   [ -S /run/openvswitch/db.sock ] || return 0
   name=
   { read -r pid </run/openvswitch/ovs-vswitchd.pid && read -r name <"/proc/$pid/comm"; } 2>/dev/null
-  [ "$name" = ovs-vswitchd ] ||
+  [ "$name" = ovs-vswitchd ] || {
     ovs-appctl --timeout=2 -t ovs-vswitchd version >/dev/null 2>&1 || echo dead
+    return 0
+  }
+  read -r stat <"/proc/$pid/stat"
+  case ${stat##*) } in [Tt]*) echo stopped ;; esac
 }
 
 #: sudo ss -Hltn
