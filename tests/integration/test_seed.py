@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+from invoke.vendor import yaml
 
 from vmops.core.devices import seed
 from vmops.core.devices.seed import GuestNic, GuestUser, Seed

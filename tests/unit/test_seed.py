@@ -9,9 +9,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from invoke.vendor import yaml
 from pycdlib import PyCdlib
 
 from vmops.core.devices import seed
