@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.script.functions import without_comments
 from vmops.core.tools import image_chain
 from vmops.core.tools.image_chain import Image
 
@@ -98,16 +95,3 @@ def test_holders_are_numbers() -> None:
     assert image_chain.parse_holders("") == ()
     with pytest.raises(ValueError, match="invalid literal"):
         image_chain.parse_holders("sudo: no")
-
-
-@pytest.mark.parametrize("name", ["chain.pl", "holders.pl", "receive.pl"])
-@pytest.mark.skipif(shutil.which("perl") is None, reason="there is no perl")
-def test_the_programs_are_perl_without_warnings(name: str) -> None:
-    done = subprocess.run(
-        ["perl", "-wc"],
-        input=without_comments(name).encode(),
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stderr == b"- syntax OK\n"

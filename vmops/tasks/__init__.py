@@ -15,6 +15,7 @@ from invoke.collection import Collection  # noqa: E402
 
 from vmops.tasks import inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
+from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import fleet, power, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
@@ -52,5 +53,6 @@ ns = Collection(
     worker.script,
 )
 ns.add_collection(Collection.from_module(lab), name="lab")
+ns.add_collection(images.ns, name="image")
 
 _as_before()

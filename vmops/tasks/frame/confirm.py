@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
+from vmops.errors import InventoryError
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.output import say
 
@@ -27,8 +28,22 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
     if len(names) < 2 or is_dry(c):
         return
     say(f"{verb}: {in_short(groups)}")
-    if yes or not _somebody_is_there():
+    if not yes and _somebody_is_there():
+        _go_on()
+
+
+def ask(c: Context, what: str, *, yes: bool, cure: str) -> None:
+    """Ask before something is removed for good. Where nobody sits at a terminal, InventoryError
+    with that cure, unless `yes`."""
+    if yes or is_dry(c):
         return
+    if not _somebody_is_there():
+        raise InventoryError(f"{what}: nobody is there to be asked", cure=cure)
+    say(what)
+    _go_on()
+
+
+def _go_on() -> None:
     sys.stderr.write("go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

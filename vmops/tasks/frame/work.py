@@ -7,7 +7,7 @@ A task says what it selects, its work and its words. The frame does what all tas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from invoke.exceptions import Exit
@@ -50,7 +50,8 @@ class Report(NamedTuple, Generic[T]):
 class Work(NamedTuple, Generic[T]):
     """What a task does: `do` for each group, on `parallel` workers at once (0: the usual cap).
 
-    `name` is the task's, for the progress bar.
+    `name` is the task's, for the progress bar. It all happens `around` what shows it, where
+    that is more than a bar.
     """
 
     groups: Sequence[Group]
@@ -58,6 +59,7 @@ class Work(NamedTuple, Generic[T]):
     report: Report[T]
     parallel: int = 0
     name: str = ""
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
@@ -122,7 +124,8 @@ def each(
 def _done(work: Work[T]) -> Sequence[T]:
     line = work.report.line
     if line is None:
-        return each(work.groups, work.do, parallel=work.parallel)
+        with work.around():
+            return each(work.groups, work.do, parallel=work.parallel)
     from vmops.tasks.frame.progress import progress
 
     errors = work.report.errors

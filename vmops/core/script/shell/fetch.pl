@@ -17,8 +17,8 @@ chomp $url;
 my ($tool) = grep { program($_) } qw(curl wget);
 finish('lacks') if !$tool;
 my %argv = (
-    curl => [qw(curl -q -gfsSL --proto =http,https --proto-redir =http,https --max-redirs 5
-        --connect-timeout 30 -D /dev/fd/2 -C), $at, '-K', '-'],
+    curl => [qw(curl -q -gfsSL --max-redirs 5 --connect-timeout 30 -D /dev/fd/2 -K - -C), $at,
+        '--proto', '=http,https', '--proto-redir', '=http,https'],
     wget => [qw(wget --no-config -nv -S --tries=1 --timeout=60 --max-redirect=5 -O - -i -),
         "--start-pos=$at"],
 );
@@ -30,9 +30,10 @@ if ($tool eq 'curl') {
 print "at $at $tool\n";
 
 my ($begun, $total, $said, $told, $checked) = ($at, 0, '', 0, 0);
-pipe my $words, my $puts_words or finish('failed', $!);
-pipe my $bytes, my $puts_bytes or finish('failed', $!);
-pipe my $reads_address, my $address or finish('failed', $!);
+my ($words, $puts_words, $bytes, $puts_bytes, $reads_address, $address);
+pipe $words, $puts_words or finish('failed', $!);
+pipe $bytes, $puts_bytes or finish('failed', $!);
+pipe $reads_address, $address or finish('failed', $!);
 $source = fork // finish('failed', $!);
 if (!$source) {
     open STDIN, '<&', $reads_address;
@@ -52,8 +53,8 @@ my ($kept, $heard) = ('', time);
 while ($ready->count) {
     for my $from ($ready->can_read(1)) {
         $heard = time;
-        my $got = sysread $from, my $new, $piece;
-        if (!$got) { $ready->remove($from); next }
+        my $new;
+        if (!sysread $from, $new, $piece) { $ready->remove($from); next }
         if ($from == $words) { listen_to($new); next }
         $kept .= $new;
         keep($piece) if length $kept >= $piece;

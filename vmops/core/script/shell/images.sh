@@ -99,6 +99,7 @@ make_overlay() {
   # shellcheck disable=SC2016
   new_disk 30 "$3" '
     [ "$4" != 0 ] || set -- "$1" "$2" "$3"
+    exec 9<"$2" && flock -s -w 20 9 &&
     qemu-img create -q -f qcow2 -F "$3" -b "$2" -- "$1" ${4:+"$4"}
   ' "$1" "$2" "$4"
 }
@@ -107,7 +108,7 @@ make_overlay() {
 # clone_base BASE DISK: a copy that is nobody's overlay, without copying where the file system can.
 clone_base() {
   # shellcheck disable=SC2016
-  new_disk 3600 "$2" 'cp --reflink=auto --sparse=always -- "$2" "$1" && chmod 600 "$1"' "$1"
+  new_disk 3600 "$2" 'exec 9<"$2" && flock -s -w 20 9 && cp --reflink=auto --sparse=always -- "$2" "$1" && chmod 600 "$1"' "$1"
 }
 
 #: sudo -u $SUDO_USER qemu-img create -q -f {1} {2} {3}
@@ -130,4 +131,51 @@ grow_disk() {
 remove_disk() {
   case $1 in "~" | "~/"*) set -- "$VMOPS_HOME${1#"~"}" ;; esac
   as_ssh_user 30 rm -f -- "$1" "$1.new"
+}
+
+# What is in the images folder, and who has bases open: those are in use, whatever stands on them.
+#: # as the SSH user: read what lies in ~/vm_images, and on what it stands
+image_folder() {
+  listed=$(
+    as_ssh_user 60 perl - "$VMOPS_HOME/vm_images" <<'FOLDER_PL'
+@folder.pl@
+@chain.pl@
+FOLDER_PL
+  ) || return 1
+  bases=$(printf '%s\n' "$listed" | sed -n '/^chains$/q; s/^base .* //p')
+  [ -z "$bases" ] || holders_of "$bases" | sed 's/^/pid /'
+  printf '%s\n\n' "$listed"
+}
+
+#: sudo -u $SUDO_USER sha256sum ~/vm_images/.vmops/{1}
+# image_sum NAME
+image_sum() {
+  # shellcheck disable=SC2016
+  as_ssh_user 7200 sh -c '
+    cd "$1" || exit 1
+    if command -v openssl >/dev/null; then openssl dgst -sha256 -r "$2"; else sha256sum "$2"; fi
+  ' vmops "$VMOPS_HOME/vm_images/.vmops" "$1"
+}
+
+# A disk of ours is made under a shared lock of its base, so none is on its way under this one; what
+# was made since somebody looked stands in the folder, and names its base in its first cluster.
+#: sudo -u $SUDO_USER rm -f ~/vm_images/.vmops/{1}
+# remove_base NAME: absent is fine.
+remove_base() {
+  # shellcheck disable=SC2016
+  as_ssh_user 60 sh -c '
+    cd "$1" || exit 0
+    if [ -e "$2.part" ]; then
+      flock -n "$2.part" rm -f -- "$2.part" || { echo "it is on its way there" >&2; exit 1; }
+    fi
+    [ -e "$2" ] || exit 0
+    exec 9<"$2"
+    flock -n -x 9 || { echo "a disk is being made on it" >&2; exit 1; }
+    for disk in disk-*; do
+      [ -e "$disk" ] || continue
+      ! head -c 65536 -- "$disk" | grep -qaF -- "$2" ||
+        { echo "$disk stands on it" >&2; exit 1; }
+    done
+    rm -f -- "$2"
+  ' vmops "$VMOPS_HOME/vm_images/.vmops" "$1"
 }

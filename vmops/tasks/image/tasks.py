@@ -1,0 +1,347 @@
+"""Images on workers from the command line: image.push, pull, list, verify, remove."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+
+from vmops.errors import InventoryError
+from vmops.tasks.frame import options
+from vmops.tasks.frame.confirm import ask
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import give_table, say
+from vmops.tasks.frame.selection import groups_of_workers, inventory
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.image.display import shown, size
+
+if TYPE_CHECKING:
+    from vmops.core.images.names import Base
+    from vmops.core.images.progress import Progress
+    from vmops.core.inventory.image import Image
+    from vmops.ops.image.folder import Found, Wanted
+    from vmops.ops.image.transfers import Brought, Tell
+    from vmops.ops.route import Group
+
+IMAGE = Option("The image's name; several separated by commas, or a glob. Default: all of them.")
+KEPT = Option(
+    "As image.list shows it: names of hosts.toml, a glob, or 8 digits or more of a base's sha256."
+)
+YES = Option("Do not ask first.")
+
+_DIGITS = re.compile(r"[0-9a-f]{8,64}")
+_SHORT = 12
+
+
+@task(
+    {
+        "image": IMAGE,
+        "worker": options.WORKER,
+        "parallel": options.PARALLEL,
+        "format": options.FORMAT,
+    }
+)
+def push(
+    c: Context,
+    image: str | None = None,
+    worker: str | None = None,
+    parallel: int = 0,
+    format: str = "text",
+) -> Work[Brought]:
+    """
+    Send images of hosts.toml to workers; what is there is not sent again.
+
+    Without their zeros, packed where both sides have zstd, on with what was cut. An image gets its
+    name when the worker's own sha256 is right. Example: fab image.push --image debian-12
+    """
+    chosen = _of_kind(c, image, "file", "push", "pull")
+    return _bringing(groups_of_workers(c, worker), chosen, parallel)
+
+
+@task(
+    {
+        "image": IMAGE,
+        "worker": options.WORKER,
+        "parallel": options.PARALLEL,
+        "format": options.FORMAT,
+    }
+)
+def pull(
+    c: Context,
+    image: str | None = None,
+    worker: str | None = None,
+    parallel: int = 0,
+    format: str = "text",
+) -> Work[Brought]:
+    """
+    Have workers fetch images of hosts.toml that have a url, by their own curl or wget.
+
+    On with what was cut; an image gets its name when its sha256 is right.
+    Example: fab image.pull --image vyos --worker worker1
+    """
+    chosen = _of_kind(c, image, "url", "pull", "push")
+    return _bringing(groups_of_workers(c, worker), chosen, parallel)
+
+
+def _bringing(groups: Sequence[Group], chosen: Sequence[Image], parallel: int) -> Work[Brought]:
+    from vmops.ops.image.local import base_of
+    from vmops.ops.image.transfers import bring
+
+    for image in chosen:
+        base_of(image)  # a bad file is told before a worker is contacted, and its sum is made once
+    shows: list[Tell] = []
+
+    def tell(image: str, worker: str, progress: Progress | None) -> None:
+        for show in shows:
+            show(image, worker, progress)
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        with shown() as show:
+            shows[:] = [show]
+            yield
+
+    return Work(
+        groups,
+        lambda g: bring(g.route, chosen, tell=tell),
+        Report(_say_brought, brought_as_dict),
+        parallel=parallel,
+        around=around,
+    )
+
+
+def _say_brought(found: Sequence[Brought]) -> None:
+    for one in found:
+        if one.error is None:
+            say(one_line(f"{one.image} on {one.worker}: {in_words(one)}"))
+
+
+def in_words(one: Brought) -> str:
+    """What came of an image that is on its worker now."""
+    if not one.changed:
+        return "it is there already"
+    again = f", from {size(one.resumed_at)} on" if one.resumed_at else ""
+    return f"{size(one.sent)} in {one.seconds:.1f} s{again}"
+
+
+def brought_as_dict(one: Brought) -> dict[str, Any]:
+    """The JSON object of an image that was sent or fetched."""
+    return {
+        "image": one.image,
+        "worker": one.worker,
+        "base": one.base.name if one.base else None,
+        "path": one.base.path if one.base else None,
+        "changed": one.changed,
+        "sent_bytes": one.sent,
+        "resumed_at": one.resumed_at,
+        "seconds": round(one.seconds, 3),
+    }
+
+
+@task({"image": KEPT, "worker": options.WORKER, "format": options.FORMAT}, name="list")
+def list_images(
+    c: Context, image: str | None = None, worker: str | None = None, format: str = "text"
+) -> Work[Found]:
+    """
+    List the images that workers have, and what stands on each.
+
+    Also what hosts.toml does not name any more, and what is left of a transfer that was cut.
+    Example: fab image.list --worker worker1
+    """
+    from vmops.ops.image.folder import look
+
+    bases, wanted = _meant(c, image)
+    return Work(
+        groups_of_workers(c, worker),
+        lambda g: look(g.route, bases, wanted=wanted),
+        Report(_table, _found_as_dict),
+    )
+
+
+@task({"image": KEPT, "worker": options.WORKER, "format": options.FORMAT})
+def verify(
+    c: Context, image: str | None = None, worker: str | None = None, format: str = "text"
+) -> Work[Found]:
+    """
+    Have workers read their images whole and compare the sha256; exit code 1 for a damaged one.
+
+    Example: fab image.verify --image debian-12
+    """
+    from vmops.ops.image.folder import verify as verified
+
+    bases, wanted = _meant(c, image)
+    return Work(
+        groups_of_workers(c, worker),
+        lambda g: verified(g.route, bases, wanted=wanted),
+        Report(_table, _found_as_dict),
+    )
+
+
+@task(
+    {
+        "image": KEPT,
+        "worker": options.WORKER,
+        "unused": Option("All on which no disk stands and that hosts.toml does not name."),
+        "yes": YES,
+        "format": options.FORMAT,
+    }
+)
+def remove(
+    c: Context,
+    image: str | None = None,
+    worker: str | None = None,
+    unused: bool = False,
+    yes: bool = False,
+    format: str = "text",
+) -> Work[Found]:
+    """
+    Remove images from workers, but none on which a disk stands.
+
+    That is told by the headers of all files in ~/vm_images there and by what processes have open.
+    It asks on a terminal; elsewhere it takes --yes. Example: fab image.remove --unused --yes
+    """
+    from vmops.ops.image.folder import remove_bases
+
+    if unused == bool(image):
+        raise InventoryError("image.remove: which images?", cure="name them: --image, or --unused")
+    bases, wanted = _meant(c, image)
+    groups = groups_of_workers(c, worker)
+    what = "what is unused" if unused else f"image {image}"
+    workers = ", ".join(group.route.worker.name for group in groups)
+    ask(c, f"remove {what} from {workers}", yes=yes, cure="--yes removes without asking")
+    meant = _is_unused if unused else wanted
+    return Work(
+        groups,
+        lambda g: remove_bases(g.route, bases, wanted=meant),
+        Report(_say_removed, _found_as_dict),
+    )
+
+
+def _is_unused(found: Found) -> bool:
+    return not found.names and found.kept is not None and not found.kept.is_in_use
+
+
+def _say_removed(found: Sequence[Found]) -> None:
+    for one in found:
+        if one.removed:
+            say(one_line(f"{_name(one)} on {one.worker}: removed"))
+    if not found:
+        say("no such image is there")
+
+
+def _of_kind(c: Context, pattern: str | None, kind: str, task: str, other: str) -> list[Image]:
+    """The images that are meant and have a file, or a url. Raises InventoryError."""
+    listed = inventory(c)
+    chosen = listed.select_images("*" if pattern is None else pattern) if listed.images else ()
+    mine = [image for image in chosen if getattr(image, kind) is not None]
+    named = [word.strip() for word in (pattern or "").split(",")]
+    wrong = [image.name for image in chosen if image not in mine and image.name in named]
+    if wrong:
+        raise InventoryError(
+            f"image.{task}: {', '.join(wrong)} has no {kind}", cure=f"fab image.{other}"
+        )
+    if not mine:
+        raise InventoryError(
+            f"{listed.source} has no image with a {kind}{f' of {pattern!r}' if pattern else ''}",
+            cure="docs/inventory.md tells of [images.NAME]",
+        )
+    return mine
+
+
+def _meant(c: Context, pattern: str | None) -> tuple[Mapping[str, Base], Wanted]:
+    """The bases of hosts.toml that are meant, by name, and which of a worker's are.
+
+    Without a pattern that is every one. Raises InventoryError.
+    """
+    from vmops.ops.image.local import base_of
+
+    listed = inventory(c)
+    words = [word.strip() for word in pattern.split(",")] if pattern else []
+    digits = [w.removeprefix("base-").partition(".")[0] for w in words if w not in listed.images]
+    prefixes = tuple(word for word in digits if _DIGITS.fullmatch(word))
+    names = ",".join(w for w in words if w.removeprefix("base-").partition(".")[0] not in prefixes)
+    chosen = listed.select_images(names) if names else ()
+    if pattern is None:
+        chosen = tuple(listed.images.values())
+    bases = {image.name: base_of(image) for image in chosen}
+    if pattern is None:
+        return bases, lambda found: True
+    meant = set(bases.values())
+    return (
+        bases,
+        lambda found: (
+            found.base is None or found.base in meant or found.base.digest.startswith(prefixes)
+            if prefixes
+            else found.base is None or found.base in meant
+        ),
+    )
+
+
+def _name(one: Found) -> str:
+    base = f"base-{one.base.digest[:_SHORT]}" if one.base else "-"
+    return f"{', '.join(one.names)} ({base})" if one.names else base
+
+
+def _state(one: Found) -> str:
+    if one.kept is None:
+        return "not there"
+    if not one.kept.is_whole:
+        return f"{size(one.kept.size)} of it"
+    if one.sum:
+        return "sound" if one.error is None else "DAMAGED"
+    return "there"
+
+
+def _table(found: Sequence[Found]) -> None:
+    rows = [
+        [
+            one.worker,
+            ", ".join(one.names) or "-",
+            one.base.digest[:_SHORT],
+            one.base.format,
+            _state(one),
+            size(one.kept.size) if one.kept else "-",
+            size(one.kept.used) if one.kept else "-",
+            str(len(one.kept.disks)) if one.kept else "-",
+        ]
+        for one in found
+        if one.base is not None
+    ]
+    if rows:
+        give_table(("WORKER", "IMAGE", "BASE", "FORMAT", "STATE", "SIZE", "ON DISK", "DISKS"), rows)
+
+
+def _found_as_dict(one: Found) -> dict[str, Any]:
+    kept = one.kept
+    return {
+        "worker": one.worker,
+        "image": one.names[0] if one.names else None,
+        "images": list(one.names),
+        "base": one.base.name if one.base else None,
+        "path": one.base.path if one.base else None,
+        "state": _state_word(one),
+        "size_bytes": kept.size if kept else None,
+        "used_bytes": kept.used if kept else None,
+        "disks": list(kept.disks) if kept else [],
+        "holders": list(kept.holders) if kept else [],
+        "removed": one.removed,
+    }
+
+
+def _state_word(one: Found) -> str:
+    if one.base is None:
+        return "unknown"
+    if one.kept is None:
+        return "absent"
+    if not one.kept.is_whole:
+        return "partial"
+    return "damaged" if one.sum and one.sum != one.base.digest else "whole"
+
+
+ns = Collection(push, pull, list_images, verify, remove)
