@@ -238,3 +238,21 @@ def test_a_worker_fetches_an_image_itself(operator: Operator, debian: str, tmp_p
         assert (refused.code, "has no file" in refused.err) == (2, True)
     finally:
         operator.on("worker1", "sh", "-c", "kill $(cat /var/tmp/web.pid); rm -rf /var/tmp/web*")
+
+
+def test_a_disk_without_room_is_told_and_left_as_it_was(
+    operator: Operator, debian: str, tmp_path: Path
+) -> None:
+    made(tmp_path / "debian.qcow2", "200M", data_mb=40)
+    mount = f"mkdir -p {FOLDER} && mount -t tmpfs -o size=16m,uid=$(id -u ubuntu) none {FOLDER}"
+    operator.on("worker1", "sh", "-c", mount)
+    try:
+        said = operator.fab("image.push", "--format", "json")
+        first, second = said.json
+        assert said.code == 1
+        assert "needs 40 MiB" in first["error"]
+        assert "MiB are free" in first["error"]
+        assert (first["changed"], second["changed"], second["error"]) == (False, True, None)
+        assert there(operator, "worker1") == []
+    finally:
+        operator.on("worker1", "umount", FOLDER)

@@ -32,7 +32,7 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
         _go_on()
 
 
-def ask(c: Context, what: str, *, yes: bool, cure: str) -> None:
+def be_sure(c: Context, what: str, *, yes: bool, cure: str) -> None:
     """Ask before something is removed for good. Where nobody sits at a terminal, InventoryError
     with that cure, unless `yes`."""
     if yes or is_dry(c):

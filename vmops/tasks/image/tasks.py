@@ -11,7 +11,7 @@ from invoke.collection import Collection
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
-from vmops.tasks.frame.confirm import ask
+from vmops.tasks.frame.confirm import be_sure
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option
@@ -214,7 +214,7 @@ def remove(
     groups = groups_of_workers(c, worker)
     what = "what is unused" if unused else f"image {image}"
     workers = ", ".join(group.route.worker.name for group in groups)
-    ask(c, f"remove {what} from {workers}", yes=yes, cure="--yes removes without asking")
+    be_sure(c, f"remove {what} from {workers}", yes=yes, cure="--yes removes without asking")
     meant = _is_unused if unused else wanted
     return Work(
         groups,
