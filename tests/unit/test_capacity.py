@@ -160,3 +160,20 @@ def test_the_refusal_is_one_error_for_all() -> None:
     assert isinstance(found[0], LaunchFailed)
     assert found[0] is found[1]
     assert isinstance(found[0], WorkFailed)
+
+
+def test_a_port_of_a_vm_that_runs_under_its_old_name_blocks_nobody_else() -> None:
+    """hosts.toml has renamed vm1, and another VM has its VNC port: both are told, web2 starts."""
+    seen = running()._replace(listening=frozenset({VM1.vnc_port}))
+    web1 = replace(VM1, name="web1")
+    web2 = VM("web2", vm_id=2, ram_mb=64, cores=1, vnc_port=5999, qcow_image=VM1.qcow_image)
+    web3 = replace(web2, name="web3", vm_id=3, vnc_port=VM1.vnc_port)
+    seen = seen._replace(images={VM1.qcow_image: unobjectionable(VM1.qcow_image)})
+    first, second, third = together.plans(WORKER, [web1, web2, web3], seen, terms=Terms())
+    assert isinstance(first, WorkFailed)
+    assert "port tap_1001_eth1 belongs to vm1" in first.what
+    assert isinstance(second, Plan)
+    assert second.action == "start"
+    assert isinstance(third, LaunchFailed)
+    assert third.what == "TCP port 5901, its vnc_port, is that of vm1, which runs here"
+    assert third.cure.startswith("end it: fab -H w1 stop --vm vm1")

@@ -34,6 +34,23 @@ def refusal(
     )
 
 
+def taken(worker: Worker, vm: VM, observed: Observed, among: Sequence[str]) -> LaunchFailed | None:
+    """Why this VM cannot start though others may: a VM that runs has its VNC port, and is not one
+    of those that are started or restarted with it. hosts.toml has renamed it, perhaps."""
+    if vm.vnc_port not in observed.listening:
+        return None
+    for name, running in observed.vms.items():
+        is_other = running.process is not None and name != vm.name and name not in among
+        if is_other and running.command_line.screen.port == vm.vnc_port:
+            return LaunchFailed(
+                f"TCP port {vm.vnc_port}, its vnc_port, is that of {name}, which runs here",
+                worker=worker.name,
+                vm=vm.name,
+                cure=f"end it: fab -H {worker.name} stop --vm {name}; or change vnc_port",
+            )
+    return None
+
+
 def _memory_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
     needed = sum(vm.ram_mb for vm in vms)
     held = (observed.vm(vm.name).process for vm in vms)

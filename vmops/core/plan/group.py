@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import restarting, starting
-from vmops.core.plan.capacity import refusal
+from vmops.core.plan.capacity import refusal, taken
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.errors import LaunchFailed, WorkFailed
@@ -90,13 +90,21 @@ def _with_room(
     observed: Observed,
     terms: Terms,
 ) -> list[Plan | WorkFailed]:
-    starts = [
-        plan.vm
-        for plan in decided
-        if isinstance(plan, Plan) and plan.phases and plan.action in ("start", "restart")
-    ]
+    starts = _starts(decided)
+    names = {vm.name for vm in starts}
+    alone = {vm.name: taken(worker, vm, observed, tuple(names)) for vm in starts}
+    decided = [alone.get(vm.name) or found for vm, found in zip(vms, decided, strict=True)]
+    starts = _starts(decided)
     refused = refusal(worker, starts, observed, overcommit=terms.overcommit)
     if refused is None:
         return list(decided)
     names = {vm.name for vm in starts}
     return [refused if vm.name in names else p for vm, p in zip(vms, decided, strict=True)]
+
+
+def _starts(decided: Sequence[Plan | WorkFailed]) -> list[VM]:
+    return [
+        plan.vm
+        for plan in decided
+        if isinstance(plan, Plan) and plan.phases and plan.action in ("start", "restart")
+    ]
