@@ -114,7 +114,8 @@ class Operator:
         for line in self.on(worker, "sh", "-c", script).splitlines():
             pid, *argv = line.rstrip("\t").split("\t")
             if argv and "qemu-system" in argv[0]:
-                found[argv[argv.index("-name") + 1]] = int(pid)
+                name = argv[argv.index("-name") + 1] if "-name" in argv else f"PID {pid}"
+                found[name] = int(pid)
         return found
 
     def clean_up(self) -> None:

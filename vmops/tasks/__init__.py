@@ -32,6 +32,7 @@ ns = Collection(
     vm.pid,
     vm.stop,
     vm.unplug,
+    vm.adopt,
     power.restart,
     power.reset,
     power.pause,

@@ -12,6 +12,7 @@ from vmops.core.facts.host import HOST, Host
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
+from vmops.core.facts.strangers import QEMUS
 from vmops.core.facts.vms import RUNNING, RunningVM, images
 from vmops.core.facts.wiring import (
     LISTENING,
@@ -25,6 +26,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.monitor import Heard
+from vmops.core.tools.process import Process
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class Observed(NamedTuple):
     `faults` says of each question that could not be read why; what it would have told is empty
     then, and must not be taken for absent. `images` maps the paths that were asked to what
     lies there. `traffic` by device and `monitors`, what each of them said,
-    are there where they were asked for.
+    are there where they were asked for, and so are `qemus`, every QEMU by PID, whoever started it.
     """
 
     host: Host
@@ -53,6 +55,7 @@ class Observed(NamedTuple):
     traffic: Mapping[str, ip.Traffic] = MappingProxyType({})
     monitors: Mapping[str, Heard] = MappingProxyType({})
     faults: Mapping[str, str] = MappingProxyType({})
+    qemus: Mapping[int, Process] = MappingProxyType({})
 
     @property
     def wiring(self) -> Wiring:
@@ -123,4 +126,5 @@ def read(answers: Answers, asked: Sequence[Asked]) -> Observed:
         traffic=answer(TRAFFIC, {}),
         monitors=answer(STATUSES, {}),
         faults=faults,
+        qemus=answer(QEMUS, {}),
     )

@@ -63,3 +63,18 @@ def running_vm(name: str) -> RunningVM:
     """A VM that runs, with PID 0."""
     process = Process(pid=0, started=0, state="S", cpu_ticks=0, rss_kib=0, argv=())
     return RunningVM(name, directory=True, pid=0, process=process)
+
+
+def started_by_others(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """The same worker with a QEMU for each VM, without a mark of vmops; the first PID is 1."""
+    found = {}
+    for pid, vm in enumerate(vms, start=1):
+        netdevs = (("-netdev", f"tap,id={nic.tap},ifname={nic.tap}") for nic in vm.connected)
+        devices = (("-device", f"e1000,netdev={nic.tap}") for nic in vm.connected)
+        cards = (word for words in (*netdevs, *devices) for word in words)
+        argv = (qemu.BINARY, "-name", vm.name, *cards)
+        found[pid] = Process(pid, started=0, state="S", cpu_ticks=0, rss_kib=0, argv=argv, uid=0)
+    taps = {nic.tap: ip.Tap() for vm in vms for nic in vm.connected}
+    ports = {tap: ovs.Port(tap, worker.bridge, 1) for tap in taps}
+    switch = ovs.Switch({worker.bridge: ""}, ports)
+    return blank(worker, vms)._replace(switch=switch, taps=taps, qemus=found)

@@ -25,7 +25,8 @@ class RunningVM(NamedTuple):
     `process` is there only when it is this VM's QEMU. `pid` is its PID, or what its pidfile names:
     QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is that
     something else lies in its place, and nothing else tells which process it is, so that nothing is
-    known. `ended` is that vmops has ended it, or is about to.
+    known. `ended` is that vmops has ended it, or is about to; `adopted` that somebody else has
+    started it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RunningVM(NamedTuple):
     process: Process | None = None
     odd: bool = False
     ended: bool = False
+    adopted: bool = False
 
     @property
     def state(self) -> State:
@@ -81,7 +83,8 @@ def _vm(name: str, raw: bytes) -> RunningVM:
     known = record[1:] if record[1:] != [""] else []
     found = process.parse(facts)
     if found is not None and _is_of(found, name, directory[-1], known):
-        return RunningVM(name, directory=True, pid=found.pid, process=found)
+        adopted = "adopted" in known
+        return RunningVM(name, directory=True, pid=found.pid, process=found, adopted=adopted)
     left, ended = pidfile[-1], "ended" in known
     if left == "odd":
         pid = int(known[0]) if known else None

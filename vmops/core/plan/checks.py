@@ -101,7 +101,8 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
                 f"a process that vmops did not start uses its TAP {nic.tap}",
                 worker=worker.name,
                 vm=vm.name,
-                cure=f"see which: sudo sh -c 'grep -ls {nic.tap} /proc/[0-9]*/fdinfo/*'; end it",
+                cure=f"see which: sudo sh -c 'grep -ls {nic.tap} /proc/[0-9]*/fdinfo/*'; end it, or"
+                f" take it over: fab adopt --vm {vm.name}",
             )
     return None
 

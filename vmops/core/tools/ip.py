@@ -21,6 +21,16 @@ def alias(vm: str) -> str:
     return f"vmops:{vm}"
 
 
+def mark(tap: str, vm: str) -> Command:
+    """Put the VM's mark on a TAP that is there."""
+    return command("ip", "link", "set", "dev", tap, "alias", alias(vm))
+
+
+def unmark(tap: str) -> Command:
+    """Take a TAP's mark away."""
+    return command("ip", "link", "set", "dev", tap, "alias", "")
+
+
 class Tap(NamedTuple):
     """A TAP that is there. Its alias is empty where it is unmarked. `in_use` is that a process has
     it open, whether it is `up` or down."""

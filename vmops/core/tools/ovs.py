@@ -91,6 +91,16 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ())
 _NO_TRUNK = ("trunks=[]", "vlan_mode=[]")
 
 
+def mark(port: str, vm: str) -> Command:
+    """Put the VM's mark on a port that is there, and leave the rest of it alone."""
+    return command(VSCTL, "set", "Interface", port, f"external_ids:{OWNER}={_quoted(vm)}")
+
+
+def unmark(port: str) -> Command:
+    """Take a port's mark away."""
+    return command(VSCTL, "--if-exists", "remove", "Interface", port, "external_ids", OWNER)
+
+
 def drop(ports: Iterable[str]) -> Command:
     """One transaction that removes the ports, which the switch has let go of when it ends.
 

@@ -7,6 +7,7 @@ when the signal is sent. Never a pattern: `qemu.*vm1` is vm10 as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vmops.core.script.command import Command, command
@@ -81,6 +82,24 @@ def record(vm: str, uid: int) -> Command:
     Fails where there is none. Its pidfile, and room to write in the run directory, become its own.
     """
     return command("record_process", vm, str(uid))
+
+
+def adopt(vm: str, process: Process) -> Command:
+    """Make the run directory of a VM whose QEMU somebody else has started, with its record.
+
+    Prints the PID. Fails where the process has ended.
+    """
+    return command("adopt_process", vm, *_identity(process), str(process.uid))
+
+
+def holds_taps(process: Process, taps: Sequence[str]) -> Command:
+    """Fails unless the process has all of these TAPs open: anybody may write their names."""
+    return command("holds_taps", str(process.pid), *taps)
+
+
+def is_still(process: Process) -> Command:
+    """A guard: the process is there still."""
+    return command("still", *_identity(process))
 
 
 def _identity(process: Process) -> tuple[str, str]:

@@ -23,6 +23,8 @@ from vmops.ops.route import Route
 from vmops.ops.vm.changes import look_everywhere
 from vmops.ops.vm.tidy import tidy
 
+_ADOPTED = "{} was adopted: it has no monitor, so what its guest does is not known"
+
 LOOKS = 2
 """A VM that ends while it is looked at is looked at again."""
 
@@ -66,6 +68,8 @@ def survey(
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
         return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
     errors = tuple(item.error for item in found if item.error is not None)
+    if monitors and route.transcript is None:
+        notes |= {i.vm: _ADOPTED.format(i.vm) for i in found if seen.vm(i.vm).adopted}
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(notes.values()), errors)
@@ -146,7 +150,7 @@ def _name(route: Route) -> str:
 
 
 def _with_monitor(route: Route, item: VMStatus, seen: Observed) -> VMStatus:
-    if item.pid is None or route.transcript is not None:
+    if item.pid is None or route.transcript is not None or seen.vm(item.vm).adopted:
         return item
     return statuses.with_look(item, _look(route, item.vm, seen))
 

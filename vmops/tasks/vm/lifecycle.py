@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
@@ -170,6 +171,37 @@ def _why_no_pid(found: VMStatus) -> Sequence[VmopsError]:
     if found.error is not None:
         return (found.error,)
     return (not_running(found.vm, found.state, found.worker),) if found.pid is None else ()
+
+
+@task(
+    {
+        "vm": options.VM,
+        "pid": Option(
+            "The process, if its command line alone does not say which.", options.at_least(0)
+        ),
+        "format": options.FORMAT,
+    }
+)
+def adopt(c: Context, vm: str | None = None, pid: int = 0, format: str = "text") -> Work[Outcome]:
+    """
+    Take over a VM that another system, or a hand, has started; its QEMU is not touched.
+
+    It is found by its -name, its TAPs or its image. From then on status and plan see it and stop
+    ends it; what it lacks is said. Example: fab -H 10.0.10.1 adopt --vm vm1
+    """
+    from vmops.ops.vm.adopt import adopt as take_over
+
+    groups = groups_of_vms(c, vm, task="adopt")
+    if pid and sum(len(group.vms) for group in groups) > 1:
+        raise InventoryError(f"--pid {pid} is one VM's, and --vm {vm} means several")
+    return Work(
+        groups,
+        lambda g: take_over(g.route, g.vms, pid=pid),
+        Report(
+            said(lambda o: f"{'adopted' if o.changed else 'is not a stranger'}{_pid(o)}"),
+            started_as_dict,
+        ),
+    )
 
 
 @task(

@@ -120,6 +120,20 @@ where_runs() {
   echo none
 }
 
+# By the kernel's name of it, which a QEMU may choose, and those that are asked for.
+#: # read of each QEMU /proc/PID/stat, status and cmdline
+qemu_facts() {
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/} name=
+    { read -r name <"$process/comm"; } 2>/dev/null
+    case " $* " in *" $pid "*) name=qemu-system ;; esac
+    case $name in qemu-system*)
+      part "$pid"
+      for file in stat status cmdline; do head -c 65536 "$process/$file" 2>/dev/null; done
+    esac
+  done
+}
+
 # Where there is a VM.
 #: # read $RUN_ROOT/*/pid, and of each PID /proc/PID/stat, status and cmdline
 all_vm_facts() {

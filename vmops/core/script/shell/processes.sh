@@ -132,6 +132,28 @@ record_process() {
     chmod 1771 "$RUN_ROOT/$1"
 }
 
+# One that somebody else has started. Its directory is root's alone: it knows nothing of it.
+#: sudo mkdir -m 0711 $RUN_ROOT/{1}
+#: # write down PID {2}, its start time and user id in $RUN_ROOT/{1}/process
+adopt_process() {
+  if ! still "$2" "$3" || ! has_user "$2" "$4"; then
+    echo "PID $2 has ended" >&2
+    return 1
+  fi
+  make_run_root "$RUN_ROOT" && mkdir -m 0711 "$RUN_ROOT/$1" &&
+    echo "$2 $3 $4 adopted" >"$RUN_ROOT/$1/process" && echo "$2"
+}
+
+#: sudo grep -ls 'iff:.{2*}' /proc/{1}/fdinfo/*
+holds_taps() {
+  pid=$1
+  shift
+  for tap in "$@"; do
+    grep -qsx "iff:[[:space:]]*$tap" "/proc/$pid/fdinfo"/* ||
+      { echo "PID $pid does not have its TAP $tap open" >&2; return 1; }
+  done
+}
+
 #: sudo cat $RUN_ROOT/{1}/pid
 report_process() {
   if running "$1"; then echo "$pid $started"; return 0; fi
