@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from vmops.core.devices.disk import Bases
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
@@ -14,6 +15,7 @@ from vmops.core.plan.status import VMStatus
 from vmops.core.plan.stopping import Manner
 from vmops.errors import FleetFailed, InventoryError, VmopsError
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
+from vmops.ops.image.bases import bases_of
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import changes, lifecycle, power, waiting
 from vmops.ops.vm.outcome import Outcome, without_absent
@@ -101,7 +103,8 @@ class Fleet:
         """
         groups = self._placed(self.inventory.select(vms), at)
         asked = NOWHERE if here or at is not None else self._others(groups)
-        return self._launched(groups, Terms(strict=strict, overcommit=overcommit), asked)
+        terms = Terms(strict=strict, overcommit=overcommit, bases=self._bases(groups))
+        return self._launched(groups, terms, asked)
 
     def plug(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
         """Make the TAPs and ports of each VM, and start nothing."""
@@ -109,8 +112,27 @@ class Fleet:
 
     def boot(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
         """Start QEMU with the interfaces that are plugged; with `strict` only if all are."""
-        terms = Terms(strict=strict)
-        return self._each_vm(vms, at, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
+        groups = self._placed(self.inventory.select(vms), at)
+        terms = Terms(strict=strict, bases=self._bases(groups))
+        return self._each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
+
+    def destroy(
+        self,
+        vms: str,
+        *,
+        at: str | None = None,
+        keep_disks: bool = False,
+        force: bool = False,
+        timeout_s: float = 30,
+    ) -> list[Outcome]:
+        """Stop each VM as `stop` does, and remove the disk that was made for it of an image; asks
+        nobody first. Images stay, and so does a qcow_image."""
+        manner = Manner(force=force, timeout_s=timeout_s)
+        return self._each_vm(
+            vms,
+            at,
+            lambda g: lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks),
+        )
 
     def unplug(self, vms: str, *, at: str | None = None) -> list[Outcome]:
         """Remove the ports and TAPs of each VM; one that runs is refused."""
@@ -149,8 +171,12 @@ class Fleet:
         manner = Manner(force=force, timeout_s=timeout_s)
         groups = self._placed(self.inventory.select(vms), at)
         asked = NOWHERE if at is not None else self._others(groups)
+        terms = Terms(bases=self._bases(groups))
         return self._each(
-            groups, lambda g: lifecycle.restart(g.route, g.vms, manner=manner, elsewhere=asked)
+            groups,
+            lambda g: lifecycle.restart(
+                g.route, g.vms, manner=manner, terms=terms, elsewhere=asked
+            ),
         )
 
     def pause(self, vms: str, *, at: str | None = None) -> list[Outcome]:
@@ -199,13 +225,15 @@ class Fleet:
         A VM that runs otherwise and needs a restart fails, or with `restart` is restarted.
         """
         groups = self._placed(self._chosen(vms), None)
-        terms = Terms(overcommit=overcommit, restart=lifecycle.GENTLY if restart else None)
+        gently = lifecycle.GENTLY if restart else None
+        terms = Terms(overcommit=overcommit, restart=gently, bases=self._bases(groups))
         return self._launched(groups, terms, self._everywhere(named=vms is not None))
 
     def plan(self, vms: str | None = None, *, overcommit: bool = False) -> list[changes.Change]:
         """What `up` would do about each VM. Nothing is changed."""
         groups = self._placed(self._chosen(vms), None)
-        terms, asked = Terms(overcommit=overcommit), self._everywhere(named=vms is not None)
+        terms = Terms(overcommit=overcommit, bases=self._bases(groups))
+        asked = self._everywhere(named=vms is not None)
         return self._each(groups, lambda g: changes.changes(g.route, g.vms, terms, asked))
 
     def down(
@@ -224,7 +252,8 @@ class Fleet:
     def doctor(self, worker: str | None = None) -> list[Health]:
         """Check every worker, or one: what it lacks, and the cure of each failure."""
         groups = self._wherever(None, worker, empty=True)
-        return self._each(groups, lambda g: [examine(g.route, g.vms)])
+        bases = self._bases(groups)
+        return self._each(groups, lambda g: [examine(g.route, g.vms, bases)])
 
     def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
         """Run a command as the SSH user, in that user's shell, byte for byte.
@@ -295,6 +324,9 @@ class Fleet:
         for error in found.unasked.values():
             logger.warning("%s", error)
         return found._replace(unasked={})
+
+    def _bases(self, groups: list[Group]) -> Bases:
+        return bases_of(self.inventory, (vm for group in groups for vm in group.vms))
 
     def _launched(self, groups: list[Group], terms: Terms, asked: Elsewhere) -> list[Outcome]:
         return self._each(

@@ -134,9 +134,9 @@ class Operator:
 def _entry(placed: tuple[VM, str]) -> str:
     vm, worker = placed
     lines = [f"[vms.{json.dumps(vm.name)}]", f"worker = {json.dumps(worker)}"]
-    for key in ("vm_id", "ram_mb", "cores", "vnc_port", "qcow_image"):
+    for key in ("vm_id", "ram_mb", "cores", "vnc_port", "image" if vm.image else "qcow_image"):
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
-    for key in ("cpu", "disk_model"):
+    for key in ("disk", "disk_gb", "cpu", "disk_model"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
     for nic in vm.interfaces:
         lines.append(f"[[vms.{json.dumps(vm.name)}.interfaces]]")

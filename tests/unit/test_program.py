@@ -81,7 +81,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         pytest.param("ps lab.hael", "did you mean: {} lab.heal\n", id="misspelt-second-task"),
         pytest.param("start --vm vm1", "did you mean: {} launch\n", id="start"),
         pytest.param("list", "did you mean: {} ps\n", id="list"),
-        pytest.param("destroy", "did you mean: {} stop\n", id="destroy"),
+        pytest.param("delete", "did you mean: {} destroy\n", id="delete"),
         pytest.param("frobnicate", "{} --list shows all tasks\n", id="nothing-like-it"),
     ],
 )

@@ -31,6 +31,7 @@ ns = Collection(
     vm.boot,
     vm.pid,
     vm.stop,
+    vm.destroy,
     vm.unplug,
     vm.adopt,
     power.restart,

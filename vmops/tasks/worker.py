@@ -10,6 +10,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import finish, give, give_table, say
+from vmops.tasks.frame.places import bases
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each
@@ -38,9 +39,11 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     """
     from vmops.ops.worker.doctor import examine
 
+    groups = groups_of_workers(c, worker)
+    known = bases(c, groups)
     return Work(
-        groups_of_workers(c, worker),
-        lambda g: [examine(g.route, g.vms)],
+        groups,
+        lambda g: [examine(g.route, g.vms, known)],
         Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
     )
 

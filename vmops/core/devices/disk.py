@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
-from vmops.core.tools import image_chain, qemu
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vmops.core.devices.drift import Drift
+from vmops.core.images.names import Base, base_of
+from vmops.core.inventory.model import VM
+from vmops.core.script.command import Command, Step
+from vmops.core.tools import image_chain, qemu, qemu_img
 from vmops.core.tools.image_chain import Chain, Image, Objection
+
+GIB = 1 << 30
+CLONE = "clone"
+MAKE, GROW, REMOVE = "disk", "larger disk", "remove disk"
+
+Bases = Mapping[str, Base]
+"""Images of the inventory by name, as workers keep them."""
+
+NO_BASES: Bases = MappingProxyType({})
+
+
+class Fault(NamedTuple):
+    """Why a VM cannot have its disk, and the cure."""
+
+    what: str
+    cure: str
+
 
 IDE = "ide"
 """What the documented drive is."""
@@ -17,10 +42,14 @@ def absolute(image: str, home: str) -> str:
     return home + image[1:] if image == "~" or image.startswith("~/") else image
 
 
-def words(image: str, model: str = IDE) -> tuple[str, ...]:
-    """The drive with that image, an absolute path: the documented words, which make it IDE."""
-    interface = "" if model == IDE else f",if={model}"
-    return ("-drive", f"file={qemu.escaped(image)},format={FORMAT}{interface}")
+def words(vm: VM, image: str) -> tuple[str, ...]:
+    """The drive with that image, an absolute path: the documented words, which make it IDE.
+
+    What a guest discards on a disk of its own is given back to the worker.
+    """
+    interface = "" if vm.drive_model == IDE else f",if={vm.drive_model}"
+    discard = "" if vm.image is None else ",discard=unmap"
+    return ("-drive", f"file={qemu.escaped(image)},format={FORMAT}{interface}{discard}")
 
 
 def parse(found: qemu.Options) -> tuple[str, str]:
@@ -29,13 +58,138 @@ def parse(found: qemu.Options) -> tuple[str, str]:
     return drive.get("file", ""), drive.get("if", IDE) if drive else ""
 
 
-def objections(chain: Chain | None, *, path: str, vm: str, user: str) -> tuple[Objection, ...]:
-    """What keeps QEMU from opening the image, or us from letting it; `user` is the SSH user."""
-    if not chain or (chain[0].fault, chain[0].why) == ("stat", "No such file or directory"):
-        return (Objection(f"no image {path}", f"make it there, or correct vms.{vm}.qcow_image"),)
+def key_of_base(image: str) -> str:
+    """Where an image of the inventory is found among the paths that were asked for."""
+    return f"image:{image}"
+
+
+def is_missing(chain: Chain | None) -> bool:
+    """True where nothing lies there, or nobody has looked."""
+    return not chain or (chain[0].fault, chain[0].why) == ("stat", _NO_SUCH_FILE)
+
+
+def refusal(vm: VM, images: Mapping[str, Chain], *, path: str, user: str) -> Fault | None:
+    """What keeps QEMU from opening the VM's disk, or us from letting it, and the cure.
+
+    `path` is the disk's without a `~`, `user` the SSH user. A disk that is not there and can be
+    made is fine.
+    """
+    chain = images.get(vm.qcow_image)
+    if not is_missing(chain):
+        found = [*objections(chain or (), user=user), *_too_small(vm, _size(chain))]
+    elif vm.image is None:
+        found = [
+            Objection(f"no image {path}", f"make it there, or correct vms.{vm.name}.qcow_image")
+        ]
+    else:
+        found = list(_against_base(vm, images.get(key_of_base(vm.image)), user=user))
+    if not found:
+        return None
+    cures = dict.fromkeys(entry.cure for entry in found if entry.cure)
+    return Fault("; ".join(entry.what for entry in found), "; ".join(cures))
+
+
+def objections(chain: Chain, *, user: str) -> tuple[Objection, ...]:
+    """What there is against a chain that is there."""
     return (*image_chain.objections(chain, user=user), *image_chain.uses(chain))
+
+
+def _against_base(vm: VM, chain: Chain | None, *, user: str) -> Iterator[Objection]:
+    if chain is None or is_missing(chain):
+        yield Objection(
+            f"it has no disk there yet, and the image {vm.image} is not there to make it of",
+            "send the image there first",
+        )
+        return
+    yield from objections(chain, user=user)
+    yield from _too_small(vm, _size(chain))
+    if vm.disk == CLONE and chain[0].format != FORMAT:
+        yield Objection(
+            f"the image {vm.image} is {chain[0].format}, and a disk is {FORMAT}",
+            f"let the disk stand on it: leave vms.{vm.name}.disk out; or convert the image",
+        )
+
+
+def _too_small(vm: VM, size: int) -> Iterator[Objection]:
+    if size > wanted_bytes(vm) > 0:
+        least = -(-size // GIB)
+        yield Objection(
+            f"disk_gb is {vm.disk_gb}, and its disk has {in_gib(size)}: a disk is not made smaller",
+            f"set disk_gb = {least}, or start with a new disk: fab destroy --vm {vm.name}",
+        )
+
+
+def _size(chain: Chain | None) -> int:
+    """How large the guest finds it, in bytes; 0 where that is not known."""
+    top = chain[0] if chain else None
+    return 0 if top is None else top.virtual_size or (top.size if top.format == "raw" else 0)
+
+
+def wanted_bytes(vm: VM) -> int:
+    """How large the VM's disk is to be; 0 where hosts.toml does not say."""
+    return (vm.disk_gb or 0) * GIB
+
+
+def in_gib(size: int) -> str:
+    """A number of bytes in GiB, as short as it can be said."""
+    return f"{size / GIB:.4g}"
+
+
+def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
+    """What makes the disk of a VM that does not run what it is to be.
+
+    A disk that is made goes again when a later step fails. One that was made larger stays so:
+    nothing that was on it is lost.
+    """
+    if vm.image is None:
+        return ()
+    chain, wanted = images.get(vm.qcow_image), wanted_bytes(vm)
+    if is_missing(chain):
+        return (_making(vm, images[key_of_base(vm.image)], wanted),)
+    if _size(chain) < wanted:
+        grow = qemu_img.grow_disk(vm.qcow_image, FORMAT, size=wanted)
+        return (Step(GROW, (grow,), about=(vm.qcow_image,)),)
+    return ()
+
+
+def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:
+    base = base_of(base_chain[0].path)
+    assert base is not None, "only bases are asked for by their image"
+    undo = (qemu_img.remove_disk(vm.qcow_image),)
+    if vm.disk == CLONE:
+        commands = [qemu_img.clone_base(vm.qcow_image, base)]
+        if wanted > _size(base_chain):
+            commands.append(qemu_img.grow_disk(vm.qcow_image, FORMAT, size=wanted))
+        return Step(MAKE, tuple(commands), undo=undo)
+    return Step(MAKE, (qemu_img.make_overlay(vm.qcow_image, base, size=wanted),), undo=undo)
+
+
+def guards(vm: VM, images: Mapping[str, Chain]) -> tuple[Command, ...]:
+    """That a disk which is to be made is still not there: its undo removes what lies there."""
+    if vm.image is None or not is_missing(images.get(vm.qcow_image)):
+        return ()
+    return (qemu_img.no_disk(vm.qcow_image),)
+
+
+def removing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
+    """What removes a VM's own disk; nothing where there is none, or where it is the operator's."""
+    if vm.image is None or is_missing(images.get(vm.qcow_image)):
+        return ()
+    return (Step(REMOVE, (qemu_img.remove_disk(vm.qcow_image),)),)
+
+
+def drift(vm: VM, images: Mapping[str, Chain]) -> list[Drift]:
+    """Where the size of a VM's disk and the wanted one differ; nothing where it is not known."""
+    has, wants = _size(images.get(vm.qcow_image)), wanted_bytes(vm)
+    if not has or not wants or has == wants:
+        return []
+    return [Drift("disk_gb", in_gib(has), in_gib(wants))]
 
 
 def unobjectionable(path: str) -> Chain:
     """A chain as it is supposed to be, for an image that nobody has looked at."""
     return (Image(path, FORMAT, looks=FORMAT),)
+
+
+_NO_SUCH_FILE = "No such file or directory"
+NOTHING_THERE: Chain = (Image("", FORMAT, fault="stat", why=_NO_SUCH_FILE),)

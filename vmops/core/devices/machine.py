@@ -70,7 +70,7 @@ def build(vm: VM, launch: Launch) -> Command:
     words += ["-enable-kvm"] if launch.accel == "kvm" else ["-accel", launch.accel]
     words += ["-m", str(vm.ram_mb), "-smp", str(vm.cores)]
     words += [*display.words(launch.screen), *nic.words(vm)]
-    words += [*disk.words(launch.image, vm.disk_model or disk.IDE)]
+    words += [*disk.words(vm, launch.image)]
     words += ["-daemonize", "-cpu", launch.cpu, "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
     words += ["-pidfile", run.pidfile]
     for socket in (run.monitor, run.monitor_for_humans):
@@ -125,7 +125,7 @@ def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
         ("cores", line.cores, vm.cores),
         # One that was started without -cpu has QEMU's own default: that is no reason to end it.
         *((("cpu", line.cpu or "QEMU's", launch.cpu),) if line.cpu or vm.cpu else ()),
-        ("disk_model", line.disk_model or disk.IDE, vm.disk_model or disk.IDE),
+        ("disk_model", line.disk_model or disk.IDE, vm.drive_model),
     )
     found = [Drift(name, word(has), word(want)) for name, has, want in pairs if has != want]
     found += display.drift(line.screen, launch.screen)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from vmops.core.devices import disk
+from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.nic import Wiring
 from vmops.core.facts.host import HOST, Host
 from vmops.core.facts.monitors import NAME as MONITORS
@@ -85,14 +86,24 @@ def for_status() -> tuple[Asked, ...]:
     return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, TRAFFIC)
 
 
+def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
+    """What ending VMs and removing their disks needs."""
+    return (*for_ending(gently=gently), images(vms))
+
+
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
     """What ending VMs needs; `gently` where their guests are to be asked."""
     return (HOST, SWITCH, TAPS, RUNNING, *((STATUSES,) if gently else ()))
 
 
-def for_starting(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
-    """What starting these VMs needs; `gently` where those that run may be ended first."""
-    starting = (HOST, LISTENING, images(vms), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
+def for_starting(
+    vms: Sequence[VM], *, gently: bool = False, bases: Bases = NO_BASES
+) -> tuple[Asked, ...]:
+    """What starting these VMs needs; `gently` where those that run may be ended first.
+
+    `bases` are the images of the inventory that they may stand on, as workers keep them.
+    """
+    starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
     return (*starting, STATUSES if gently else statuses_of(vms))
 
 

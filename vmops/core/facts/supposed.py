@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmops.core.devices import disk
+from vmops.core.devices.disk import Bases
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
@@ -34,6 +35,16 @@ def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
     )
     there = {vm.qcow_image: disk.unobjectionable(vm.qcow_image) for vm in vms}
     return Observed(host, ovs.Switch({worker.bridge: ""}), images=there)
+
+
+def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
+    """The same with the images that VMs have, and not yet with the disks that stand on them."""
+    images = dict(seen.images)
+    for vm in vms:
+        if vm.image is not None and vm.image in bases:
+            images[vm.qcow_image] = disk.NOTHING_THERE
+            images[disk.key_of_base(vm.image)] = disk.unobjectionable(bases[vm.image].path)
+    return seen._replace(images=images)
 
 
 def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from vmops.core.devices import disk, machine
+from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts import logs
 from vmops.core.facts.question import Question, text_of
 from vmops.core.inventory.model import VM
@@ -114,18 +115,22 @@ RUNNING = Question(
 """Every VM that has a run directory, by name. Quick, for who asks often."""
 
 
-def images(vms: Sequence[VM]) -> Question[Mapping[str, Chain]]:
-    """The images of these VMs and all behind each, by path as written, as the SSH user finds them.
+def images(vms: Sequence[VM], bases: Bases = NO_BASES) -> Question[Mapping[str, Chain]]:
+    """The images of these VMs and all behind each, by path as written, as the SSH user finds them;
+    and of the inventory's images that they have, those that are known, by `disk.key_of_base`.
 
     QEMU opens images as root: see tools/image_chain.py.
     """
-    paths = list(dict.fromkeys(vm.qcow_image for vm in vms))
+    asked = {vm.qcow_image: (vm.qcow_image, disk.FORMAT) for vm in vms}
+    for name in {vm.image for vm in vms if vm.image}:
+        if base := bases.get(name):
+            asked[disk.key_of_base(name)] = (base.path, image_chain.as_base(base.format))
 
     def read(said: StepResult) -> Mapping[str, Chain]:
         chains = image_chain.parse_several(text_of(said))
-        if len(chains) != len(paths):
-            raise ValueError(f"{len(chains)} answers to {len(paths)} questions")
-        return dict(zip(paths, chains, strict=True))
+        if len(chains) != len(asked):
+            raise ValueError(f"{len(chains)} answers to {len(asked)} questions")
+        return dict(zip(asked, chains, strict=True))
 
-    asked = (image_chain.read_chains([(path, disk.FORMAT) for path in paths]),)
-    return Question("images", asked if paths else (), read)
+    commands = (image_chain.read_chains(list(asked.values())),)
+    return Question("images", commands if asked else (), read)

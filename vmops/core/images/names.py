@@ -47,6 +47,11 @@ def base_of(name: str) -> Base | None:
     return Base(found[1], found[2]) if found else None
 
 
+def own_disk(vm: str) -> str:
+    """Where a VM's first disk lies, which stands on a base or is a copy of one."""
+    return disk_path(vm, "root", "qcow2")
+
+
 def disk_path(vm: str, disk: str, format: str) -> str:
     """Where a VM's own disk lies: beside the bases, whose names begin otherwise."""
     return f"{FOLDER}/disk-{vm}-{disk}.{format}"

@@ -182,6 +182,15 @@ def _unknown_workers(vms: Mapping[KeyPath, Values], known: Collection[str]) -> l
     return faults
 
 
+def unknown_images(vms: Mapping[str, Values], known: Collection[str]) -> list[Fault]:
+    """A fault for each VM whose image is not there."""
+    return [
+        Fault(("vms", name, "image"), f"{show(image)}: is not an image{did_you_mean(image, known)}")
+        for name, values in vms.items()
+        if (image := values.get("image")) is not None and image not in known
+    ]
+
+
 def _shared_by_workers(workers: Mapping[str, Values]) -> list[Fault]:
     """A fault for each worker that is another one's host, or has another one's address as its name.
 

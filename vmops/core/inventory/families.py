@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.rules import Rule
-from vmops.core.inventory.tables import Values, as_table, read_interfaces, read_strictly
+from vmops.core.inventory.tables import (
+    OF_IMAGES,
+    Values,
+    as_table,
+    disk_faults,
+    read_interfaces,
+    read_strictly,
+)
 from vmops.core.names import derived_vm_id
 
 REQUIRED = ("ram_mb", "cores", "vnc_port", "qcow_image")
@@ -65,6 +73,7 @@ def read_family(
     layers = [one for one in (layer, vm_defaults) if one is not None and one.keys]
     is_whole = template is None or layer is not None
     elsewhere = {key for layer in layers for key in layer.keys}
+    elsewhere |= {"qcow_image"} if "image" in elsewhere | table.keys() else set()
     required = [key for key in REQUIRED if key not in elsewhere] if is_whole else ()
     values, faults = read_strictly(raw, _OWN, required)
     if isinstance(values.get("template"), str) and layer is None:
@@ -77,9 +86,15 @@ def read_family(
     count = values.pop("count", None)
     origins: Origins = {}
     for layer in layers:
-        for key in layer.values.keys() - table.keys() - origins.keys():
+        found = layer.values.keys() - table.keys() - origins.keys()
+        for key in found - _another_disk(values):
             values[key] = layer.values[key]
             origins[key] = f"[{key_path(layer.where)}]"
+    if "qcow_image" in values and "image" not in values:
+        for key in OF_IMAGES[1:]:
+            if origins.pop(key, None):
+                del values[key]
+    faults += disk_faults(values)
     values.setdefault("interfaces", [])
     members = [Member(name, values, origins)]
     if count is not None:
@@ -89,10 +104,19 @@ def read_family(
         if "vm_id" not in table:
             member.values["vm_id"] = derived_vm_id(member.name)
             member.origins["vm_id"] = FROM_NAME
-        if "qcow_image" in member.values:
+        if "image" in member.values:
+            member.values["qcow_image"] = own_disk(member.name)
+        elif "qcow_image" in member.values:
             image = member.values["qcow_image"].replace(NAME_IN_PATH, member.name)
             member.values["qcow_image"] = image
     return members, faults
+
+
+def _another_disk(values: Values) -> set[str]:
+    """The other way to a disk: what says one goes without what a layer below says of the other."""
+    if "qcow_image" in values:
+        return {"image"}
+    return {"qcow_image"} if "image" in values else set()
 
 
 def _counted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
-from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
 from vmops.core.inventory.image import contradictions
 from vmops.core.inventory.normal_form import path_from
@@ -65,6 +65,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     _read_vms(hosts, tree)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
+    hosts.faults += unknown_images(hosts.vms, hosts.images)
     return hosts
 
 

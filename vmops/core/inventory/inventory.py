@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
-from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.hosts_toml import read_hosts_toml
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
@@ -58,6 +58,9 @@ class Inventory:
         faults += conflicts(
             {name: _endpoint(worker) for name, worker in self.workers.items()},
             {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()},
+        )
+        faults += unknown_images(
+            {name: {"image": vm.image} for name, vm in self.vms.items()}, self.images
         )
         if faults:
             raise InvalidValue(self.source, faults)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
+from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules, tables
 from vmops.core.inventory.attachment import Attachment, Vlan
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
@@ -62,8 +63,10 @@ class VM:
     `qcow_image` is a path on the worker: absolute, or with a leading `~/` for the SSH user's home
     (not root's, although QEMU is started by sudo). A relative path is taken from that home and
     kept as `~/...`; `~name/` is refused. `worker` pins the VM, None leaves it free.
-    `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model` None is
-    the documented "ide".
+    A VM has a `qcow_image`, or an `image` of the inventory: then it gets a disk of its own that
+    stands on that (or with `disk` "clone" is a copy of it), of `disk_gb` GiB or as large as the
+    image, and `qcow_image` is where that disk lies. `cpu` is QEMU's word for a model, None the best
+    that the accelerator has; `disk_model` None is the documented "ide", with an image virtio.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.VM
@@ -74,22 +77,35 @@ class VM:
     ram_mb: int
     cores: int
     vnc_port: int
-    qcow_image: str
+    qcow_image: str = ""
+    image: str | None = None
+    disk: str | None = None
+    disk_gb: int | None = None
     cpu: str | None = None
     disk_model: str | None = None
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
 
     def __post_init__(self) -> None:
+        given = {key: getattr(self, key) for key in tables.OF_IMAGES}
+        own = own_disk(str(self.name)) if self.image is not None else self.qcow_image
+        if self.image is not None and self.qcow_image in ("", own):
+            object.__setattr__(self, "qcow_image", own)
         tables.conform(self, self.RULES)
         faults = [
-            Fault(("interfaces", index), f"{show(item)}: must be an Interface")
-            for index, item in enumerate(self.interfaces)
-            if not isinstance(item, Interface)
+            *tables.disk_faults({"qcow_image": self.qcow_image, **given}, own=own),
+            *(self._strange_interfaces()),
         ]
         faults = faults or shared_by_vms({(): self.to_dict()})
         if faults:
             raise InvalidValue(tables.subject_of(self), faults)
+
+    def _strange_interfaces(self) -> list[Fault]:
+        return [
+            Fault(("interfaces", index), f"{show(item)}: must be an Interface")
+            for index, item in enumerate(self.interfaces)
+            if not isinstance(item, Interface)
+        ]
 
     @classmethod
     def lost(cls, name: str) -> VM:
@@ -107,6 +123,11 @@ class VM:
     def uuid(self) -> str:
         """The UUID that QEMU is started with, the same on every laptop."""
         return vm_uuid(self.name, self.vm_id)
+
+    @property
+    def drive_model(self) -> str:
+        """How its disk is attached."""
+        return self.disk_model or ("ide" if self.image is None else "virtio")
 
     @property
     def nics(self) -> tuple[Nic, ...]:
@@ -132,9 +153,9 @@ class VM:
         """The documented dict, without the worker; `from_dict` makes an equal VM of it.
 
         A MAC that is derived is written as "". An interface has a "model" only where it is not
-        e1000, the VM a "cpu" and a "disk_model" only where they are set.
+        e1000, the VM an "image" and what is with it, a "cpu" and a "disk_model" only where set.
         """
-        more = {key: getattr(self, key) for key in ("cpu", "disk_model")}
+        more = {key: getattr(self, key) for key in (*tables.OF_IMAGES, "cpu", "disk_model")}
         return {
             "vm_id": self.vm_id,
             "name": self.name,

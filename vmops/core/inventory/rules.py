@@ -13,6 +13,7 @@ from vmops.core.names import MAX_VM_ID
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")
 DISK_MODELS = ("ide", "virtio")
+DISKS = ("overlay", "clone")
 HOST_KEYS = ("strict", "accept-new", "off")
 IMAGE_FORMATS = ("qcow2", "raw")
 
@@ -130,6 +131,15 @@ VM: Mapping[str, Rule] = {
         normal.image_path,
         schema={"pattern": "^(~/|[^~]).*[^/]$|^[^~/]$"},
     ),
+    "image": Rule(
+        str,
+        "the name of one of the images, instead of qcow_image",
+        normal.name,
+        optional=True,
+        schema=_matching(normal.NAME),
+    ),
+    "disk": _one_of(DISKS, optional=True),
+    "disk_gb": _whole(1, 65536, "1 to 65536 (GiB)", optional=True),
     "cpu": Rule(
         str,
         'a CPU model of QEMU, features behind it allowed, as in "host" or "Nehalem,+aes,-vmx"',

@@ -16,6 +16,8 @@ Values = dict[str, Any]
 Model = TypeVar("Model")
 
 REQUIRED_OF_VM = ("vm_id", "ram_mb", "cores", "vnc_port", "qcow_image")
+OF_IMAGES = ("image", "disk", "disk_gb")
+"""Keys of a VM whose disk is made of an image."""
 REQUIRED_OF_WORKER = ("address",)
 REQUIRED_OF_INTERFACE = ("name",)
 
@@ -129,10 +131,28 @@ def read_vm_dict(vm_dict: object) -> tuple[Values, list[Fault]]:
     table = _without_nothing(raw)
     flavor, faults = _read_flavor(table.get("flavor", {}))
     required = [key for key in REQUIRED_OF_VM if not faults or key not in ("ram_mb", "cores")]
+    required = [key for key in required if key != "qcow_image" or table.get("image") is None]
     known = {key: rule for key, rule in rules.VM.items() if key != "worker"}
     values, found = read_known({**flavor, **table}, known, ["name", *required])
     interfaces, of_interfaces = read_interfaces(values.pop("interfaces", ()), strictly=False)
     return {**values, "interfaces": interfaces}, [*faults, *found, *of_interfaces]
+
+
+def disk_faults(values: Values, *, own: str = "") -> list[Fault]:
+    """What is wrong with how a VM gets its disk, in values that are good each by itself.
+
+    `own` is the qcow_image that a VM with an image may have: its own disk.
+    """
+    if values.get("image") is None:
+        return [
+            Fault((key,), f"{show(values[key])}: must be left out, as there is no image")
+            for key in OF_IMAGES[1:]
+            if values.get(key) is not None
+        ]
+    if values.get("qcow_image") not in (None, "", own):
+        why = f"must be left out, as there is a qcow_image, {show(values['qcow_image'])}"
+        return [Fault(("image",), f"{show(values['image'])}: {why}")]
+    return []
 
 
 def _read_flavor(raw: object) -> tuple[Values, list[Fault]]:

@@ -47,7 +47,9 @@ def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
     return tuple(
         Value(key, values[key], listed.origins.get(("vms", vm.name, key), OWN))
         for key in rules.VM
-        if key != "name" and values.get(key) not in (None, [])
+        if key != "name"
+        and values.get(key) not in (None, [])
+        and not (key == "qcow_image" and vm.image is not None)
     )
 
 

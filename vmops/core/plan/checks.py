@@ -137,10 +137,9 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
         return NO_PERL, PERL_CURE
     if not host.qemu:
         return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
-    chain, path = observed.images.get(vm.qcow_image), observed.image_path(vm.qcow_image)
-    if found := disk.objections(chain, path=path, vm=vm.name, user=host.user):
-        cures = dict.fromkeys(entry.cure for entry in found if entry.cure)
-        return "; ".join(entry.what for entry in found), "; ".join(cures)
+    path = observed.image_path(vm.qcow_image)
+    if found := disk.refusal(vm, observed.images, path=path, user=host.user):
+        return found
     if worker.accel == "kvm" and host.kvm != "usable":
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"
         return why, 'enable virtualisation there, or set accel = "auto" or "tcg"'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmops.core.devices import display, machine, nic
+from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -35,5 +35,6 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     line = running.command_line
     return (
         *machine.drift(line, vm, launch_values(worker, vm, observed)),
+        *disk.drift(vm, observed.images),
         *nic.drift(worker, vm, line.nics, observed.wiring),
     )

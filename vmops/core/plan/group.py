@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import restarting, starting
@@ -22,13 +23,15 @@ class Terms(NamedTuple):
 
     `strict` refuses a VM of which an interface cannot be plugged, and `overcommit` starts VMs
     beyond the memory that is available. `restart` says how a VM that runs otherwise than asked is
-    ended; None ends none. `bare` starts a VM of which no interface can be plugged.
+    ended; None ends none. `bare` starts a VM of which no interface can be plugged. `bases` are the
+    images that disks may be made of.
     """
 
     strict: bool = False
     overcommit: bool = False
     restart: Manner | None = None
     bare: bool = False
+    bases: Bases = NO_BASES
 
 
 def plans(

@@ -7,6 +7,7 @@ from posixpath import dirname
 from typing import NamedTuple
 
 from vmops.core.devices import disk
+from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts.host import QEMU_VERSION, free_disk_mb
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
@@ -28,10 +29,10 @@ class Check(NamedTuple):
     cure: str = ""
 
 
-def questions(vms: Sequence[VM]) -> tuple[Asked, ...]:
+def questions(vms: Sequence[VM], bases: Bases = NO_BASES) -> tuple[Asked, ...]:
     """All that `checks` looks at, for a worker that is to run these VMs."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
-    return (*for_starting(vms), QEMU_VERSION, VSWITCHD_VERSION, *folders)
+    return (*for_starting(vms, bases=bases), QEMU_VERSION, VSWITCHD_VERSION, *folders)
 
 
 def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) -> list[Check]:
@@ -159,9 +160,11 @@ def _image(vm: VM, seen: Observed) -> Check:
     chain = seen.images.get(vm.qcow_image, ())
     if own := seen.vm(vm.name).process:
         chain = image_chain.without_holder(chain, own.pid)
-    if found := disk.objections(chain, path=path, vm=vm.name, user=seen.host.user):
-        cures = dict.fromkeys(entry.cure for entry in found if entry.cure)
-        return Check(name, False, "; ".join(entry.what for entry in found), "; ".join(cures))
+    images = {**seen.images, vm.qcow_image: chain}
+    if found := disk.refusal(vm, images, path=path, user=seen.host.user):
+        return Check(name, False, found.what, found.cure)
+    if disk.is_missing(chain):
+        return Check(name, True, f"{path}, to be made of the image {vm.image}")
     if public := image_chain.readable_by_all(chain):
         paths = " ".join(printable(each) for each in public)
         words = "warning: every user of the worker may read it"

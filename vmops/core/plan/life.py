@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.core.devices import machine
+from vmops.core.devices import disk, machine
 from vmops.core.devices.power import OVER
 from vmops.core.facts import logs
 from vmops.core.facts.observed import Observed
@@ -46,13 +46,15 @@ def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
-    """The run directory, QEMU, and its PID. Undone, QEMU is ended and the directory removed.
+    """The disk, the run directory, QEMU, and its PID.
 
-    QEMU says why it cannot start in its log, which goes with the directory: the undo brings it.
+    Undone, QEMU is ended, and the directory and a disk that was made are removed. QEMU says why it
+    cannot start in its log, which goes with the directory: the undo brings it.
     """
     values = launch_values(worker, vm, observed)
     console = RunDirectory(vm.name).console.rpartition("/")[2]
     return (
+        *disk.preparing(vm, observed.images),
         Step(
             RUN_DIRECTORY,
             (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),

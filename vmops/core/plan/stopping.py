@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmops.core.devices import nic, power
+from vmops.core.devices import disk, nic, power
 from vmops.core.devices.power import Asking
-from vmops.core.facts.observed import Observed
+from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.plan.checks import check_unused, in_use
+from vmops.core.plan.checks import check_read, check_unused, in_use
 from vmops.core.plan.guards import block_of
 from vmops.core.plan.life import EXIT, KILL, RUN_DIRECTORY, TERM, ending
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.starting import leftover_notes
 from vmops.core.script.command import Command, Step, command
-from vmops.core.tools import process
+from vmops.core.tools import image_chain, process
 from vmops.errors import WorkFailed
 
 
@@ -63,6 +63,38 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
     return Plan(vm, "stop", (phase,), notes=notes, asking=asking)
+
+
+def destroy(
+    worker: Worker,
+    vm: VM,
+    observed: Observed,
+    *,
+    manner: Manner = KILLED,
+    keep_disks: bool = False,
+) -> Plan:
+    """Stop the VM, and remove the disk that was made for it; its qcow_image stays.
+
+    Raises WorkFailed, beside what `stop` raises, where another process has the disk open.
+    """
+    ended = stop(worker, vm, observed, manner=manner)
+    if keep_disks:
+        return ended
+    check_read(worker, vm, observed, IMAGES)
+    steps = disk.removing(vm, observed.images)
+    if not steps:
+        return ended
+    chain = observed.images[vm.qcow_image]
+    if running := observed.vm(vm.name).process:
+        chain = image_chain.without_holder(chain, running.pid)
+    for used in image_chain.uses(chain[:1]):
+        raise WorkFailed(used.what, worker=worker.name, vm=vm.name, cure=used.cure)
+    if not ended.phases:
+        block = block_of(vm, steps, guards=(process.not_running(vm.name),), change="destroy")
+        return Plan(vm, "destroy", (Phase(worker.name, block),))
+    (phase,) = ended.phases
+    block = phase.block._replace(steps=(*phase.block.steps, *steps), change="destroy")
+    return ended._replace(action="destroy", phases=(phase._replace(block=block),))
 
 
 def _asking(vm: VM, observed: Observed, manner: Manner) -> tuple[Asking | None, str]:

@@ -80,10 +80,15 @@ def read_chain(path: str, *, format: str = "qcow2") -> Command:
 def read_chains(images: Sequence[tuple[str, str]]) -> Command:
     """The same for several images, each with its format, by one process.
 
-    `parse_several` reads the answer.
+    `as_base` makes the format of one that disks stand on. `parse_several` reads the answer.
     """
     words = [word for path, format in images for word in (format, path)]
     return command("image_chains", *words, most_bytes=FACT_BYTES)
+
+
+def as_base(format: str) -> str:
+    """The format of an image that QEMU only reads, as other images stand on it."""
+    return f"base:{format}"
 
 
 def find_holders(path: str) -> Command:

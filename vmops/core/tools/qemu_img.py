@@ -35,6 +35,11 @@ def grow_disk(disk: str, format: str, *, size: int) -> Command:
     return command("grow_disk", format, disk, str(size))
 
 
+def no_disk(disk: str) -> Command:
+    """Fails when something lies where the disk is to be made."""
+    return command("no_disk", disk)
+
+
 def remove_disk(disk: str) -> Command:
     """Remove a disk; absent is fine. The base stays."""
     return command("remove_disk", disk)

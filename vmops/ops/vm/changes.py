@@ -69,7 +69,9 @@ def changes(
     """What `up` on these terms would change, in order. Nothing is done; never raises."""
     worker = route.worker
     try:
-        seen = observe(route, facts.for_starting(vms), vms=vms, suppose=supposed.blank)
+        seen = observe(
+            route, facts.for_starting(vms, bases=terms.bases), vms=vms, suppose=supposed.blank
+        )
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
     plans = group.plans(worker, vms, seen, terms=terms)

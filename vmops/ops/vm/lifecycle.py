@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import group, starting, stopping
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Kind, Terms
@@ -78,9 +78,13 @@ def _start(
         return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=kind)
 
     def questions(waiting: Sequence[VM]) -> Sequence[facts.Asked]:
-        return facts.for_starting(waiting, gently=terms.restart is not None)
+        gently = terms.restart is not None
+        return facts.for_starting(waiting, gently=gently, bases=terms.bases)
 
-    done = carry_out(route, vms, decide, questions=questions, suppose=suppose)
+    def supposing(worker: Worker, some: Sequence[VM]) -> Observed:
+        return supposed.without_disks(suppose(worker, some), some, terms.bases)
+
+    done = carry_out(route, vms, decide, questions=questions, suppose=supposing)
     return [outcome.restarted(item) for item in done]
 
 
@@ -131,7 +135,9 @@ def restart(
         route,
         vms,
         decide,
-        questions=lambda waiting: facts.for_starting(waiting, gently=not manner.force),
+        questions=lambda waiting: facts.for_starting(
+            waiting, gently=not manner.force, bases=terms.bases
+        ),
         suppose=supposed.running,
     )
     return [outcome.restarted(item) for item in done]
@@ -148,6 +154,27 @@ def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Ou
         return stopping.stop(route.worker, vm, seen, manner=manner)
 
     return _end(route, vms, decide, supposed.running, gently=not manner.force)
+
+
+def destroy(
+    route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY, keep_disks: bool = False
+) -> list[Outcome]:
+    """Stop each VM as `stop` does, and remove the disk that was made for it of an image.
+
+    A `qcow_image` stays, and so do images.
+    """
+
+    def decide(vm: VM, seen: Observed) -> Plan:
+        return stopping.destroy(route.worker, vm, seen, manner=manner, keep_disks=keep_disks)
+
+    done = carry_out(
+        route,
+        vms,
+        one_by_one(decide),
+        questions=lambda waiting: facts.for_destroying(waiting, gently=not manner.force),
+        suppose=supposed.running,
+    )
+    return [outcome.stopped(item) for item in done]
 
 
 def unplug(route: Route, vms: Sequence[VM]) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts import observed as facts
 from vmops.core.facts.question import NO_PERL, Unanswered
 from vmops.core.inventory.model import VM, Worker
@@ -54,10 +55,11 @@ class Health(NamedTuple):
         }
 
 
-def examine(route: Route, vms: Sequence[VM] = ()) -> Health:
-    """Check the worker, and that it has what these VMs need. Never raises a VmopsError."""
+def examine(route: Route, vms: Sequence[VM] = (), bases: Bases = NO_BASES) -> Health:
+    """Check the worker, and that it has what these VMs need, `bases` being the images that their
+    disks are made of. Never raises a VmopsError."""
     worker = route.worker
-    questions = health.questions(vms)
+    questions = health.questions(vms, bases)
     try:
         answers = ask(route, *questions)
         if route.transcript is not None:

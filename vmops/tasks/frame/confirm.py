@@ -25,7 +25,13 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
     the task with exit code 1.
     """
     names = {vm.name for group in groups for vm in group.vms}
-    if len(names) < 2 or is_dry(c):
+    if len(names) > 1:
+        ask(c, groups, verb, yes=yes)
+
+
+def ask(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> None:
+    """The same for one VM too: for what cannot be taken back."""
+    if is_dry(c):
         return
     say(f"{verb}: {in_short(groups)}")
     if not yes and _somebody_is_there():

@@ -1,4 +1,5 @@
-"""Where a VM may run beside the place that hosts.toml gives it: asked before it is started."""
+"""What is asked before a VM is started: where it may run beside the place that hosts.toml gives it,
+and which images its disk is made of."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from vmops.tasks.frame.selection import inventory, other_routes
 from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
+    from vmops.core.devices.disk import Bases
     from vmops.core.plan.elsewhere import Elsewhere
     from vmops.ops.route import Group
 
@@ -57,3 +59,14 @@ def say_lost(c: Context, elsewhere: Elsewhere) -> None:
             if name not in listed.vms and ran[name].process is not None:
                 end = as_typed(f"fab -H {worker} stop --vm {name}")
                 say(one_line(f"{worker} runs {name}, which {listed.source} does not have: {end}"))
+
+
+def bases(c: Context, groups: Sequence[Group]) -> Bases:
+    """The images that their VMs' disks are made of, as workers keep them, by name.
+
+    The sum of a file here may have to be made first.
+    """
+    from vmops.ops.image.bases import bases_of
+
+    vms = [vm for group in groups for vm in group.vms]
+    return bases_of(inventory(c), vms)

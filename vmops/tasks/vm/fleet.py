@@ -10,7 +10,7 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
 from vmops.tasks.frame.output import table
-from vmops.tasks.frame.places import everywhere, say_lost
+from vmops.tasks.frame.places import bases, everywhere, say_lost
 from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -55,8 +55,9 @@ def up(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    terms = Terms(overcommit=overcommit, restart=lifecycle.GENTLY if restart else None)
     groups = groups_of_fleet(c, vm, worker, to_start=True)
+    gently = lifecycle.GENTLY if restart else None
+    terms = Terms(overcommit=overcommit, restart=gently, bases=bases(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
     return Work(
         groups,
@@ -145,8 +146,8 @@ def plan(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm.changes import changes
 
-    terms = Terms(overcommit=overcommit)
     groups = groups_of_fleet(c, vm, worker, to_start=True)
+    terms = Terms(overcommit=overcommit, bases=bases(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
     if vm is None:
         say_lost(c, elsewhere)

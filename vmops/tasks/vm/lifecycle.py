@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
+from vmops.tasks.frame.confirm import ask
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
@@ -18,7 +19,7 @@ from vmops.tasks.frame.outcomes import (
     started_as_dict,
 )
 from vmops.tasks.frame.output import give
-from vmops.tasks.frame.places import other_workers
+from vmops.tasks.frame.places import bases, other_workers
 from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, in_place, is_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -55,8 +56,8 @@ def launch(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    terms = Terms(strict=strict, overcommit=overcommit)
     groups = groups_of_vms(c, vm, task="launch")
+    terms = Terms(strict=strict, overcommit=overcommit, bases=bases(c, groups))
     elsewhere = other_workers(c, groups, here=here)
     return Work(
         groups,
@@ -127,9 +128,10 @@ def boot(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    terms = Terms(strict=strict)
+    groups = groups_of_vms(c, vm, task="boot")
+    terms = Terms(strict=strict, bases=bases(c, groups))
     return Work(
-        groups_of_vms(c, vm, task="boot"),
+        groups,
         lambda g: lifecycle.boot(g.route, g.vms, terms=terms),
         Report(
             said(lambda o: f"{'runs' if o.changed else 'already runs'}{_pid(o)}"),
@@ -241,6 +243,50 @@ def stop(
         lambda g: [_unless_lost(c, o) for o in lifecycle.stop(g.route, g.vms, manner=manner)],
         Report(said(_ended), ended_as_dict),
     )
+
+
+@task(
+    {
+        "vm": options.VM,
+        "keep_disks": Option("Stop it and keep its disks."),
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "yes": Option("Do not ask, even on a terminal."),
+        "format": options.FORMAT,
+    }
+)
+def destroy(
+    c: Context,
+    vm: str | None = None,
+    keep_disks: bool = False,
+    force: bool = False,
+    timeout: int = 30,
+    yes: bool = False,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Stop a VM as `stop` does and remove the disks that vmops has made for it.
+
+    Asks on a terminal. Images stay, and so does a qcow_image. The next launch makes a new disk.
+    Example: fab destroy --vm web1 --yes
+    """
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.vm import lifecycle
+
+    groups = groups_of_vms(c, vm, task="destroy")
+    ask(c, groups, "stop" if keep_disks else "remove, with all that is on their disks", yes=yes)
+    manner = Manner(force=force, timeout_s=timeout)
+    return Work(
+        groups,
+        lambda g: lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks),
+        Report(said(_destroyed), ended_as_dict),
+    )
+
+
+def _destroyed(outcome: Outcome) -> str:
+    if not outcome.changed:
+        return "was not there"
+    return f"removed{ended_by(outcome)}" if outcome.action == "destroy" else _ended(outcome)
 
 
 def _unless_lost(c: Context, outcome: Outcome) -> Outcome:

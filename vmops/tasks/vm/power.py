@@ -16,7 +16,7 @@ from vmops.tasks.frame.outcomes import (
     said,
     started_as_dict,
 )
-from vmops.tasks.frame.places import other_workers
+from vmops.tasks.frame.places import bases, other_workers
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -54,15 +54,19 @@ def restart(
     A VM that could not be launched again is left running; if the launch fails all the same, it is
     started again as it ran. Example: fab restart --vm vm1
     """
+    from vmops.core.plan.group import Terms
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
     groups = groups_of_vms(c, vm, task="restart")
     elsewhere = other_workers(c, groups, here=here)
     manner = Manner(force=force, timeout_s=timeout)
+    terms = Terms(bases=bases(c, groups))
     return Work(
         groups,
-        lambda g: lifecycle.restart(g.route, g.vms, manner=manner, elsewhere=elsewhere),
+        lambda g: lifecycle.restart(
+            g.route, g.vms, manner=manner, terms=terms, elsewhere=elsewhere
+        ),
         Report(
             given(lambda o: f"{_RESTARTED[o.action].format(ended_by(o))}, PID {o.pid}"),
             lambda o: started_as_dict(o) | ending_as_dict(o),

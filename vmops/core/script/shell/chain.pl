@@ -1,6 +1,7 @@
 # Reads images that QEMU is to open for writing, and their backing files. Run it as the SSH user.
 #
-# Arguments: the format of an image, its name, and so on for each. Standard output: a line for each
+# Arguments: the format of an image, its name, and so on for each; "base:" before the format is for
+# one that others stand on, which is only read. Standard output: a line for each
 # image of a chain, keys and values in turn, names in hexadecimal; an empty line ends the chain.
 #
 # It opens plain files and block devices, and reads of each no more than the cluster that the header
@@ -16,10 +17,11 @@ use Fcntl;
 my ($as, $name, %seen);
 while (@ARGV) {
   ($as, $name) = splice @ARGV, 0, 2;
+  my $above = $as =~ s/^base://;
   %seen = ();
   for my $depth (0 .. 64) {
     my @told = ("name", hex_of($name), "as", hex_of($as));
-    my $next = $depth < 64 ? image(\@told, $depth) : note(\@told, "fault", "deep");
+    my $next = $depth < 64 ? image(\@told, $depth + $above) : note(\@told, "fault", "deep");
     print "@told\n";
     last unless defined $next;
     $name = $next;

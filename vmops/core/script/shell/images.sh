@@ -179,3 +179,10 @@ remove_base() {
     rm -f -- "$2"
   ' vmops "$VMOPS_HOME/vm_images/.vmops" "$1"
 }
+
+#: # see that there is no {1}
+# no_disk DISK
+no_disk() {
+  case $1 in "~" | "~/"*) set -- "$VMOPS_HOME${1#"~"}" ;; esac
+  [ ! -e "$1" ] && [ ! -L "$1" ]
+}

@@ -1,0 +1,186 @@
+"""A VM's disk that is made of an image: when it is made, made larger, refused and removed."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vmops.core.devices import disk
+from vmops.core.devices.disk import NOTHING_THERE, unobjectionable
+from vmops.core.facts import supposed
+from vmops.core.facts.observed import Observed
+from vmops.core.images.names import Base
+from vmops.core.inventory.complaints import InvalidValue, key_path
+from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import VM, Settings
+from vmops.core.plan import starting, stopping
+from vmops.core.tools.image_chain import Image
+from vmops.errors import LaunchFailed, WorkFailed
+
+from .worlds import EMPTY, VM1, WORKER, labels, running
+
+GIB = 1 << 30
+BASE = Base("a" * 64, "qcow2")
+WEB = replace(VM1, qcow_image="", image="debian", interfaces=())
+PATH = "~/vm_images/.vmops/disk-vm1-root.qcow2"
+KEY = disk.key_of_base("debian")
+
+
+def world(has: int | None = None, *, seen: Observed = EMPTY, **told: Any) -> Observed:
+    """A worker with the image, of 2 GiB, and the VM's disk, of `has` bytes; None where there is
+    none."""
+    images = {PATH: NOTHING_THERE, KEY: base_chain()}
+    if has is not None:
+        (image,) = unobjectionable(PATH)
+        images[PATH] = (image._replace(virtual_size=has, **told),)
+    return seen._replace(images=images)
+
+
+def base_chain() -> tuple[Image, ...]:
+    (image,) = unobjectionable(f"/home/ubuntu/{BASE.path[2:]}")
+    return (image._replace(virtual_size=2 * GIB),)
+
+
+def without_base(seen: Observed) -> Observed:
+    return seen._replace(images={**seen.images, KEY: NOTHING_THERE})
+
+
+def test_the_disk_is_made_just_before_qemu_needs_it_and_goes_when_the_start_fails() -> None:
+    made = starting.launch(WORKER, WEB, world())
+    assert labels(made)[-4:] == ["disk", "run directory", "QEMU", "pid"]
+    assert made.block is not None
+    step = next(step for step in made.block.numbered() if step.label == "disk")
+    assert [entry.words() for entry in step.commands] == [
+        ("make_overlay", BASE.name, "qcow2", PATH, "0")
+    ]
+    assert [undo.words() for undo in step.undo] == [("remove_disk", PATH)]
+    assert ("no_disk", PATH) in [guard.words() for guard in made.block.guards]
+
+
+def test_a_disk_that_is_there_is_left_as_it_is() -> None:
+    made = starting.launch(WORKER, WEB, without_base(world(2 * GIB)))
+    assert "disk" not in labels(made)
+    assert made.block is not None
+    assert not any("no_disk" in guard.words() for guard in made.block.guards)
+
+
+@pytest.mark.parametrize(
+    ("vm", "has", "steps"),
+    [
+        (replace(WEB, disk_gb=3), None, [f"make_overlay {BASE.name} qcow2 {PATH} {3 * GIB}"]),
+        (replace(WEB, disk="clone"), None, [f"clone_base {BASE.name} {PATH}"]),
+        (
+            replace(WEB, disk="clone", disk_gb=3),
+            None,
+            [f"clone_base {BASE.name} {PATH}", f"grow_disk qcow2 {PATH} {3 * GIB}"],
+        ),
+        (replace(WEB, disk_gb=3), 2 * GIB, [f"grow_disk qcow2 {PATH} {3 * GIB}"]),
+        (replace(WEB, disk_gb=3), 3 * GIB, []),
+    ],
+)
+def test_a_disk_gets_the_size_that_is_asked_for(vm: VM, has: int | None, steps: list[str]) -> None:
+    seen = world(has)
+    found = [entry.words() for step in disk.preparing(vm, seen.images) for entry in step.commands]
+    assert [" ".join(words) for words in found] == steps
+
+
+@pytest.mark.parametrize(
+    ("vm", "seen", "said"),
+    [
+        (replace(WEB, disk_gb=1), world(), "a disk is not made smaller"),
+        (replace(WEB, disk_gb=1), world(GIB + 1), "set disk_gb = 2"),
+        (WEB, without_base(world()), "the image debian is not there to make it of"),
+        (WEB, world(2 * GIB, held=101, holders=(7,)), "is written to by PID 7"),
+        (WEB, world(2 * GIB, data_file="/etc/shadow"), "keeps its data in another file"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_done(
+    vm: VM, seen: Observed, said: str
+) -> None:
+    with pytest.raises(LaunchFailed) as refused:
+        starting.launch(WORKER, vm, seen)
+    assert said in f"{refused.value.what} {refused.value.cure}"
+
+
+def test_a_raw_image_is_no_clone() -> None:
+    (base,) = base_chain()
+    path = base.path.replace("qcow2", "raw")
+    raw = (base._replace(path=path, format="raw", looks="other"),)
+    seen = EMPTY._replace(images={PATH: NOTHING_THERE, KEY: raw})
+    with pytest.raises(LaunchFailed, match="the image debian is raw"):
+        starting.launch(WORKER, replace(WEB, disk="clone"), seen)
+    assert starting.launch(WORKER, WEB, seen).action == "start"
+
+
+def test_a_running_vm_shows_the_size_that_it_is_to_have() -> None:
+    seen = running(WEB, before=world(2 * GIB))
+    assert starting.launch(WORKER, WEB, seen).action == "nothing"
+    made = starting.launch(WORKER, replace(WEB, disk_gb=3), seen)
+    assert [str(item) for item in made.drift] == ["disk_gb: 2 -> 3"]
+
+
+def test_destroy_removes_the_disk_that_was_made_and_no_other() -> None:
+    made = stopping.destroy(WORKER, WEB, world(GIB))
+    assert (made.action, labels(made)) == ("destroy", ["remove disk"])
+    assert made.block is not None
+    (step,) = made.block.numbered()
+    assert [entry.words() for entry in step.commands] == [("remove_disk", PATH)]
+    ended = stopping.destroy(WORKER, WEB, running(WEB, before=world(GIB)))
+    assert labels(ended)[-1] == "remove disk"
+    assert stopping.destroy(WORKER, WEB, world(GIB), keep_disks=True).action == "nothing"
+    assert stopping.destroy(WORKER, WEB, world()).action == "nothing"
+    assert stopping.destroy(WORKER, VM1, EMPTY).action == "nothing"
+    with pytest.raises(WorkFailed, match="PID 7"):
+        stopping.destroy(WORKER, WEB, world(GIB, held=201, holders=(7,)))
+
+
+def test_a_dry_run_shows_the_disk_that_would_be_made() -> None:
+    seen = supposed.without_disks(supposed.blank(WORKER, [WEB]), [WEB], {"debian": BASE})
+    assert "disk" in labels(starting.launch(WORKER, WEB, seen))
+
+
+def test_a_vm_has_an_image_or_a_qcow_image_and_what_belongs_to_it() -> None:
+    assert WEB.qcow_image == PATH
+    assert VM.from_dict(WEB.to_dict()) == WEB
+    assert (WEB.drive_model, VM1.drive_model) == ("virtio", "ide")
+    wrong: dict[str, Any]
+    for wrong in ({"image": "debian"}, {"disk_gb": 3}, {"disk": "clone"}):
+        with pytest.raises(InvalidValue, match="must be left out"):
+            replace(VM1, **wrong)
+    with pytest.raises(InvalidValue, match="'debian': is not an image"):
+        Inventory(Settings(), {}, {"vm1": WEB}, "here")
+
+
+HEAD = "[images.a]\nfile = '/a'\n[images.b]\nfile = '/b'\n"
+BODY = "ram_mb = 1\ncores = 1\nvnc_port = 5901\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"[vms.v]\n{BODY}image = 'a'", ()),
+        (f"[vm_defaults]\nimage = 'a'\ndisk_gb = 9\n[vms.v]\n{BODY}qcow_image = '/v'", ()),
+        (f"[vm_defaults]\nqcow_image = '/v'\n[vms.v]\n{BODY}image = 'a'\ndisk_gb = 9", ()),
+        (
+            f"[vms.v]\n{BODY}image = 'c'",
+            ("vms.v.image: 'c': is not an image; there is: a, b",),
+        ),
+        (
+            f"[vms.v]\n{BODY}image = 'a'\nqcow_image = '/v'",
+            ("vms.v.image: 'a': must be left out, as there is a qcow_image, '/v'",),
+        ),
+        (
+            f"[vms.v]\n{BODY}qcow_image = '/v'\ndisk_gb = 9",
+            ("vms.v.disk_gb: 9: must be left out, as there is no image",),
+        ),
+    ],
+)
+def test_what_says_how_a_vm_gets_its_disk_goes_without_the_other_way_below(
+    text: str, said: tuple[str, ...]
+) -> None:
+    faults = read_hosts_toml(tomllib.loads(HEAD + text)).faults
+    assert tuple(f"{key_path(fault.path)}: {fault.said}" for fault in faults) == said

@@ -1,0 +1,29 @@
+"""Which images of the inventory VMs stand on, as workers keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vmops.core.images.names import Base
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import VM
+from vmops.errors import InventoryError
+
+
+def bases_of(listed: Inventory, vms: Iterable[VM]) -> dict[str, Base]:
+    """The images of these VMs by name.
+
+    One whose file cannot be read here, and whose sum is not given, is left out: a VM that has its
+    disk already does not need it.
+    """
+    from vmops.ops.image.local import base_of
+
+    found = {}
+    for name in sorted({vm.image for vm in vms if vm.image is not None}):
+        image = listed.images[name]
+        try:
+            found[name] = base_of(image)
+        except InventoryError:
+            if image.sha256 is not None:
+                found[name] = Base(image.sha256, image.format)
+    return found
