@@ -137,9 +137,9 @@ def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
 def _vm_id(name: str, line: CommandLine) -> int | str:
     """The number that a running VM's uuid was made of, if its TAPs tell it; else the uuid."""
     for card in line.nics:
-        number = card.tap.removeprefix("tap_").partition("_")[0]
-        if number.isdecimal() and vm_uuid(name, int(number)) == line.uuid:
-            return int(number)
+        number = qemu.whole(card.tap.removeprefix("tap_").partition("_")[0])
+        if number and vm_uuid(name, number) == line.uuid:
+            return number
     return f"that of uuid {line.uuid or 'none'}"
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import WHERE_VMS
+from vmops.core.tools.qemu import whole
 
 _GROUP_BASE = 0x766D0000
 """Link groups of removals: a number that nobody else is likely to use, plus the VM's."""
@@ -46,9 +47,9 @@ def parse_taps(text: str) -> Mapping[str, Tap]:
     rows = (row for line in text.split("\n") if len(row := line.split(" ", 4)) == 5)
     return MappingProxyType(
         {
-            name: Tap(owner, in_use == "1", state == "up", int(mtu))
+            name: Tap(owner, in_use == "1", state == "up", whole(mtu))
             for name, state, in_use, mtu, owner in rows
-            if mtu.isdecimal()
+            if whole(mtu)
         }
     )
 
@@ -126,6 +127,7 @@ def parse_traffic(text: str) -> Mapping[str, Traffic]:
     for line in text.split("\n"):
         device, colon, numbers = line.partition(":")
         counters = numbers.split()
-        if colon and len(counters) >= 9 and counters[0].isdigit() and counters[8].isdigit():
-            found[device.strip()] = Traffic(int(counters[8]), int(counters[0]))
+        seen, guest = (whole(n, otherwise=-1) for n in (counters + [""] * 9)[:9:8])
+        if colon and min(seen, guest) >= 0:
+            found[device.strip()] = Traffic(guest, seen)
     return MappingProxyType(found)

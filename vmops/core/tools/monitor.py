@@ -155,20 +155,23 @@ def why(heard: Heard) -> str:
 def read_talk(raw: bytes) -> Mapping[str, Heard]:
     """What came of each talk, by VM. Raises ValueError where the frame around them is broken."""
     found: dict[str, Heard] = {}
-    while raw:
-        header, newline, rest = raw.partition(b"\n")
+    at = 0
+    while at < len(raw):
+        end = raw.find(b"\n", at)
+        header = raw[at:end] if end >= 0 else raw[at:]
         try:
             vm, ending, *sizes = header.decode("ascii").split(" ")
             requests, said, heard = map(int, sizes)
             ended = _ENDINGS[ending]
         except (ValueError, KeyError) as broken:
             raise ValueError("the talk with the monitors cannot be read") from broken
-        if not newline or min(requests, said, heard) < 0 or len(rest) < said + heard:
+        at = end + 1
+        if not at or min(requests, said, heard) < 0 or len(raw) - at < said + heard:
             raise ValueError("the talk with the monitors is cut short")
-        words = rest[:said].decode(errors="replace")
-        lines = rest[said : said + heard]
+        words = raw[at : at + said].decode(errors="replace")
+        lines = raw[at + said : at + said + heard]
         found[vm] = _heard(Heard(vm, ended=ended, said=words), requests, lines)
-        raw = rest[said + heard :]
+        at += said + heard
     return found
 
 

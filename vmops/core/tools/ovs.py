@@ -218,7 +218,14 @@ def parse(answer: str) -> Switch:
     silent = [line.removeprefix(SILENT) for line in lines if line.startswith(SILENT)]
     if len(lines) - len(silent) != 3:
         raise ValueError(f"ovs-vsctl printed {len(lines) - len(silent)} lines, not 3 tables")
-    bridges, ports, interfaces = (_rows(line) for line in lines[:3])
+    try:
+        return _switch(lines[:3])._replace(silent=frozenset(silent))
+    except (KeyError, IndexError, TypeError) as odd:
+        raise ValueError(f"ovs-vsctl's tables cannot be read: {odd!r}") from odd
+
+
+def _switch(tables: Sequence[str]) -> Switch:
+    bridges, ports, interfaces = (_rows(table) for table in tables)
     bridge_of = {port: row["name"] for row in bridges for port in _members(row["ports"])}
     interface_of = {row["_uuid"][1]: row for row in interfaces}
     found = {}
@@ -228,7 +235,7 @@ def parse(answer: str) -> Switch:
     kinds = {row["name"]: row["datapath_type"] for row in bridges}
     parents = {row["name"]: found[row["name"]].bridge for row in ports if row["fake_bridge"]}
     kinds |= {fake: kinds.get(parent, "") for fake, parent in parents.items()}
-    return Switch(kinds, found, parents=parents, silent=frozenset(silent))
+    return Switch(kinds, found, parents=parents)
 
 
 def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: str) -> Port:
@@ -247,7 +254,10 @@ def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: 
 
 
 def _rows(line: str) -> list[dict[str, Any]]:
-    table = json.loads(line)
+    try:
+        table = json.loads(line)
+    except RecursionError as deep:
+        raise ValueError("nested too deep") from deep
     return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
 
 

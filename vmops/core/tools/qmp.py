@@ -76,7 +76,7 @@ def read_look(answers: Sequence[Any]) -> Look:
     try:
         status, drives, counters = answers
         return Look(read_status(status), _disks(drives, counters))
-    except (KeyError, TypeError, AttributeError) as unreadable:
+    except (KeyError, TypeError, AttributeError, OverflowError) as unreadable:
         raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
 
 

@@ -64,7 +64,7 @@ def read_who(text: str, path: str) -> tuple[Holder, ...]:
 
     Where the kernel does not tell who is whose peer (it lacks unix_diag) there is none.
     """
-    rows = [line.split() for line in text.split("\n")]
+    rows = [line.split() for line in text.split("\n") if line]
     unix = [row for row in rows if len(row) >= 8 and row[0] == "u_str"]
     ends = {row[7] for row in unix if row[1] == "ESTAB" and row[4] == path} - {"0"}
     addresses = {
