@@ -126,9 +126,9 @@ class Program:
         said = b""
         with suppress(*FAILURES):
             said = self._channel.recv_stderr(_LONGEST_LINE)
-        lines = said.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        lines = said.decode(errors="replace").strip().split("\n")
         return WorkFailed(
-            f"the receiver there ended: {printable(lines[-1])}",
+            f"the receiver there ended: {printable(lines[-1]) or 'it says nothing'}",
             worker=self._worker,
             cure="the same command goes on where this one ended",
         )
