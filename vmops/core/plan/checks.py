@@ -93,6 +93,9 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     running = observed.vm(vm.name)
     if running.odd:
         return running.doubt(worker.name)
+    if running.adopted:
+        # Who started it may have given it TAPs that its command line does not name.
+        return None
     own = {card.tap for card in running.command_line.nics}
     for nic in vm.nics:
         tap = observed.taps.get(nic.tap) if nic.tap not in own else None
