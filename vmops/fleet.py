@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
     import fabric
 
+    from vmops.core.devices.keyboard import Chord
+    from vmops.ops.guest.keyboard import Pressed
+    from vmops.ops.guest.screen import Shot
+    from vmops.ops.worker.history import Told
+    from vmops.ops.worker.prune import Pruned
+
 logger = logging.getLogger("vmops")
 
 T = TypeVar("T")
@@ -249,6 +255,42 @@ class Fleet:
             self._each(groups, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
         )
 
+    def screenshot(self, vms: str, *, at: str | None = None) -> list[Shot]:
+        """The screen of each VM: `picture.png` are the bytes of a PNG."""
+        from vmops.ops.guest.screen import screenshots
+
+        groups = self._placed(self.inventory.select(vms), at)
+        return self._each(groups, lambda g: screenshots(g.route, g.vms))
+
+    def sendkey(self, vms: str, keys: str, *, at: str | None = None) -> list[Pressed]:
+        """Press keys by QEMU's names, as chords: "ctrl-alt-f2, ret". InventoryError for others."""
+        from vmops.core.devices.keyboard import chords
+
+        return self._pressed(vms, at, chords(keys), hold_ms=100)
+
+    def type(self, vms: str, text: str, *, at: str | None = None) -> list[Pressed]:
+        """Type a text on each VM's keyboard, as a US one; InventoryError for what that cannot."""
+        from vmops.core.devices.keyboard import typed
+
+        return self._pressed(vms, at, typed(text), hold_ms=20)
+
+    def prune(self, worker: str | None = None, *, remove: bool = False) -> list[Pruned]:
+        """What crashes have left on every worker, or one; with `remove` it is removed."""
+        from vmops.ops.worker.prune import prune
+
+        groups = self._wherever(None, worker, empty=True)
+        return self._each(groups, lambda g: prune(g.route, remove=remove))
+
+    def history(
+        self, vms: str | None = None, *, worker: str | None = None, lines: int = 20
+    ) -> list[Told]:
+        """The last changes of every worker, or one; with `vms` of those only, names or globs."""
+        from vmops.ops.worker.history import history
+
+        wanted = [word.strip() for word in vms.split(",")] if vms is not None else []
+        groups = self._wherever(None, worker, empty=True)
+        return self._each(groups, lambda g: history(g.route, vms=wanted, lines=lines))
+
     def doctor(self, worker: str | None = None) -> list[Health]:
         """Check every worker, or one: what it lacks, and the cure of each failure."""
         groups = self._wherever(None, worker, empty=True)
@@ -337,6 +379,14 @@ class Fleet:
         self, vms: str, at: str | None, do: Callable[[Group], Sequence[Outcome]]
     ) -> list[Outcome]:
         return self._each(self._placed(self.inventory.select(vms), at), do)
+
+    def _pressed(
+        self, vms: str, at: str | None, chords: Sequence[Chord], *, hold_ms: int
+    ) -> list[Pressed]:
+        from vmops.ops.guest.keyboard import press
+
+        groups = self._placed(self.inventory.select(vms), at)
+        return self._each(groups, lambda g: press(g.route, g.vms, chords, hold_ms=hold_ms))
 
     def _each(self, groups: list[Group], do: Callable[[Group], Sequence[T]]) -> list[T]:
         """The work of every group at the same time; results in the order of the groups."""

@@ -1,0 +1,34 @@
+"""The API of a fleet beside the tasks: what these do, Python can, under the same name."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from vmops import Fleet
+from vmops.tasks import ns
+
+ELSEWHERE = {
+    "console": "holds a terminal",
+    "logs": "streams to a terminal",
+    "vnc": "lasts as long as somebody looks",
+    "inventory": "Fleet.inventory is it",
+    "ps": "status with `unmanaged`",
+    "pid": "status has it",
+    "adopt": "a person decides that, once",
+}
+"""Tasks without a method, and why."""
+
+OURS = sorted(name for name in ns.task_names if "." not in name)
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name not in ELSEWHERE])
+def test_a_task_is_a_method_of_the_same_name(name: str) -> None:
+    method = getattr(Fleet, name)
+    assert inspect.getdoc(method)
+    assert inspect.signature(method).return_annotation
+
+
+def test_nothing_is_excused_that_is_gone() -> None:
+    assert set(ELSEWHERE) <= set(OURS)
