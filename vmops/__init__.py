@@ -30,13 +30,14 @@ if TYPE_CHECKING:
         WorkerUnreachable,
         WorkFailed,
     )
-    from vmops.fleet import Fleet, Result, raise_for_errors
+    from vmops.fleet import Fleet
     from vmops.inventory_file import load
     from vmops.ops.vm.changes import Change
     from vmops.ops.vm.outcome import Outcome
     from vmops.ops.worker.doctor import Health
     from vmops.ops.worker.run import Ended
     from vmops.remote_executor import RemoteExecutor
+    from vmops.results import Result, raise_for_errors
     from vmops.vm_launcher import VMLauncher
 
 __version__ = "0.1.0"
@@ -65,7 +66,8 @@ _HOMES = {
         ),
         "vmops.errors",
     ),
-    **dict.fromkeys(("Fleet", "Result", "raise_for_errors"), "vmops.fleet"),
+    "Fleet": "vmops.fleet",
+    **dict.fromkeys(("Result", "raise_for_errors"), "vmops.results"),
     "Change": "vmops.ops.vm.changes",
     "Ended": "vmops.ops.worker.run",
     "Health": "vmops.ops.worker.doctor",

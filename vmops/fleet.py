@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from vmops.core.devices.disk import Bases
 from vmops.core.inventory.inventory import Inventory
@@ -13,7 +13,7 @@ from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Terms
 from vmops.core.plan.status import VMStatus
 from vmops.core.plan.stopping import Manner
-from vmops.errors import FleetFailed, InventoryError, VmopsError
+from vmops.errors import InventoryError
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
 from vmops.ops.image.bases import bases_of
 from vmops.ops.route import Group, Route
@@ -37,34 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vmops")
 
 T = TypeVar("T")
-
-
-class Result(Protocol):
-    """What every method of `Fleet` gives for a VM or a worker."""
-
-    @property
-    def error(self) -> VmopsError | None:
-        """Why it failed, None where all went well."""
-
-
-R = TypeVar("R", bound=Result)
-
-
-@overload
-def raise_for_errors(results: R) -> R: ...
-@overload
-def raise_for_errors(results: Iterable[R]) -> list[R]: ...
-def raise_for_errors(results: object) -> object:
-    """Give the results back when all went well. Raises the error of the one that failed, and
-    FleetFailed with all of them in `failures` when several did."""
-    is_one = hasattr(results, "error")
-    found: list[Any] = [results] if is_one else list(results)  # type: ignore[call-overload]
-    failures = [result.error for result in found if result.error is not None]
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise FleetFailed(failures)
-    return results if is_one else found
 
 
 class Fleet:
