@@ -95,7 +95,7 @@ def test_a_disk_is_made_once_kept_and_removed_by_destroy_alone(
     assert there(operator) == {base.name}
 
 
-def test_a_larger_disk_is_made_so_when_it_stands_still_and_a_smaller_one_refused(
+def test_a_larger_disk_is_made_so_running_or_not_and_a_smaller_one_refused(
     operator: Operator, base: Base
 ) -> None:
     web = operator.add(of_image("web1", 21, disk_gb=1), image=False)
@@ -104,14 +104,21 @@ def test_a_larger_disk_is_made_so_when_it_stands_still_and_a_smaller_one_refused
     change(operator, replace(web, disk_gb=3))
     plan = operator.fab("plan", "--vm", "web1")
     assert "disk_gb: 1 -> 3" in plan.out
-    operator.ok("restart", "--vm", "web1", "--force")
+    pid = operator.qemus("worker1")["web1"]
+    assert "its disk made larger" in operator.ok("launch", "--vm", "web1").out
+    assert operator.qemus("worker1")["web1"] == pid
     assert info(operator, disk(web))["virtual-size"] == 3 << 30
+    assert operator.fab("plan", "--vm", "web1").code == 0
+    operator.ok("stop", "--vm", "web1", "--force")
+    change(operator, replace(web, disk_gb=4))
+    operator.ok("launch", "--vm", "web1")
+    assert info(operator, disk(web))["virtual-size"] == 4 << 30
     change(operator, replace(web, disk_gb=2))
     pid = operator.qemus("worker1")["web1"]
     said = operator.fab("restart", "--vm", "web1", "--force")
     assert said.code == 1
     assert "a disk is not made smaller" in said.err
-    assert "set disk_gb = 3" in said.err
+    assert "set disk_gb = 4" in said.err
     assert operator.qemus("worker1")["web1"] == pid
 
 

@@ -116,11 +116,20 @@ def test_a_raw_image_is_no_clone() -> None:
     assert starting.launch(WORKER, WEB, seen).action == "start"
 
 
-def test_a_running_vm_shows_the_size_that_it_is_to_have() -> None:
+def test_a_running_vm_gets_a_larger_disk_by_its_own_qemu_and_never_a_smaller_one() -> None:
     seen = running(WEB, before=world(2 * GIB))
     assert starting.launch(WORKER, WEB, seen).action == "nothing"
     made = starting.launch(WORKER, replace(WEB, disk_gb=3), seen)
     assert [str(item) for item in made.drift] == ["disk_gb: 2 -> 3"]
+    assert (made.action, labels(made)) == ("grow", ["larger disk"])
+    assert made.block is not None
+    (command,) = made.block.numbered()[0].commands
+    assert b'"device": "virtio0", "size": 3221225472' in (command.stdin or b"")
+    assert [guard.argv[0] for guard in made.block.guards] == ["still_running"]
+    smaller = starting.launch(WORKER, replace(WEB, disk_gb=1), seen)
+    assert (smaller.action, smaller.phases) == ("restart", ())
+    with_more = starting.launch(WORKER, replace(WEB, disk_gb=3, cores=2), seen)
+    assert with_more.action == "restart"
 
 
 def test_destroy_removes_the_disk_that_was_made_and_no_other() -> None:

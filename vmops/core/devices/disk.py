@@ -10,8 +10,9 @@ from vmops.core.devices.drift import Drift
 from vmops.core.images.names import Base, base_of
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import Command, Step
-from vmops.core.tools import image_chain, qemu, qemu_img
+from vmops.core.tools import image_chain, monitor, qemu, qemu_img, qmp
 from vmops.core.tools.image_chain import Chain, Image, Objection
+from vmops.core.tools.monitor import Talk
 
 GIB = 1 << 30
 CLONE = "clone"
@@ -98,7 +99,7 @@ def _against_base(vm: VM, chain: Chain | None, *, user: str) -> Iterator[Objecti
     if chain is None or is_missing(chain):
         yield Objection(
             f"it has no disk there yet, and the image {vm.image} is not there to make it of",
-            "send the image there first",
+            f"send it there: fab image.push --image {vm.image}",
         )
         return
     yield from objections(chain, user=user)
@@ -152,6 +153,15 @@ def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
     return ()
 
 
+def growing(vm: VM, model: str) -> Command:
+    """What makes the disk of a running VM larger: its QEMU does, which has it open.
+
+    `model` is what the running disk is attached as: QEMU names a drive after that.
+    """
+    device = {IDE: "ide0-hd0"}.get(model, f"{model}0")
+    return monitor.talk([Talk(vm.name, (qmp.resize(device, size=wanted_bytes(vm)),))])
+
+
 def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:
     base = base_of(base_chain[0].path)
     assert base is not None, "only bases are asked for by their image"
@@ -183,7 +193,7 @@ def drift(vm: VM, images: Mapping[str, Chain]) -> list[Drift]:
     has, wants = _size(images.get(vm.qcow_image)), wanted_bytes(vm)
     if not has or not wants or has == wants:
         return []
-    return [Drift("disk_gb", in_gib(has), in_gib(wants))]
+    return [Drift("disk_gb", in_gib(has), in_gib(wants), live=has < wants)]
 
 
 def unobjectionable(path: str) -> Chain:

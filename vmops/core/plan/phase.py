@@ -10,7 +10,9 @@ from vmops.core.devices.power import Asking
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import Block
 
-Action = Literal["start", "nothing", "replug", "restart", "stop", "destroy", "tidy", "adopt"]
+Action = Literal[
+    "start", "nothing", "replug", "grow", "restart", "stop", "destroy", "tidy", "adopt"
+]
 
 ACT_LIMIT_S = 120.0
 """What the steps of one phase may take, apart from what they wait for a guest."""

@@ -6,7 +6,7 @@ nothing has been done.
 
 from __future__ import annotations
 
-from vmops.core.devices import display, machine, nic
+from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
@@ -152,7 +152,21 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     ):
         check_forwarding(worker, observed)
     replug = plug(worker, vm, observed, strict=strict)
+    if any(item.is_of(["disk_gb"]) for item in found):
+        replug = _with_growth(worker, vm, observed, replug)
     return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
+
+
+def _with_growth(worker: Worker, vm: VM, observed: Observed, replug: Plan) -> Plan:
+    """The same plan, with the disk made larger under the running guest."""
+    running = observed.vm(vm.name)
+    assert running.process is not None, "only what runs is asked to"
+    still = process.still_running(vm.name, running.process)
+    block = replug.block or block_of(vm, (), guards=(still,), change="grow")
+    grow = Step(disk.GROW, (disk.growing(vm, running.command_line.disk_model),))
+    phase = Phase(worker.name, block._replace(steps=(*block.steps, grow)))
+    action: Action = "replug" if replug.phases else "grow"
+    return replug._replace(action=action, phases=(phase,))
 
 
 def standing(

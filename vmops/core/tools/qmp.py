@@ -41,6 +41,11 @@ GUEST_OFF = "shutdown"
 """Words of QEMU's status: the guest is off while its QEMU stays."""
 
 
+def resize(device: str, *, size: int) -> Request:
+    """Give a drive so many bytes. A smaller size is granted too, and cuts off what is behind it."""
+    return Request("block_resize", {"device": device, "size": size})
+
+
 class Disk(NamedTuple):
     """A drive of the guest. `images` is the file it writes to, then its backing files, in order.
 

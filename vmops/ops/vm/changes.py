@@ -26,8 +26,9 @@ from vmops.ops.route import Group, Route
 class Change(NamedTuple):
     """What `up` would do about one VM.
 
-    `action` is start, nothing, replug or restart; refused where `up` would fail, and unknown where
-    the worker could not be asked: then `error` says why. `drift` are the fields that differ.
+    `action` is start, nothing, replug, grow (its disk) or restart; refused where `up` would fail,
+    and unknown where the worker could not be asked: then `error` says why. `drift` are the fields
+    that differ.
     """
 
     vm: str
@@ -41,7 +42,7 @@ class Change(NamedTuple):
     @property
     def to_do(self) -> bool:
         """True where `up` would change something."""
-        return self.action in ("start", "replug", "restart")
+        return self.action in ("start", "replug", "grow", "restart")
 
 
 def look_everywhere(routes: Sequence[Route]) -> Elsewhere:

@@ -174,7 +174,12 @@ def _line_of_up(outcome: Outcome) -> str:
 def _came_up(outcome: Outcome) -> str:
     if outcome.error is not None:
         return _failed(outcome)
-    words = {"start": "started", "replug": "replugged", "restart": "restarted"}
+    words = {
+        "start": "started",
+        "replug": "replugged",
+        "grow": "disk made larger",
+        "restart": "restarted",
+    }
     return words.get(outcome.action, "already runs")
 
 

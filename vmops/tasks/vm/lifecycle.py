@@ -68,7 +68,8 @@ def launch(
 
 def _launched(outcome: Outcome) -> str:
     what = "runs" if outcome.changed else "already runs"
-    what = "runs, replugged" if outcome.action == "replug" else what
+    more = {"replug": "runs, replugged", "grow": "runs, its disk made larger"}
+    what = more.get(outcome.action, what)
     return f"{what}, PID {outcome.pid}"
 
 
