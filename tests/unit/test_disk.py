@@ -150,6 +150,9 @@ def test_destroy_removes_the_disk_that_was_made_and_no_other() -> None:
 def test_a_dry_run_shows_the_disk_that_would_be_made() -> None:
     seen = supposed.without_disks(supposed.blank(WORKER, [WEB]), [WEB], {"debian": BASE})
     assert "disk" in labels(starting.launch(WORKER, WEB, seen))
+    unknown = supposed.without_disks(supposed.blank(WORKER, [WEB]), [WEB], {})
+    made = labels(starting.launch(WORKER, replace(WEB, disk_gb=3), unknown))
+    assert not {"disk", "larger disk"} & set(made), "of what size it is nothing is supposed"
 
 
 def test_a_vm_has_an_image_or_a_qcow_image_and_what_belongs_to_it() -> None:

@@ -147,7 +147,7 @@ def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
     chain, wanted = images.get(vm.qcow_image), wanted_bytes(vm)
     if is_missing(chain):
         return (_making(vm, images[key_of_base(vm.image)], wanted),)
-    if _size(chain) < wanted:
+    if 0 < _size(chain) < wanted:
         grow = qemu_img.grow_disk(vm.qcow_image, FORMAT, size=wanted)
         return (Step(GROW, (grow,), about=(vm.qcow_image,)),)
     return ()

@@ -1,8 +1,8 @@
 # Reads images that QEMU is to open for writing, and their backing files. Run it as the SSH user.
 #
 # Arguments: the format of an image, its name, and so on for each; "base:" before the format is for
-# one that others stand on, which is only read. Standard output: a line for each
-# image of a chain, keys and values in turn, names in hexadecimal; an empty line ends the chain.
+# one that others stand on, which is only read. Standard output: a line for each image of a chain,
+# keys and values in turn, names in hexadecimal; an empty line ends the chain.
 #
 # It opens plain files and block devices, and reads of each no more than the cluster that the header
 # is in. It reads as QEMU's block/qcow2.c does: a name ends at a NUL, the last of several extensions
