@@ -106,6 +106,13 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
     assert said in f"{refused.value.what} {refused.value.cure}"
 
 
+def test_a_copy_gets_the_time_that_it_takes() -> None:
+    clone = replace(WEB, disk="clone")
+    (copying,) = starting.launch(WORKER, clone, world()).phases
+    (copied,) = starting.launch(WORKER, clone, world(2 * GIB)).phases
+    assert copying.time_limit_s - copied.time_limit_s == 3600
+
+
 def test_a_raw_image_is_no_clone() -> None:
     (base,) = base_chain()
     path = base.path.replace("qcow2", "raw")

@@ -153,6 +153,12 @@ def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
     return ()
 
 
+def wait_s(vm: VM, images: Mapping[str, Chain]) -> float:
+    """How long `preparing` takes at most, beyond what any step may: a copy is as long as it is."""
+    copies = vm.disk == CLONE and is_missing(images.get(vm.qcow_image))
+    return qemu_img.CLONE_LIMIT_S if copies else 0.0
+
+
 def growing(vm: VM, model: str) -> Command:
     """What makes the disk of a running VM larger: its QEMU does, which has it open.
 

@@ -70,7 +70,8 @@ def launch_bare(
     steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="launch")
     notes = _start_notes(worker, vm, observed)
-    return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
+    phase = Phase(worker.name, block, waits_s=disk.wait_s(vm, observed.images))
+    return Plan(vm, "start", (phase,), skips=skips, notes=notes)
 
 
 def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
@@ -131,7 +132,8 @@ def boot(
     )
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="boot")
     notes = _start_notes(worker, vm, observed)
-    return Plan(vm, "start", (Phase(worker.name, block),), skips=skips, notes=notes)
+    phase = Phase(worker.name, block, waits_s=disk.wait_s(vm, observed.images))
+    return Plan(vm, "start", (phase,), skips=skips, notes=notes)
 
 
 def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:

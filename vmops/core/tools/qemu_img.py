@@ -8,6 +8,9 @@ from __future__ import annotations
 from vmops.core.images.names import Base
 from vmops.core.script.command import Command, command
 
+CLONE_LIMIT_S = 3600.0
+"""What `clone_base` in images.sh gives a copy."""
+
 
 def make_overlay(disk: str, base: Base, *, size: int = 0) -> Command:
     """A qcow2 disk on a base, `size` bytes large; 0 is as large as the base is.
