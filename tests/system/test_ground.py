@@ -9,8 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from vmops import RemoteExecutor, VMLauncher, load
+from vmops.ops.act import perform
+from vmops.ops.route import Route
 
 from .operator import Operator, small_vm
+from .test_identity import late_plan
 
 TAP = "tap_1_eth1"
 
@@ -113,18 +116,24 @@ def test_an_own_tap_that_is_down_is_told_and_set_up_while_the_vm_runs(operator: 
     ids=["trunk", "tag", "another-bridge"],
 )
 def test_a_replug_that_fails_leaves_the_port_as_it_was(operator: Operator, change: str) -> None:
-    operator.add(small_vm("vm1", 1, 101))
+    """The switch hangs after the look."""
+    vm = operator.add(small_vm("vm1", 1, 101))
     operator.ok("launch", "--vm", "vm1")
     pid = operator.qemus("worker1")["vm1"]
     operator.on("worker1", "ovs-vsctl", *change.replace("TAP", TAP).split())
     row = "ovs-vsctl --columns=tag,trunks,vlan_mode list Port {0}; ovs-vsctl port-to-br {0}; "
     row += "ovs-vsctl --columns=external_ids list Interface {0}"
     before = sh(operator, row.format(TAP))
+    route = Route(load(operator.hosts_toml).worker("worker1"))
+    late = late_plan(route, vm)
+    assert late.block is not None
     with stopped_switch(operator):
-        said = operator.fab("launch", "--vm", "vm1")
-        assert said.code == 1, said
-        assert "ovs-vswitchd" in said.err
+        (result,) = perform(route, [late.block], time_limit_s=60)
+        (failed,) = [step for step in result.steps if not step.ok]
+        assert "the switch has not taken it within 10 s" in failed.reason()
         assert sh(operator, row.format(TAP)) == before
+        said = operator.fab("launch", "--vm", "vm1")
+        assert (said.code, "ovs-vswitchd is held by a signal" in said.err) == (1, True)
     operator.ok("launch", "--vm", "vm1")
     assert operator.ok("status", "--format", "json").json[0]["drift"] == []
     assert operator.qemus("worker1") == {"vm1": pid}
