@@ -16,6 +16,7 @@ from vmops.core.plan.stopping import Manner
 from vmops.errors import InventoryError
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
 from vmops.ops.image.bases import bases_of
+from vmops.ops.image.supply import supplier_of
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import changes, lifecycle, power, waiting
 from vmops.ops.vm.outcome import Outcome, without_absent
@@ -343,8 +344,12 @@ class Fleet:
         return bases_of(self.inventory, (vm for group in groups for vm in group.vms))
 
     def _launched(self, groups: list[Group], terms: Terms, asked: Elsewhere) -> list[Outcome]:
+        supply = supplier_of(self.inventory.images)
         return self._each(
-            groups, lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=asked)
+            groups,
+            lambda g: lifecycle.launch(
+                g.route, g.vms, terms=terms, elsewhere=asked, supplier=supply
+            ),
         )
 
     def _each_vm(

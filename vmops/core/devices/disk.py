@@ -69,6 +69,15 @@ def is_missing(chain: Chain | None) -> bool:
     return not chain or (chain[0].fault, chain[0].why) == ("stat", _NO_SUCH_FILE)
 
 
+def lacks_image(vm: VM, images: Mapping[str, Chain]) -> bool:
+    """True where its disk has yet to be made, of an image that is not there."""
+    return (
+        vm.image is not None
+        and is_missing(images.get(vm.qcow_image))
+        and is_missing(images.get(key_of_base(vm.image)))
+    )
+
+
 def refusal(vm: VM, images: Mapping[str, Chain], *, path: str, user: str) -> Fault | None:
     """What keeps QEMU from opening the VM's disk, or us from letting it, and the cure.
 

@@ -47,6 +47,15 @@ def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
     return seen._replace(images=images)
 
 
+def with_images(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
+    """What was observed, as it will be when the images that VMs lack have been brought there."""
+    lacked = {vm.image for vm in vms if vm.image in bases and disk.lacks_image(vm, seen.images)}
+    brought = {
+        disk.key_of_base(name): disk.unobjectionable(bases[name].path) for name in lacked if name
+    }
+    return seen._replace(images={**seen.images, **brought})
+
+
 def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
     """The same worker with all interfaces of the VMs plugged as they are wanted."""
     ports = {}

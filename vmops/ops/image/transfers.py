@@ -33,11 +33,11 @@ Tell = Callable[[str, str, Progress | None], None]
 """How far an image (its name) on a worker (its name) is; None is that it is over."""
 
 
-def _nobody(image: str, worker: str, progress: Progress | None) -> None:
+def nobody(image: str, worker: str, progress: Progress | None) -> None:
     """Tells nobody."""
 
 
-def bring(route: Route, images: Sequence[Image], *, tell: Tell = _nobody) -> list[Brought]:
+def bring(route: Route, images: Sequence[Image], *, tell: Tell = nobody) -> list[Brought]:
     """Bring these images to the worker, one after the other; those that are there are left.
 
     What is cut stays there as NAME.part, and the next time goes on behind it. Never raises a

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vmops.core.devices import disk
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import Skip
 from vmops.core.facts import observed as facts
@@ -75,11 +76,24 @@ def changes(
         )
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
+    lacking = {vm.name for vm in vms if disk.lacks_image(vm, seen.images)}
+    seen = supposed.with_images(seen, vms, terms.bases)
     plans = group.plans(worker, vms, seen, terms=terms)
     for place, vm in enumerate(vms):
         if isinstance(plans[place], PortConflict):
             plans[place] = _looked_at_again(route, vm, terms)
-    return [_change(route, vm, plan, elsewhere) for vm, plan in zip(vms, plans, strict=True)]
+    found = [_change(route, vm, plan, elsewhere) for vm, plan in zip(vms, plans, strict=True)]
+    return [
+        _with_image(change, vm) if vm.name in lacking else change
+        for change, vm in zip(found, vms, strict=True)
+    ]
+
+
+def _with_image(change: Change, vm: VM) -> Change:
+    if change.error is not None:
+        return change
+    note = f"{vm.name} on {change.worker}: its image {vm.image} is brought there first"
+    return change._replace(notes=(*change.notes, note))
 
 
 def _looked_at_again(route: Route, vm: VM, terms: Terms) -> Plan | WorkFailed:

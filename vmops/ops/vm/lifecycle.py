@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+from vmops.core.devices import disk
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
@@ -13,7 +15,7 @@ from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Kind, Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
-from vmops.errors import WorkFailed
+from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import Suppose, carry_out, one_by_one
 from vmops.ops.route import Route
 from vmops.ops.vm import outcome
@@ -22,6 +24,26 @@ from vmops.ops.vm.outcome import Outcome
 USUAL_TERMS = Terms()
 GENTLY = Manner()
 
+Supplier = Callable[[Route, Sequence[str]], Mapping[str, VmopsError]]
+"""Brings images, by name, to a worker, and says why those are not there that it could not bring."""
+
+
+class _Way(NamedTuple):
+    """How VMs are started: what is planned, what a dry run supposes, and whether a VM may be
+    refused for an image that is not there."""
+
+    kind: Kind
+    suppose: Suppose = supposed.blank
+    may_lack: bool = True
+
+
+class _Lacking(Exception):
+    """Images that have to be brought before anything is planned."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        super().__init__(images)
+        self.images = images
+
 
 def launch(
     route: Route,
@@ -29,6 +51,7 @@ def launch(
     *,
     terms: Terms = USUAL_TERMS,
     elsewhere: Elsewhere = NOWHERE,
+    supplier: Supplier | None = None,
 ) -> list[Outcome]:
     """Plug and boot each VM; one that runs as asked is left alone.
 
@@ -37,9 +60,25 @@ def launch(
     plugged, without `terms.bare`. A VM that runs, but not as asked, is replugged where that is
     enough; otherwise it fails, or with `terms.restart` is restarted. One that runs `elsewhere`, or
     may, is not started.
+
+    The `supplier` brings images that are not there before any of them starts; without one, a VM
+    whose disk has to be made of such an image fails.
     """
-    kind = starting.launch_bare if terms.bare else starting.launch
-    return _start(route, vms, terms, kind, elsewhere)
+    way = _Way(starting.launch_bare if terms.bare else starting.launch)
+    if supplier is None:
+        return _start(route, vms, terms, way, elsewhere)
+    if route.transcript is not None:
+        supplier(route, sorted({vm.image for vm in vms if vm.image}))
+        return _start(route, vms, terms, way, elsewhere)
+    try:
+        return _start(route, vms, terms, way._replace(may_lack=False), elsewhere)
+    except _Lacking as lacking:
+        failed = supplier(route, lacking.images)
+    errors = {vm.name: failed[vm.image] for vm in vms if vm.image and vm.image in failed}
+    return [
+        one._replace(error=errors[one.vm]) if one.error and one.vm in errors else one
+        for one in _start(route, vms, terms, way, elsewhere)
+    ]
 
 
 def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outcome]:
@@ -63,26 +102,29 @@ def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outco
 
 def boot(route: Route, vms: Sequence[VM], *, terms: Terms = USUAL_TERMS) -> list[Outcome]:
     """QEMU only, with the interfaces that are plugged; otherwise as `launch`."""
-    return _start(route, vms, terms, starting.boot, NOWHERE, suppose=supposed.plugged)
+    way = _Way(starting.boot, supposed.plugged)
+    return _start(route, vms, terms, way, NOWHERE)
 
 
 def _start(
     route: Route,
     vms: Sequence[VM],
     terms: Terms,
-    kind: Kind,
+    way: _Way,
     elsewhere: Elsewhere,
-    suppose: Suppose = supposed.blank,
 ) -> list[Outcome]:
     def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
-        return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=kind)
+        lacked = {vm.image for vm in waiting if disk.lacks_image(vm, seen.images)}
+        if lacked and not way.may_lack and facts.IMAGES.name not in seen.faults:
+            raise _Lacking(sorted(name for name in lacked if name))
+        return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=way.kind)
 
     def questions(waiting: Sequence[VM]) -> Sequence[facts.Asked]:
         gently = terms.restart is not None
         return facts.for_starting(waiting, gently=gently, bases=terms.bases)
 
     def supposing(worker: Worker, some: Sequence[VM]) -> Observed:
-        return supposed.without_disks(suppose(worker, some), some, terms.bases)
+        return supposed.without_disks(way.suppose(worker, some), some, terms.bases)
 
     done = carry_out(route, vms, decide, questions=questions, suppose=supposing)
     return [outcome.restarted(item) for item in done]

@@ -14,6 +14,7 @@ from vmops.tasks.frame.places import bases, everywhere, say_lost
 from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.image.supplying import PUSH, supplier
 
 if TYPE_CHECKING:
     from vmops.ops.vm.changes import Change
@@ -33,6 +34,7 @@ WORKER = Option("Only VMs on these workers, separated by commas. With --vm: thos
         "parallel": options.PARALLEL,
         "restart": Option("Restart running VMs where needed; their guests are asked to power off."),
         "overcommit": options.OVERCOMMIT,
+        "push": PUSH,
         "format": options.FORMAT,
     }
 )
@@ -43,6 +45,7 @@ def up(
     parallel: int = 0,
     restart: bool = False,
     overcommit: bool = False,
+    push: bool = True,
     format: str = "text",
 ) -> Work[Outcome]:
     """
@@ -59,9 +62,12 @@ def up(
     gently = lifecycle.GENTLY if restart else None
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
+    supply = supplier(c, push=push)
     return Work(
         groups,
-        lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=elsewhere),
+        lambda g: lifecycle.launch(
+            g.route, g.vms, terms=terms, elsewhere=elsewhere, supplier=supply
+        ),
         Report(
             table(("VM", "WORKER", "RESULT", "PID"), _row_of_up),
             _up_as_dict,

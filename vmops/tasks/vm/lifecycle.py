@@ -23,6 +23,7 @@ from vmops.tasks.frame.places import bases, other_workers
 from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, in_place, is_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.image.supplying import PUSH, supplier
 
 if TYPE_CHECKING:
     from vmops.core.plan.status import VMStatus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         "strict": options.STRICT,
         "overcommit": options.OVERCOMMIT,
         "here": options.HERE,
+        "push": PUSH,
         "format": options.FORMAT,
     }
 )
@@ -45,6 +47,7 @@ def launch(
     strict: bool = False,
     overcommit: bool = False,
     here: bool = False,
+    push: bool = True,
     format: str = "text",
 ) -> Work[Outcome]:
     """
@@ -59,9 +62,12 @@ def launch(
     groups = groups_of_vms(c, vm, task="launch")
     terms = Terms(strict=strict, overcommit=overcommit, bases=bases(c, groups))
     elsewhere = other_workers(c, groups, here=here)
+    supply = supplier(c, push=push)
     return Work(
         groups,
-        lambda g: lifecycle.launch(g.route, g.vms, terms=terms, elsewhere=elsewhere),
+        lambda g: lifecycle.launch(
+            g.route, g.vms, terms=terms, elsewhere=elsewhere, supplier=supply
+        ),
         Report(given(_launched), started_as_dict),
     )
 
