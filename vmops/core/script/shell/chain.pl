@@ -40,7 +40,7 @@ sub image {
   my @found = stat $name or return note($told, "fault", "stat", "why", hex_of($!));
   note($told, "mode", sprintf("%o", $found[2]), "owner", $found[4]);
   -f _ || -b _ or return note($told, "fault", "odd");
-  my $way = $depth || our $only_reads ? O_RDONLY : O_RDWR;
+  my $way = $depth ? O_RDONLY : O_RDWR;
   sysopen my $file, $name, $way | O_NONBLOCK
     or return note($told, "fault", "open", "why", hex_of($!));
   my @same = stat $file;

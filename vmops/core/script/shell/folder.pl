@@ -24,5 +24,5 @@ while (@folders) {
 }
 die "there are more than 10000 files in $folder\n" if @others > 10000;
 print "chains\n";
-our $only_reads = 1;
-@ARGV = map { ("", $_) } @others;
+# "base:" is to read them only, with no format: what is no qcow2 image stands on nothing.
+@ARGV = map { ("base:", $_) } @others;
