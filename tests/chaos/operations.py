@@ -70,6 +70,8 @@ OPERATIONS = (
     Operation("restart-force", _web1("restart", "--force"), "running", "running"),
     Operation("up", ("up", "--vm", "web*"), "gone", "running", ALL),
     Operation("down", ("down", "--vm", "web*", "--timeout", "3"), "running", "gone", ALL),
+    Operation("prune", ("prune", "--yes"), "crashed", "gone"),
+    Operation("prune-plugged", ("prune", "--yes"), "plugged", "gone"),
     Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
     Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
