@@ -14,6 +14,7 @@ from bench.fleet import fleet
 from bench.place import ROOT, Place
 from bench.profile import TASKS, profile
 from bench.single import WAYS, single
+from bench.transfer import transfer
 from vmops.errors import VmopsError
 
 RESULTS = ROOT / "bench" / "results"
@@ -37,6 +38,7 @@ def options() -> argparse.Namespace:
     add("--single", action="store_true", help="one VM, in every way")
     add("--fleet", action="store_true", help="twenty VMs on four workers")
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
+    add("--transfer", action="store_true", help="an image to a worker, beside scp, instead")
     add("--profile", choices=tuple(TASKS), help="where the time of this task goes, instead")
     add("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, {PART.name} of a part)")
     add("--show", type=Path, help="only print the tables of this JSON")
@@ -67,6 +69,9 @@ def main() -> int:
         with Place() as place:
             if asked.profile:
                 print(profile(place, asked.profile, asked.rounds, say=_say()))
+                return 0
+            if asked.transfer:
+                print(transfer(place, asked.rounds, say=_say()))
                 return 0
             measured = _measured(place, asked)
     except (BenchFailed, VmopsError) as failure:
