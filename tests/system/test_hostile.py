@@ -51,8 +51,9 @@ def test_an_image_path_is_one_argument(operator: Operator, image: str) -> None:
     vm = replace(small_vm("vm1", 1, 101), qcow_image=f"~/vm_images/{image}")
     operator.add(vm, image=False)
     path = f"/home/ubuntu/vm_images/{image}"
-    operator.on("worker1", "mkdir", "-p", dirname(path))
-    operator.on("worker1", "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
+    as_ubuntu = ("runuser", "-u", "ubuntu", "--")
+    operator.on("worker1", *as_ubuntu, "mkdir", "-p", dirname(path))
+    operator.on("worker1", *as_ubuntu, "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
     operator.ok("launch", "--vm", "vm1")
     pid = operator.qemus("worker1")["vm1"]
     opened = operator.on("worker1", "sh", "-c", f"readlink /proc/{pid}/fd/*").splitlines()
