@@ -76,6 +76,13 @@ def test_a_running_vm_in_numbers() -> None:
     assert [nic.traffic for nic in found.interfaces] == [Traffic(3000, 2000), Traffic(7, 0)]
 
 
+def test_an_age_that_cannot_be_told_is_none() -> None:
+    """In a container /proc/uptime may count from its start, and processes from the kernel's."""
+    seen = running()
+    found = of(seen._replace(host=seen.host._replace(uptime_s=3.0)))
+    assert (found.state, found.uptime_s, found.cpu_percent) == ("running", None, None)
+
+
 def test_an_interface_is_as_open_vswitch_has_it() -> None:
     seen = with_port(running(), port(VM1, "tap_1001_eth1", 7))
     seen = without_port(seen, "tap_1001_eth2")

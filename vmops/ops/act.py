@@ -145,7 +145,7 @@ def observe(
     if route.transcript is not None:
         return suppose(route.worker, vms)
     try:
-        return facts.read(answers, questions)
+        return facts.read(route.worker, answers, questions)
     except Unanswered as error:
         raise unreadable(route, error) from error
 

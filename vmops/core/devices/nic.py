@@ -72,6 +72,11 @@ def device_of(nic: Nic) -> str:
     return DEVICES.get(nic.model, nic.model)
 
 
+def rom_of(nic: Nic) -> str:
+    """The file that QEMU loads into it by itself, to boot from the network."""
+    return f"efi-{nic.model}.rom"
+
+
 def parse(found: qemu.Options) -> tuple[RunningNic, ...]:
     """The interfaces of a command line: the devices whose netdev is a TAP."""
     taps = {

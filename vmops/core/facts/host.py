@@ -74,5 +74,19 @@ def free_disk_mb(folder: str) -> Question[int]:
     return Question(
         f"free disk {folder}",
         (command("disk_facts", folder),),
-        lambda said: int(said.stdout.split()[-1]) // 1024,
+        _free_mb,
     )
+
+
+def _free_mb(said: StepResult) -> int:
+    """From the free blocks, and how many bytes a block has."""
+    blocks, block_bytes = said.stdout.split()
+    return int(blocks) * int(block_bytes) // 2**20
+
+
+def _names(said: StepResult) -> frozenset[str]:
+    return frozenset(lines_of(said))
+
+
+ROMS = Question("option ROMs", (command("rom_facts"),), _names)
+"""The names of the files that QEMU finds, such as `efi-e1000.rom`."""

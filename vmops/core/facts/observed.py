@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.display import Screen
 from vmops.core.devices.nic import Wiring
 from vmops.core.facts.host import HOST, Host
 from vmops.core.facts.monitors import NAME as MONITORS
@@ -22,8 +23,9 @@ from vmops.core.facts.wiring import (
     TAPS,
     TRAFFIC,
     VSWITCHD_IS_DEAD,
+    in_the_way,
 )
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.monitor import Heard
@@ -107,7 +109,7 @@ def for_starting(
     return (*starting, STATUSES if gently else statuses_of(vms))
 
 
-def read(answers: Answers, asked: Sequence[Asked]) -> Observed:
+def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
     """The facts from the answers to what was asked.
 
     Raises Unanswered when the worker's own facts cannot be read: nothing can be decided then.
@@ -126,12 +128,13 @@ def read(answers: Answers, asked: Sequence[Asked]) -> Observed:
 
     host, vms = answers[HOST], answers[RUNNING]
     dead = answer(VSWITCHD_IS_DEAD, "")
+    nobody: Iterable[Screen] = ()
     switch = answer(SWITCH, ovs.Switch())
     return Observed(
         host=host,
         switch=switch._replace(dead=dead, fault=faults.get(SWITCH.name, "")),
         taps=answer(TAPS, {}),
-        listening=answer(LISTENING, frozenset()),
+        listening=in_the_way(answer(LISTENING, nobody), worker.vnc_listen),
         vms=vms,
         images=answer(IMAGES, {}),
         traffic=answer(TRAFFIC, {}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from vmops.core.devices import display
+from vmops.core.devices.display import Screen
 from vmops.core.facts.question import Question, text_of
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
 from vmops.core.script.functions import NO_VMS, WHERE_VMS
@@ -58,14 +60,35 @@ def _traffic(said: StepResult) -> Mapping[str, ip.Traffic]:
 TRAFFIC = Question("traffic", (ip.count_traffic(),), _traffic)
 
 
-def _listening(said: StepResult) -> frozenset[int]:
-    """From `ss -Hltn`: the local address is the fourth column."""
+def _listening(said: StepResult) -> Iterable[Screen]:
+    """From `ss -Hltn`: the local address is the fourth column, as `*:22` where it has two families.
+
+    One of an interface ends with its name, as in `127.0.0.53%lo:53`.
+    """
     rows = (line.split() for line in text_of(said).split("\n"))
-    ports = (row[3].rpartition(":")[2] for row in rows if len(row) > 3)
-    return frozenset(int(port) for port in ports if port.isdecimal())
+    found = (row[3].rpartition(":") for row in rows if len(row) > 3)
+    return frozenset(
+        Screen(address.strip("[]").partition("%")[0], int(port))
+        for address, _, port in found
+        if port.isdecimal()
+    )
 
 
 LISTENING = Question(
     "listening ports", (command("listening_facts", most_bytes=FACT_BYTES),), _listening
 )
-"""TCP ports with a listener."""
+"""Where somebody listens."""
+
+
+def in_the_way(listening: Iterable[Screen], listen: str | None) -> frozenset[int]:
+    """The ports at which a VNC server that is to listen on this address could not."""
+    wanted = display.wanted(listen, 0).listen
+    return frozenset(one.port for one in listening if _same_place(one.listen, wanted))
+
+
+def _same_place(taken: str, wanted: str) -> bool:
+    """QEMU takes both families for "" and "::", and an IPv4 address written as IPv6 is one too."""
+    if taken in ("*", wanted) or wanted in ("", "::") or wanted.startswith("::ffff:"):
+        return True
+    is_same_family = (":" in taken) == (":" in wanted)
+    return is_same_family and bool({taken, wanted} & {"0.0.0.0", "::"})

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from posixpath import dirname
 from typing import NamedTuple
 
-from vmops.core.devices import disk
+from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
-from vmops.core.facts.host import QEMU_VERSION, free_disk_mb
+from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
@@ -32,7 +32,7 @@ class Check(NamedTuple):
 def questions(vms: Sequence[VM], bases: Bases = NO_BASES) -> tuple[Asked, ...]:
     """All that `checks` looks at, for a worker that is to run these VMs."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
-    return (*for_starting(vms, bases=bases), QEMU_VERSION, VSWITCHD_VERSION, *folders)
+    return (*for_starting(vms, bases=bases), QEMU_VERSION, ROMS, VSWITCHD_VERSION, *folders)
 
 
 def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) -> list[Check]:
@@ -42,6 +42,7 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
         perl(is_there=seen.host.perl),
         _kvm(worker, seen),
         _qemu(seen, answers),
+        *(_roms(vms, answers) if seen.host.qemu else ()),
         _tun(seen),
         *_switch(worker, seen, answers),
         Check("memory", True, memory),
@@ -89,6 +90,20 @@ def _qemu(seen: Observed, answers: Answers) -> Check:
         return Check("QEMU", False, f"no {qemu.BINARY}", cure)
     version, ok = _answer(answers, QEMU_VERSION)
     return Check("QEMU", ok, version, "" if ok else cure)
+
+
+def _roms(vms: Sequence[VM], answers: Answers) -> list[Check]:
+    """Whether QEMU finds what it loads into each interface, without which it does not start."""
+    needed = {nic.rom_of(each) for vm in vms for each in vm.connected}
+    if not needed:
+        return []
+    try:
+        there = answers[ROMS]
+    except Unanswered as reason:
+        return [Check("option ROMs", False, str(reason), "try again")]
+    missing = sorted(needed - there)
+    found = f"QEMU does not find {', '.join(missing)}" if missing else "found"
+    return [Check("option ROMs", not missing, found, "there: sudo apt install ipxe-qemu")]
 
 
 def _tun(seen: Observed) -> Check:

@@ -13,7 +13,7 @@ from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
 from vmops.core.tools import ovs, qmp
 from vmops.core.tools.ip import Traffic
-from vmops.core.tools.process import CLOCK_TICKS
+from vmops.core.tools.process import CLOCK_TICKS, Process
 from vmops.errors import VmopsError
 
 
@@ -40,8 +40,9 @@ class VMStatus(NamedTuple):
     """One VM at one moment. `state` is running, paused, stopped, crashed or unknown.
 
     `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
-    was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age, and
-    `memory_mb` what it keeps resident; 0 when there is none. `managed` is that the inventory has
+    was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age (None where
+    the worker's clock of the uptime is not the kernel's, as in a container), and `memory_mb` what
+    it keeps resident; 0 when there is none. `managed` is that the inventory has
     the VM; `home` the worker where it has it, if that is another one.
     """
 
@@ -50,7 +51,7 @@ class VMStatus(NamedTuple):
     address: str
     state: str
     pid: int | None = None
-    uptime_s: float = 0.0
+    uptime_s: float | None = 0.0
     cpu_s: float = 0.0
     memory_mb: int = 0
     vnc: str = ""
@@ -64,16 +65,21 @@ class VMStatus(NamedTuple):
     error: VmopsError | None = None
 
     @property
-    def cpu_percent(self) -> float:
+    def cpu_percent(self) -> float | None:
         """The processor time of QEMU's whole life; 100 is one CPU. See `cpu_since` as well."""
+        if self.uptime_s is None:
+            return None
         return round(100 * self.cpu_s / self.uptime_s, 1) if self.uptime_s > 0 else 0.0
 
 
-def cpu_since(before: VMStatus | None, now: VMStatus) -> float:
+def cpu_since(before: VMStatus | None, now: VMStatus) -> float | None:
     """The processor time between two looks in percent; of the whole life without a look before."""
-    if before is None or before.pid != now.pid or now.uptime_s <= before.uptime_s:
+    if before is None or before.pid != now.pid or before.uptime_s is None or now.uptime_s is None:
         return now.cpu_percent
-    return round(100 * (now.cpu_s - before.cpu_s) / (now.uptime_s - before.uptime_s), 1)
+    passed_s = now.uptime_s - before.uptime_s
+    return (
+        round(100 * (now.cpu_s - before.cpu_s) / passed_s, 1) if passed_s > 0 else now.cpu_percent
+    )
 
 
 def of(worker: Worker, vm: VM, seen: Observed) -> VMStatus:
@@ -120,6 +126,13 @@ def with_look(status: VMStatus, look: qmp.Look | VmopsError) -> VMStatus:
     return status._replace(state=state, monitor=look.status, disks=look.disks)
 
 
+def _age_s(process: Process, seen: Observed) -> float | None:
+    """A process counts its start from the boot of the kernel. In a container /proc/uptime may count
+    from the container's start: what began before it has no age that can be told."""
+    age_s = seen.host.uptime_s - process.started / CLOCK_TICKS
+    return round(max(0.0, age_s), 2) if age_s > -1 else None
+
+
 def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
     process = running.process
     if process is None:
@@ -132,7 +145,7 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
         address=worker.address,
         state=running.state,
         pid=process.pid,
-        uptime_s=round(max(0.0, seen.host.uptime_s - process.started / CLOCK_TICKS), 2),
+        uptime_s=_age_s(process, seen),
         cpu_s=process.cpu_ticks / CLOCK_TICKS,
         memory_mb=process.rss_kib // 1024,
         vnc=str(line.screen),

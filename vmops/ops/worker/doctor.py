@@ -64,7 +64,7 @@ def examine(route: Route, vms: Sequence[VM] = (), bases: Bases = NO_BASES) -> He
         answers = ask(route, *questions)
         if route.transcript is not None:
             return Health(worker.name, worker.address)
-        seen = facts.read(answers, questions)
+        seen = facts.read(route.worker, answers, questions)
     except Unanswered as error:
         return _without_facts(route, error)
     except VmopsError as error:

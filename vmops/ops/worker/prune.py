@@ -38,7 +38,7 @@ def prune(route: Route, *, remove: bool = False) -> list[Pruned]:
         answers = ask(route, *questions)
         if route.transcript is not None:
             return []
-        seen = facts.read(answers, questions)
+        seen = facts.read(route.worker, answers, questions)
         left = answers[LEFT]
     except Unanswered as error:
         return [Pruned(worker.name, error=unreadable(route, error))]

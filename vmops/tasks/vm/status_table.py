@@ -132,7 +132,8 @@ def _state(item: VMStatus) -> Cells:
 
 
 def _cpu(item: VMStatus, before: Before) -> str:
-    return f"{cpu_since(before.get(key(item)), item):.1f}%"
+    percent = cpu_since(before.get(key(item)), item)
+    return _NOTHING if percent is None else f"{percent:.1f}%"
 
 
 def _counters(item: VMStatus) -> tuple[int | None, int | None, int | None, int | None]:
@@ -180,8 +181,10 @@ def size(count: int) -> str:
     return f"{count / unit:.1f}{suffix}" if suffix else str(count)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `12s`, `3m 4s`, `5h 6m` or `7d 8h`."""
+def duration(seconds: float | None) -> str:
+    """Seconds as `12s`, `3m 4s`, `5h 6m` or `7d 8h`; `-` where they are not known."""
+    if seconds is None:
+        return _NOTHING
     whole = int(seconds)
     for unit_s, unit, part_s, part in (
         (86400, "d", 3600, "h"),

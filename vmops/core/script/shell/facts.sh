@@ -94,10 +94,19 @@ at_home() {
   case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; *) path=$1 ;; esac
 }
 
-#: df -Pk -- {1}
+# Not `df`, whose first column is free text: a source may hold blanks and numbers.
+#: stat -f -c '%a %S' -- {1}
 disk_facts() {
   at_home "$1"
-  df -Pk -- "$path" | { read -r heading; read -r device size used free rest && echo "$free"; }
+  stat -f -c '%a %S' -- "$path"
+}
+
+# A device whose ROM is missing ends QEMU at its start. QEMU knows where it looks.
+#: qemu-system-x86_64 -L help  # and which option ROMs lie there
+rom_facts() {
+  timeout -k 1 10 qemu-system-x86_64 -L help | while read -r folder; do
+    for file in "$folder"/*.rom; do [ ! -r "$file" ] || echo "${file##*/}"; done
+  done
 }
 
 # Runs a command only on a worker with a VM, or with a TAP that may be one's.
