@@ -109,9 +109,11 @@ def test_what_a_restart_comes_to() -> None:
     )
 
 
-def test_somebody_else_who_launched_it_in_between_is_not_called_us() -> None:
+def test_a_restart_that_somebody_else_cut_off_is_an_error() -> None:
+    """They may have launched it, or taken away what it needs: it may stand still."""
     outcome = restarted(done(STOPPED, BlockResult("vm1", "changed")))
-    assert (outcome.action, outcome.error) == ("stop", None)
+    assert outcome.action == "stop"
+    assert "changed by somebody else before it was to start again" in str(outcome.error)
 
 
 @pytest.mark.parametrize(

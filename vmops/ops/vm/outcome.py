@@ -111,7 +111,8 @@ def stopped(done: Done) -> Outcome:
 def restarted(done: Done) -> Outcome:
     """What came of a plan to restart: of its stop, then of its start.
 
-    Where somebody else has launched the VM in between, the action is stop.
+    Where something was changed before the start, which then is not made, the action is stop, with
+    an error: the VM may stand still, or run by somebody else's launch.
     """
     if done.plan is None or done.plan.action != "restart" or not done.results:
         return started(done)
@@ -119,9 +120,19 @@ def restarted(done: Done) -> Outcome:
     if outcome.error or len(done.results) < 2:
         return outcome
     if done.results[1].outcome == "changed":
-        return outcome._replace(action="stop")
+        return outcome._replace(action="stop", error=_changed_between(done))
     outcome = _with_start(done, outcome, done.results[1])
     return outcome._replace(error=_with_way_back(done, outcome.error))
+
+
+def _changed_between(done: Done) -> WorkFailed:
+    name = done.vm.name
+    return WorkFailed(
+        f"{name} was stopped, and changed by somebody else before it was to start again",
+        worker=done.worker.name,
+        vm=name,
+        cure=f"fab status --vm {name}; then fab launch --vm {name}",
+    )
 
 
 def _begun(done: Done) -> Outcome:
