@@ -67,9 +67,15 @@ def _supposed(talks: Sequence[Talk]) -> Mapping[str, Heard]:
 
 
 def failure(
-    route: Route, running: RunningVM, heard: Heard, lines: Sequence[Line]
+    route: Route,
+    running: RunningVM,
+    heard: Heard,
+    lines: Sequence[Line],
+    *,
+    limit_s: float = ANSWER_LIMIT_S,
 ) -> VmopsError | None:
-    """Why a talk of these lines did not come to its end; None where it did."""
+    """Why a talk of these lines, in so many seconds each, did not come to its end; None where it
+    did."""
     worker, vm = route.worker.name, running.name
     if running.odd:
         return running.doubt(worker)
@@ -84,7 +90,7 @@ def failure(
         return None
     cure = f"see who has it, there: sudo ss -xp | grep {RunDirectory(vm).path}/qmp"
     if heard.ended == "busy":
-        why += f": no greeting within {ANSWER_LIMIT_S:g} s"
+        why += f": no greeting within {limit_s:g} s"
     return MonitorError(why, worker=worker, vm=vm, cure=cure if heard.ended == "busy" else "")
 
 

@@ -157,7 +157,8 @@ def _with_monitor(route: Route, item: VMStatus, seen: Observed) -> VMStatus:
 
 def _look(route: Route, vm: str, seen: Observed) -> qmp.Look | VmopsError:
     heard = seen.monitors.get(vm, Heard(vm, ended="no socket"))
-    error = failure(route, seen.vm(vm), heard, qmp.LOOK)
+    limit_s = monitor_facts.LOOK_LIMIT_S
+    error = failure(route, seen.vm(vm), heard, qmp.LOOK, limit_s=limit_s)
     if error is not None:
         return error
     try:
