@@ -150,7 +150,7 @@ def test_an_image_that_is_not_there_is_told_before_anything_is_done(
 ) -> None:
     operator.on("worker1", "rm", f"{FOLDER}/{base.name}")
     operator.add(of_image("web1", 21), image=False)
-    said = operator.fab("launch", "--vm", "web1")
+    said = operator.fab("launch", "--vm", "web1", "--no-push")
     assert said.code == 1
     assert "it has no disk there yet, and the image small is not there" in said.err
     assert operator.fab("doctor", "--worker", "worker1").code == 1
