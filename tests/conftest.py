@@ -1,8 +1,9 @@
-"""For all rings: signals are as on a terminal, and property tests are held to no time for one
-example, the machine may be busy."""
+"""For all rings: signals and sizes are as on a terminal, and property tests are held to no time for
+one example, the machine may be busy."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
@@ -24,3 +25,7 @@ def take_signals_as_a_terminal_gives_them() -> None:
 
 
 take_signals_as_a_terminal_gives_them()
+
+# The workers of pytest-xdist have them, and they count for more than the size of a terminal.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
