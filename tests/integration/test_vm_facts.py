@@ -105,6 +105,37 @@ def liar(root: Path) -> Iterator[Callable[..., int]]:
         process.communicate()
 
 
+@pytest.mark.parametrize("name", ["x\ny", "\n", ") Z 1\n2 (", "x\nName:\tvm"])
+def test_no_name_that_a_process_gives_itself_hides_it(root: Path, name: str) -> None:
+    """Else a second QEMU would be started beside it."""
+    program = f"""if True:
+        import ctypes, time
+        ctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)
+        print(flush=True)
+        time.sleep(60)
+    """
+    argv = ["python3", "-c", program, "-name", "vm1", "-pidfile", "/run/vmops/vm1/pid"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            (root / "vm1").mkdir()
+            (root / "vm1" / "pid").write_text(f"{process.pid}\n")
+            found = ask()["vm1"].process
+            assert found is not None
+            assert found.pid == process.pid
+            started = [
+                "sh",
+                "-c",
+                f"{functions.needed('start_of')}\nstart_of $1; echo $started",
+                "sh",
+            ]
+            said = subprocess.run([*started, str(process.pid)], capture_output=True, check=True)
+            assert int(said.stdout) == found.started
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_a_command_line_cannot_speak_for_another_vm(
     root: Path, liar: Callable[..., int], shell: str

@@ -5,10 +5,11 @@
 # to somebody else, and what a pidfile says is its QEMU's to write.
 
 # Field 22 of /proc/PID/stat. The name in field 2 may hold blanks and brackets, so what counts
-# begins behind the last bracket, with field 3.
+# begins behind the last bracket, with field 3. It may hold newlines too.
 start_of() {
-  started=
-  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  started='' stat=''
+  { while read -r line; do stat="$stat$line "; done <"/proc/$1/stat"; } 2>/dev/null
+  [ -n "$stat" ] || return 1
   # shellcheck disable=SC2086 # words
   set -- ${stat##*) }
   case $1 in Z|X) return 1 ;; esac

@@ -47,5 +47,8 @@ for my $vm (sort grep { !/^\./ && -d "$root/$_" } readdir $folder) {
     print "record $record\npid $pid\n";
     my ($process) = split ' ', $record eq '' ? $pid : $record;
     next if !defined $process || $process eq 'odd';
-    print map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
+    my ($stat, @more) = map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
+    # A process names itself, with newlines if it likes; its status has them escaped.
+    $stat =~ s/\n(?=.)/ /gs;
+    print $stat, @more;
 }
