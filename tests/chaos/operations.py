@@ -54,7 +54,6 @@ OPERATIONS = (
         *("replug", _web1("launch"), "running", "running"),
         changed=True,
         same_qemu=True,
-        known="runs on and has lost its network",
     ),
     Operation("plug", _web1("plug"), "gone", "plugged"),
     Operation("plug-changed", _web1("plug"), "plugged", "plugged", changed=True),

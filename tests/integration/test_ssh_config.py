@@ -311,7 +311,8 @@ def good_lines() -> list[str]:
         (Path(folder) / ".ssh").mkdir()
         taken = [text for text in HAND_MADE if judged(Query("w1"), in_file(Path(folder), text))]
     lines = dict.fromkeys(line.strip() for text in taken for line in text.split("\n"))
-    return [line for line in lines if line and "Canonical" not in line]
+    # Where no User is told, %r is our default user and not the local one.
+    return [line for line in lines if line and "Canonical" not in line and "%r" not in line]
 
 
 @settings(

@@ -294,7 +294,7 @@ def test_dry_run_contacts_nothing(operator: Operator, lab: Lab) -> None:
     before = [worker.connections for worker in lab.status().workers]
     said = operator.ok("--dry", "console", "--vm", "vm1", "--lines", "7").out
     assert "sudo tail -n 7 /run/vmops/vm1/log/console" in said
-    assert said.endswith("through SSH: socket /run/vmops/vm1/console.sock\n")
+    assert said.endswith("through SSH: the socket /run/vmops/vm1/console.sock\n")
     assert [worker.connections for worker in lab.status().workers] == before
 
 
@@ -321,5 +321,5 @@ def test_what_would_be_ignored_is_refused_and_nobody_contacted(
     with seated(operator) as seat:
         seat.begin("fab console --vm vm1 --timeout 60")
         assert seat.end() == 2
-        assert "a terminal's has none: Ctrl-] leaves" in seat.said
+        assert "a terminal's input has none: Ctrl-] leaves" in seat.said
     assert [worker.connections for worker in lab.status().workers] == before

@@ -67,6 +67,7 @@ def sleeping(lab: Lab, seconds: int) -> bool:
 
 
 def test_an_exchange_is_root_over_one_connection(worker: Worker) -> None:
+    close_all()
     before = counted()
     script = 'id -u; echo "$VMOPS_USER $VMOPS_HOME"; hostname'
     for _ in range(5):

@@ -133,11 +133,11 @@ def test_a_start_up_file_that_reads_is_named_and_nothing_runs_later(
     monkeypatch.setattr(exchanges, "SAY_AFTER_S", 0.5)
     with file_there(lab, f"{HOME}/.bashrc", text), caplog.at_level(logging.WARNING, "vmops"):
         with pytest.raises(
-            CommandTimeout, match="the login shell of ubuntu has not come"
+            CommandTimeout, match="the login shell of ubuntu has not got to our command"
         ) as caught:
             exchange(worker, "touch /tmp/came-late", time_limit=60)
         assert "a start-up file there (~/.bashrc" in caught.value.cure
-        assert "worker1: the login shell of ubuntu has not come" in caplog.text
+        assert "worker1: the login shell of ubuntu has not got to our command" in caplog.text
         left = ["pgrep", "-u", "ubuntu", "-f", "sleep 86344"]
         wait_until(lambda: lab.run("worker1", left, check=False).returncode == 1, seconds=2)
         close_all()

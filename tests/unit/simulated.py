@@ -509,6 +509,11 @@ def _not_replaced(w: Simulated, words: list[str], _: str) -> None:
     _need(pid is None or str(pid) == words[1], "another one")
 
 
+def _same_remains(w: Simulated, words: list[str], _: str) -> None:
+    found = w.directories.get(words[0], Directory())
+    _need(words[1] in (str(found.record), str(found.pidfile)), "another one left it")
+
+
 def _is(w: Simulated, pid: str, started: str) -> bool:
     found = w.processes.get(int(pid))
     return found is not None and found.started == int(started)
@@ -625,6 +630,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "not_running": _not_running,
         "still_running": _still_running,
         "not_replaced": _not_replaced,
+        "same_remains": _same_remains,
         "end_process": _end_process,
         "note_end": _note_end,
         "record_process": _record_process,

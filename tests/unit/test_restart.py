@@ -114,6 +114,8 @@ def test_a_restart_that_somebody_else_cut_off_is_an_error() -> None:
     outcome = restarted(done(STOPPED, BlockResult("vm1", "changed")))
     assert outcome.action == "stop"
     assert "changed by somebody else before it was to start again" in str(outcome.error)
+    outcome = restarted(done(STOPPED, BlockResult("vm1", "changed")), runs=True)
+    assert (outcome.action, outcome.error) == ("stop", None)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,8 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
     """
     check_switch(worker, vm, observed)
     check_unused(worker, vm, observed)
+    if not observed.host.perl:
+        raise LaunchFailed(NO_PERL, worker=worker.name, vm=vm.name, cure=PERL_CURE)
     check_read(worker, vm, observed, IMAGES)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
@@ -136,8 +138,6 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
 
 def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     host = observed.host
-    if not host.perl:
-        return NO_PERL, PERL_CURE
     if not host.qemu:
         return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
     path = observed.image_path(vm.qcow_image)

@@ -47,7 +47,7 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
         *_switch(worker, seen, answers),
         Check("memory", True, memory),
         *(_disk(folder, answers) for folder in _folders(vms)),
-        *(_image(vm, seen) for vm in vms),
+        *(_image(vm, seen) for vm in vms if seen.host.perl),
         *_vnc(vms, seen),
         *_left(vms, seen),
     ]

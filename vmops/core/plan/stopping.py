@@ -7,7 +7,9 @@ from typing import NamedTuple
 from vmops.core.devices import disk, nic, power
 from vmops.core.devices.power import Asking
 from vmops.core.facts.observed import IMAGES, Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import RunDirectory
 from vmops.core.plan.checks import check_read, check_unused, in_use
 from vmops.core.plan.guards import block_of
 from vmops.core.plan.life import EXIT, KILL, RUN_DIRECTORY, TERM, ending
@@ -41,7 +43,7 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     before: list[Step] = []
     steps: list[Step] = []
     notes = leftover_notes(vm, observed, doing="stopping") if running.process is None else ()
-    guards: tuple[Command, ...] = (process.not_running(vm.name),)
+    guards = _nobody(vm, running)
     asking = None
     if running.process is not None:
         guards = (process.not_replaced(vm.name, running.process),)
@@ -63,6 +65,17 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
     return Plan(vm, "stop", (phase,), notes=notes, asking=asking)
+
+
+def _nobody(vm: VM, running: RunningVM) -> tuple[Command, ...]:
+    """No QEMU runs, and what was left is still what was seen: somebody may have launched it since,
+    and that may have crashed, before a stop that was late comes to it."""
+    guards = [process.not_running(vm.name)]
+    if running.pid is not None:
+        guards.append(process.same_remains(vm.name, running.pid))
+    elif not running.directory:
+        guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
+    return tuple(guards)
 
 
 def destroy(

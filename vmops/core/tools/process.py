@@ -121,6 +121,11 @@ def still_running(vm: str, process: Process) -> Command:
     return command("still_running", vm, *_identity(process))
 
 
+def same_remains(vm: str, pid: int) -> Command:
+    """Succeed while what lies in the run directory is of the process that had this PID."""
+    return command("same_remains", vm, str(pid))
+
+
 def not_replaced(vm: str, process: Process) -> Command:
     """A guard: what is known of the VM does not name another process by now; it may name none."""
     return command("not_replaced", vm, str(process.pid))

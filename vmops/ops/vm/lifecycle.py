@@ -16,7 +16,7 @@ from vmops.core.plan.group import Kind, Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.errors import VmopsError, WorkFailed
-from vmops.ops.act import Suppose, carry_out, one_by_one
+from vmops.ops.act import Done, Suppose, carry_out, observe, one_by_one
 from vmops.ops.route import Route
 from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
@@ -127,7 +127,7 @@ def _start(
         return supposed.without_disks(way.suppose(worker, some), some, terms.bases)
 
     done = carry_out(route, vms, decide, questions=questions, suppose=supposing)
-    return [outcome.restarted(item) for item in done]
+    return [_came_of(route, item) for item in done]
 
 
 def decided(
@@ -182,7 +182,17 @@ def restart(
         ),
         suppose=supposed.running,
     )
-    return [outcome.restarted(item) for item in done]
+    return [_came_of(route, item) for item in done]
+
+
+def _came_of(route: Route, done: Done) -> Outcome:
+    if len(done.results) < 2 or done.results[1].outcome != "changed":
+        return outcome.restarted(done)
+    try:
+        seen = observe(route, facts.for_ending(), vms=[done.vm], suppose=supposed.running)
+    except VmopsError:
+        return outcome.restarted(done)
+    return outcome.restarted(done, runs=seen.vm(done.vm.name).process is not None)
 
 
 def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Outcome]:

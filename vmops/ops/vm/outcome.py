@@ -108,11 +108,11 @@ def stopped(done: Done) -> Outcome:
     return _with_stop(done, outcome, done.results[0])
 
 
-def restarted(done: Done) -> Outcome:
+def restarted(done: Done, *, runs: bool = False) -> Outcome:
     """What came of a plan to restart: of its stop, then of its start.
 
-    Where something was changed before the start, which then is not made, the action is stop, with
-    an error: the VM may stand still, or run by somebody else's launch.
+    Where something was changed before the start, which then is not made, the action is stop; an
+    error, unless the VM `runs` by now, by somebody else's launch.
     """
     if done.plan is None or done.plan.action != "restart" or not done.results:
         return started(done)
@@ -120,7 +120,7 @@ def restarted(done: Done) -> Outcome:
     if outcome.error or len(done.results) < 2:
         return outcome
     if done.results[1].outcome == "changed":
-        return outcome._replace(action="stop", error=_changed_between(done))
+        return outcome._replace(action="stop", error=None if runs else _changed_between(done))
     outcome = _with_start(done, outcome, done.results[1])
     return outcome._replace(error=_with_way_back(done, outcome.error))
 

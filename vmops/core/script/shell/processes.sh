@@ -79,6 +79,11 @@ still_running() {
   running "$1" && [ "$pid" = "$2" ] && [ "$started" = "$3" ]
 }
 
+# What a QEMU left is still that one's: by its record, or by its pidfile where that tells another.
+same_remains() {
+  { recorded "$1" && [ "$pid" = "$2" ]; } || { pid_of "$1" && [ "$pid" = "$2" ]; }
+}
+
 not_replaced() {
   { ! recorded "$1" && ! pid_of "$1"; } || [ "$pid" = "$2" ]
 }
