@@ -293,18 +293,16 @@ def test_the_documented_api(operator: Operator, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_python_of_the_readme_is_safe(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It uses the inventory that it loads, and VNC asks for a password."""
     operator.add(VM1)
     monkeypatch.delenv("VMOPS_HOSTS", raising=False)
     monkeypatch.chdir(operator.folder)
-    snippet = (ROOT / "README.md").read_text().split("```python")[1].split("```")[0]
-    did: dict[str, Any] = {}
-    exec(snippet.replace("10.0.10.1", operator.address("worker1")), did)
-    assert did["out"] == "worker1\n"
-    assert did["ok"]
-    assert len(did["password"]) == 8
-    argv = command_line(operator, "worker1", int(did["pid"]))
+    exec((ROOT / "README.md").read_text().split("```python")[1].split("```")[0], {})
+    pid = operator.qemus("worker1")["vm1"]
+    assert capsys.readouterr().out == f"vm1 on worker1 runs, PID {pid}\n"
+    argv = command_line(operator, "worker1", pid)
     assert argv[argv.index("-vnc") + 1] == "127.0.0.1:1,password=on"
 
 
