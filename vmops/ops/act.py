@@ -22,6 +22,7 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script import script
 from vmops.core.script.command import Block, BlockResult
+from vmops.core.tools import image_chain
 from vmops.errors import ConnectionLost, PortConflict, UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
@@ -201,7 +202,7 @@ def carry_out(
                 seen = observe(route, questions(waiting), vms=waiting, suppose=suppose)
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
-                in_doubt = [vm for vm in waiting if isinstance(done[vm.name].error, PortConflict)]
+                in_doubt = [vm for vm in waiting if _is_in_doubt(done[vm.name].error)]
                 done |= {vm.name: look_again(vm) for vm in in_doubt}
                 waiting = [vm for vm in waiting if _is_outdated(done[vm.name])]
     except VmopsError as error:
@@ -311,6 +312,14 @@ def _recovered(routes: Mapping[str, Route], phase: Phase) -> BlockResult:
     except VmopsError:
         return BlockResult(block.subject, "lost")
     return result
+
+
+def _is_in_doubt(error: VmopsError | None) -> bool:
+    """True where a TAP or an image is in use: it may be the VM's own QEMU that has them, in the
+    middle of another operator's start or stop."""
+    if isinstance(error, PortConflict):
+        return True
+    return error is not None and (error.cure or "").startswith(image_chain.SEE_HOLDER)
 
 
 def _is_outdated(item: Done) -> bool:
