@@ -8,24 +8,12 @@ import time
 import pytest
 
 from .lab_helpers import wait_until
-from .operator import FAB, ROOT, Operator, small_vm
-
-
-def begin(operator: Operator, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [FAB, *words],
-        cwd=ROOT,
-        env=operator.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from .operator import Operator, small_vm
 
 
 def test_two_launches_at_once_start_one_vm(operator: Operator) -> None:
     operator.add(small_vm("vm1", 1, 101, 102))
-    both = [begin(operator, "launch", "--vm", "vm1", "--strict") for _ in range(2)]
+    both = [operator.begin("launch", "--vm", "vm1", "--strict") for _ in range(2)]
     said = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     pid = operator.qemus("worker1")["vm1"]
@@ -34,12 +22,42 @@ def test_two_launches_at_once_start_one_vm(operator: Operator) -> None:
     assert operator.ok("status", "--format", "json").json[0]["drift"] == []
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_disk_that_a_stop_is_just_about_to_let_go_is_nobody_elses(
+    operator: Operator, ends: bool
+) -> None:
+    """The other operator has the VM's lock: what has the disk open is looked at when it is free."""
+    vm = operator.add(small_vm("vm1", 1, 101))
+    path = vm.qcow_image.replace("~", "/home/ubuntu", 1)
+    qemu = f"qemu-system-x86_64 -machine none -display none -drive if=none,file={path}"
+    free = "kill $!; wait; flock -u 9" if ends else "flock -u 9"
+    script = (
+        "mkdir -p /run/vmops/.lock; exec 9>>/run/vmops/.lock/vm1; flock 9;"
+        f"{qemu} 9>&- & sleep 1; echo held; sleep 4; {free}; exec sleep 20 >&-"
+    )
+    other = subprocess.Popen(
+        operator.lab.enter("worker1", ["sh", "-c", script]), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        said = operator.fab("launch", "--vm", "vm1")
+        assert said.code == (0 if ends else 1), said
+        assert ("vm1.qcow2 is written to by PID" in said.err) == (not ends)
+    finally:
+        for pid in operator.on("worker1", "sh", "-c", f"fuser {path} 2>/dev/null || :").split():
+            if str(operator.qemus("worker1").get("vm1")) != pid:
+                operator.on("worker1", "kill", pid)
+        other.kill()
+        other.communicate()
+
+
 def test_a_launch_and_a_stop_at_once_leave_all_or_nothing(operator: Operator) -> None:
     operator.add(small_vm("vm1", 1, 101))
     for _ in range(3):
         both = [
-            begin(operator, "launch", "--vm", "vm1"),
-            begin(operator, "stop", "--force", "--vm", "vm1"),
+            operator.begin("launch", "--vm", "vm1"),
+            operator.begin("stop", "--force", "--vm", "vm1"),
         ]
         for process in both:
             process.communicate(timeout=60)
@@ -69,7 +87,7 @@ def test_a_connection_that_is_cut_leaves_all_or_nothing(
 ) -> None:
     """The cut comes while the script of the launch is under way."""
     operator.add(small_vm("vm1", 1, 101, 102, 103))
-    launching = begin(operator, "launch", "--vm", "vm1")
+    launching = operator.begin("launch", "--vm", "vm1")
     wait_until(lambda: operator.taps("worker1") != set(), seconds=20)
     operator.lab.fault("worker1", "reset", after_bytes=bytes_more)
     out, err = launching.communicate(timeout=40)

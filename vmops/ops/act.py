@@ -202,7 +202,7 @@ def carry_out(
                 seen = observe(route, questions(waiting), vms=waiting, suppose=suppose)
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
-                in_doubt = [vm for vm in waiting if _is_in_doubt(done[vm.name].error)]
+                in_doubt = [vm for vm in waiting if _is_in_doubt(done[vm.name], seen)]
                 done |= {vm.name: look_again(vm) for vm in in_doubt}
                 waiting = [vm for vm in waiting if _is_outdated(done[vm.name])]
     except VmopsError as error:
@@ -314,12 +314,13 @@ def _recovered(routes: Mapping[str, Route], phase: Phase) -> BlockResult:
     return result
 
 
-def _is_in_doubt(error: VmopsError | None) -> bool:
-    """True where a TAP or an image is in use: it may be the VM's own QEMU that has them, in the
+def _is_in_doubt(item: Done, seen: Observed) -> bool:
+    """True where it was refused as a TAP or the disk is in use: its own QEMU may have them, in the
     middle of another operator's start or stop."""
-    if isinstance(error, PortConflict):
-        return True
-    return error is not None and (error.cure or "").startswith(image_chain.SEE_HOLDER)
+    if item.error is None or item.plan is not None:
+        return False
+    chain = seen.images.get(item.vm.qcow_image, ())
+    return isinstance(item.error, PortConflict) or bool(image_chain.in_use(chain))
 
 
 def _is_outdated(item: Done) -> bool:

@@ -22,10 +22,6 @@ _CORRUPT, _DATA_FILE = 2, 4
 """Bits of a qcow2 header's incompatible features."""
 
 
-SEE_HOLDER = "see what that is: ps -fp"
-"""How the cure begins where another process has an image open."""
-
-
 class Image(NamedTuple):
     """One image of a chain, as its header and the file system tell.
 
@@ -321,7 +317,7 @@ def _use(image: Image) -> Objection:
         )
     return Objection(
         f"{printable(image.path)} is {way} by PID {who}",
-        f"{SEE_HOLDER} {who.replace(' ', '')}",
+        f"see what that is: ps -fp {who.replace(' ', '')}",
     )
 
 
