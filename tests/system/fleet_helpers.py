@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .operator import FAB, ROOT, Operator
+from .operator import Operator
 
 WORKERS = ("worker1", "worker2", "worker3")
 
@@ -63,15 +63,7 @@ def held(operator: Operator, worker: str, vm: str) -> Iterator[None]:
 
 def begun(operator: Operator, *words: str, told: int) -> subprocess.Popen[str]:
     """fab in the background, after it has told of so many VMs."""
-    fab = subprocess.Popen(
-        [FAB, *words],
-        cwd=ROOT,
-        env=operator.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    fab = operator.begin(*words)
     assert fab.stderr is not None
     for _ in range(told):
         assert ": started" in fab.stderr.readline()

@@ -77,6 +77,18 @@ class Operator:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Run fab in the background; `communicate` ends it."""
+        return subprocess.Popen(
+            [FAB, *words],
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def ok(self, *words: str) -> Said:
         """Run fab; it must succeed."""
         said = self.fab(*words)

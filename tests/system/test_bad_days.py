@@ -302,15 +302,7 @@ def test_ctrl_c(operator: Operator, when: str) -> None:
     words = ["-H", "worker1", "run", "touch /tmp/begun; sleep 60", "--timeout", "60"]
     if when == "a launch":
         words = ["launch", "--vm", "vm1"]
-    fab = subprocess.Popen(
-        [FAB, *words],
-        cwd=ROOT,
-        env=operator.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    fab = operator.begin(*words)
     if when == "a command":
         wait_until(lambda: "begun" in operator.on("worker1", "ls", "/tmp"))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 import pytest
@@ -11,7 +10,7 @@ from tests.guests import PowerButton
 
 from .lab_helpers import wait_until
 from .monitor_helpers import FIRST, gone, listening, tell, wait_gone
-from .operator import FAB, ROOT, Operator, small_vm
+from .operator import Operator, small_vm
 from .seat import console_log, guest, kill, pid_of, with_button
 
 
@@ -54,17 +53,7 @@ def test_restart_powers_off_and_launches_what_the_inventory_says_now(operator: O
 
 def test_two_restarts_at_once_each_tell_their_own_work(operator: Operator) -> None:
     vm = guest(operator)
-    both = [
-        subprocess.Popen(
-            [FAB, "restart", "--vm", "vm1"],
-            cwd=ROOT,
-            env=operator.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    both = [operator.begin("restart", "--vm", "vm1") for _ in range(2)]
     said = [one.communicate(timeout=60) for one in both]
     assert [one.returncode for one in both] == [0, 0], said
     lines = [out for out, _ in said]
@@ -93,13 +82,7 @@ def test_restart_of_a_vm_that_does_not_run_launches_it(operator: Operator) -> No
 
 def test_wait_sees_the_guest_power_off(operator: Operator) -> None:
     vm = guest(operator)
-    waiting = subprocess.Popen(
-        [FAB, "wait", "--vm", "vm1", "--state", "guest-off", "--timeout", "60"],
-        cwd=ROOT,
-        env=operator.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    waiting = operator.begin("wait", "--vm", "vm1", "--state", "guest-off", "--timeout", "60")
     tell(operator, vm, "system_powerdown")
     _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 0

@@ -12,7 +12,7 @@ from vmops.core.inventory.model import VM
 
 from .lab_helpers import wait_until
 from .monitor_helpers import FIRST, SECOND, gone, listening, tell, wait_gone
-from .operator import FAB, ROOT, Operator, small_vm
+from .operator import Operator, small_vm
 from .seat import console_log, guest, kill, with_button
 
 DEFAULT_TIMEOUT_S = 30
@@ -39,13 +39,7 @@ def networked(operator: Operator, name: str = "vm1") -> VM:
 
 
 def begin_to_stop(operator: Operator) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [FAB, "stop", "--vm", "vm1", "--timeout", "60"],
-        cwd=ROOT,
-        env=operator.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return operator.begin("stop", "--vm", "vm1", "--timeout", "60")
 
 
 def test_stop_lets_the_guest_power_itself_off(operator: Operator) -> None:

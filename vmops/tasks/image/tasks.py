@@ -35,18 +35,18 @@ KEPT = Option(
 )
 YES = Option("Do not ask first.")
 
+_BRINGING = {
+    "image": IMAGE,
+    "worker": options.WORKER,
+    "parallel": options.PARALLEL,
+    "format": options.FORMAT,
+}
+
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _SHORT = 12
 
 
-@task(
-    {
-        "image": IMAGE,
-        "worker": options.WORKER,
-        "parallel": options.PARALLEL,
-        "format": options.FORMAT,
-    }
-)
+@task(_BRINGING)
 def push(
     c: Context,
     image: str | None = None,
@@ -64,14 +64,7 @@ def push(
     return _bringing(groups_of_workers(c, worker), chosen, parallel)
 
 
-@task(
-    {
-        "image": IMAGE,
-        "worker": options.WORKER,
-        "parallel": options.PARALLEL,
-        "format": options.FORMAT,
-    }
-)
+@task(_BRINGING)
 def pull(
     c: Context,
     image: str | None = None,
