@@ -163,3 +163,30 @@ def test_no_more_of_a_command_line_is_read_than_one_of_ours_takes(
     done = subprocess.run(["dash", "-c", text], capture_output=True, timeout=30, check=True)
     assert len(done.stdout) < 100_000
     assert list(ask()) == ["vm1", "vm2"]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize(
+    ("record", "pidfile", "is_the_same"),
+    [
+        ("77 5000 1900000001\n", "77\n", True),
+        ("77 5000 1900000001\n", "78\n", True),
+        ("78 5000 1900000001\n", "77\n", True),
+        (None, "77\n", True),
+        ("77 5000 1900000001\n", None, True),
+        ("78 5000 1900000001\n", "78\n", False),
+        ("777 5000 1900000001\n", None, False),
+        (None, "7\n", False),
+        (None, None, False),
+    ],
+)
+def test_what_another_qemu_has_left_is_told_apart(
+    root: Path, record: str | None, pidfile: str | None, is_the_same: bool, shell: str
+) -> None:
+    """Else a stop that comes late would clean up what has crashed since."""
+    (root / "vm1").mkdir()
+    for name, text in (("process", record), ("pid", pidfile)):
+        if text is not None:
+            (root / "vm1" / name).write_text(text)
+    script = f"RUN_ROOT={root}\n{functions.needed('same_remains')}\nsame_remains vm1 77"
+    assert (subprocess.run([shell, "-c", script], check=False).returncode == 0) == is_the_same
