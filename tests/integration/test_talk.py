@@ -27,6 +27,7 @@ from vmops.core.tools.monitor import Await, Heard, Refused, Talk, is_refused, re
 from vmops.core.tools.qmp import Request
 
 from ..component.fake_qemu import GREETING, Client, FakeQemu, Serve
+from ..system.lab_helpers import wait_until
 
 NONCE = "0123456789abcdef" * 2
 LIMIT_S = 1.0
@@ -355,7 +356,8 @@ def test_an_event_is_awaited_with_what_it_must_hold(start: Start, before: bool) 
     awaited = Await("DEVICE_DELETED", 5, holding='"device": "net1"', then="go on")
     lines = (Request("device_del", {"id": "net1"}), awaited, Request("netdev_del", {"id": "n"}))
     heard = hold(Talk("vm1", lines, LIMIT_S))["vm1"]
-    assert asked == ["device_del", "netdev_del"]
+    # The fake notes a request when it has answered it.
+    wait_until(lambda: asked == ["device_del", "netdev_del"])
     assert (heard.ended, len(heard.answers)) == ("whole", 2)
     assert heard.events == (EARLY, DELETED)
 

@@ -133,10 +133,11 @@ class Operator:
     def clean_up(self) -> None:
         """Kill what is left, past vmops, so that no test sees another's VMs."""
         for worker in {worker for _, worker in self.vms}:
-            for pid in self.qemus(worker).values():
-                self.lab.run(worker, ["kill", "-9", str(pid)], check=False)
+            pids = " ".join(map(str, self.qemus(worker).values()))
             script = (
-                "for t in /sys/class/net/tap*; do [ -e $t ] || continue; t=${t##*/};"
+                # It holds its image's lock until it is gone.
+                f"for p in {pids}; do kill -9 $p; while [ -e /proc/$p ]; do sleep 0.01; done; done;"
+                " for t in /sys/class/net/tap*; do [ -e $t ] || continue; t=${t##*/};"
                 " ovs-vsctl --timeout=10 --if-exists del-port $t; ip link del $t; done;"
                 " for d in /run/vmops/*/log; do umount -l $d 2>/dev/null; done; rm -rf /run/vmops"
             )

@@ -168,7 +168,7 @@ def test_a_push_that_is_killed_ten_times_goes_on_each_time(
     operator: Operator, debian: str, tmp_path: Path
 ) -> None:
     """Its name is never there before the whole of it is."""
-    digest = made(tmp_path / "debian.qcow2", "200M", data_mb=100)
+    digest = made(tmp_path / "debian.qcow2", "600M", data_mb=250)
     final, part = (f"{FOLDER}/base-{digest}.qcow2{end}" for end in ("", ".part"))
 
     def size(path: str) -> int:
@@ -187,7 +187,7 @@ def test_a_push_that_is_killed_ten_times_goes_on_each_time(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as pushing:
-            wanted = max(reached[-1] + 1, cut * 8 << 20)
+            wanted = max(reached[-1] + 1, cut * 4 << 20)
             wait_until(partial(has_come, wanted), seconds=60)
             pushing.kill()
         assert size(final) == 0, "it came whole before it could be cut"
