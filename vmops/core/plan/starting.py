@@ -180,14 +180,14 @@ def standing(
     if process_ is None:
         return (), ()
     if process_.stopped:
-        note = f"{vm.name} stands still: a signal holds its QEMU (SIGSTOP)"
-        cure = f"let it go on, on {worker.name}: sudo kill -CONT {process_.pid}"
+        note = f"{vm.name} is frozen: a signal holds its QEMU (SIGSTOP)"
+        cure = f"to continue it, on {worker.name}: sudo kill -CONT {process_.pid}"
         return (Drift("state", "held by a signal", qmp.RUNNING),), (f"{note}; {cure}",)
     status, _ = observed.monitor_status(vm.name)
     if status in ("", qmp.RUNNING):
         return (), ()
     cure = "restart" if qmp.awakening(status) is None else "resume"
-    note = f"{vm.name} does not run on: it is {status}; fab {cure} --vm {vm.name}"
+    note = f"{vm.name} is not running: it is {status}; fab {cure} --vm {vm.name}"
     return (Drift("state", status, qmp.RUNNING),), (note,)
 
 
