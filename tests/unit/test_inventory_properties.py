@@ -217,6 +217,10 @@ def vm_tables() -> st.SearchStrategy[dict[str, Any]]:
             "name": st.sampled_from(["eth1", "management"]) | SCALARS,
             "vlan_id": st.integers(0, 4095) | SCALARS,
             "mac": st.sampled_from(["52:54:00:00:01:01", ""]) | SCALARS,
+            "address": st.sampled_from(["10.0.0.5/24", "10.0.0.5", "fd00::5/64"]) | SCALARS,
+            "gateway": st.sampled_from(["10.0.0.1", "10.0.0.5", "fe80::1"]) | SCALARS,
+            "dns": st.lists(st.sampled_from(["10.0.0.1", "fd00::1"]) | SCALARS, max_size=3),
+            "dhcp": st.booleans() | SCALARS,
         },
     )
     vm = st.fixed_dictionaries(

@@ -254,17 +254,16 @@ def test_interfaces_of_a_vm_differ(interfaces: list[Any], complaint: str) -> Non
 
 
 def test_nics_are_the_interfaces_with_what_the_vm_adds() -> None:
-    vm = a_vm(
-        interfaces=(
-            Interface("eth1", vlan_id=101),
-            Interface("spare"),
-            Interface("management", vlan_id=7, mac="52:54:00:aa:bb:cc", model="virtio"),
-        )
+    eth1, spare, management = interfaces = (
+        Interface("eth1", vlan_id=101),
+        Interface("spare"),
+        Interface("management", vlan_id=7, mac="52:54:00:aa:bb:cc", model="virtio"),
     )
+    vm = a_vm(interfaces=interfaces)
     assert vm.nics == (
-        Nic("eth1", "tap_1001_eth1", "52:54:00:03:e9:01", 101, "e1000", 1),
-        Nic("spare", "tap_1001_spare", "52:54:00:03:e9:02", None, "e1000", 2),
-        Nic("management", "tapd938cc52685c", "52:54:00:aa:bb:cc", 7, "virtio", 3),
+        Nic("eth1", "tap_1001_eth1", "52:54:00:03:e9:01", 101, "e1000", 1, eth1),
+        Nic("spare", "tap_1001_spare", "52:54:00:03:e9:02", None, "e1000", 2, spare),
+        Nic("management", "tapd938cc52685c", "52:54:00:aa:bb:cc", 7, "virtio", 3, management),
     )
     assert [nic.name for nic in vm.connected] == ["eth1", "management"]
 

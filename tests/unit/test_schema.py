@@ -43,6 +43,7 @@ LOOSE = {
     "gateway": "hops",
     "vnc_listen": "addresses",
     "address": "addresses",
+    "dns": "addresses, each once",
     "qcow_image": "printable characters, bytes",
     "interfaces": "its items are looked at by themselves",
 }
@@ -63,6 +64,8 @@ NEAR = st.one_of(
     st.integers(-1, 5910),
     st.integers(65530, 65540),
     st.lists(st.integers(), max_size=rules.MAX_INTERFACES + 1),
+    st.lists(st.sampled_from(["10.0.0.1", "FD00:0::1", "::ffff:10.0.0.1", "1"]), max_size=9),
+    st.sampled_from(["10.0.0.5/24", "10.0.0.5/255.255.255.0", "fd00::5/64", "::ffff:1.2.3.4/128"]),
     st.from_regex(r"[A-Za-z0-9~/][A-Za-z0-9._/-]{0,64}", fullmatch=True),
 )
 

@@ -35,12 +35,14 @@ class _Claim(NamedTuple):
         return self.vm + self.key
 
     def against(self, other: _Claim) -> Fault:
-        value = show(self.value if self.kind != "name" else self.value[1])
+        value = show(self.value[1] if self.kind in ("name", "address") else self.value)
         what = value if self.kind == self.key[-1] else f"{self.kind} {value}"
         why = "" if self.vm == other.vm else f": {self._where_it_meets(other)}"
         return Fault(self.path, f"{what}: must differ from {key_path(other.path)}{why}")
 
     def _where_it_meets(self, other: _Claim) -> str:
+        if self.kind == "address":
+            return f"both are on VLAN {self.vlan_id}, which is one network"
         if self.worker is None or other.worker is None:
             return "both can be on one worker"
         if self.worker == other.worker:
@@ -96,7 +98,7 @@ def shared_by_vms(
     vms: Mapping[KeyPath, Values], vm_id_from_name: Collection[KeyPath] = ()
 ) -> list[Fault]:
     """A fault for each vm_id, MAC, TAP, VNC port and disk that an earlier VM on the worker has too,
-    and for each MAC that an earlier VM on the VLAN has, wherever it runs.
+    and for each MAC and address that an earlier VM on the VLAN has, wherever it runs.
 
     Interfaces of one VM are compared as well, by name too. Two VMs with one vm_id have the same
     TAPs and derived MACs; that is said once.
@@ -155,6 +157,15 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
             mac = derived_mac(vm_id, index + 1)
         if mac:
             yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, interface.get("vlan_id"))
+        yield from _address_claims(vm, key, interface)
+
+
+def _address_claims(vm: KeyPath, key: KeyPath, interface: Values) -> Iterator[_Claim]:
+    """An address is taken on its VLAN, whatever the worker; its prefix makes no difference."""
+    address, vlan_id = interface.get("address"), interface.get("vlan_id")
+    if address and vlan_id is not None:
+        taken = vlan_id, address.partition("/")[0]
+        yield _Claim(vm, None, "address", taken, (*key, "address"), vlan_id=vlan_id)
 
 
 def _canonical(image: str) -> str:

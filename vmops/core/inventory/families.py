@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
+from vmops.core.inventory.guest.addresses import address_faults, counted_up
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     OF_IMAGES,
@@ -158,8 +159,19 @@ def _count_up(member: Member, index: int, origin: str) -> Iterator[tuple[KeyPath
             mac = _mac(int(interface["mac"].replace(":", ""), 16) + index)
             interface = interface | {"mac": mac}
             yield ("interfaces", position, "mac"), mac, rules.INTERFACE["mac"].objection(mac)
+        if interface.get("address"):
+            address, why = counted_up(interface["address"], index)
+            interface = interface | {"address": address}
+            why = why or _objection(interface)
+            yield ("interfaces", position, "address"), address, why
         interfaces.append(interface)
     member.values["interfaces"] = interfaces
+
+
+def _objection(interface: Values) -> str | None:
+    """What is wrong with an address that was counted to."""
+    rule = rules.INTERFACE["address"].objection(interface["address"])
+    return rule or next((fault.said for fault in address_faults(interface)), None)
 
 
 def _mac(number: int) -> str:

@@ -15,6 +15,8 @@ from vmops.core.inventory import rules, tables
 from vmops.core.inventory.attachment import Attachment, Vlan
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
 from vmops.core.inventory.conflicts import shared_by_vms
+from vmops.core.inventory.guest.addresses import KEYS as GUEST_KEYS
+from vmops.core.inventory.guest.addresses import address_faults
 from vmops.core.inventory.rules import Rule
 from vmops.core.names import derived_mac, derived_vm_id, tap_name, vm_uuid
 
@@ -24,7 +26,9 @@ class Interface:
     """A VM's network card as the inventory writes it.
 
     `vlan_id` None means: not connected. `mac` is lower case with colons, or empty: derived from
-    the VM (`VM.nics` has the effective one). `model` is a word of `rules.MODELS`.
+    the VM (`VM.nics` has the effective one). `model` is a word of `rules.MODELS`. The rest is for
+    the guest alone: `address` with its prefix, or `dhcp`, and with one of them `dns`, with an
+    address a `gateway`.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.INTERFACE
@@ -34,14 +38,24 @@ class Interface:
     vlan_id: int | None = None
     mac: str = ""
     model: str = "e1000"
+    address: str | None = None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    dhcp: bool = False
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)
+        faults = address_faults({key: getattr(self, key) for key in self.RULES})
+        if faults:
+            raise InvalidValue(tables.subject_of(self), faults)
 
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """An interface with everything its VM adds: the TAP, the effective MAC, the place from 1."""
+    """An interface with everything its VM adds: the TAP, the effective MAC, the place from 1.
+
+    `interface` is as it was written.
+    """
 
     name: str
     tap: str
@@ -49,6 +63,7 @@ class Nic:
     vlan_id: int | None
     model: str
     position: int
+    interface: Interface
 
     @property
     def attachment(self) -> Attachment | None:
@@ -140,6 +155,7 @@ class VM:
                 vlan_id=interface.vlan_id,
                 model=interface.model,
                 position=position,
+                interface=interface,
             )
             for position, interface in enumerate(self.interfaces, start=1)
         )
@@ -153,7 +169,8 @@ class VM:
         """The documented dict, without the worker; `from_dict` makes an equal VM of it.
 
         A MAC that is derived is written as "". An interface has a "model" only where it is not
-        e1000, the VM an "image" and what is with it, a "cpu" and a "disk_model" only where set.
+        e1000, and what is for the guest only where set; so has the VM an "image" and what is with
+        it, a "cpu" and a "disk_model".
         """
         more = {key: getattr(self, key) for key in (*tables.OF_IMAGES, "cpu", "disk_model")}
         return {
@@ -184,7 +201,15 @@ class VM:
 
 def _interface_to_dict(interface: Interface) -> dict[str, Any]:
     documented = {"name": interface.name, "vlan_id": interface.vlan_id, "mac": interface.mac}
-    return documented if interface.model == "e1000" else {**documented, "model": interface.model}
+    model = {} if interface.model == "e1000" else {"model": interface.model}
+    return {**documented, **model, **told_to_the_guest(interface)}
+
+
+def told_to_the_guest(interface: Interface) -> dict[str, Any]:
+    """What is set of an interface that is for the guest alone."""
+    values = {key: getattr(interface, key) for key in GUEST_KEYS}
+    values["dns"] = list(interface.dns)
+    return {key: value for key, value in values.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

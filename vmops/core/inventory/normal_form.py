@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
@@ -21,6 +22,8 @@ _PATH_MAX_BYTES = 4095
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _URL = re.compile(r"(https?)://([^/?#]+)([/?#].*)?", re.IGNORECASE)
 _URL_MAX = 2000
+MAX_DNS = 8
+"""A resolver asks three at most; more are a mistake."""
 
 
 def name(value: str) -> str | None:
@@ -87,6 +90,33 @@ def ip_address(value: str) -> str | None:
         return str(ipaddress.ip_address(value)) if "%" not in value else None
     except ValueError:
         return None
+
+
+def guest_address(value: str) -> str | None:
+    """An address that a host can have, with the length of its prefix behind it or without."""
+    import ipaddress
+
+    if "%" in value:
+        return None
+    try:
+        card = ipaddress.ip_interface(value)
+    except ValueError:
+        return None
+    if card.ip.is_multicast or card.ip.is_unspecified or card.ip.is_loopback:
+        return None
+    return str(card) if "/" in value else str(card.ip)
+
+
+def host_address(value: str) -> str | None:
+    """The same without a prefix."""
+    return None if "/" in value else guest_address(value)
+
+
+def addresses(value: Sequence[object]) -> tuple[str, ...] | None:
+    """Addresses of other hosts, each once."""
+    found = [ip_address(item) if isinstance(item, str) else None for item in value]
+    known = tuple(dict.fromkeys(item for item in found if item is not None))
+    return known if len(known) == len(value) <= MAX_DNS else None
 
 
 def address(value: str) -> str | None:

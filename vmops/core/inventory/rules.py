@@ -56,7 +56,7 @@ class Rule(NamedTuple):
         if value is None and self.optional:
             return None
         kinds = (list, tuple) if self.kind is list else self.kind
-        if isinstance(value, bool) or not isinstance(value, kinds):
+        if isinstance(value, bool) is not (self.kind is bool) or not isinstance(value, kinds):
             found = _KINDS.get(type(value), type(value).__name__)
             return f"must be {_KINDS[self.kind]}, not {found}: {self.text}"
         return f"must be {self.text}" if self.normal(value) is None else None
@@ -116,6 +116,30 @@ INTERFACE: Mapping[str, Rule] = {
         },
     ),
     "model": _one_of(MODELS),
+    "address": Rule(
+        str,
+        'an IP address that the guest is to have, with its prefix as in "192.168.0.5/24"',
+        normal.guest_address,
+        optional=True,
+        schema={"pattern": "^[0-9A-Fa-f:.]{2,45}(/[0-9.]{1,15})?$"},
+    ),
+    "gateway": Rule(
+        str,
+        "the IP address of a router in the address's subnet",
+        normal.host_address,
+        optional=True,
+        schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},
+    ),
+    "dns": Rule(
+        list,
+        f"at most {normal.MAX_DNS} different IP addresses of name servers",
+        normal.addresses,
+        schema={
+            "maxItems": normal.MAX_DNS,
+            "items": {"type": "string", "pattern": "^[0-9A-Fa-f:.]{2,45}$"},
+        },
+    ),
+    "dhcp": Rule(bool, "true for a guest that asks for its address", lambda value: value),
 }
 
 VM: Mapping[str, Rule] = {

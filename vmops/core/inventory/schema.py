@@ -21,7 +21,12 @@ from vmops.core.inventory.tables import (
 
 Schema = dict[str, Any]
 
-_TYPES: Mapping[type, str] = {int: "integer", str: "string", list: "array"}
+_TYPES: Mapping[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    str: "string",
+    list: "array",
+}
 
 
 def schema() -> Schema:

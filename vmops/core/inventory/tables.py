@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, show
+from vmops.core.inventory.guest.addresses import address_faults
 from vmops.core.inventory.rules import Rule
 
 Values = dict[str, Any]
@@ -119,6 +120,7 @@ def read_interfaces(raw: tuple[object, ...], *, strictly: bool) -> tuple[list[Va
             given = _without_nothing(table)
             values, found = read_known(given, rules.INTERFACE, REQUIRED_OF_INTERFACE)
         interfaces.append(values)
+        found = found or address_faults(values)
         faults += [fault.below("interfaces", index) for fault in found]
     return interfaces, faults
 

@@ -12,7 +12,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.inventory import Inventory
-from vmops.core.inventory.model import VM, Settings, Worker
+from vmops.core.inventory.model import VM, Settings, Worker, told_to_the_guest
 
 BUILT_IN = "built in"
 OWN = ""
@@ -56,7 +56,8 @@ def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
 def _interfaces(vm: VM) -> Iterator[dict[str, Any]]:
     for nic in vm.nics:
         vlan = {} if nic.vlan_id is None else {"vlan_id": nic.vlan_id}
-        yield {"name": nic.name, **vlan, "mac": nic.mac, "model": nic.model}
+        told = told_to_the_guest(nic.interface)
+        yield {"name": nic.name, **vlan, "mac": nic.mac, "model": nic.model, **told}
 
 
 def _settings(
