@@ -49,6 +49,8 @@ class Web:
             request.send_header("Location", "/image")
             request.send_header("Content-Length", "0")
             request.end_headers()
+            # It hangs up a moment later: whoever asks again on this connection gets nothing.
+            time.sleep(0.1)
             return
         if self.status != 200:
             request.send_error(self.status)

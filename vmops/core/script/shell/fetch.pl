@@ -19,8 +19,9 @@ finish('lacks') if !$tool;
 my %argv = (
     curl => [qw(curl -q -gfsSL --max-redirs 5 --connect-timeout 30 -D /dev/fd/2 -K - -C), $at,
         '--proto', '=http,https', '--proto-redir', '=http,https'],
-    wget => [qw(wget --no-config -nv -S --tries=1 --timeout=60 --max-redirect=5 -O - -i -),
-        "--start-pos=$at"],
+    # It would follow a redirection on a connection that the server is just closing.
+    wget => [qw(wget --no-config --no-http-keep-alive -nv -S --tries=1 --timeout=60),
+        qw(--max-redirect=5 -O - -i -), "--start-pos=$at"],
 );
 my $asked = $url;
 if ($tool eq 'curl') {
