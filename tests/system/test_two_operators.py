@@ -22,32 +22,54 @@ def test_two_launches_at_once_start_one_vm(operator: Operator) -> None:
     assert operator.ok("status", "--format", "json").json[0]["drift"] == []
 
 
-@pytest.mark.parametrize("ends", [True, False])
-def test_a_disk_that_a_stop_is_just_about_to_let_go_is_nobody_elses(
-    operator: Operator, ends: bool
+HOLDERS = {
+    "disk": (
+        "qemu-system-x86_64 -machine none -display none -drive if=none,file={disk}",
+        "vm1.qcow2 is written to by PID",
+    ),
+    "VNC port": (
+        "perl -MIO::Socket::INET -e '$held = IO::Socket::INET->new("
+        'Listen => 1, LocalAddr => "127.0.0.1:{port}"); sleep 60\'',
+        "TCP port {port} is in use",
+    ),
+}
+"""What holds one thing of a VM, and what is said where it goes on holding it."""
+
+
+@pytest.mark.parametrize(
+    ("task", "held", "ends"),
+    [
+        ("launch", "disk", True),
+        ("launch", "disk", False),
+        ("launch", "VNC port", True),
+        ("launch", "VNC port", False),
+        ("restart", "VNC port", True),
+    ],
+)
+def test_what_a_stop_is_just_about_to_let_go_is_nobody_elses(
+    operator: Operator, task: str, held: str, ends: bool
 ) -> None:
-    """The other operator has the VM's lock: what has the disk open is looked at when it is free."""
+    """The other operator has the VM's lock: who holds it is looked at when the lock is free."""
     vm = operator.add(small_vm("vm1", 1, 101))
-    path = vm.qcow_image.replace("~", "/home/ubuntu", 1)
-    qemu = f"qemu-system-x86_64 -machine none -display none -drive if=none,file={path}"
-    free = "kill $!; wait; flock -u 9" if ends else "flock -u 9"
+    disk = vm.qcow_image.replace("~", "/home/ubuntu", 1)
+    holder, words = (text.format(disk=disk, port=vm.vnc_port) for text in HOLDERS[held])
+    free = "kill $!; wait; flock -u 9" if ends else "flock -u 9; sleep 20 >&-; kill $!; wait"
     script = (
         "mkdir -p /run/vmops/.lock; exec 9>>/run/vmops/.lock/vm1; flock 9;"
-        f"{qemu} 9>&- & sleep 1; echo held; sleep 4; {free}; exec sleep 20 >&-"
+        f"{holder} 9>&- >&- & sleep 1; echo $!; sleep 4; {free}"
     )
     other = subprocess.Popen(
         operator.lab.enter("worker1", ["sh", "-c", script]), stdout=subprocess.PIPE, text=True
     )
     try:
         assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        said = operator.fab("launch", "--vm", "vm1")
+        pid = other.stdout.readline().strip()
+        said = operator.fab(task, "--vm", "vm1")
         assert said.code == (0 if ends else 1), said
-        assert ("vm1.qcow2 is written to by PID" in said.err) == (not ends)
+        assert (words in said.err) == (not ends)
     finally:
-        for pid in operator.on("worker1", "sh", "-c", f"fuser {path} 2>/dev/null || :").split():
-            if str(operator.qemus("worker1").get("vm1")) != pid:
-                operator.on("worker1", "kill", pid)
+        if not ends:
+            operator.on("worker1", "kill", pid)
         other.kill()
         other.communicate()
 

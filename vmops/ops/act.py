@@ -315,12 +315,13 @@ def _recovered(routes: Mapping[str, Route], phase: Phase) -> BlockResult:
 
 
 def _is_in_doubt(item: Done, seen: Observed) -> bool:
-    """True where it was refused as a TAP or the disk is in use: its own QEMU may have them, in the
-    middle of another operator's start or stop."""
+    """True where it was refused as a TAP, the disk or the VNC port is in use: its own QEMU may have
+    them, in the middle of another operator's start or stop."""
     if item.error is None or item.plan is not None:
         return False
     chain = seen.images.get(item.vm.qcow_image, ())
-    return isinstance(item.error, PortConflict) or bool(image_chain.in_use(chain))
+    is_port_held = item.vm.vnc_port in seen.listening
+    return isinstance(item.error, PortConflict) or bool(image_chain.in_use(chain)) or is_port_held
 
 
 def _is_outdated(item: Done) -> bool:
