@@ -424,7 +424,7 @@ def _vsctl(w: Simulated, words: list[str], _: str) -> None:
     for entry in change[1:]:
         _change(w, ports, [word for word in entry if word != "--if-exists"], entry)
     for name, port in ports.items():
-        if port.tag is None and name not in w.trunks:
+        if port.tag is None and not port.trunks and name not in w.trunks:
             w.wrong.append(f"port {name} of {port.owner} has no tag")
     w.ports = ports
 
@@ -474,6 +474,17 @@ def _holds_ports(w: Simulated, words: list[str], _: str) -> None:
     for name, tag in zip(words[::2], words[1::2], strict=True):
         _need(name in w.ports and name in w.taps, "the switch could not take it")
         _need(w.ports[name].tag == int(tag), "another tag")
+        _need(w.taps[name].up, "does not stay up")
+
+
+def _holds_trunks(w: Simulated, words: list[str], _: str) -> None:
+    for at in range(0, len(words), 4):
+        name, tag, trunks, mode = words[at : at + 4]
+        _need(name in w.ports and name in w.taps, "the switch could not take it")
+        port = w.ports[name]
+        _need(port.tag == (None if tag == "[]" else int(tag)), "another tag")
+        _need(list(port.trunks) == json.loads(trunks), "other trunks")
+        _need(port.vlan_mode == mode, "another mode")
         _need(w.taps[name].up, "does not stay up")
 
 
@@ -624,6 +635,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "vsctl": _vsctl,
         "ovs-vsctl": _vsctl,
         "holds_ports": _holds_ports,
+        "holds_trunks": _holds_trunks,
         "remove_own_ports": _remove_own_ports,
         "ls": _ls,
         "test": _test,
@@ -648,4 +660,4 @@ _COMMANDS: dict[str, _Meaning] = cast(
 )
 """Every command that a plan may hold. One that is missing has to be given its meaning first."""
 
-_OF_SWITCH = ("vsctl", "ovs-vsctl", "holds_ports", "remove_own_ports")
+_OF_SWITCH = ("vsctl", "ovs-vsctl", "holds_ports", "holds_trunks", "remove_own_ports")

@@ -12,6 +12,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import InvalidValue
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.rules import Rule
 from vmops.errors import InventoryError
 from vmops.inventory_file import load
@@ -79,6 +80,9 @@ def test_the_sample_is_the_documented_one() -> None:
             ("interface", rules.INTERFACE),
             ("several", rules.SEVERAL),
             ("image", rules.IMAGE),
+            ("fleet", rules.FLEET),
+            ("network", network_rules.NETWORK),
+            ("forward", network_rules.FORWARD),
         )
         for key in table
     ],
@@ -192,7 +196,8 @@ def test_a_worker_overrides_the_defaults() -> None:
         pytest.param(
             '[defaults]\naddress = "10.0.0.1"',
             "defaults.address: '10.0.0.1': is not a key here; there is: port, user, identity_file,"
-            " gateway, bridge, accel, vnc_listen, host_keys, known_hosts",
+            " gateway, bridge, accel, vnc_listen, host_keys, known_hosts,"
+            " uplink, network_node",
             id="address-for-all",
         ),
         pytest.param(

@@ -14,6 +14,7 @@ from jsonschema import Draft7Validator
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.schema import schema
 
 from .test_inventory_properties import KNOWN_KEYS, SCALARS, TEXT, trees, vm_tables
@@ -23,7 +24,8 @@ SCHEMA = schema()
 WHOLE_FILE = Draft7Validator(SCHEMA)
 
 TABLES = {
-    "defaults": (rules.SETTINGS, SCHEMA["properties"]["defaults"]),
+    "defaults": ({**rules.SETTINGS, **rules.FLEET}, SCHEMA["properties"]["defaults"]),
+    "networks": (network_rules.NETWORK, SCHEMA["properties"]["networks"]["additionalProperties"]),
     "workers": (rules.WORKER, SCHEMA["properties"]["workers"]["additionalProperties"]),
     "vms": (
         {**rules.VM, **rules.SEVERAL},
@@ -46,6 +48,9 @@ LOOSE = {
     "dns": "addresses, each once",
     "qcow_image": "printable characters, bytes",
     "interfaces": "its items are looked at by themselves",
+    "forward": "its items are looked at by themselves",
+    "subnet": "addresses",
+    "range": "addresses",
 }
 """Keys whose rule JSON Schema can say in part only, and what it leaves out."""
 
@@ -90,7 +95,7 @@ def test_the_sample_names_it_for_editors_and_follows_it() -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_it_has_every_key_and_what_each_must_be(table: str) -> None:
     known, said = TABLES[table]
-    names = {"name"} if table in ("workers", "images", "vms") else set()
+    names = {"name"} if table in ("workers", "networks", "images", "vms") else set()
     assert set(said["properties"]) == set(known) - names
     assert not said["additionalProperties"]
     for key in said["properties"]:
@@ -102,7 +107,7 @@ def test_it_has_every_key_and_what_each_must_be(table: str) -> None:
 def test_what_a_rule_accepts_the_schema_accepts(
     rule: rules.Rule, check: Draft7Validator, key: str, value: object
 ) -> None:
-    if key != "interfaces" and rule.objection(value) is None:
+    if key not in ("interfaces", "forward") and rule.objection(value) is None:
         assert list(check.iter_errors(value)) == []
 
 

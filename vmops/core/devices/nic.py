@@ -220,7 +220,7 @@ def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
             ip.set_up_taps(taps, vm.name, bridge=job.worker.bridge, user=job.user, there=there),
             ovs.plug(job.worker.bridge, vm, nics, kept=kept),
             ip.raise_taps(taps),
-            ovs.read_back(nics),
+            *ovs.read_back(nics),
         ),
         undo=(
             *undo,

@@ -9,6 +9,7 @@ from vmops.core.devices.disk import Bases
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools import ip, ovs, qemu, qmp
 from vmops.core.tools.monitor import Heard
@@ -63,9 +64,10 @@ def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
     for vm in vms:
         for nic in vm.connected:
             marks = {ovs.OWNER: vm.name}
-            ports[nic.tap] = ovs.Port(
-                nic.tap, worker.bridge, nic.vlan_id, external_ids=marks, ofport=1
-            )
+            port = ovs.Port(nic.tap, worker.bridge, nic.vlan_id, external_ids=marks, ofport=1)
+            if isinstance(nic.attachment, Trunk):
+                port = port._replace(trunks=nic.attachment.vlan_ids, vlan_mode=nic.attachment.mode)
+            ports[nic.tap] = port
             taps[nic.tap] = ip.Tap(ip.alias(vm.name))
     switch = ovs.Switch({worker.bridge: ""}, ports)
     return blank(worker, vms)._replace(switch=switch, taps=taps)

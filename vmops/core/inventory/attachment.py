@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vmops.core.inventory.complaints import Fault
 
 
 class Vlan(NamedTuple):
@@ -15,5 +18,39 @@ class Vlan(NamedTuple):
         return str(self.vlan_id)
 
 
-Attachment = Vlan
+class Trunk(NamedTuple):
+    """Several VLANs, which the guest has with their tags; frames of the `native` one have none."""
+
+    vlan_ids: tuple[int, ...]
+    native: int | None = None
+
+    @property
+    def mode(self) -> str:
+        """The port's `vlan_mode`. It is never left to Open vSwitch, which takes what has a tag and
+        no mode for an access port."""
+        return "trunk" if self.native is None else "native-untagged"
+
+    def __str__(self) -> str:
+        """The word for it in messages and drift."""
+        native = "" if self.native is None else f"{self.native} with "
+        return f"{native}{self.mode} {list(self.vlan_ids)}"
+
+
+Attachment = Vlan | Trunk
 """Every kind that there is. An interface without one is not connected, and is never plugged."""
+
+
+def attachment(vlan_id: int | None, trunks: tuple[int, ...]) -> Attachment | None:
+    """What these keys of an interface mean."""
+    if trunks:
+        return Trunk(trunks, vlan_id)
+    return None if vlan_id is None else Vlan(vlan_id)
+
+
+def attachment_faults(interface: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with the VLANs of an interface that are good each by itself."""
+    vlan_id, trunks = interface.get("vlan_id"), interface.get("trunks") or ()
+    if vlan_id is None or vlan_id not in trunks:
+        return []
+    why = f"must not have {vlan_id}, the VLAN whose frames have no tag"
+    return [Fault(("trunks",), f"{list(trunks)}: {why}")]

@@ -171,7 +171,9 @@ def _count_up(member: Member, index: int, origin: str) -> Iterator[tuple[KeyPath
 def _objection(interface: Values) -> str | None:
     """What is wrong with an address that was counted to."""
     rule = rules.INTERFACE["address"].objection(interface["address"])
-    return rule or next((fault.said for fault in address_faults(interface)), None)
+    if rule is not None or "network" in interface:
+        return rule
+    return next((fault.said for fault in address_faults(interface)), None)
 
 
 def _mac(number: int) -> str:

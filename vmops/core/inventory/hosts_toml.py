@@ -10,6 +10,11 @@ from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
 from vmops.core.inventory.image import contradictions
+from vmops.core.inventory.networks import rules as network_rules
+from vmops.core.inventory.networks.faults import contradictions as contradictory_networks
+from vmops.core.inventory.networks.faults import unknown_targets
+from vmops.core.inventory.networks.model import Member
+from vmops.core.inventory.networks.reading import both_ways, join, read_network
 from vmops.core.inventory.normal_form import path_from
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
@@ -19,7 +24,7 @@ from vmops.core.inventory.tables import (
     read_strictly,
 )
 
-SECTIONS = ("defaults", "workers", "images", "vm_defaults", "templates", "vms")
+SECTIONS = ("defaults", "workers", "networks", "images", "vm_defaults", "templates", "vms")
 _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
 _IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
 
@@ -33,6 +38,8 @@ class HostsToml:
 
     defaults: Values = field(default_factory=dict)
     workers: dict[str, Values] = field(default_factory=dict)
+    networks: dict[str, Values] = field(default_factory=dict)
+    members: dict[str, list[Member]] = field(default_factory=dict)
     images: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -48,7 +55,8 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     for key in tree:
         if key not in SECTIONS:
             hosts.faults.append(Fault((key,), f"is not a section{did_you_mean(key, SECTIONS)}"))
-    defaults, faults = read_strictly(tree.get("defaults", {}), rules.SETTINGS)
+    defaults, faults = read_strictly(tree.get("defaults", {}), {**rules.SETTINGS, **rules.FLEET})
+    for_all = {key: defaults.pop(key) for key in rules.FLEET if key in defaults}
     hosts.defaults = _files_from(folder, defaults)
     hosts.faults += [fault.below("defaults") for fault in faults]
     for name, raw in _named_tables(hosts, tree, "workers", rules.WORKER["name"]):
@@ -63,10 +71,33 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         faults = faults or contradictions(values)
         hosts.faults += [fault.below("images", name) for fault in faults]
     _read_vms(hosts, tree)
+    _read_networks(hosts, tree, for_all)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
     return hosts
+
+
+def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> None:
+    """The networks, and what they say of the interfaces of VMs: these have been read."""
+    for name, raw in _named_tables(hosts, tree, "networks", network_rules.NETWORK["name"]):
+        values, faults = read_network(raw)
+        hosts.faults += [fault.below("networks", name) for fault in faults]
+        for key in for_all.keys() - values.keys():
+            values[key] = for_all[key]
+            hosts.origins["networks", name, key] = "[defaults]"
+        hosts.networks[name] = values
+    hosts.faults += contradictory_networks(hosts.networks, hosts.workers)
+    for name, reached in both_ways(hosts.networks).items():
+        if reached:
+            hosts.networks[name]["reach"] = reached
+    joined = join(hosts.networks, hosts.vms)
+    hosts.members = joined.members
+    hosts.origins |= joined.origins
+    hosts.faults += joined.faults
+    hosts.faults += unknown_targets(
+        hosts.networks, {name: [m.vm for m in found] for name, found in joined.members.items()}
+    )
 
 
 def _read_vms(hosts: HostsToml, tree: Mapping[str, object]) -> None:

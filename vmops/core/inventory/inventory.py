@@ -12,9 +12,11 @@ from typing import TypeVar
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
-from vmops.core.inventory.hosts_toml import read_hosts_toml
+from vmops.core.inventory.hosts_toml import HostsToml, read_hosts_toml
 from vmops.core.inventory.image import Image
-from vmops.core.inventory.model import VM, Interface, Settings, Worker
+from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
+from vmops.core.inventory.networks.faults import contradictions
+from vmops.core.inventory.networks.model import Forward, Network
 from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
 
@@ -39,17 +41,20 @@ class Inventory:
     origins: Mapping[tuple[str, str, str], str] = field(
         default_factory=dict, compare=False, repr=False
     )
+    networks: Mapping[str, Network] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
         object.__setattr__(self, "vms", MappingProxyType(dict(self.vms)))
         object.__setattr__(self, "images", MappingProxyType(dict(self.images)))
         object.__setattr__(self, "origins", MappingProxyType(dict(self.origins)))
+        object.__setattr__(self, "networks", MappingProxyType(dict(self.networks)))
         faults = [
             Fault((table, key), f"must be the name of what it holds, {show(item.name)}")
             for table, items in (
                 ("workers", self.workers),
                 ("images", self.images),
+                ("networks", self.networks),
                 ("vms", self.vms),
             )
             for key, item in items.items()
@@ -62,13 +67,20 @@ class Inventory:
         faults += unknown_images(
             {name: {"image": vm.image} for name, vm in self.vms.items()}, self.images
         )
+        faults += contradictions(
+            {name: network.to_dict() for name, network in self.networks.items()},
+            {
+                name: {"uplink": worker.uplink, "port": worker.port}
+                for name, worker in self.workers.items()
+            },
+        )
         if faults:
             raise InvalidValue(self.source, faults)
 
     def __reduce__(self) -> tuple[object, ...]:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
         dicts = (dict(self.workers), dict(self.vms))
-        more = dict(self.images), dict(self.origins)
+        more = dict(self.images), dict(self.origins), dict(self.networks)
         return Inventory, (self.defaults, *dicts, self.source, *more)
 
     def worker(self, name_or_address: str) -> Worker:
@@ -113,6 +125,10 @@ class Inventory:
         """The images that such a pattern means, as `select` finds VMs."""
         return self._select(pattern, self.images, "image")
 
+    def select_networks(self, pattern: str) -> tuple[Network, ...]:
+        """The networks that such a pattern means, as `select` finds VMs."""
+        return self._select(pattern, self.networks, "network")
+
     def _select(self, pattern: str, known: Mapping[str, T], what: str) -> tuple[T, ...]:
         chosen: set[str] = set()
         for part in (word.strip() for word in pattern.split(",")):
@@ -124,6 +140,13 @@ class Inventory:
                 raise self._error(f"no {what} matches {show(part)}{did_you_mean(part, known)}")
             chosen.update(matched)
         return tuple(item for name, item in known.items() if name in chosen)
+
+    def address_of(self, vm: str, nic: Nic) -> str | None:
+        """The address that its network keeps for an interface, None where there is none."""
+        network = self.networks.get(nic.interface.network or "")
+        members = network.members if network is not None else ()
+        mine = (m.address for m in members if (m.vm, m.interface) == (vm, nic.name))
+        return next(mine, None) or None
 
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
@@ -196,6 +219,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "source": source,
             "images": MappingProxyType(images),
             "origins": MappingProxyType(hosts.origins),
+            "networks": MappingProxyType({name: _network(name, hosts) for name in hosts.networks}),
         },
     )
 
@@ -209,6 +233,13 @@ def _tree(text: str, source: str) -> dict[str, object]:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InventoryError(f"{source}: this is not TOML: {why}") from error
+
+
+def _network(name: str, hosts: HostsToml) -> Network:
+    values = hosts.networks[name]
+    forward = tuple(Forward.of(item) for item in values.get("forward", ()))
+    members = tuple(hosts.members[name])
+    return assembled(Network, values | {"name": name, "forward": forward, "members": members})
 
 
 def _vm(name: str, values: Values) -> VM:

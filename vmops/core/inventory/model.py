@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules, tables
-from vmops.core.inventory.attachment import Attachment, Vlan
+from vmops.core.inventory.attachment import Attachment, attachment, attachment_faults
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
 from vmops.core.inventory.conflicts import shared_by_vms
 from vmops.core.inventory.guest.addresses import KEYS as GUEST_KEYS
@@ -28,7 +28,8 @@ class Interface:
     `vlan_id` None means: not connected. `mac` is lower case with colons, or empty: derived from
     the VM (`VM.nics` has the effective one). `model` is a word of `rules.MODELS`. The rest is for
     the guest alone: `address` with its prefix, or `dhcp`, and with one of them `dns`, with an
-    address a `gateway`.
+    address a `gateway`. `network` names the network that has said them, and the `vlan_id`. With
+    `trunks` the guest has those VLANs with their tags, and that of `vlan_id` without.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.INTERFACE
@@ -42,10 +43,13 @@ class Interface:
     gateway: str | None = None
     dns: tuple[str, ...] = ()
     dhcp: bool = False
+    network: str | None = None
+    trunks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)
-        faults = address_faults({key: getattr(self, key) for key in self.RULES})
+        values = {key: getattr(self, key) for key in self.RULES}
+        faults = [*address_faults(values), *attachment_faults(values)]
         if faults:
             raise InvalidValue(tables.subject_of(self), faults)
 
@@ -68,7 +72,7 @@ class Nic:
     @property
     def attachment(self) -> Attachment | None:
         """Where its frames go; None for an interface that is not connected."""
-        return None if self.vlan_id is None else Vlan(self.vlan_id)
+        return attachment(self.vlan_id, self.interface.trunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,9 @@ class VM:
 def _interface_to_dict(interface: Interface) -> dict[str, Any]:
     documented = {"name": interface.name, "vlan_id": interface.vlan_id, "mac": interface.mac}
     model = {} if interface.model == "e1000" else {"model": interface.model}
-    return {**documented, **model, **told_to_the_guest(interface)}
+    network = {} if interface.network is None else {"network": interface.network}
+    trunks = {"trunks": list(interface.trunks)} if interface.trunks else {}
+    return {**documented, **model, **network, **trunks, **told_to_the_guest(interface)}
 
 
 def told_to_the_guest(interface: Interface) -> dict[str, Any]:
@@ -231,6 +237,7 @@ class Settings:
     vnc_listen: str | None = None
     host_keys: str = "accept-new"
     known_hosts: str | None = None
+    uplink: str | None = None
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)

@@ -22,6 +22,7 @@ _PATH_MAX_BYTES = 4095
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _URL = re.compile(r"(https?)://([^/?#]+)([/?#].*)?", re.IGNORECASE)
 _URL_MAX = 2000
+MAX_VLAN = 4094
 MAX_DNS = 8
 """A resolver asks three at most; more are a mistake."""
 
@@ -117,6 +118,16 @@ def addresses(value: Sequence[object]) -> tuple[str, ...] | None:
     found = [ip_address(item) if isinstance(item, str) else None for item in value]
     known = tuple(dict.fromkeys(item for item in found if item is not None))
     return known if len(known) == len(value) <= MAX_DNS else None
+
+
+def vlans(value: Sequence[object]) -> tuple[int, ...] | None:
+    """Numbers of VLANs, each once, in their order."""
+    known = {
+        item
+        for item in value
+        if isinstance(item, int) and not isinstance(item, bool) and 1 <= item <= MAX_VLAN
+    }
+    return tuple(sorted(known)) if len(known) == len(value) else None
 
 
 def address(value: str) -> str | None:

@@ -66,7 +66,8 @@ class Rule(NamedTuple):
         return None if value is None else self.normal(value)
 
 
-def _whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Rule:
+def whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Rule:
+    """A whole number between two bounds."""
     return Rule(
         int,
         text or f"{low} to {high}",
@@ -76,7 +77,8 @@ def _whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Ru
     )
 
 
-def _one_of(words: Sequence[str], *, optional: bool = False) -> Rule:
+def one_of(words: Sequence[str], *, optional: bool = False) -> Rule:
+    """A word out of a few."""
     text = "one of " + ", ".join(f'"{word}"' for word in words)
     return Rule(
         str,
@@ -93,17 +95,18 @@ def _file_here() -> Rule:
     return Rule(str, text, normal.local_path, True, is_file_here=True, schema=schema)
 
 
-def _matching(pattern: re.Pattern[str]) -> dict[str, str]:
+def matching(pattern: re.Pattern[str]) -> dict[str, str]:
+    """The whole of a text that matches, for a schema."""
     return {"pattern": f"^{pattern.pattern}$"}
 
 
 _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
-_NAME = Rule(str, f"1 to 63 {_LETTERS}", normal.name, schema=_matching(normal.NAME))
+NAME = Rule(str, f"1 to 63 {_LETTERS}", normal.name, schema=matching(normal.NAME))
 _ADDRESS_SCHEMA = {"pattern": "^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", "maxLength": 270}
 
 INTERFACE: Mapping[str, Rule] = {
-    "name": _NAME,
-    "vlan_id": _whole(
+    "name": NAME,
+    "vlan_id": whole(
         1, 4094, "1 to 4094, or left out for an interface that is not connected", optional=True
     ),
     "mac": Rule(
@@ -115,7 +118,7 @@ INTERFACE: Mapping[str, Rule] = {
             "pattern": "^(|(?!00([:-]00){5}$)[0-9A-Fa-f][02468ACEace]([:-][0-9A-Fa-f]{2}){5})$"
         },
     ),
-    "model": _one_of(MODELS),
+    "model": one_of(MODELS),
     "address": Rule(
         str,
         'an IP address that the guest is to have, with its prefix as in "192.168.0.5/24"',
@@ -140,14 +143,30 @@ INTERFACE: Mapping[str, Rule] = {
         },
     ),
     "dhcp": Rule(bool, "true for a guest that asks for its address", lambda value: value),
+    "network": Rule(
+        str,
+        "the name of one of the networks, instead of vlan_id",
+        normal.name,
+        optional=True,
+        schema=matching(normal.NAME),
+    ),
+    "trunks": Rule(
+        list,
+        "VLANs of 1 to 4094, each once, which the guest has with their tags",
+        normal.vlans,
+        schema={
+            "items": {"type": "integer", "minimum": 1, "maximum": normal.MAX_VLAN},
+            "uniqueItems": True,
+        },
+    ),
 }
 
 VM: Mapping[str, Rule] = {
-    "name": _NAME,
-    "vm_id": _whole(1, MAX_VM_ID),
-    "ram_mb": _whole(1, 16_777_216, "1 to 16777216 (MiB)"),
-    "cores": _whole(1, 255),
-    "vnc_port": _whole(5900, 65535, "5900 to 65535 (the display is the port less 5900)"),
+    "name": NAME,
+    "vm_id": whole(1, MAX_VM_ID),
+    "ram_mb": whole(1, 16_777_216, "1 to 16777216 (MiB)"),
+    "cores": whole(1, 255),
+    "vnc_port": whole(5900, 65535, "5900 to 65535 (the display is the port less 5900)"),
     "qcow_image": Rule(
         str,
         'the path of a disk image on the worker, in printable characters: "/...", or "~/..." for'
@@ -160,18 +179,18 @@ VM: Mapping[str, Rule] = {
         "the name of one of the images, instead of qcow_image",
         normal.name,
         optional=True,
-        schema=_matching(normal.NAME),
+        schema=matching(normal.NAME),
     ),
-    "disk": _one_of(DISKS, optional=True),
-    "disk_gb": _whole(1, 65536, "1 to 65536 (GiB)", optional=True),
+    "disk": one_of(DISKS, optional=True),
+    "disk_gb": whole(1, 65536, "1 to 65536 (GiB)", optional=True),
     "cpu": Rule(
         str,
         'a CPU model of QEMU, features behind it allowed, as in "host" or "Nehalem,+aes,-vmx"',
         normal.cpu,
         optional=True,
-        schema={**_matching(normal.CPU), "maxLength": 1000},
+        schema={**matching(normal.CPU), "maxLength": 1000},
     ),
-    "disk_model": _one_of(DISK_MODELS, optional=True),
+    "disk_model": one_of(DISK_MODELS, optional=True),
     "interfaces": Rule(
         list,
         f"at most {MAX_INTERFACES} interfaces (in TOML, [[vms.NAME.interfaces]] above each)",
@@ -183,15 +202,15 @@ VM: Mapping[str, Rule] = {
         "the name of one of the workers",
         normal.name,
         optional=True,
-        schema=_matching(normal.NAME),
+        schema=matching(normal.NAME),
     ),
 }
 
 SEVERAL: Mapping[str, Rule] = {
     "template": Rule(
-        str, "the name of one of the templates", normal.name, schema=_matching(normal.NAME)
+        str, "the name of one of the templates", normal.name, schema=matching(normal.NAME)
     ),
-    "count": _whole(1, 1000, "1 to 1000 VMs, which get the name with a number from 1 behind it"),
+    "count": whole(1, 1000, "1 to 1000 VMs, which get the name with a number from 1 behind it"),
 }
 """What a table of hosts.toml may say beside the keys of a VM, to stand for one or several."""
 
@@ -201,14 +220,14 @@ SHARED: Mapping[str, Rule] = {
 """What [vm_defaults] and templates may give; the others differ from VM to VM."""
 
 SETTINGS: Mapping[str, Rule] = {
-    "port": _whole(1, 65535, optional=True),
+    "port": whole(1, 65535, optional=True),
     "user": Rule(
         str,
         "1 to 64 letters, digits, '.', '_', '@', '+', '-' and '\\', the first a letter, digit"
         " or '_'",
         normal.user,
         optional=True,
-        schema=_matching(normal.USER),
+        schema=matching(normal.USER),
     ),
     "identity_file": _file_here(),
     "gateway": Rule(
@@ -218,8 +237,8 @@ SETTINGS: Mapping[str, Rule] = {
         optional=True,
         schema={"minLength": 1},
     ),
-    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge, schema=_matching(normal.BRIDGE)),
-    "accel": _one_of(ACCELERATORS),
+    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge, schema=matching(normal.BRIDGE)),
+    "accel": one_of(ACCELERATORS),
     "vnc_listen": Rule(
         str,
         "an IP address, such as 127.0.0.1",
@@ -227,9 +246,27 @@ SETTINGS: Mapping[str, Rule] = {
         optional=True,
         schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},
     ),
-    "host_keys": _one_of(HOST_KEYS),
+    "host_keys": one_of(HOST_KEYS),
     "known_hosts": _file_here(),
+    "uplink": Rule(
+        str,
+        f"1 to 15 {_LETTERS}",
+        normal.bridge,
+        optional=True,
+        schema=matching(normal.BRIDGE),
+    ),
 }
+
+FLEET: Mapping[str, Rule] = {
+    "network_node": Rule(
+        str,
+        "the name of one of the workers",
+        normal.name,
+        optional=True,
+        schema=matching(normal.NAME),
+    ),
+}
+"""What [defaults] says that no worker says for itself."""
 
 WORKER: Mapping[str, Rule] = {
     "name": Rule(
@@ -249,7 +286,7 @@ WORKER: Mapping[str, Rule] = {
 }
 
 IMAGE: Mapping[str, Rule] = {
-    "name": _NAME,
+    "name": NAME,
     "file": _file_here(),
     "url": Rule(
         str,
@@ -266,6 +303,6 @@ IMAGE: Mapping[str, Rule] = {
         optional=True,
         schema={"pattern": "^[0-9A-Fa-f]{64}$"},
     ),
-    "format": _one_of(IMAGE_FORMATS),
+    "format": one_of(IMAGE_FORMATS),
 }
 """What [images.NAME] says; beside it `image.contradictions` holds the values together."""

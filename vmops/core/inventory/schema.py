@@ -13,6 +13,8 @@ from typing import Any
 from vmops.core.inventory import rules
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Interface, Settings
+from vmops.core.inventory.networks import rules as network_rules
+from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     REQUIRED_OF_INTERFACE,
@@ -40,13 +42,19 @@ def schema() -> Schema:
     image = _table(_without_name(rules.IMAGE), Image) | {
         "oneOf": [{"required": ["file"]}, {"required": ["url", "sha256"]}]
     }
+    network = _table(_without_name(network_rules.NETWORK), Network, ("vlan_id",))
+    network["properties"]["forward"]["items"] = {
+        **_closed({key: _value(rule, MISSING) for key, rule in network_rules.FORWARD.items()}),
+        "required": ["port", "to"],
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "hosts.toml, the inventory of vmops",
         **_closed(
             {
-                "defaults": _table(rules.SETTINGS, Settings),
+                "defaults": _table({**rules.SETTINGS, **rules.FLEET}, Settings),
                 "workers": _named(rules.WORKER["name"], worker),
+                "networks": _named(network_rules.NETWORK["name"], network),
                 "images": _named(rules.IMAGE["name"], image),
                 "vm_defaults": shared,
                 "templates": _named(rules.VM["name"], shared),

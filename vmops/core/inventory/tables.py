@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, TypeVar, cast
 
 from vmops.core.inventory import rules
+from vmops.core.inventory.attachment import attachment_faults
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, show
 from vmops.core.inventory.guest.addresses import address_faults
 from vmops.core.inventory.rules import Rule
@@ -120,9 +121,16 @@ def read_interfaces(raw: tuple[object, ...], *, strictly: bool) -> tuple[list[Va
             given = _without_nothing(table)
             values, found = read_known(given, rules.INTERFACE, REQUIRED_OF_INTERFACE)
         interfaces.append(values)
-        found = found or address_faults(values)
+        found = found or _together(values, strictly=strictly)
         faults += [fault.below("interfaces", index) for fault in found]
     return interfaces, faults
+
+
+def _together(interface: Values, *, strictly: bool) -> list[Fault]:
+    """In a file its network says the rest, and looks at the address; see networks/reading.py."""
+    if strictly and "network" in interface:
+        return []
+    return [*address_faults(interface), *attachment_faults(interface)]
 
 
 def read_vm_dict(vm_dict: object) -> tuple[Values, list[Fault]]:

@@ -12,7 +12,9 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.inventory import Inventory
-from vmops.core.inventory.model import VM, Settings, Worker, told_to_the_guest
+from vmops.core.inventory.model import VM, Nic, Settings, Worker, told_to_the_guest
+from vmops.core.inventory.networks import rules as network_rules
+from vmops.core.inventory.networks.model import Network
 
 BUILT_IN = "built in"
 OWN = ""
@@ -43,7 +45,8 @@ def of_image(image: Image) -> tuple[Value, ...]:
 
 def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
     """What a VM is; of its interfaces the MACs and TAPs that it will have."""
-    values = {**vm.to_dict(), "interfaces": list(_interfaces(vm)), "worker": vm.worker}
+    interfaces = [_interface(listed, vm, nic) for nic in vm.nics]
+    values = {**vm.to_dict(), "interfaces": interfaces, "worker": vm.worker}
     return tuple(
         Value(key, values[key], listed.origins.get(("vms", vm.name, key), OWN))
         for key in rules.VM
@@ -53,11 +56,35 @@ def of_vm(listed: Inventory, vm: VM) -> tuple[Value, ...]:
     )
 
 
-def _interfaces(vm: VM) -> Iterator[dict[str, Any]]:
-    for nic in vm.nics:
-        vlan = {} if nic.vlan_id is None else {"vlan_id": nic.vlan_id}
-        told = told_to_the_guest(nic.interface)
-        yield {"name": nic.name, **vlan, "mac": nic.mac, "model": nic.model, **told}
+def of_network(listed: Inventory, network: Network, vms: Sequence[VM]) -> tuple[Value, ...]:
+    """What a network is; of its forwards those that lead to one of these VMs."""
+    shown = {vm.name for vm in vms}
+    values = network.to_dict()
+    values["forward"] = [item.to_dict() for item in network.forward if item.vm in shown]
+    unset = {field.name: field.default for field in fields(Network)}
+    found = {key: values.get(key, unset.get(key)) for key in network_rules.NETWORK}
+    return tuple(
+        Value(key, value, _origin_of(listed, network, key, value == unset.get(key)))
+        for key, value in found.items()
+        if key != "name" and value not in (None, (), [])
+    )
+
+
+def _origin_of(listed: Inventory, network: Network, key: str, is_unset: bool) -> str:
+    origin = listed.origins.get(("networks", network.name, key), OWN)
+    return BUILT_IN if is_unset and origin == OWN else origin
+
+
+def _interface(listed: Inventory, vm: VM, nic: Nic) -> dict[str, Any]:
+    """As it will be: what its network says of it too, and the address of its lease."""
+    network = {} if nic.interface.network is None else {"network": nic.interface.network}
+    vlan = {} if nic.vlan_id is None else {"vlan_id": nic.vlan_id}
+    trunks = {"trunks": list(nic.interface.trunks)} if nic.interface.trunks else {}
+    told = told_to_the_guest(nic.interface)
+    if lease := listed.address_of(vm.name, nic):
+        told = {"address": lease, **told}
+    head = {"name": nic.name, **network, **vlan, **trunks}
+    return {**head, "mac": nic.mac, "model": nic.model, **told}
 
 
 def _settings(
@@ -83,6 +110,10 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
         for name, worker in listed.workers.items()
     ]
     tables += [
+        _table(key_path(("networks", name)), of_network(listed, network, vms))
+        for name, network in listed.networks.items()
+    ]
+    tables += [
         _table(key_path(("images", name)), of_image(image)) for name, image in listed.images.items()
     ]
     tables += [_vm_table(listed, vm) for vm in vms]
@@ -93,17 +124,31 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
     values = {value.key: value for value in of_vm(listed, vm)}
     interfaces = values.pop("interfaces", None)
     tables = [_table(key_path(("vms", vm.name)), tuple(values.values()))]
-    for nic, interface, written in zip(
-        vm.nics, interfaces.value if interfaces else (), vm.interfaces, strict=True
+    for index, (nic, interface) in enumerate(
+        zip(vm.nics, interfaces.value if interfaces else (), strict=True)
     ):
         where = interfaces.origin if interfaces else OWN
+        origins = {
+            key: listed.origins.get(("vms", vm.name, f"interfaces.{index}.{key}"), where)
+            for key in interface
+        }
+        if not nic.interface.mac:
+            origins["mac"] = "derived from vm_id"
+        if nic.interface.network is not None:
+            origins["network"] = f"VLAN {nic.vlan_id}"
+        said_by_it = _SAID_BY_NETWORK if nic.interface.network is not None else ()
         lines = [
-            Value(key, value, "derived from vm_id" if key == "mac" and not written.mac else where)
+            Value(key, value, origins[key])
             for key, value in interface.items()
+            if key not in said_by_it
         ]
         head = f"[[{key_path(('vms', vm.name, 'interfaces'))}]]{_remark(f'TAP {nic.tap}')}"
         tables.append("\n".join([head, *map(_line, lines)]))
     return "\n".join(tables)
+
+
+_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp")
+"""Where a network is named, these keys would be one too many."""
 
 
 def _table(name: str, values: Sequence[Value]) -> str:
@@ -111,7 +156,16 @@ def _table(name: str, values: Sequence[Value]) -> str:
 
 
 def _line(value: Value) -> str:
-    return f"{value.key} = {json.dumps(value.value, ensure_ascii=False)}{_remark(value.origin)}"
+    return f"{value.key} = {_toml(value.value)}{_remark(value.origin)}"
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML, which differs from JSON where tables are concerned."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(item)}' for key, item in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _remark(text: str) -> str:
@@ -128,6 +182,10 @@ def as_json(listed: Inventory, vms: Sequence[VM]) -> dict[str, Any]:
         ],
         "images": [
             {"image": name, **_as_json(of_image(image))} for name, image in listed.images.items()
+        ],
+        "networks": [
+            {"network": name, **_as_json(of_network(listed, network, vms))}
+            for name, network in listed.networks.items()
         ],
         "vms": [{"vm": vm.name, **_as_json(of_vm(listed, vm))} for vm in vms],
         "error": None,

@@ -88,9 +88,12 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         nic, wanted = names[running.tap]
         port = observed.switch.ports.get(running.tap)
         vlan_id = port.tag if port is not None else nic.vlan_id
+        trunks = port.trunks if port is not None else nic.interface.trunks
         model = "virtio" if running.device == "virtio-net-pci" else running.device
         try:
-            interfaces.append(Interface(wanted.name, vlan_id=vlan_id, mac=running.mac, model=model))
+            interfaces.append(
+                Interface(wanted.name, vlan_id=vlan_id, mac=running.mac, model=model, trunks=trunks)
+            )
         except VmopsError:
             return None
     try:

@@ -22,7 +22,8 @@ class InterfaceStatus(NamedTuple):
     not say.
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
-    `fault` says in a word or two why it is not plugged so.
+    `fault` says in a word or two why it is not plugged so. With `trunks`, `vlan_id` is the VLAN
+    without a tag.
     """
 
     name: str
@@ -34,6 +35,7 @@ class InterfaceStatus(NamedTuple):
     port: ovs.Port | None = None
     traffic: Traffic | None = None
     fault: str = ""
+    trunks: tuple[int, ...] = ()
 
 
 class VMStatus(NamedTuple):
@@ -166,6 +168,7 @@ def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceSta
         port=seen.switch.ports.get(nic.tap),
         traffic=seen.traffic.get(nic.tap),
         fault=fault,
+        trunks=nic.interface.trunks,
     )
 
 

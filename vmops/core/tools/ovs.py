@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vmops.core.inventory.attachment import Attachment
+from vmops.core.inventory.attachment import Attachment, Trunk
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
@@ -79,7 +79,8 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ())
     words: list[str] = [VSCTL]
     for nic in nics:
         if nic.tap in kept:
-            words += ["--", "set", "Port", nic.tap, *columns(nic.attachment), *_NO_TRUNK]
+            own = columns(nic.attachment)
+            words += ["--", "set", "Port", nic.tap, *own, *(_NO_TRUNK if len(own) == 1 else ())]
         else:
             words += ["--", "--if-exists", "del-port", nic.tap]
             words += ["--", "add-port", bridge, nic.tap, *columns(nic.attachment)]
@@ -142,6 +143,10 @@ def columns(attachment: Attachment | None) -> tuple[str, ...]:
     """
     if attachment is None:
         raise ValueError("an interface that is not connected has no port")
+    if isinstance(attachment, Trunk):
+        tag = "[]" if attachment.native is None else str(attachment.native)
+        vlans = ",".join(map(str, attachment.vlan_ids))
+        return (f"tag={tag}", f"trunks=[{vlans}]", f"vlan_mode={attachment.mode}")
     return (f"tag={attachment.vlan_id}",)
 
 
@@ -151,17 +156,33 @@ def attached(port: Port) -> str:
     A port with trunks or a mode of its own is no plain access port.
     """
     if port.tag is None:
-        return f"trunk {list(port.trunks) or 'of all VLANs'}"
+        mode = "" if port.vlan_mode in ("", "trunk") else f" with {port.vlan_mode}"
+        return f"trunk {list(port.trunks) or 'of all VLANs'}{mode}"
     if port.trunks or port.vlan_mode not in ("", "access"):
         return f"{port.tag} with {port.vlan_mode or 'trunks'} {list(port.trunks)}"
     return str(port.tag)
 
 
-def read_back(nics: Iterable[Nic]) -> Command:
-    """Fails unless each port holds its VLAN and the switch has taken it: `add-port` of a device
-    that cannot be opened ends with 0."""
-    ports = (word for nic in nics for word in (nic.tap, str(nic.attachment)))
-    return Command(("holds_ports", *ports), common=1)
+def read_back(nics: Sequence[Nic]) -> tuple[Command, ...]:
+    """Fail unless each port holds its VLAN or VLANs and the switch has taken it: `add-port` of a
+    device that cannot be opened ends with 0."""
+    plain = [nic for nic in nics if not isinstance(nic.attachment, Trunk)]
+    ports = [word for nic in plain for word in (nic.tap, str(nic.attachment))]
+    trunks = [
+        word
+        for nic in nics
+        if isinstance(found := nic.attachment, Trunk)
+        for word in (
+            nic.tap,
+            "[]" if found.native is None else str(found.native),
+            str(list(found.vlan_ids)),
+            found.mode,
+        )
+    ]
+    return (
+        *((Command(("holds_ports", *ports), common=1),) if ports else ()),
+        *((Command(("holds_trunks", *trunks), common=1),) if trunks else ()),
+    )
 
 
 def _marks(vm: VM, nic: Nic) -> tuple[tuple[str, str], ...]:

@@ -192,6 +192,7 @@ def _interface_as_dict(nic: InterfaceStatus) -> dict[str, Any]:
         "tap": nic.tap,
         "bridge": nic.bridge,
         "vlan_id": nic.vlan_id,
+        "trunks": list(nic.trunks),
         "mac": nic.mac,
         "plugged": nic.plugged,
         "port": port

@@ -153,17 +153,20 @@ def _known(count: int | None) -> str:
 
 def _interfaces(item: VMStatus) -> Cells:
     """Those that are to be connected, or are."""
-    connected = [nic for nic in item.interfaces if nic.vlan_id is not None or nic.port is not None]
+    connected = [
+        nic for nic in item.interfaces if nic.vlan_id or nic.trunks or nic.port is not None
+    ]
     return tuple(_interface(nic, runs=item.pid is not None) for nic in connected)
 
 
 def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
     """Its name, and its VLAN as Open vSwitch has it; the wanted one where there is no port."""
+    wanted = "trunk" if nic.trunks else nic.vlan_id
     if nic.plugged is None:
-        return f"{nic.name}:{nic.vlan_id} unknown"
+        return f"{nic.name}:{wanted} unknown"
     if nic.port is None:
-        return f"{nic.name}:{nic.vlan_id}{' no port' if runs else ''}"
-    there = "trunk" if nic.port.tag is None else nic.port.tag
+        return f"{nic.name}:{wanted}{' no port' if runs else ''}"
+    there = "trunk" if nic.port.tag is None or nic.port.trunks else nic.port.tag
     return f"{nic.name}:{there}{'' if nic.plugged else f' {nic.fault}'}".rstrip()
 
 

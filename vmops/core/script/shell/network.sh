@@ -110,6 +110,25 @@ holds_ports() {
   done
 }
 
+# Fours of a port, its tag, its trunks and its mode.
+#: # read the ports back: tag, trunks and vlan_mode, that the switch has taken them, and that the TAPs are up
+holds_trunks() {
+  while [ "$#" -gt 0 ]; do
+    found=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" get Port "$1" tag trunks vlan_mode \
+      -- get Interface "$1" ofport) || return 1
+    case $found in
+      "$2
+$3
+$4
+"[1-9]*) ;;
+      *) echo "port $1 is not the trunk that was set: $(echo "$found" | tr '\n' ' ')" >&2
+        return 1 ;;
+    esac
+    is_up "$1" || { echo "TAP $1 does not stay up" >&2; return 1; }
+    shift 4
+  done
+}
+
 is_up() {
   flags=0
   read -r flags <"/sys/class/net/$1/flags" && [ $((flags & 1)) = 1 ]

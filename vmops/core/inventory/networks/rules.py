@@ -1,0 +1,122 @@
+"""What every value of [networks.NAME] has to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vmops.core.inventory import normal_form as normal
+from vmops.core.inventory.rules import NAME, Rule, matching, one_of, whole
+
+MOST_FORWARDS = 256
+PROTOCOLS = ("tcp", "udp")
+_TO = re.compile(rf"({normal.NAME.pattern}):([0-9]{{1,5}})")
+_ADDRESS = {"pattern": "^[0-9.]{7,15}$"}
+
+
+def subnet(value: str) -> str | None:
+    """An IPv4 subnet by its first address and prefix, with room for a gateway and a guest."""
+    from ipaddress import IPv4Network
+
+    try:
+        found = IPv4Network(value)
+    except ValueError:
+        return None
+    is_usable = 8 <= found.prefixlen <= 30 and not (found.is_loopback or found.is_multicast)
+    return str(found) if is_usable and "/" in value else None
+
+
+def address(value: str) -> str | None:
+    """An IPv4 address without a prefix."""
+    from ipaddress import IPv4Address
+
+    try:
+        return str(IPv4Address(value))
+    except ValueError:
+        return None
+
+
+def address_range(value: str) -> str | None:
+    """The first and the last address of a range, with a hyphen between them."""
+    from ipaddress import IPv4Address
+
+    first, hyphen, last = (part.strip(" ") for part in value.partition("-"))
+    ends = [address(first), address(last)]
+    if not hyphen or None in ends or IPv4Address(first) > IPv4Address(last):
+        return None
+    return f"{ends[0]}-{ends[1]}"
+
+
+def names(value: Sequence[object]) -> tuple[str, ...] | None:
+    """Names, each once."""
+    found = [normal.name(item) if isinstance(item, str) else None for item in value]
+    known = tuple(dict.fromkeys(item for item in found if item is not None))
+    return known if len(known) == len(value) else None
+
+
+def target(value: str) -> str | None:
+    """A VM and a port."""
+    parts = _TO.fullmatch(value)
+    return value if parts and 1 <= int(parts[2]) <= 65535 else None
+
+
+def _few(value: Sequence[Any]) -> tuple[Any, ...] | None:
+    return tuple(value) if len(value) <= MOST_FORWARDS else None
+
+
+def _switch(text: str) -> Rule:
+    return Rule(bool, text, lambda value: value)
+
+
+NETWORK: Mapping[str, Rule] = {
+    "name": NAME,
+    "vlan_id": whole(1, 4094),
+    "subnet": Rule(
+        str,
+        'an IPv4 subnet of 8 to 30 bits by its first address, as in "192.168.0.0/24"',
+        subnet,
+        optional=True,
+        schema={"pattern": "^[0-9.]{7,15}/[0-9.]{1,15}$"},
+    ),
+    "gateway": Rule(str, "an IPv4 address of the subnet", address, optional=True, schema=_ADDRESS),
+    "dhcp": _switch("true for DHCP on the network node"),
+    "range": Rule(
+        str,
+        'two IPv4 addresses of the subnet, as in "192.168.0.100-192.168.0.199"',
+        address_range,
+        optional=True,
+        schema={"pattern": "^[0-9.]{7,15} *- *[0-9.]{7,15} *$"},
+    ),
+    "internet": _switch("true for a way out by the network node"),
+    "reach": Rule(
+        list,
+        "the names of other networks, each once",
+        names,
+        schema={"items": {"type": "string", **matching(normal.NAME)}, "uniqueItems": True},
+    ),
+    "dns": _switch("true for DNS on the network node"),
+    "mtu": whole(576, 9216, optional=True),
+    "forward": Rule(
+        list,
+        f'at most {MOST_FORWARDS} tables such as {{ port = 8022, to = "web1:22" }}',
+        _few,
+        schema={"maxItems": MOST_FORWARDS},
+    ),
+    "network_node": Rule(
+        str,
+        "the name of one of the workers",
+        normal.name,
+        optional=True,
+        schema=matching(normal.NAME),
+    ),
+}
+
+FORWARD: Mapping[str, Rule] = {
+    "port": whole(1, 65535),
+    "to": Rule(
+        str, 'a VM and a port, as in "web1:22"', target, schema={"pattern": f"^{_TO.pattern}$"}
+    ),
+    "protocol": one_of(PROTOCOLS),
+}
+"""What an item of `forward` says."""
