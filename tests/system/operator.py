@@ -156,6 +156,7 @@ def _entry(placed: tuple[VM, str]) -> str:
         lines += [f"name = {json.dumps(nic.name)}", f'model = "{nic.model}"']
         lines += [f"vlan_id = {nic.vlan_id}"] if nic.vlan_id is not None else []
         lines += [f'mac = "{nic.mac}"'] if nic.mac else []
+        lines += [f"trunks = {list(nic.trunks)}"] if nic.trunks else []
     return "\n".join(lines)
 
 
