@@ -66,10 +66,10 @@ def tasks_page() -> str:
 def _tasks() -> Iterator[tuple[str, Any]]:
     """Every task under its whole name, in the order in which the program lists its subjects."""
     for task in ns.tasks.values():
-        yield task.name, task
+        yield task.name.replace("_", "-"), task
     for prefix, collection in ns.collections.items():
         for task in collection.tasks.values():
-            yield f"{prefix}.{task.name}", task
+            yield f"{prefix}.{task.name}".replace("_", "-"), task
 
 
 def _subject(task: Any) -> str:

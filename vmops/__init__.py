@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
-    from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
+    from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
     from vmops.core.plan.status import VMStatus
     from vmops.errors import (
         CommandFailed,
@@ -44,7 +44,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Inventory": "vmops.core.inventory.inventory",
-    **dict.fromkeys(("VM", "Interface", "Nic", "Settings", "Worker"), "vmops.core.inventory.model"),
+    **dict.fromkeys(
+        ("VM", "Disk", "Interface", "Nic", "Settings", "Worker"), "vmops.core.inventory.model"
+    ),
     **dict.fromkeys(
         (
             "CommandFailed",
@@ -84,6 +86,7 @@ __all__ = [
     "CommandFailed",
     "CommandTimeout",
     "ConnectionLost",
+    "Disk",
     "Ended",
     "Fleet",
     "FleetFailed",

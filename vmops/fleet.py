@@ -104,14 +104,19 @@ class Fleet:
         force: bool = False,
         timeout_s: float = 30,
     ) -> list[Outcome]:
-        """Stop each VM as `stop` does, and remove the disk that was made for it of an image; asks
-        nobody first. Images stay, and so does a qcow_image."""
+        """Stop each VM as `stop` does, and remove the disks that were made for it; asks nobody
+        first. Images stay, and so does a qcow_image."""
         manner = Manner(force=force, timeout_s=timeout_s)
         return self._each_vm(
             vms,
             at,
             lambda g: lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks),
         )
+
+    def reset_disk(self, vms: str, *, at: str | None = None, disk: str = "root") -> list[Outcome]:
+        """Remove the own disk of each VM, or its further disk of that name, so that the next launch
+        makes it anew; asks nobody first. One that runs is refused."""
+        return self._each_vm(vms, at, lambda g: lifecycle.reset_disk(g.route, g.vms, name=disk))
 
     def unplug(self, vms: str, *, at: str | None = None) -> list[Outcome]:
         """Remove the ports and TAPs of each VM; one that runs is refused."""

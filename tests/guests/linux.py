@@ -34,6 +34,8 @@ _MODULES = (
     "failover",
     "net_failover",
     "virtio_net",
+    "virtio_blk",
+    "virtio_console",
 )
 """In the order in which they are loaded: each after those it needs. A kernel may have some of them
 built in."""

@@ -22,7 +22,7 @@ def start(program: str, folder: Path, shell: str) -> tuple[int, list[str], list[
     binary = folder / "qemu"
     binary.write_text(f"#!/bin/sh\n{program}\n")
     binary.chmod(0o755)
-    launch = machine.Launch("tcg", "max", "/a b.qcow2", Screen("::1", 5901), uid=5)
+    launch = machine.Launch("tcg", "max", "/a b.qcow2", Screen("::1", 5901), uid=5, home="/home/u")
     built = machine.build(VM1, launch)
     command = Command(tuple(str(binary) if word == qemu.BINARY else word for word in built.argv))
     (result,) = run(Block("vm", (Step("QEMU", (command,)),)), shell=shell)

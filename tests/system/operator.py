@@ -151,6 +151,9 @@ def _entry(placed: tuple[VM, str]) -> str:
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
     for key in ("disk", "disk_gb", "cpu", "disk_model"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
+    for disk in vm.disks:
+        lines.append(f"[[vms.{json.dumps(vm.name)}.disks]]")
+        lines += [f'name = "{disk.name}"', f"size_gb = {disk.size_gb}", f'format = "{disk.format}"']
     for nic in vm.interfaces:
         lines.append(f"[[vms.{json.dumps(vm.name)}.interfaces]]")
         lines += [f"name = {json.dumps(nic.name)}", f'model = "{nic.model}"']

@@ -105,7 +105,7 @@ def test_a_larger_disk_is_made_so_running_or_not_and_a_smaller_one_refused(
     plan = operator.fab("plan", "--vm", "web1")
     assert "disk_gb: 1 -> 3" in plan.out
     pid = operator.qemus("worker1")["web1"]
-    assert "its disk made larger" in operator.ok("launch", "--vm", "web1").out
+    assert "its disks made larger" in operator.ok("launch", "--vm", "web1").out
     assert operator.qemus("worker1")["web1"] == pid
     assert info(operator, disk(web))["virtual-size"] == 3 << 30
     assert operator.fab("plan", "--vm", "web1").code == 0

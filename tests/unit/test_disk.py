@@ -10,6 +10,7 @@ import pytest
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import NOTHING_THERE, unobjectionable
+from vmops.core.devices.storage.folder import DiskFolder, disk_file
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import Base
@@ -37,7 +38,10 @@ def world(has: int | None = None, *, seen: Observed = EMPTY, **told: Any) -> Obs
     if has is not None:
         (image,) = unobjectionable(PATH)
         images[PATH] = (image._replace(virtual_size=has, **told),)
-    return seen._replace(images=images)
+    file = PATH.rpartition("/")[2]
+    found = disk_file(file, used=1 << 20, size=has or 0)
+    files = {file: found} if found is not None and has is not None else {}
+    return seen._replace(images=images, folder=DiskFolder(1 << 50, files))
 
 
 def base_chain() -> tuple[Image, ...]:
@@ -131,7 +135,7 @@ def test_a_running_vm_gets_a_larger_disk_by_its_own_qemu_and_never_a_smaller_one
     assert (made.action, labels(made)) == ("grow", ["larger disk"])
     assert made.block is not None
     (command,) = made.block.numbered()[0].commands
-    assert b'"device": "virtio0", "size": 3221225472' in (command.stdin or b"")
+    assert b'"device": "root", "size": 3221225472' in (command.stdin or b"")
     assert [guard.argv[0] for guard in made.block.guards] == ["still_running"]
     smaller = starting.launch(WORKER, replace(WEB, disk_gb=1), seen)
     assert (smaller.action, smaller.phases) == ("restart", ())

@@ -25,7 +25,7 @@ OURS = sorted(name for name in ns.task_names if "." not in name)
 
 @pytest.mark.parametrize("name", [name for name in OURS if name not in ELSEWHERE])
 def test_a_task_is_a_method_of_the_same_name(name: str) -> None:
-    method = getattr(Fleet, name)
+    method = getattr(Fleet, name.replace("-", "_"))
     assert inspect.getdoc(method)
     assert inspect.signature(method).return_annotation
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vmops.core.tools import qmp
-from vmops.core.tools.qmp import Disk, Look, Request
+from vmops.core.tools.qmp import Drive, Look, Request
 
 RUNNING = {"status": "running", "singlestep": False, "running": True}
 
@@ -49,7 +49,7 @@ def counted(drive: dict[str, Any], read: int, written: int) -> dict[str, Any]:
             [EMPTY_CD, OVERLAY],
             [counted(OVERLAY, 2048, 512), counted(EMPTY_CD, 0, 0)],
             (
-                Disk(
+                Drive(
                     "ide0-hd0",
                     ("/images/vm1.qcow2", "/images/web.qcow2", "/images/base.qcow2"),
                     virtual_size=1048576,
@@ -63,13 +63,13 @@ def counted(drive: dict[str, Any], read: int, written: int) -> dict[str, Any]:
         pytest.param(
             [UNNAMED],
             [counted(UNNAMED, 1, 2)],
-            (Disk(UNNAMED["qdev"], ("/dev/vg/data",), 7, 0, 1, 2),),  # type: ignore[arg-type]
+            (Drive(UNNAMED["qdev"], ("/dev/vg/data",), 7, 0, 1, 2),),  # type: ignore[arg-type]
             id="a drive that has a place only",
         ),
     ],
 )
 def test_a_look_is_the_status_and_the_disks(
-    drives: list[Any], counters: list[Any], disks: tuple[Disk, ...]
+    drives: list[Any], counters: list[Any], disks: tuple[Drive, ...]
 ) -> None:
     assert qmp.read_look([RUNNING, drives, counters]) == Look("running", disks)
 

@@ -35,6 +35,7 @@ TABLES = {
     "vm_defaults": (rules.SHARED, SCHEMA["properties"]["vm_defaults"]),
     "templates": (rules.SHARED, SCHEMA["properties"]["templates"]["additionalProperties"]),
 }
+TABLES["disks"] = (rules.DISK, TABLES["vms"][1]["properties"]["disks"]["items"])
 TABLES["interfaces"] = (rules.INTERFACE, TABLES["vms"][1]["properties"]["interfaces"]["items"])
 
 LOOSE = {
@@ -47,6 +48,7 @@ LOOSE = {
     "address": "addresses",
     "dns": "addresses, each once",
     "qcow_image": "printable characters, bytes",
+    "disks": "its items are looked at by themselves",
     "interfaces": "its items are looked at by themselves",
     "forward": "its items are looked at by themselves",
     "subnet": "addresses",
@@ -107,7 +109,7 @@ def test_it_has_every_key_and_what_each_must_be(table: str) -> None:
 def test_what_a_rule_accepts_the_schema_accepts(
     rule: rules.Rule, check: Draft7Validator, key: str, value: object
 ) -> None:
-    if key not in ("interfaces", "forward") and rule.objection(value) is None:
+    if key not in ("interfaces", "disks", "forward") and rule.objection(value) is None:
         assert list(check.iter_errors(value)) == []
 
 

@@ -16,7 +16,7 @@ from vmops.core.plan.drift import drift
 from vmops.core.plan.status import VMStatus
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.ip import Tap, Traffic
-from vmops.core.tools.qmp import Disk, Look
+from vmops.core.tools.qmp import Drive, Look
 from vmops.errors import MonitorError
 from vmops.ops.vm.status import Survey, merged
 from vmops.tasks.vm.status_table import drawn, duration, plain, size
@@ -32,7 +32,7 @@ tap_1001_eth2:0 0 0 0 0 0 0 0 7 0 0 0 0 0 0 0
 broken: x y
 """
 TRAFFIC = ip.parse_traffic(NET_DEV)
-DISK = Disk(
+DISK = Drive(
     "ide0-hd0", ("/images/vm1.qcow2", "/images/base.qcow2"), 1 << 30, 1 << 20, 2048, 1500000
 )
 

@@ -17,7 +17,9 @@ from vmops.core.tools import ip, ovs, process, qemu
 
 from .worlds import VM1
 
-LAUNCH = machine.Launch("kvm", "host", image="/a.qcow2", screen=Screen("0.0.0.0", 5901), uid=5)
+LAUNCH = machine.Launch(
+    "kvm", "host", image="/a.qcow2", screen=Screen("0.0.0.0", 5901), uid=5, home="/home/u"
+)
 
 
 def argv(vm: VM = VM1, launch: machine.Launch = LAUNCH) -> tuple[str, ...]:
@@ -40,14 +42,18 @@ def test_the_documented_line_comes_first_and_in_order() -> None:
 def test_the_cpu_and_a_quicker_disk_come_behind_the_documented_words() -> None:
     fast = argv(replace(VM1, disk_model="virtio"), LAUNCH._replace(cpu="Nehalem,+aes"))
     drive = fast.index("-drive")
-    assert fast[drive + 1 : drive + 5] == (
-        "file=/a.qcow2,format=qcow2,if=virtio",
+    assert fast[drive + 1 : drive + 7] == (
+        "file=/a.qcow2,format=qcow2,if=none,id=root",
+        "-device",
+        "virtio-blk-pci,drive=root,id=root-disk",
         "-daemonize",
         "-cpu",
         "Nehalem,+aes",
     )
     line = machine.parse(fast)
     assert (line.cpu, line.disk_model, line.image) == ("Nehalem,+aes", "virtio", "/a.qcow2")
+    of_another = machine.parse(["qemu", "-drive", "file=/b.qcow2,format=qcow2,if=virtio"])
+    assert (of_another.disk_model, of_another.image) == ("virtio", "/b.qcow2")
 
 
 paths = st.text(st.characters(blacklist_characters="\0\n", codec="utf-8"), min_size=1)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
+from vmops.core.devices.storage import further
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
@@ -320,8 +321,9 @@ def _is_in_doubt(item: Done, seen: Observed) -> bool:
     if item.error is None or item.plan is not None:
         return False
     chain = seen.images.get(item.vm.qcow_image, ())
+    in_use = bool(image_chain.in_use(chain)) or further.in_use(item.vm, seen.images)
     is_port_held = item.vm.vnc_port in seen.listening
-    return isinstance(item.error, PortConflict) or bool(image_chain.in_use(chain)) or is_port_held
+    return isinstance(item.error, PortConflict) or in_use or is_port_held
 
 
 def _is_outdated(item: Done) -> bool:

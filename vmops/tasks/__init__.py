@@ -32,6 +32,7 @@ ns = Collection(
     vm.pid,
     vm.stop,
     vm.destroy,
+    vm.reset_disk,
     vm.unplug,
     vm.adopt,
     power.restart,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from vmops.core.devices.drift import Drift
 from vmops.core.images.names import Base, base_of
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import Command, Step
-from vmops.core.tools import image_chain, monitor, qemu, qemu_img, qmp
+from vmops.core.tools import image_chain, qemu, qemu_img, qmp
 from vmops.core.tools.image_chain import Chain, Image, Objection
-from vmops.core.tools.monitor import Talk
+from vmops.core.tools.qmp import Request
 
 GIB = 1 << 30
 CLONE = "clone"
@@ -31,6 +31,9 @@ class Fault(NamedTuple):
     cure: str
 
 
+ROOT = "root"
+"""What QEMU calls a virtio drive of ours; a further disk cannot have that name."""
+
 IDE = "ide"
 """What the documented drive is."""
 
@@ -46,16 +49,29 @@ def absolute(image: str, home: str) -> str:
 def words(vm: VM, image: str) -> tuple[str, ...]:
     """The drive with that image, an absolute path: the documented words, which make it IDE.
 
-    What a guest discards on a disk of its own is given back to the worker.
+    What a guest discards on a disk of its own is given back to the worker. A virtio drive has its
+    card beside it: by itself QEMU would give it one behind those of all other disks, and the guest
+    would boot from one of them.
     """
-    interface = "" if vm.drive_model == IDE else f",if={vm.drive_model}"
-    discard = "" if vm.image is None else ",discard=unmap"
-    return ("-drive", f"file={qemu.escaped(image)},format={FORMAT}{interface}{discard}")
+    drive = f"file={qemu.escaped(image)},format={FORMAT}"
+    drive += "" if vm.image is None else ",discard=unmap"
+    if vm.drive_model == IDE:
+        return ("-drive", drive)
+    card = f"virtio-blk-pci,drive={ROOT},id={ROOT}-disk"
+    return ("-drive", f"{drive},if=none,id={ROOT}", "-device", card)
 
 
 def parse(found: qemu.Options) -> tuple[str, str]:
-    """The image of a command line and the drive's model; empty without a drive."""
-    drive = qemu.split(qemu.last(found, "drive") or "")
+    """The image of a command line and the drive's model; empty without a drive.
+
+    Of several the last counts, as it does for QEMU where it has been given one twice; but the first
+    that we have named is ours.
+    """
+    drives = qemu.every(found, "drive")
+    own = [drive for drive in drives if drive.get("id") == ROOT]
+    if own:
+        return own[0].get("file", ""), "virtio"
+    drive = drives[-1] if drives else {}
     return drive.get("file", ""), drive.get("if", IDE) if drive else ""
 
 
@@ -86,7 +102,7 @@ def refusal(vm: VM, images: Mapping[str, Chain], *, path: str, user: str) -> Fau
     """
     chain = images.get(vm.qcow_image)
     if not is_missing(chain):
-        found = [*objections(chain or (), user=user), *_too_small(vm, _size(chain))]
+        found = [*objections(chain or (), user=user), *_too_small(vm, size_of(chain))]
     elif vm.image is None:
         found = [
             Objection(f"no image {path}", f"make it there, or correct vms.{vm.name}.qcow_image")
@@ -112,7 +128,7 @@ def _against_base(vm: VM, chain: Chain | None, *, user: str) -> Iterator[Objecti
         )
         return
     yield from objections(chain, user=user)
-    yield from _too_small(vm, _size(chain))
+    yield from _too_small(vm, size_of(chain))
     if vm.disk == CLONE and chain[0].format != FORMAT:
         yield Objection(
             f"the image {vm.image} is {chain[0].format}, and a disk is {FORMAT}",
@@ -125,11 +141,11 @@ def _too_small(vm: VM, size: int) -> Iterator[Objection]:
         least = -(-size // GIB)
         yield Objection(
             f"disk_gb is {vm.disk_gb}, and its disk has {in_gib(size)}: a disk is not made smaller",
-            f"set disk_gb = {least}, or start with a new disk: fab destroy --vm {vm.name}",
+            f"set disk_gb = {least}, or start with a new disk: fab reset-disk --vm {vm.name}",
         )
 
 
-def _size(chain: Chain | None) -> int:
+def size_of(chain: Chain | None) -> int:
     """How large the guest finds it, in bytes; 0 where that is not known."""
     top = chain[0] if chain else None
     return 0 if top is None else top.virtual_size or (top.size if top.format == "raw" else 0)
@@ -156,10 +172,28 @@ def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
     chain, wanted = images.get(vm.qcow_image), wanted_bytes(vm)
     if is_missing(chain):
         return (_making(vm, images[key_of_base(vm.image)], wanted),)
-    if 0 < _size(chain) < wanted:
+    if 0 < size_of(chain) < wanted:
         grow = qemu_img.grow_disk(vm.qcow_image, FORMAT, size=wanted)
         return (Step(GROW, (grow,), about=(vm.qcow_image,)),)
     return ()
+
+
+def promised(vm: VM, images: Mapping[str, Chain]) -> int:
+    """How much more a disk that is made or made larger may come to take, in bytes."""
+    if vm.image is None:
+        return 0
+    chain = images.get(vm.qcow_image)
+    if is_missing(chain):
+        return max(wanted_bytes(vm), size_of(images.get(key_of_base(vm.image))))
+    return max(0, wanted_bytes(vm) - size_of(chain))
+
+
+def taken_at_once(vm: VM, images: Mapping[str, Chain]) -> int:
+    """What a disk that is made takes from its first moment on: a copy is as large as the image."""
+    if vm.disk != CLONE or vm.image is None or not is_missing(images.get(vm.qcow_image)):
+        return 0
+    base = images.get(key_of_base(vm.image)) or ()
+    return base[0].used if base else 0
 
 
 def wait_s(vm: VM, images: Mapping[str, Chain]) -> float:
@@ -168,13 +202,18 @@ def wait_s(vm: VM, images: Mapping[str, Chain]) -> float:
     return qemu_img.CLONE_LIMIT_S if copies else 0.0
 
 
-def growing(vm: VM, model: str) -> Command:
+def growing(vm: VM, images: Mapping[str, Chain], argv: Sequence[str]) -> tuple[Request, ...]:
     """What makes the disk of a running VM larger: its QEMU does, which has it open.
 
-    `model` is what the running disk is attached as: QEMU names a drive after that.
+    `argv` is what that was started with: QEMU names a drive that has no name after its place.
     """
-    device = {IDE: "ide0-hd0"}.get(model, f"{model}0")
-    return monitor.talk([Talk(vm.name, (qmp.resize(device, size=wanted_bytes(vm)),))])
+    if not 0 < size_of(images.get(vm.qcow_image)) < wanted_bytes(vm):
+        return ()
+    found = qemu.options(argv)
+    named = any(drive.get("id") == ROOT for drive in qemu.every(found, "drive"))
+    _, model = parse(found)
+    device = ROOT if named else {IDE: "ide0-hd0"}.get(model, f"{model}0")
+    return (qmp.resize(device, size=wanted_bytes(vm)),)
 
 
 def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:
@@ -183,7 +222,7 @@ def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:
     undo = (qemu_img.remove_disk(vm.qcow_image),)
     if vm.disk == CLONE:
         commands = [qemu_img.clone_base(vm.qcow_image, base)]
-        if wanted > _size(base_chain):
+        if wanted > size_of(base_chain):
             commands.append(qemu_img.grow_disk(vm.qcow_image, FORMAT, size=wanted))
         return Step(MAKE, tuple(commands), undo=undo)
     return Step(MAKE, (qemu_img.make_overlay(vm.qcow_image, base, size=wanted),), undo=undo)
@@ -196,24 +235,17 @@ def guards(vm: VM, images: Mapping[str, Chain]) -> tuple[Command, ...]:
     return (qemu_img.no_disk(vm.qcow_image),)
 
 
-def removing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
-    """What removes a VM's own disk; nothing where there is none, or where it is the operator's."""
-    if vm.image is None or is_missing(images.get(vm.qcow_image)):
-        return ()
-    return (Step(REMOVE, (qemu_img.remove_disk(vm.qcow_image),)),)
-
-
 def drift(vm: VM, images: Mapping[str, Chain]) -> list[Drift]:
     """Where the size of a VM's disk and the wanted one differ; nothing where it is not known."""
-    has, wants = _size(images.get(vm.qcow_image)), wanted_bytes(vm)
+    has, wants = size_of(images.get(vm.qcow_image)), wanted_bytes(vm)
     if not has or not wants or has == wants:
         return []
     return [Drift("disk_gb", in_gib(has), in_gib(wants), live=has < wants)]
 
 
-def unobjectionable(path: str) -> Chain:
+def unobjectionable(path: str, format: str = FORMAT) -> Chain:
     """A chain as it is supposed to be, for an image that nobody has looked at."""
-    return (Image(path, FORMAT, looks=FORMAT),)
+    return (Image(path, format, looks=FORMAT if format == FORMAT else "other"),)
 
 
 _NO_SUCH_FILE = "No such file or directory"

@@ -13,6 +13,8 @@ from vmops.core.devices import console, disk, display, nic
 from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
 from vmops.core.devices.nic import RunningNic
+from vmops.core.devices.storage import further
+from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory, qemu_uid, vm_uuid
 from vmops.core.script.command import Command, Word
@@ -33,7 +35,7 @@ class Launch(NamedTuple):
     """What the worker adds to a VM for its command line.
 
     `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
-    becomes.
+    becomes, `home` the SSH user's.
     """
 
     accel: str
@@ -41,6 +43,7 @@ class Launch(NamedTuple):
     image: str
     screen: Screen
     uid: int
+    home: str
 
 
 class CommandLine(NamedTuple):
@@ -56,6 +59,7 @@ class CommandLine(NamedTuple):
     screen: Screen = Screen()
     image: str = ""
     disk_model: str = ""
+    disks: tuple[RunningDisk, ...] = ()
     nics: tuple[RunningNic, ...] = ()
 
 
@@ -75,6 +79,7 @@ def build(vm: VM, launch: Launch) -> Command:
     words += ["-pidfile", run.pidfile]
     for socket in (run.monitor, run.monitor_for_humans):
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
+    words += further.words(vm, launch.home)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
 
@@ -106,6 +111,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         screen=display.parse(found),
         image=image,
         disk_model=disk_model,
+        disks=further.parse(found),
         nics=nic.parse(found),
     )
 

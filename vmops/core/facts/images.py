@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from vmops.core.facts.question import Question, text_of
+from vmops.core.devices.storage.folder import DiskFile, DiskFolder, disk_file
+from vmops.core.facts.question import Question, lines_of, text_of
 from vmops.core.images.names import Base, base_of
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
 from vmops.core.tools import image_chain
@@ -113,6 +114,28 @@ FOLDER: Question[Folder] = Question(
     time_limit_s=LOOK_LIMIT_S,
 )
 """Reads the header of every file in it: for who asks about images, not for every launch."""
+
+
+def _read_disks(said: StepResult) -> DiskFolder:
+    free: int | None = None
+    files: dict[str, DiskFile] = {}
+    for line in lines_of(said):
+        match line.split(" "):
+            case ["free", blocks, block_bytes]:
+                free = int(blocks) * int(block_bytes)
+            case ["disk", name, used, size]:
+                found = disk_file(name, used=int(used), size=int(size))
+                if found is not None:
+                    files[name] = found
+            case _:
+                raise ValueError(f"an odd line about a disk: {line[:80]!r}")
+    return DiskFolder(free, files)
+
+
+OWN_DISKS: Question[DiskFolder] = Question(
+    "disks", (command("own_disks", most_bytes=FACT_BYTES),), _read_disks
+)
+"""The disks that were made for VMs, and the room for more."""
 
 
 def sum_of(base: Base) -> Question[str]:

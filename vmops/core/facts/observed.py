@@ -10,7 +10,9 @@ from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
 from vmops.core.devices.nic import Wiring
+from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.facts.host import HOST, Host
+from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
@@ -45,8 +47,9 @@ class Observed(NamedTuple):
 
     `faults` says of each question that could not be read why; what it would have told is empty
     then, and must not be taken for absent. `images` maps the paths that were asked to what
-    lies there. `traffic` by device and `monitors`, what each of them said,
-    are there where they were asked for, and so are `qemus`, every QEMU by PID, whoever started it.
+    lies there. `traffic` by device and `monitors`, what each of them said, are there where they
+    were asked for, and so are `qemus`, every QEMU by PID, whoever started it, and `folder`, the
+    disks that were made for VMs.
     """
 
     host: Host
@@ -59,6 +62,7 @@ class Observed(NamedTuple):
     monitors: Mapping[str, Heard] = MappingProxyType({})
     faults: Mapping[str, str] = MappingProxyType({})
     qemus: Mapping[int, Process] = MappingProxyType({})
+    folder: DiskFolder = NO_FOLDER
 
     @property
     def wiring(self) -> Wiring:
@@ -90,7 +94,7 @@ def for_status() -> tuple[Asked, ...]:
 
 def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
     """What ending VMs and removing their disks needs."""
-    return (*for_ending(gently=gently), images(vms))
+    return (*for_ending(gently=gently), images(vms), OWN_DISKS)
 
 
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
@@ -106,7 +110,8 @@ def for_starting(
     `bases` are the images of the inventory that they may stand on, as workers keep them.
     """
     starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
-    return (*starting, STATUSES if gently else statuses_of(vms))
+    own = (OWN_DISKS,) if any(vm.image or vm.disks for vm in vms) else ()
+    return (*starting, *own, STATUSES if gently else statuses_of(vms))
 
 
 def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
@@ -141,4 +146,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         monitors=answer(STATUSES, {}),
         faults=faults,
         qemus=answer(QEMUS, {}),
+        folder=answer(OWN_DISKS, NO_FOLDER),
     )

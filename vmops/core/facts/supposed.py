@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import Bases
+from vmops.core.devices.storage import further
+from vmops.core.devices.storage.folder import DiskFolder, disk_file
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
@@ -34,8 +36,12 @@ def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
         qemu=qemu.BINARY,
         whole_uid_range=True,
     )
-    there = {vm.qcow_image: disk.unobjectionable(vm.qcow_image) for vm in vms}
-    return Observed(host, ovs.Switch({worker.bridge: ""}), images=there)
+    paths = {vm.qcow_image: disk.FORMAT for vm in vms}
+    paths |= {further.path_of(vm, each): each.format for vm in vms for each in vm.disks}
+    there = {path: disk.unobjectionable(path, format) for path, format in paths.items()}
+    files = (disk_file(path.rpartition("/")[2]) for path in paths)
+    folder = DiskFolder(_PLENTY_MB << 20, {file.file: file for file in files if file})
+    return Observed(host, ovs.Switch({worker.bridge: ""}), images=there, folder=folder)
 
 
 def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
@@ -45,7 +51,8 @@ def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
         if vm.image is not None and vm.image in bases:
             images[vm.qcow_image] = disk.NOTHING_THERE
             images[disk.key_of_base(vm.image)] = disk.unobjectionable(bases[vm.image].path)
-    return seen._replace(images=images)
+        images |= {further.path_of(vm, each): disk.NOTHING_THERE for each in vm.disks}
+    return seen._replace(images=images, folder=seen.folder._replace(files={}))
 
 
 def with_images(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:

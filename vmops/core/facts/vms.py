@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from vmops.core.devices import disk, machine
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.storage import further
 from vmops.core.facts import logs
 from vmops.core.facts.question import Question, text_of
 from vmops.core.inventory.model import VM
@@ -122,6 +123,10 @@ def images(vms: Sequence[VM], bases: Bases = NO_BASES) -> Question[Mapping[str, 
     QEMU opens images as root: see tools/image_chain.py.
     """
     asked = {vm.qcow_image: (vm.qcow_image, disk.FORMAT) for vm in vms}
+    for vm in vms:
+        for each in vm.disks:
+            path = further.path_of(vm, each)
+            asked[path] = (path, each.format)
     for name in {vm.image for vm in vms if vm.image}:
         if base := bases.get(name):
             asked[disk.key_of_base(name)] = (base.path, image_chain.as_base(base.format))

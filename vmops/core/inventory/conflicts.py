@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from vmops.core.images.names import disk_path
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.names import MAX_VM_ID, derived_mac, tap_name
 
@@ -141,6 +142,8 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
             yield _Claim(vm, worker, number, values[number], (number,))
     if "qcow_image" in values:
         yield _Claim(vm, worker, "disk", _canonical(values["qcow_image"]), ("qcow_image",))
+    for index, further in enumerate(values.get("disks", ())):
+        yield from _disk_claims(vm, values, ("disks", index), further)
     names: set[str] = set()
     for index, interface in enumerate(values.get("interfaces", ())):
         key: KeyPath = ("interfaces", index)
@@ -166,6 +169,18 @@ def _address_claims(vm: KeyPath, key: KeyPath, interface: Values) -> Iterator[_C
     if address and vlan_id is not None:
         taken = vlan_id, address.partition("/")[0]
         yield _Claim(vm, None, "address", taken, (*key, "address"), vlan_id=vlan_id)
+
+
+def _disk_claims(vm: KeyPath, values: Values, key: KeyPath, further: Values) -> Iterator[_Claim]:
+    """A further disk's name, among those of its VM, and the file that it is."""
+    worker, name = values.get("worker"), further.get("name")
+    if name is None:
+        return
+    yield _Claim(vm, worker, "name", ((vm, "disks"), name), (*key, "name"))
+    path = disk_path(
+        str(values.get("name", vm[-1] if vm else "")), name, further.get("format", "qcow2")
+    )
+    yield _Claim(vm, worker, "disk", path, (*key, "name"))
 
 
 def _canonical(image: str) -> str:

@@ -17,7 +17,9 @@ from vmops.core.inventory.tables import (
     OF_IMAGES,
     Values,
     as_table,
+    card_faults,
     disk_faults,
+    read_disks,
     read_interfaces,
     read_strictly,
 )
@@ -57,9 +59,7 @@ class Member(NamedTuple):
 def read_layer(where: KeyPath, raw: object) -> tuple[Layer, list[Fault]]:
     """[vm_defaults] or a template, as far as it can be read; the faults are told from the root."""
     values, faults = read_strictly(raw, rules.SHARED)
-    if "interfaces" in values:
-        values["interfaces"], of_interfaces = read_interfaces(values["interfaces"], strictly=True)
-        faults += of_interfaces
+    faults += _read_lists(values)
     keys = frozenset(as_table(raw)[0])
     return Layer(where, values, keys), [fault.below(*where) for fault in faults]
 
@@ -80,9 +80,7 @@ def read_family(
     if isinstance(values.get("template"), str) and layer is None:
         said = f"{show(template)}: is no template{did_you_mean(str(template), templates)}"
         faults.append(Fault(("template",), said))
-    if "interfaces" in values:
-        values["interfaces"], of_interfaces = read_interfaces(values["interfaces"], strictly=True)
-        faults += of_interfaces
+    faults += _read_lists(values)
     values.pop("template", None)
     count = values.pop("count", None)
     origins: Origins = {}
@@ -97,6 +95,7 @@ def read_family(
                 del values[key]
     faults += disk_faults(values)
     values.setdefault("interfaces", [])
+    faults += card_faults(values)
     members = [Member(name, values, origins)]
     if count is not None:
         members, uncountable = _counted(name, count, values, origins)
@@ -111,6 +110,16 @@ def read_family(
             image = member.values["qcow_image"].replace(NAME_IN_PATH, member.name)
             member.values["qcow_image"] = image
     return members, faults
+
+
+def _read_lists(values: Values) -> list[Fault]:
+    """Read what a table has as lists of tables, in their place: the faults."""
+    faults: list[Fault] = []
+    for key, read in (("interfaces", read_interfaces), ("disks", read_disks)):
+        if key in values:
+            values[key], found = read(values[key], strictly=True)
+            faults += found
+    return faults
 
 
 def _another_disk(values: Values) -> set[str]:

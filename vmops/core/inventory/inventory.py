@@ -14,7 +14,7 @@ from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, g
 from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.hosts_toml import HostsToml, read_hosts_toml
 from vmops.core.inventory.image import Image
-from vmops.core.inventory.model import VM, Interface, Nic, Settings, Worker
+from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
 from vmops.core.inventory.networks.faults import contradictions
 from vmops.core.inventory.networks.model import Forward, Network
 from vmops.core.inventory.tables import Values, assembled
@@ -244,4 +244,5 @@ def _network(name: str, hosts: HostsToml) -> Network:
 
 def _vm(name: str, values: Values) -> VM:
     interfaces = tuple(assembled(Interface, interface) for interface in values["interfaces"])
-    return assembled(VM, values | {"name": name, "interfaces": interfaces})
+    disks = tuple(assembled(Disk, disk) for disk in values.get("disks", ()))
+    return assembled(VM, values | {"name": name, "interfaces": interfaces, "disks": disks})

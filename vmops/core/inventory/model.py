@@ -6,7 +6,7 @@ value and its rule. Values are kept in one normal form (normal.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -76,6 +76,24 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A further disk of a VM, beside its first: a file of its own, `size_gb` GiB large.
+
+    `name` is what the guest finds it by: /dev/disk/by-id/virtio-NAME. `format` is "qcow2" or "raw".
+    """
+
+    RULES: ClassVar[Mapping[str, Rule]] = rules.DISK
+
+    name: str
+    _: KW_ONLY
+    size_gb: int
+    format: str = "qcow2"
+
+    def __post_init__(self) -> None:
+        tables.conform(self, self.RULES)
+
+
+@dataclass(frozen=True, slots=True)
 class VM:
     """A virtual machine as it is wanted.
 
@@ -84,7 +102,8 @@ class VM:
     kept as `~/...`; `~name/` is refused. `worker` pins the VM, None leaves it free.
     A VM has a `qcow_image`, or an `image` of the inventory: then it gets a disk of its own that
     stands on that (or with `disk` "clone" is a copy of it), of `disk_gb` GiB or as large as the
-    image, and `qcow_image` is where that disk lies. `cpu` is QEMU's word for a model, None the best
+    image, and `qcow_image` is where that disk lies. `disks` are further ones, which are made for it
+    empty. `cpu` is QEMU's word for a model, None the best
     that the accelerator has; `disk_model` None is the documented "ide", with an image virtio.
     """
 
@@ -100,6 +119,7 @@ class VM:
     image: str | None = None
     disk: str | None = None
     disk_gb: int | None = None
+    disks: tuple[Disk, ...] = ()
     cpu: str | None = None
     disk_model: str | None = None
     interfaces: tuple[Interface, ...] = ()
@@ -113,18 +133,13 @@ class VM:
         tables.conform(self, self.RULES)
         faults = [
             *tables.disk_faults({"qcow_image": self.qcow_image, **given}, own=own),
-            *(self._strange_interfaces()),
+            *tables.card_faults({"interfaces": self.interfaces, "disks": self.disks}),
+            *_strange("interfaces", self.interfaces, Interface),
+            *_strange("disks", self.disks, Disk),
         ]
         faults = faults or shared_by_vms({(): self.to_dict()})
         if faults:
             raise InvalidValue(tables.subject_of(self), faults)
-
-    def _strange_interfaces(self) -> list[Fault]:
-        return [
-            Fault(("interfaces", index), f"{show(item)}: must be an Interface")
-            for index, item in enumerate(self.interfaces)
-            if not isinstance(item, Interface)
-        ]
 
     @classmethod
     def lost(cls, name: str) -> VM:
@@ -185,6 +200,7 @@ class VM:
             "vnc_port": self.vnc_port,
             "qcow_image": self.qcow_image,
             **{key: value for key, value in more.items() if value is not None},
+            **({"disks": [_disk_to_dict(disk) for disk in self.disks]} if self.disks else {}),
             "interfaces": [_interface_to_dict(interface) for interface in self.interfaces],
         }
 
@@ -200,7 +216,23 @@ class VM:
         if faults:
             raise InvalidValue(f"VM {show(values.get('name'))}", faults)
         interfaces = tuple(Interface(**interface) for interface in values.pop("interfaces", ()))
-        return cls(**values, interfaces=interfaces)
+        disks = tuple(Disk(**disk) for disk in values.pop("disks", ()))
+        return cls(**values, interfaces=interfaces, disks=disks)
+
+
+def _strange(key: str, items: Sequence[object], model: type) -> list[Fault]:
+    return [
+        Fault(
+            (key, index),
+            f"{show(item)}: must be {'an' if key == 'interfaces' else 'a'} {model.__name__}",
+        )
+        for index, item in enumerate(items)
+        if not isinstance(item, model)
+    ]
+
+
+def _disk_to_dict(disk: Disk) -> dict[str, Any]:
+    return {"name": disk.name, "size_gb": disk.size_gb, "format": disk.format}
 
 
 def _interface_to_dict(interface: Interface) -> dict[str, Any]:

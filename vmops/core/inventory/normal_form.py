@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+DISK = re.compile(r"(?!root$)[A-Za-z0-9][A-Za-z0-9_]{0,19}")
 USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._@+\\-]{0,62}[A-Za-z0-9._@+-])?")
 CPU = re.compile(
     r"(?!help$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -45,6 +46,12 @@ def user(value: str) -> str | None:
 def cpu(value: str) -> str | None:
     """A CPU model as `-cpu` takes it; "help" would print a list and start nothing."""
     return value if len(value) <= _CPU_MAX and CPU.fullmatch(value) else None
+
+
+def disk_name(value: str) -> str | None:
+    """A further disk. It fits the 20 bytes of a serial number, and has no hyphen or point: in a
+    file's name those end it."""
+    return value if DISK.fullmatch(value) else None
 
 
 def mac(value: str) -> str | None:

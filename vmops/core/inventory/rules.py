@@ -14,11 +14,15 @@ MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")
 DISK_MODELS = ("ide", "virtio")
 DISKS = ("overlay", "clone")
+DISK_FORMATS = ("qcow2", "raw")
 HOST_KEYS = ("strict", "accept-new", "off")
 IMAGE_FORMATS = ("qcow2", "raw")
 
 MAX_INTERFACES = 24
-"""QEMU's PCI bus has 32 slots, and its own devices and the disk need some of them."""
+MAX_DISKS = 16
+MAX_CARDS = 26
+"""QEMU's PCI bus has 32 slots, and its own devices and the first disk need some of them: so many
+are left for interfaces and further disks together."""
 
 _KINDS: Mapping[type, str] = {
     bool: "true or false",
@@ -161,6 +165,17 @@ INTERFACE: Mapping[str, Rule] = {
     ),
 }
 
+DISK: Mapping[str, Rule] = {
+    "name": Rule(
+        str,
+        "1 to 20 letters, digits and '_', the first a letter or a digit, and not \"root\"",
+        normal.disk_name,
+        schema=matching(normal.DISK),
+    ),
+    "size_gb": whole(1, 65536, "1 to 65536 (GiB)"),
+    "format": one_of(DISK_FORMATS),
+}
+
 VM: Mapping[str, Rule] = {
     "name": NAME,
     "vm_id": whole(1, MAX_VM_ID),
@@ -183,6 +198,12 @@ VM: Mapping[str, Rule] = {
     ),
     "disk": one_of(DISKS, optional=True),
     "disk_gb": whole(1, 65536, "1 to 65536 (GiB)", optional=True),
+    "disks": Rule(
+        list,
+        f"at most {MAX_DISKS} disks beside the first (in TOML, [[vms.NAME.disks]] above each)",
+        lambda value: tuple(value) if len(value) <= MAX_DISKS else None,
+        schema={"maxItems": MAX_DISKS},
+    ),
     "cpu": Rule(
         str,
         'a CPU model of QEMU, features behind it allowed, as in "host" or "Nehalem,+aes,-vmx"',

@@ -12,11 +12,12 @@ from typing import Any
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.image import Image
-from vmops.core.inventory.model import VM, Interface, Settings
+from vmops.core.inventory.model import VM, Disk, Interface, Settings
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
+    REQUIRED_OF_DISK,
     REQUIRED_OF_INTERFACE,
     REQUIRED_OF_WORKER,
 )
@@ -34,10 +35,12 @@ _TYPES: Mapping[type, str] = {
 def schema() -> Schema:
     """The schema of the whole file, of draft 7 as TOML's language servers read it."""
     interface = _table(rules.INTERFACE, Interface, REQUIRED_OF_INTERFACE)
+    disk = _table(rules.DISK, Disk, REQUIRED_OF_DISK)
     shared = _table(rules.SHARED, VM)
     vm = _table(_without_name(rules.VM) | dict(rules.SEVERAL), VM)
     for table in (shared, vm):
         table["properties"]["interfaces"]["items"] = interface
+        table["properties"]["disks"]["items"] = disk
     worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
     image = _table(_without_name(rules.IMAGE), Image) | {
         "oneOf": [{"required": ["file"]}, {"required": ["url", "sha256"]}]

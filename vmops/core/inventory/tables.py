@@ -22,6 +22,7 @@ OF_IMAGES = ("image", "disk", "disk_gb")
 """Keys of a VM whose disk is made of an image."""
 REQUIRED_OF_WORKER = ("address",)
 REQUIRED_OF_INTERFACE = ("name",)
+REQUIRED_OF_DISK = ("name", "size_gb")
 
 
 def as_table(raw: object) -> tuple[Mapping[str, object], list[Fault]]:
@@ -110,20 +111,38 @@ def subject_of(subject: object) -> str:
 
 def read_interfaces(raw: tuple[object, ...], *, strictly: bool) -> tuple[list[Values], list[Fault]]:
     """The interfaces of one VM, one for each item of `raw`, whatever is left of it."""
-    interfaces = []
-    faults: list[Fault] = []
-    for index, item in enumerate(raw):
-        table, found = as_table(item)
+    found = [
+        (values, faults or _together(values, strictly=strictly))
+        for values, faults in _read_items(
+            raw, rules.INTERFACE, REQUIRED_OF_INTERFACE, strictly=strictly
+        )
+    ]
+    return [values for values, _ in found], _faults_below("interfaces", found)
+
+
+def read_disks(raw: tuple[object, ...], *, strictly: bool) -> tuple[list[Values], list[Fault]]:
+    """The further disks of one VM, in the same way."""
+    found = _read_items(raw, rules.DISK, REQUIRED_OF_DISK, strictly=strictly)
+    return [values for values, _ in found], _faults_below("disks", found)
+
+
+def _faults_below(key: str, found: list[tuple[Values, list[Fault]]]) -> list[Fault]:
+    return [fault.below(key, index) for index, (_, faults) in enumerate(found) for fault in faults]
+
+
+def _read_items(
+    raw: tuple[object, ...], known: Mapping[str, Rule], required: Collection[str], *, strictly: bool
+) -> list[tuple[Values, list[Fault]]]:
+    items = []
+    for item in raw:
+        table, faults = as_table(item)
         values: Values = {}
-        if not found and strictly:
-            values, found = read_strictly(table, rules.INTERFACE, REQUIRED_OF_INTERFACE)
-        elif not found:
-            given = _without_nothing(table)
-            values, found = read_known(given, rules.INTERFACE, REQUIRED_OF_INTERFACE)
-        interfaces.append(values)
-        found = found or _together(values, strictly=strictly)
-        faults += [fault.below("interfaces", index) for fault in found]
-    return interfaces, faults
+        if not faults and strictly:
+            values, faults = read_strictly(table, known, required)
+        elif not faults:
+            values, faults = read_known(_without_nothing(table), known, required)
+        items.append((values, faults))
+    return items
 
 
 def _together(interface: Values, *, strictly: bool) -> list[Fault]:
@@ -145,7 +164,9 @@ def read_vm_dict(vm_dict: object) -> tuple[Values, list[Fault]]:
     known = {key: rule for key, rule in rules.VM.items() if key != "worker"}
     values, found = read_known({**flavor, **table}, known, ["name", *required])
     interfaces, of_interfaces = read_interfaces(values.pop("interfaces", ()), strictly=False)
-    return {**values, "interfaces": interfaces}, [*faults, *found, *of_interfaces]
+    disks, of_disks = read_disks(values.pop("disks", ()), strictly=False)
+    read = {**values, "interfaces": interfaces, "disks": disks}
+    return read, [*faults, *found, *of_interfaces, *of_disks]
 
 
 def disk_faults(values: Values, *, own: str = "") -> list[Fault]:
@@ -163,6 +184,15 @@ def disk_faults(values: Values, *, own: str = "") -> list[Fault]:
         why = f"must be left out, as there is a qcow_image, {show(values['qcow_image'])}"
         return [Fault(("image",), f"{show(values['image'])}: {why}")]
     return []
+
+
+def card_faults(values: Values) -> list[Fault]:
+    """That a VM has more interfaces and further disks than there is room for."""
+    count = len(values.get("interfaces", ())) + len(values.get("disks", ()))
+    if count <= rules.MAX_CARDS:
+        return []
+    said = f"must be at most {rules.MAX_CARDS} interfaces and disks together, not {count}"
+    return [Fault(("disks",), said)]
 
 
 def _read_flavor(raw: object) -> tuple[Values, list[Fault]]:

@@ -122,8 +122,13 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
 
 def _vm_table(listed: Inventory, vm: VM) -> str:
     values = {value.key: value for value in of_vm(listed, vm)}
-    interfaces = values.pop("interfaces", None)
+    interfaces, disks = values.pop("interfaces", None), values.pop("disks", None)
     tables = [_table(key_path(("vms", vm.name)), tuple(values.values()))]
+    for further in disks.value if disks else ():
+        lines = [
+            Value(key, value, disks.origin if disks else OWN) for key, value in further.items()
+        ]
+        tables.append(_table(f"[{key_path(('vms', vm.name, 'disks'))}]", lines))
     for index, (nic, interface) in enumerate(
         zip(vm.nics, interfaces.value if interfaces else (), strict=True)
     ):

@@ -1,10 +1,13 @@
-"""Room for VMs that start on one worker: memory, and the TCP ports of their VNC."""
+"""Room for VMs that start on one worker: memory, disks, and the TCP ports of their VNC."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vmops.core.devices import disk
+from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
+from vmops.core.images.names import FOLDER
 from vmops.core.inventory.model import VM, Worker
 from vmops.errors import LaunchFailed
 
@@ -20,7 +23,7 @@ def refusal(
     A VM that runs is one to be restarted: what it holds now counts as free. With `overcommit`
     memory is not looked at.
     """
-    faults = list(_port_faults(vms, observed))
+    faults = [*_port_faults(vms, observed), *_disk_faults(vms, observed)]
     if not overcommit:
         faults.extend(_memory_faults(vms, observed))
     if not faults:
@@ -62,6 +65,45 @@ def _memory_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
             f"{who} {needed} MiB of memory, {available} MiB are available",
             "stop another VM, start fewer, lower ram_mb, or say --overcommit",
         )
+
+
+LEAST_FREE = 256 << 20
+"""Bytes without which no disk is made: QEMU writes tables into it before a guest writes at all."""
+
+
+def _disk_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
+    """What the disks that are to be made take at once, and what is free."""
+    free = observed.folder.free
+    promised = sum(_promised(vm, observed) for vm in vms)
+    needed = LEAST_FREE + sum(disk.taken_at_once(vm, observed.images) for vm in vms)
+    if free is None or not promised or needed <= free:
+        return
+    whose = "its disks need" if len(vms) == 1 else "their disks need"
+    yield (
+        f"{whose} {needed >> 20} MiB at once, and {free >> 20} MiB are free in {FOLDER}",
+        "make room there: fab image.remove --unused, or fab destroy a VM that is not needed",
+    )
+
+
+def thin(worker: Worker, vms: Sequence[VM], observed: Observed) -> str:
+    """A warning where the disks of the worker may come to take more than is free, once these VMs
+    have theirs; empty where they may not, or get no more than they have.
+
+    That is no reason to refuse: see devices/storage/folder.py.
+    """
+    more = sum(_promised(vm, observed) for vm in vms)
+    total, free = observed.folder.promised + more, observed.folder.free
+    if free is None or not more or total <= free:
+        return ""
+    return (
+        f"warning: the disks of {worker.name} may come to take {disk.in_gib(total)} GiB more, and"
+        f" {disk.in_gib(free)} GiB are free there: a guest that finds no room stands still"
+        " (status: io-error) until there is some, and fab resume"
+    )
+
+
+def _promised(vm: VM, observed: Observed) -> int:
+    return disk.promised(vm, observed.images) + further.promised(vm, observed.images)
 
 
 def _port_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:

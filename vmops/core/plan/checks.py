@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vmops.core.devices import disk
+from vmops.core.devices.storage import further
+from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
@@ -127,7 +129,7 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
     check_unused(worker, vm, observed)
     if not observed.host.perl:
         raise LaunchFailed(NO_PERL, worker=worker.name, vm=vm.name, cure=PERL_CURE)
-    check_read(worker, vm, observed, IMAGES)
+    check_read(worker, vm, observed, IMAGES, OWN_DISKS)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
         raise LaunchFailed(reason, worker=worker.name, vm=vm.name, cure=cure)
@@ -142,6 +144,8 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
         return f"QEMU is not installed (no {qemu.BINARY})", "sudo apt install qemu-system-x86"
     path = observed.image_path(vm.qcow_image)
     if found := disk.refusal(vm, observed.images, path=path, user=host.user):
+        return found
+    if found := further.refusal(vm, observed.images, user=host.user, folder=observed.folder):
         return found
     if worker.accel == "kvm" and host.kvm != "usable":
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"

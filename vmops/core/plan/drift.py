@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 
@@ -23,6 +24,7 @@ def launch_values(worker: Worker, vm: VM, observed: Observed) -> machine.Launch:
         cpu=machine.cpu_for(vm, accel=accel),
         image=observed.image_path(vm.qcow_image),
         screen=display.wanted(worker.vnc_listen, vm.vnc_port),
+        home=observed.host.home,
         uid=machine.uid_for(vm, whole_range=observed.host.whole_uid_range),
     )
 
@@ -36,5 +38,6 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     return (
         *machine.drift(line, vm, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
+        *further.drift(vm, line.disks, observed.images, home=observed.host.home),
         *nic.drift(worker, vm, line.nics, observed.wiring),
     )

@@ -9,7 +9,7 @@ from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import restarting, starting
-from vmops.core.plan.capacity import refusal, taken
+from vmops.core.plan.capacity import refusal, taken, thin
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.errors import LaunchFailed, WorkFailed
@@ -100,14 +100,24 @@ def _with_room(
     starts = _starts(decided)
     refused = refusal(worker, starts, observed, overcommit=terms.overcommit)
     if refused is None:
-        return list(decided)
+        return _noted(decided, thin(worker, starts, observed))
     names = {vm.name for vm in starts}
     return [refused if vm.name in names else p for vm, p in zip(vms, decided, strict=True)]
 
 
+def _noted(decided: Sequence[Plan | WorkFailed], note: str) -> list[Plan | WorkFailed]:
+    """The same, with a note on the first that starts."""
+    found = list(decided)
+    for place, plan in enumerate(found):
+        if note and isinstance(plan, Plan) and _is_start(plan):
+            found[place] = plan._replace(notes=(*plan.notes, note))
+            break
+    return found
+
+
 def _starts(decided: Sequence[Plan | WorkFailed]) -> list[VM]:
-    return [
-        plan.vm
-        for plan in decided
-        if isinstance(plan, Plan) and plan.phases and plan.action in ("start", "restart")
-    ]
+    return [plan.vm for plan in decided if isinstance(plan, Plan) and _is_start(plan)]
+
+
+def _is_start(plan: Plan) -> bool:
+    return bool(plan.phases) and plan.action in ("start", "restart")

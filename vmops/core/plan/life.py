@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vmops.core.devices import disk, machine
 from vmops.core.devices.power import OVER
+from vmops.core.devices.storage import further
 from vmops.core.facts import logs
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -46,15 +47,16 @@ def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
-    """The disk, the run directory, QEMU, and its PID.
+    """The disks, the run directory, QEMU, and its PID.
 
-    Undone, QEMU is ended, and the directory and a disk that was made are removed. QEMU says why it
+    Undone, QEMU is ended, and the directory and disks that were made are removed. QEMU says why it
     cannot start in its log, which goes with the directory: the undo brings it.
     """
     values = launch_values(worker, vm, observed)
     console = RunDirectory(vm.name).console.rpartition("/")[2]
     return (
         *disk.preparing(vm, observed.images),
+        *further.preparing(vm, observed.images),
         Step(
             RUN_DIRECTORY,
             (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),

@@ -11,7 +11,16 @@ from vmops.core.inventory.model import VM
 from vmops.core.script.command import Block
 
 Action = Literal[
-    "start", "nothing", "replug", "grow", "restart", "stop", "destroy", "tidy", "adopt"
+    "start",
+    "nothing",
+    "replug",
+    "grow",
+    "restart",
+    "stop",
+    "destroy",
+    "reset disk",
+    "tidy",
+    "adopt",
 ]
 
 ACT_LIMIT_S = 120.0

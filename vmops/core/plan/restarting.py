@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from vmops.core.devices import disk
+from vmops.core.devices.storage import further
+from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
-from vmops.core.inventory.model import VM, Interface, Worker
+from vmops.core.inventory.model import VM, Disk, Interface, Worker
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
@@ -83,6 +86,9 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
     names = {nic.tap: (nic, at) for nic, at in zip(vm.nics, vm.interfaces, strict=True)}
     if line.uuid != vm.uuid or any(nic.tap not in names for nic in line.nics):
         return None
+    own: dict[str, Any] = {}
+    if line.image != observed.image_path(vm.qcow_image):
+        own = {"qcow_image": line.image, "image": None, "disk": None, "disk_gb": None}
     interfaces = []
     for running in line.nics:
         nic, wanted = names[running.tap]
@@ -102,7 +108,8 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
             ram_mb=line.ram_mb,
             cores=line.cores,
             vnc_port=line.screen.port,
-            qcow_image=line.image,
+            **own,
+            disks=_disks_as_they_run(vm, line.disks),
             cpu=line.cpu or None,
             disk_model=line.disk_model or None,
             interfaces=tuple(interfaces),
@@ -111,11 +118,22 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         return None
 
 
+def _disks_as_they_run(vm: VM, running: Sequence[RunningDisk]) -> tuple[Disk, ...]:
+    """Its further disks. How large one is that hosts.toml has no more makes no difference."""
+    sizes = {each.name: each.size_gb for each in vm.disks}
+    return tuple(
+        Disk(each.name, size_gb=sizes.get(each.name, 1), format=each.format) for each in running
+    )
+
+
 def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | None:
     """The block that starts the VM as it ran."""
     if before is None:
         return None
-    images = {before.qcow_image: disk.unobjectionable(before.qcow_image), **after.images}
+    paths = {before.qcow_image: disk.FORMAT}
+    paths |= {further.path_of(before, each): each.format for each in before.disks}
+    there = {path: disk.unobjectionable(path, format) for path, format in paths.items()}
+    images = {**there, **after.images}
     try:
         found = starting.launch_bare(worker, before, after._replace(images=images), room=False)
     except VmopsError:

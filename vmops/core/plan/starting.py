@@ -9,6 +9,7 @@ from __future__ import annotations
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
+from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import tap_is_hashed
@@ -25,7 +26,8 @@ from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import RUN_DIRECTORY, booting, clearing
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
-from vmops.core.tools import process, qmp
+from vmops.core.tools import monitor, process, qmp
+from vmops.core.tools.monitor import Talk
 from vmops.errors import LaunchFailed, PortConflict
 
 
@@ -154,18 +156,22 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     ):
         check_forwarding(worker, observed)
     replug = plug(worker, vm, observed, strict=strict)
-    if any(item.is_of(["disk_gb"]) for item in found):
+    if any(item.is_of(["disk_gb", "disks"]) for item in found):
         replug = _with_growth(worker, vm, observed, replug)
     return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
 
 
 def _with_growth(worker: Worker, vm: VM, observed: Observed, replug: Plan) -> Plan:
-    """The same plan, with the disk made larger under the running guest."""
+    """The same plan, with the disks made larger under the running guest."""
     running = observed.vm(vm.name)
     assert running.process is not None, "only what runs is asked to"
     still = process.still_running(vm.name, running.process)
     block = replug.block or block_of(vm, (), guards=(still,), change="grow")
-    grow = Step(disk.GROW, (disk.growing(vm, running.command_line.disk_model),))
+    requests = (
+        *disk.growing(vm, observed.images, running.process.argv),
+        *further.growing(vm, observed.images),
+    )
+    grow = Step(disk.GROW, (monitor.talk([Talk(vm.name, requests)]),))
     phase = Phase(worker.name, block._replace(steps=(*block.steps, grow)))
     action: Action = "replug" if replug.phases else "grow"
     return replug._replace(action=action, phases=(phase,))

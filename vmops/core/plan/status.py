@@ -59,7 +59,7 @@ class VMStatus(NamedTuple):
     vnc: str = ""
     monitor: str = ""
     image: str = ""
-    disks: tuple[qmp.Disk, ...] = ()
+    disks: tuple[qmp.Drive, ...] = ()
     interfaces: tuple[InterfaceStatus, ...] = ()
     drift: tuple[Drift, ...] = ()
     managed: bool = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmops.core.devices import disk, nic, power
+from vmops.core.devices import nic, power
 from vmops.core.devices.power import Asking
+from vmops.core.devices.storage import further
+from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
@@ -86,28 +88,35 @@ def destroy(
     manner: Manner = KILLED,
     keep_disks: bool = False,
 ) -> Plan:
-    """Stop the VM, and remove the disk that was made for it; its qcow_image stays.
+    """Stop the VM, and remove the disks that were made for it; its qcow_image stays.
 
-    Raises WorkFailed, beside what `stop` raises, where another process has the disk open.
+    Raises WorkFailed, beside what `stop` raises, where another process has a disk open.
     """
     ended = stop(worker, vm, observed, manner=manner)
     if keep_disks:
         return ended
-    check_read(worker, vm, observed, IMAGES)
-    steps = disk.removing(vm, observed.images)
+    check_read(worker, vm, observed, IMAGES, OWN_DISKS)
+    steps = further.removing(vm, observed.folder)
     if not steps:
         return ended
-    chain = observed.images[vm.qcow_image]
-    if running := observed.vm(vm.name).process:
-        chain = image_chain.without_holder(chain, running.pid)
-    for used in image_chain.uses(chain[:1]):
-        raise WorkFailed(used.what, worker=worker.name, vm=vm.name, cure=used.cure)
+    check_closed(worker, vm, observed)
     if not ended.phases:
         block = block_of(vm, steps, guards=(process.not_running(vm.name),), change="destroy")
         return Plan(vm, "destroy", (Phase(worker.name, block),))
     (phase,) = ended.phases
     block = phase.block._replace(steps=(*phase.block.steps, *steps), change="destroy")
     return ended._replace(action="destroy", phases=(phase._replace(block=block),))
+
+
+def check_closed(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise WorkFailed where another process than its QEMU has a disk of the VM open."""
+    running = observed.vm(vm.name).process
+    for path in (vm.qcow_image, *(further.path_of(vm, each) for each in vm.disks)):
+        chain = observed.images.get(path, ())
+        if running is not None:
+            chain = image_chain.without_holder(chain, running.pid)
+        for used in image_chain.uses(chain[:1]):
+            raise WorkFailed(used.what, worker=worker.name, vm=vm.name, cure=used.cure)
 
 
 def _asking(vm: VM, observed: Observed, manner: Manner) -> tuple[Asking | None, str]:

@@ -46,7 +46,7 @@ def resize(device: str, *, size: int) -> Request:
     return Request("block_resize", {"device": device, "size": size})
 
 
-class Disk(NamedTuple):
+class Drive(NamedTuple):
     """A drive of the guest. `images` is the file it writes to, then its backing files, in order.
 
     Sizes and counters are in bytes, counted since QEMU was started: `virtual_size` is what the
@@ -65,7 +65,7 @@ class Look(NamedTuple):
     """A VM as its monitor shows it: QEMU's word for its status, and its disks."""
 
     status: str
-    disks: tuple[Disk, ...] = ()
+    disks: tuple[Drive, ...] = ()
 
 
 def read_status(answer: Any) -> str:
@@ -85,11 +85,11 @@ def read_look(answers: Sequence[Any]) -> Look:
         raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
 
 
-def _disks(drives: Any, counters: Any) -> tuple[Disk, ...]:
+def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
     """The drives that have a medium, each with the counters of its place in the machine."""
     stats = {_place(entry): entry["stats"] for entry in counters}
     return tuple(
-        Disk(
+        Drive(
             device=drive["device"] or drive["qdev"],
             images=tuple(_chain(drive["inserted"]["image"])),
             virtual_size=int(drive["inserted"]["image"]["virtual-size"]),

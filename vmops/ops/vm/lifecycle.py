@@ -15,6 +15,7 @@ from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Kind, Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
+from vmops.core.plan.upkeep import disks
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import Done, Suppose, carry_out, observe, one_by_one
 from vmops.ops.route import Route
@@ -211,7 +212,7 @@ def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Ou
 def destroy(
     route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY, keep_disks: bool = False
 ) -> list[Outcome]:
-    """Stop each VM as `stop` does, and remove the disk that was made for it of an image.
+    """Stop each VM as `stop` does, and remove the disks that were made for it.
 
     A `qcow_image` stays, and so do images.
     """
@@ -225,6 +226,25 @@ def destroy(
         one_by_one(decide),
         questions=lambda waiting: facts.for_destroying(waiting, gently=not manner.force),
         suppose=supposed.running,
+    )
+    return [outcome.stopped(item) for item in done]
+
+
+def reset_disk(route: Route, vms: Sequence[VM], *, name: str = "root") -> list[Outcome]:
+    """Remove each VM's own disk, or its further one of that name: the next launch makes it anew.
+
+    Refused for a VM that runs. One that has no such disk there is left alone.
+    """
+
+    def decide(vm: VM, seen: Observed) -> Plan:
+        return disks.reset(route.worker, vm, seen, name=name)
+
+    done = carry_out(
+        route,
+        vms,
+        one_by_one(decide),
+        questions=facts.for_destroying,
+        suppose=supposed.blank,
     )
     return [outcome.stopped(item) for item in done]
 

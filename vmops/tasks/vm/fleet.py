@@ -183,7 +183,7 @@ def _came_up(outcome: Outcome) -> str:
     words = {
         "start": "started",
         "replug": "replugged",
-        "grow": "disk made larger",
+        "grow": "disks made larger",
         "restart": "restarted",
     }
     return words.get(outcome.action, "already runs")

@@ -26,6 +26,7 @@ from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.supplying import PUSH, supplier
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.model import VM
     from vmops.core.plan.status import VMStatus
     from vmops.errors import VmopsError
     from vmops.ops.vm.outcome import Outcome
@@ -74,7 +75,7 @@ def launch(
 
 def _launched(outcome: Outcome) -> str:
     what = "runs" if outcome.changed else "already runs"
-    more = {"replug": "runs, replugged", "grow": "runs, its disk made larger"}
+    more = {"replug": "runs, replugged", "grow": "runs, its disks made larger"}
     what = more.get(outcome.action, what)
     return f"{what}, PID {outcome.pid}"
 
@@ -294,6 +295,54 @@ def _destroyed(outcome: Outcome) -> str:
     if not outcome.changed:
         return "was not there"
     return f"removed{ended_by(outcome)}" if outcome.action == "destroy" else _ended(outcome)
+
+
+@task(
+    {
+        "vm": options.VM,
+        "disk": Option("A further disk, by its name in hosts.toml. Default: the VM's own."),
+        "yes": Option("Do not ask, even on a terminal."),
+        "format": options.FORMAT,
+    }
+)
+def reset_disk(
+    c: Context,
+    vm: str | None = None,
+    disk: str = "root",
+    yes: bool = False,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Remove the disk that vmops has made for a VM; the next launch makes it anew.
+
+    Asks on a terminal. Refused while the VM runs. A qcow_image is never removed.
+    Example: fab reset-disk --vm web1 --disk data --yes
+    """
+    from vmops.ops.vm import lifecycle
+
+    groups = groups_of_vms(c, vm, task="reset-disk")
+    for each in (vm for group in groups for vm in group.vms):
+        _has_disk(each, disk)
+    what = "the disk" if disk == "root" else f"the disk {disk}"
+    ask(c, groups, f"remove {what}, with all that is on it", yes=yes)
+    return Work(
+        groups,
+        lambda g: lifecycle.reset_disk(g.route, g.vms, name=disk),
+        Report(
+            said(lambda o: "disk removed" if o.changed else "had no such disk"), changed_as_dict
+        ),
+    )
+
+
+def _has_disk(vm: VM, disk: str) -> None:
+    further = [each.name for each in vm.disks]
+    if disk in further or (disk == "root" and vm.image is not None):
+        return
+    if disk == "root":
+        what = f"{vm.name} has a qcow_image, which vmops has not made"
+        raise InventoryError(what, cure=f"copy another image there: {vm.qcow_image}")
+    there = ", ".join(further) or "none"
+    raise InventoryError(f"{vm.name} has no disk {disk!r}; there is: {there}", cure="fab inventory")
 
 
 def _unless_lost(c: Context, outcome: Outcome) -> Outcome:

@@ -1,0 +1,1 @@
+"""What a VM keeps beside its first disk, and the room for all of it."""
