@@ -16,10 +16,13 @@ def bases_of(listed: Inventory, vms: Iterable[VM]) -> dict[str, Base]:
     One whose file cannot be read here, and whose sum is not given, is left out: a VM that has its
     disk already does not need it.
     """
+    names = sorted({vm.image for vm in vms if vm.image is not None})
+    if not names:
+        return {}
     from vmops.ops.image.local import base_of
 
     found = {}
-    for name in sorted({vm.image for vm in vms if vm.image is not None}):
+    for name in names:
         image = listed.images[name]
         try:
             found[name] = base_of(image)

@@ -24,7 +24,8 @@ host_facts() {
 }
 
 # A TAP that is up has a carrier while a process has it open. One that is down tells nothing: who has
-# it open is asked of all processes then.
+# it open is asked of all processes then. Those of the switch itself, of which some are always down
+# in the userspace datapath, are not worth that: a VM's begins with "tap".
 #: # of each TAP, read ifalias, flags, carrier and mtu in /sys/class/net
 tap_facts() {
   held=
@@ -38,8 +39,10 @@ tap_facts() {
       { read -r used <"/sys/class/net/$tap/carrier"; } 2>/dev/null
     else
       state=down
-      held=${held:-" $(held_taps) "}
-      case $held in *" $tap "*) used=1 ;; esac
+      case $tap in tap*)
+        held=${held:-" $(held_taps) "}
+        case $held in *" $tap "*) used=1 ;; esac
+      esac
     fi
     echo "$tap $state ${used:-0} $mtu $owner"
   done

@@ -13,8 +13,8 @@ note_change() {
 # Where others than root may write, somebody may have made a link of it.
 write_change() {
   # shellcheck disable=SC3067
-  { mkdir -m 0700 "$HISTORY" 2>/dev/null || [ -d "$HISTORY" ]; } && [ -O "$HISTORY" ] &&
-    [ ! -L "$HISTORY" ] || return 0
+  { [ -d "$HISTORY" ] || mkdir -m 0700 "$HISTORY" 2>/dev/null || [ -d "$HISTORY" ]; } &&
+    [ -O "$HISTORY" ] && [ ! -L "$HISTORY" ] || return 0
   came_from
   case $VMOPS_USER in ''|*[[:space:][:cntrl:]]*) user=- ;; *) user=$VMOPS_USER ;; esac
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' \

@@ -9,7 +9,9 @@
 as_ssh_user() {
   seconds=$1
   shift
-  group=$(id -g -- "$VMOPS_USER") || return 1
+  group=
+  [ "$SUDO_USER" != "$VMOPS_USER" ] || group=$SUDO_GID
+  group=${group:-$(id -g -- "$VMOPS_USER")} || return 1
   timeout -k 1 "$seconds" setpriv --reuid "$VMOPS_USER" --regid "$group" --init-groups \
     --inh-caps=-all --no-new-privs -- "$@"
 }

@@ -7,13 +7,12 @@
 # By number, as the id has no name: `install -o` of rust-coreutils wants one. Until QEMU has
 # started nobody else may write there: it opens its pidfile as root. The record is made now, so
 # that nobody can be first.
-#: sudo mkdir -m 0711 $RUN_ROOT/{1}; sudo mkdir -m 0700 $RUN_ROOT/{1}/log; sudo chgrp {2} $RUN_ROOT/{1}
+#: sudo mkdir -m 0711 $RUN_ROOT/{1} $RUN_ROOT/{1}/log; sudo chgrp {2} $RUN_ROOT/{1}
 #: sudo mount -t tmpfs -o size={3}k vmops $RUN_ROOT/{1}/log
 make_run_directory() {
   make_run_root "$RUN_ROOT" &&
     [ ! -e "$RUN_ROOT/$1" ] &&
-    mkdir -m 0711 "$RUN_ROOT/$1" &&
-    mkdir -m 0700 "$RUN_ROOT/$1/log" &&
+    mkdir -m 0711 "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
     true >"$RUN_ROOT/$1/process" &&
     chgrp "$2" "$RUN_ROOT/$1" &&
     mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
