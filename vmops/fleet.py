@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vmops.core.devices.keyboard import Chord
     from vmops.ops.guest.keyboard import Pressed
     from vmops.ops.guest.screen import Shot
+    from vmops.ops.net.proof import Proven
     from vmops.ops.worker.history import Told
     from vmops.ops.worker.prune import Pruned
 
@@ -274,6 +275,16 @@ class Fleet:
         groups = self._wherever(None, worker, empty=True)
         bases = self._bases(groups)
         return self._each(groups, lambda g: [examine(g.route, g.vms, bases)])
+
+    def verify(self, worker: str | None = None, *, known: Sequence[str] = ()) -> Proven:
+        """Prove by frames who reaches whom on every worker, or one, and that nobody else does.
+
+        `known` are names and globs of ports that may be in the VLANs beside those of VMs.
+        """
+        from vmops.ops.net.proof import prove
+
+        groups = self._wherever(None, worker, empty=True)
+        return prove(groups, known=known, parallel=self.parallel)
 
     def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
         """Run a command as the SSH user, in that user's shell, byte for byte.

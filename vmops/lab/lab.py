@@ -17,6 +17,7 @@ from vmops.lab.daemons import DAEMONS, DaemonName
 from vmops.lab.host import SUPERVISOR, end_processes, locked
 from vmops.lab.inventory import hosts_toml, known_hosts
 from vmops.lab.layout import MAX_WORKERS, SWITCH, Layout, default_directory
+from vmops.lab.switch import without_vlans
 from vmops.lab.tools import ENVIRONMENT, PACKAGE_ROOT, call, last_words, make_key, require_tools
 
 ANSWER_LIMIT_S = 120.0
@@ -153,6 +154,19 @@ class Lab:
     def delay(self, worker: str, rtt_ms: float) -> None:
         """Make every round trip to the worker that much longer, half of it in each direction."""
         self._ask("delay", worker=worker, rtt_ms=rtt_ms)
+
+    def deny_vlans(self, worker: str, vlans: Sequence[int]) -> None:
+        """Have the switch's port to a worker carry every VLAN but these; all without any."""
+        if worker not in [each.name for each in self.status().workers]:
+            raise InventoryError(f"the lab has no worker {worker!r}")
+        text = without_vlans(worker, vlans).encode()
+        done = self.run(SWITCH, ("nft", "-f", "-"), stdin=text, check=False)
+        if done.returncode != 0:
+            reason = done.stderr.decode(errors="replace").strip()
+            raise WorkFailed(
+                f"the switch cannot leave VLANs out: {reason}",
+                cure="apt-get install -y --no-install-recommends nftables",
+            )
 
     def enter(self, name: str, argv: Sequence[str]) -> list[str]:
         """The words that run `argv` as root in a worker, or in the switch, from this machine.

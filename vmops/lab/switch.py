@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
 from vmops.lab.layout import SWITCH
 
@@ -17,6 +19,20 @@ def main() -> None:
         ]
     )
     report_and_reap(pid)
+
+
+def without_vlans(worker: str, vlans: Iterable[int]) -> str:
+    """For `nft -f -` in the switch: its port to this worker carries every VLAN but these.
+
+    The bridge itself filters VLANs only where the kernel was built so.
+    """
+    table = f"table bridge port_{worker}"
+    rules = [
+        f"{way} {worker} vlan id {vlan} drop" for vlan in vlans for way in ("iifname", "oifname")
+    ]
+    chain = "\n".join(["type filter hook forward priority 0", *rules])
+    made = f"{table} {{\nchain vlans {{\n{chain}\n}}\n}}\n" if rules else ""
+    return f"{table} {{}}\ndelete {table}\n{made}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
@@ -124,6 +125,28 @@ def heal(c: Context, worker: str) -> None:
     if not _dry(c, f"heal {worker}"):
         _lab().heal(worker)
         say(f"{worker}: its SSH works again")
+
+
+@task(
+    {
+        "worker": WORKER,
+        "without": Option("VLANs that do not pass, separated by commas; left out, all pass."),
+    }
+)
+def vlans(c: Context, worker: str, without: str | None = None) -> None:
+    """
+    Say which VLANs the lab's switch does not carry at a worker's port.
+
+    Example: fab lab.vlans --worker worker2 --without 101
+    """
+    words = [word.strip() for word in (without or "").split(",") if word.strip()]
+    if not all(word.isdecimal() and 0 < int(word) < 4095 for word in words):
+        raise InventoryError(f"--without {without}: must be VLANs of 1 to 4094, as 101,102")
+    if _dry(c, f"carry all VLANs at {worker}'s port" + (f" but {without}" if words else "")):
+        return
+    _lab().deny_vlans(worker, [int(word) for word in words])
+    but = f" but {', '.join(words)}" if words else ""
+    say(f"the switch carries every VLAN{but} at the port of {worker}")
 
 
 @task({"worker": WORKER, "ms": Option("The round trip in milliseconds; 0 ends the delay.")})

@@ -1,0 +1,287 @@
+"""`verify` on real workers: what is as it should be, and each thing that was broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from vmops.lab import Lab
+
+from .operator import Operator, Said, small_vm
+
+VLANS = (101, 102)
+
+
+@pytest.fixture
+def plugged(operator: Operator) -> Operator:
+    """On each of two workers a VM in VLAN 101 and one in VLAN 102, plugged and not booted."""
+    for number, (worker, vlan) in enumerate(
+        ((worker, vlan) for worker in ("worker1", "worker2") for vlan in VLANS), start=1
+    ):
+        operator.add(small_vm(f"vm{number}", number, vlan), worker, image=False)
+    operator.ok("plug", "--vm", "*")
+    return operator
+
+
+def found(said: Said) -> dict[tuple[str, str], str]:
+    pairs = [item for item in said.json if item["kind"] == "pair"]
+    return {(p["from"].partition(":")[0], p["to"].partition(":")[0]): p["found"] for p in pairs}
+
+
+def test_what_is_as_it_should_be(plugged: Operator) -> None:
+    said = plugged.ok("verify", "--format", "json")
+    reach = {("vm1", "vm3"), ("vm3", "vm1"), ("vm2", "vm4"), ("vm4", "vm2")}
+    assert len(said.json) == 12
+    assert {pair for pair, how in found(said).items() if how == "reach"} == reach
+    assert all(item["ok"] and item["error"] is None for item in said.json)
+    text = plugged.ok("verify")
+    rows = [line.split() for line in text.out.splitlines()]
+    assert rows[1] == ["1", "vm1:eth1", "101", "worker1", "-", ".", "o", "."]
+    assert "12 pairs as hosts.toml has them: 4 reach each other, 8 are kept apart" in text.err
+
+
+def test_it_leaves_ports_and_flows_as_they_were(plugged: Operator) -> None:
+    before = [wiring(plugged, worker) for worker in ("worker1", "worker2")]
+    plugged.ok("verify")
+    assert before == [wiring(plugged, worker) for worker in ("worker1", "worker2")]
+
+
+def wiring(operator: Operator, worker: str) -> str:
+    columns = "--columns=name,admin_state,external_ids"
+    ports = operator.on(worker, "ovs-vsctl", columns, "list", "Interface")
+    return ports + operator.on(worker, *FLOWS)
+
+
+FLOWS = ("ovs-ofctl", "--no-stats", "dump-flows", "br-int")
+
+Break = Callable[[Operator], AbstractContextManager[None]]
+
+
+@contextmanager
+def wrong_tag(operator: Operator) -> Iterator[None]:
+    operator.on("worker1", "ovs-vsctl", "set", "Port", "tap_1_eth1", "tag=102")
+    yield
+
+
+@contextmanager
+def tap_down(operator: Operator) -> Iterator[None]:
+    operator.on("worker1", "ip", "link", "set", "dev", "tap_1_eth1", "down")
+    yield
+
+
+@contextmanager
+def no_port(operator: Operator) -> Iterator[None]:
+    operator.on("worker1", "ovs-vsctl", "del-port", "tap_1_eth1")
+    yield
+
+
+@contextmanager
+def not_on_the_switch(operator: Operator) -> Iterator[None]:
+    operator.lab.deny_vlans("worker2", [101])
+    try:
+        yield
+    finally:
+        operator.lab.deny_vlans("worker2", [])
+
+
+@contextmanager
+def not_on_the_trunk(operator: Operator) -> Iterator[None]:
+    operator.on("worker2", "ovs-vsctl", "set", "Port", "trunk", "trunks=102")
+    try:
+        yield
+    finally:
+        operator.on("worker2", "ovs-vsctl", "clear", "Port", "trunk", "trunks")
+
+
+@contextmanager
+def switch_is_held(operator: Operator) -> Iterator[None]:
+    pid = operator.on("worker2", "cat", "/run/openvswitch/ovs-vswitchd.pid").strip()
+    operator.on("worker2", "kill", "-STOP", pid)
+    try:
+        yield
+    finally:
+        operator.on("worker2", "kill", "-CONT", pid)
+
+
+@contextmanager
+def switch_is_dead(operator: Operator) -> Iterator[None]:
+    operator.lab.stop_daemon("worker2", "ovs-vswitchd")
+    try:
+        yield
+    finally:
+        operator.lab.start_daemon("worker2", "ovs-vswitchd")
+
+
+@contextmanager
+def a_flow_drops(operator: Operator) -> Iterator[None]:
+    operator.on("worker1", "ovs-ofctl", "add-flow", "br-int", "in_port=tap_1_eth1,actions=drop")
+    try:
+        yield
+    finally:
+        operator.on("worker1", "ovs-ofctl", "del-flows", "br-int", "in_port=tap_1_eth1")
+
+
+@contextmanager
+def stranger(operator: Operator) -> Iterator[None]:
+    add = ("--", "set", "Interface", "foreign0", "type=internal")
+    operator.on("worker2", "ovs-vsctl", "add-port", "br-int", "foreign0", "tag=101", *add)
+    try:
+        yield
+    finally:
+        operator.on("worker2", "ovs-vsctl", "--if-exists", "del-port", "foreign0")
+
+
+@contextmanager
+def tags_of_its_own(operator: Operator) -> Iterator[None]:
+    """A port that lets its guest choose the VLAN."""
+    operator.on("worker1", "ovs-vsctl", "set", "Port", "tap_1_eth1", "vlan_mode=native-untagged")
+    yield
+
+
+CUT = {("vm1", "vm3"): "apart", ("vm3", "vm1"): "apart"}
+BOTH_CUT = CUT | {("vm2", "vm4"): "apart", ("vm4", "vm2"): "apart"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "changed", "words"),
+    [
+        (
+            wrong_tag,
+            CUT | {(a, b): "reach" for a in ("vm1", "vm2", "vm4") for b in ("vm1", "vm2", "vm4")},
+            "vm1: eth1: its port tap_1_eth1 is in VLAN 102, and hosts.toml has it in VLAN 101",
+        ),
+        (tap_down, CUT, "vm1: eth1: its TAP tap_1_eth1 is down"),
+        (no_port, CUT, "vm1: eth1: its TAP tap_1_eth1 is no port of the switch"),
+        (
+            not_on_the_switch,
+            CUT,
+            "VLAN 101 does not pass between worker1 and worker2: the switch between does not carry"
+            " it, as VLAN 102 passes",
+        ),
+        (
+            not_on_the_trunk,
+            CUT,
+            "VLAN 101 does not pass between worker1 and worker2: port trunk of worker2 carries only"
+            " VLAN 102",
+        ),
+        (switch_is_held, BOTH_CUT, "worker2: nothing passes its switch: ovs-vswitchd is held"),
+        (switch_is_dead, BOTH_CUT, "worker2: nothing passes its switch: ovs-vswitchd does not run"),
+        (
+            a_flow_drops,
+            {("vm1", "vm3"): "apart"},
+            "vm1: eth1: the switch drops what comes from its port",
+        ),
+        (stranger, {}, "worker2: port foreign0 is in VLAN 101"),
+        (
+            tags_of_its_own,
+            {(a, b): "reach" for a in ("vm1", "vm2", "vm4") for b in ("vm1", "vm2", "vm4")},
+            "vm1: eth1: its port tap_1_eth1 is in VLAN 101 with native-untagged []",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_each_thing_that_is_broken_on_purpose_is_found_and_named(
+    plugged: Operator, broken: Break, changed: dict[tuple[str, str], str], words: str
+) -> None:
+    as_it_was = found(plugged.ok("verify", "--format", "json"))
+    wanted = as_it_was | {pair: how for pair, how in changed.items() if pair[0] != pair[1]}
+    with broken(plugged):
+        said = plugged.fab("verify", "--format", "json")
+    assert said.code == 1
+    assert found(said) == wanted
+    assert words in said.err
+    faults = [item for item in said.json if item["kind"] == "fault"]
+    assert len(faults) == 1, "each cause once"
+    assert words in faults[0]["error"]
+
+
+@pytest.mark.parametrize("broken", [wrong_tag, tap_down, no_port, tags_of_its_own])
+def test_the_cure_that_is_named_cures(plugged: Operator, broken: Break) -> None:
+    with broken(plugged):
+        said = plugged.fab("verify")
+        cure = said.err.partition("\n  fab ")[2].partition("\n")[0]
+        plugged.ok(*cure.split())
+        plugged.ok("verify")
+
+
+def test_a_guest_with_several_vlans(plugged: Operator) -> None:
+    plugged.extra = """
+[vms.router]
+vm_id = 9
+worker = "worker2"
+ram_mb = 32
+cores = 1
+vnc_port = 5909
+qcow_image = "~/vm_images/router.qcow2"
+interfaces = [{ name = "eth1", vlan_id = 101, trunks = [102] }]
+"""
+    plugged.write()
+    plugged.ok("plug", "--vm", "router")
+    try:
+        how = found(plugged.ok("verify", "--vm", "router", "--format", "json"))
+        assert set(how.values()) == {"reach"}
+        plugged.on("worker2", "ovs-vsctl", "set", "Port", "tap_9_eth1", "trunks=103")
+        said = plugged.fab("verify", "--vm", "router", "--format", "json")
+        assert said.code == 1
+        assert {p for p, word in found(said).items() if word != "reach"} == {
+            ("router", "vm2"),
+            ("vm2", "router"),
+            ("router", "vm4"),
+            ("vm4", "router"),
+        }
+        assert "is in VLAN 101 with native-untagged [103], and hosts.toml has it in" in said.err
+    finally:
+        plugged.ok("unplug", "--vm", "router")
+
+
+def test_a_port_that_may_be_there_is_known(plugged: Operator) -> None:
+    with stranger(plugged):
+        plugged.ok("verify", "--known", "foreign*")
+        assert plugged.fab("verify", "--known", "other*").code == 1
+
+
+def test_a_worker_that_cannot_be_asked_is_3_and_its_pairs_are_unknown(plugged: Operator) -> None:
+    plugged.lab.fault("worker2", "drop")
+    try:
+        said = plugged.fab("verify", "--format", "json")
+    finally:
+        plugged.lab.heal("worker2")
+    assert said.code == 3
+    assert {pair: how for pair, how in found(said).items() if how != "unknown"} == {
+        ("vm1", "vm2"): "apart",
+        ("vm2", "vm1"): "apart",
+    }
+
+
+def test_what_is_not_plugged_has_no_part_in_it_and_that_is_said(plugged: Operator) -> None:
+    plugged.ok("unplug", "--vm", "vm1")
+    said = plugged.ok("verify")
+    assert "left out, as they are not plugged: vm1" in said.err
+    assert "vm1:eth1" not in said.out
+
+
+def test_only_pairs_of_one_vm(plugged: Operator) -> None:
+    said = plugged.ok("verify", "--vm", "vm1", "--format", "json")
+    assert len(said.json) == 6
+    assert all("vm1:eth1" in (item["from"], item["to"]) for item in said.json)
+    assert plugged.fab("verify", "--vm", "nobody").code == 2
+
+
+def test_a_dry_run_shows_what_would_be_sent(plugged: Operator) -> None:
+    said = plugged.ok("--dry", "verify")
+    assert "sudo ovs-ofctl packet-out br-int" in said.out
+    assert "sudo ovs-appctl fdb/show br-int" in said.out
+
+
+def test_the_labs_switch_leaves_vlans_out_by_task(plugged: Operator, lab: Lab) -> None:
+    at = {"VMOPS_LAB_DIR": str(lab.directory)}
+    words = ("lab.vlans", "--worker", "worker1")
+    try:
+        assert plugged.fab(*words, "--without", "102", env=at).code == 0
+        assert "VLAN 102 does not pass" in plugged.fab("verify").err
+    finally:
+        assert plugged.fab(*words, env=at).code == 0
+    plugged.ok("verify")
+    assert plugged.fab(*words, "--without", "4095", env=at).code == 2

@@ -1,0 +1,1 @@
+"""Who is to reach whom, who does, and why not."""

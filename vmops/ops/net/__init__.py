@@ -1,0 +1,1 @@
+"""Networks: proving them, and looking into them."""

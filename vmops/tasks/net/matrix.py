@@ -1,0 +1,109 @@
+"""Who reaches whom as a matrix: a row for each interface, a column for each that it may reach."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.output import give_table, say
+
+if TYPE_CHECKING:
+    from vmops.core.plan.proof.ends import End
+    from vmops.core.plan.proof.judge import Pair, Proof
+
+REACHES, APART, CUT, LEAK, UNKNOWN, SELF = "o", ".", "X", "!", "?", "-"
+
+LEGEND = (
+    f"{REACHES} reaches   {APART} is kept apart   {CUT} is to reach and does not"
+    f"   {LEAK} reaches and is not to   {UNKNOWN} not known"
+)
+
+_STYLES: Mapping[str, str] = {
+    REACHES: "green",
+    APART: "dim",
+    CUT: "bold red",
+    LEAK: "bold red",
+    UNKNOWN: "yellow",
+    SELF: "dim",
+}
+
+
+def mark(pair: Pair) -> str:
+    """The character of a pair."""
+    if pair.found is None:
+        return UNKNOWN
+    if pair.found:
+        return REACHES if pair.wanted else LEAK
+    return CUT if pair.wanted else APART
+
+
+def give_matrix(proof: Proof) -> None:
+    """The matrix; in words what each interface reaches, where the terminal is too narrow for it."""
+    marks = {(id(p.source), id(p.target)): mark(p) for p in proof.pairs}
+    ends = [e for e in proof.ends if any(id(e) in pair for pair in marks)] or list(proof.ends)
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        if _width(ends) > console.width:
+            _give_words(ends, marks)
+            return
+        console.print(_drawn(ends, marks))
+    else:
+        rows = [[*map(str, _head(n, e)), *_cells(e, ends, marks)] for n, e in enumerate(ends, 1)]
+        numbers = [str(number) for number in range(1, len(ends) + 1)]
+        give_table(("", "INTERFACE", "VLAN", "WORKER", *numbers), rows)
+    say(LEGEND)
+
+
+def _head(number: int, end: End) -> tuple[str, ...]:
+    return (str(number), one_line(end.name), ",".join(map(str, end.vlans)), one_line(end.worker))
+
+
+def _cells(end: End, ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> list[str]:
+    return [SELF if end is other else marks.get((id(end), id(other)), " ") for other in ends]
+
+
+def _width(ends: Sequence[End]) -> int:
+    """Of the drawn matrix, in characters."""
+    heads = [_head(len(ends), end) for end in ends]
+    columns = [max(len(head[column]) for head in heads) + 2 for column in range(4)]
+    return sum(columns) + len(ends) * (len(str(len(ends))) + 1) + 2
+
+
+def _drawn(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> object:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    for heading in ("", "INTERFACE", "VLAN", "WORKER"):
+        table.add_column(heading, no_wrap=True)
+    wide = len(str(len(ends)))
+    grid = Text(" ".join(str(number).rjust(wide) for number in range(1, len(ends) + 1)))
+    table.add_column(grid, no_wrap=True)
+    for number, end in enumerate(ends, 1):
+        line = Text()
+        for cell in _cells(end, ends, marks):
+            line.append(cell.rjust(wide), style=_STYLES.get(cell, ""))
+            line.append(" ")
+        table.add_row(*_head(number, end), line)
+    return table
+
+
+def _give_words(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> None:
+    rows = []
+    for end in ends:
+        by_mark: dict[str, list[str]] = {}
+        for other in ends:
+            by_mark.setdefault(marks.get((id(end), id(other)), SELF), []).append(other.name)
+        wrong = [
+            f"{word} {', '.join(by_mark[key])}"
+            for key, word in ((CUT, "not"), (LEAK, "also"), (UNKNOWN, "perhaps"))
+            if key in by_mark
+        ]
+        reached = ", ".join(by_mark.get(REACHES, [])) or "-"
+        rows.append([*_head(0, end)[1:], reached, "; ".join(wrong) or "-"])
+    give_table(("INTERFACE", "VLAN", "WORKER", "REACHES", "WRONG"), rows)
