@@ -37,7 +37,7 @@ def stop_calls(vm: VM) -> tuple[str, ...]:
 def qemu(vm: VM) -> tuple[str, ...]:
     """The documented command line, under TCG."""
     words = ["qemu-system-x86_64", "-accel", "tcg", "-m", str(vm.ram_mb), "-smp", str(vm.cores)]
-    words += ["-vnc", f"0.0.0.0:{vm.vnc_port - 5900}"]
+    words += ["-vnc", f"0.0.0.0:{(vm.vnc_port or 5900) - 5900}"]
     for number, nic in enumerate(vm.connected):
         words += ["-netdev", f"tap,id=net{number},ifname={nic.tap},script=no,downscript=no"]
         words += ["-device", f"e1000,netdev=net{number},mac={nic.mac}"]

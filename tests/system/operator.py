@@ -147,7 +147,8 @@ class Operator:
 def _entry(placed: tuple[VM, str]) -> str:
     vm, worker = placed
     lines = [f"[vms.{json.dumps(vm.name)}]", f"worker = {json.dumps(worker)}"]
-    for key in ("vm_id", "ram_mb", "cores", "vnc_port", "image" if vm.image else "qcow_image"):
+    ports = () if vm.vnc_port is None else ("vnc_port",)
+    for key in ("vm_id", "ram_mb", "cores", *ports, "image" if vm.image else "qcow_image"):
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
     for key in ("disk", "disk_gb", "cpu", "disk_model"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []

@@ -9,6 +9,7 @@ import subprocess
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,12 @@ def guest(
     worker: str = "worker1",
     image: Path | None = None,
     ram_mb: int = 32,
+    has_port: bool = True,
 ) -> VM:
     """A VM that runs the boot sector, or another image, and has said that it is up."""
     number = len(operator.vms) + 1
-    vm = operator.add(small_vm(name, number, ram_mb=ram_mb), worker, image=False)
+    vm = small_vm(name, number, ram_mb=ram_mb)
+    vm = operator.add(vm if has_port else replace(vm, vnc_port=None), worker, image=False)
     disk = vm.qcow_image.replace("~", "/home/ubuntu")
     put = f"mkdir -p {Path(disk).parent} && cat >{disk}"
     data = (image or boot_sector_image(cache_directory())).read_bytes()

@@ -81,7 +81,7 @@ def _printed(process: subprocess.Popen[str], errors: Path) -> dict[str, Any]:
     raise AssertionError(f"it said: {text!r} and {errors.read_text()!r}")
 
 
-def from_the_worker(lab: Lab, port: int, password: str = "", worker: str = "worker1") -> str:
+def from_the_worker(lab: Lab, port: int | None, password: str = "", worker: str = "worker1") -> str:
     """What a VNC client says that somebody runs on the worker itself."""
     pid = next(w.pid for w in lab.status().workers if w.name == worker)
     argv = ["nsenter", f"--target={pid}", "--net", sys.executable, rfb.__file__, str(port)]

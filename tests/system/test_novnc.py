@@ -75,6 +75,17 @@ def test_the_screen_is_in_the_browser_and_follows_the_keys(
     assert chromium.addresses() == {"127.0.0.1"}
 
 
+def test_a_screen_without_a_port_is_in_the_browser_too(
+    operator: Operator, novnc: str, chromium: Browser
+) -> None:
+    guest(operator, has_port=False)
+    with showing(operator, "vm1", "--web", "--no-browser", VMOPS_NOVNC=novnc) as shown:
+        chromium.open(shown.said["url"])
+        wait_until(chromium.connected, seconds=20)
+        wait_until(lambda: len(chromium.canvas().getcolors() or ()) > 1, seconds=20)
+        assert shown.end() == 0
+
+
 def test_only_the_whole_address_opens_it(
     operator: Operator, lab: Lab, novnc: str, chromium: Browser
 ) -> None:

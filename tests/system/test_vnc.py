@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vmops import RemoteExecutor, VMLauncher, load
+from vmops.core.names import RunDirectory, qemu_uid
 from vmops.lab import Lab
 
 from . import rfb
@@ -22,7 +24,7 @@ REFUSED = "refused: Authentication failed"
 LETTER_Q = ord("q")
 
 
-def vnc_port(operator: Operator, name: str) -> int:
+def vnc_port(operator: Operator, name: str) -> int | None:
     return next(vm.vnc_port for vm, _ in operator.vms if vm.name == name)
 
 
@@ -134,6 +136,39 @@ def test_a_vm_as_documented_has_no_password_to_lend(operator: Operator, lab: Lab
     assert launcher.launch_vm(address, vm.to_dict())[0]
     assert launcher.vnc_password(address, vm.to_dict()) == (True, "")
     assert from_the_worker(lab, vm.vnc_port) == "let in"
+
+
+def test_without_a_port_nobody_on_the_worker_can_even_connect(operator: Operator, lab: Lab) -> None:
+    vm = guest(operator, has_port=False)
+    path = RunDirectory("vm1").vnc
+    assert "590" not in operator.on("worker1", "ss", "-Hltn")
+    knock = (
+        "use Socket; socket(my $s, PF_UNIX, SOCK_STREAM, 0);"
+        f" connect($s, pack_sockaddr_un('{path}')) or die $!; sysread $s, $_, 12; print"
+    )
+    for user in ("nobody", f"+{qemu_uid(99)}"):
+        words = ["setpriv", f"--reuid={user}", "--clear-groups", "perl", "-e", knock]
+        said = lab.run("worker1", words, check=False)
+        assert said.returncode != 0
+        assert b"Permission denied" in said.stderr
+    assert operator.on("worker1", "stat", "-c", "%U %a", path).startswith("ubuntu ")
+    with showing(operator, "vm1") as shown:
+        with pytest.raises(rfb.Refused, match="Authentication failed"):
+            rfb.connect(shown.port, "wrong")
+        screen = rfb.connect(shown.port, shown.password)
+        assert screen.size == (720, 400)
+        screen.close()
+        assert shown.end() == 0
+    picture = operator.folder / "shot.png"
+    operator.ok("screenshot", "--vm", "vm1", "--output", str(picture))
+    assert picture.stat().st_size > 100
+    (status,) = operator.ok("status", "--vm", "vm1", "--format", "json").json
+    assert status["vnc"] == f"unix:{path}"
+    assert status["drift"] == []
+    assert " socket" in operator.ok("ps").out
+    operator.vms = [(replace(vm, vnc_port=5907), "worker1")]
+    operator.write()
+    assert f"vnc_port: {path} -> 5907" in operator.fab("plan").out
 
 
 def viewer(folder: Path, name: str, body: str) -> str:

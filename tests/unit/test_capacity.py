@@ -164,7 +164,7 @@ def test_the_refusal_is_one_error_for_all() -> None:
 
 def test_a_port_of_a_vm_that_runs_under_its_old_name_blocks_nobody_else() -> None:
     """hosts.toml has renamed vm1, and another VM has its VNC port: both are told, web2 starts."""
-    seen = running()._replace(listening=frozenset({VM1.vnc_port}))
+    seen = running()._replace(listening=frozenset({VM1.vnc_port or 0}))
     web1 = replace(VM1, name="web1")
     web2 = VM("web2", vm_id=2, ram_mb=64, cores=1, vnc_port=5999, qcow_image=VM1.qcow_image)
     web3 = replace(web2, name="web3", vm_id=3, vnc_port=VM1.vnc_port)

@@ -246,7 +246,7 @@ def test_a_fault_is_told_with_file_key_path_value_and_rule(text: str, expected: 
     assert complaints(text) == (f"hosts.toml: {expected}",)
 
 
-@pytest.mark.parametrize("key", ["ram_mb", "cores", "vnc_port", "qcow_image"])
+@pytest.mark.parametrize("key", ["ram_mb", "cores", "qcow_image"])
 def test_a_vm_has_to_say_everything_that_has_no_default(key: str) -> None:
     expected = f"hosts.toml: vms.vm1.{key}: missing: must be {rules.VM[key].text}"
     without: dict[str, Any] = {key: None}

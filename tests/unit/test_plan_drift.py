@@ -50,7 +50,7 @@ def test_a_running_vm_as_asked_is_left_alone(launched: str | None, said: str | N
 )
 def test_vnc_asks_for_a_password_on_loopback(listen: str | None, asks: bool) -> None:
     launched = launch_values(replace(WORKER, vnc_listen=listen), VM1, EMPTY)
-    assert launched.screen == Screen(listen or "127.0.0.1", VM1.vnc_port, has_password=asks)
+    assert launched.screen == Screen(listen or "127.0.0.1", VM1.vnc_port or 0, has_password=asks)
 
 
 def test_a_vm_on_loopback_that_lets_everybody_in_has_drifted() -> None:

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from vmops.core.devices import display, machine, screen
+from vmops.core.devices import display, machine
+from vmops.core.devices import screen as screens
+from vmops.core.devices.disk import unobjectionable
 from vmops.core.devices.display import Screen
+from vmops.core.inventory.conflicts import conflicts
+from vmops.core.inventory.model import VM
+from vmops.core.plan.capacity import refusal
+from vmops.core.plan.drift import launch_values
 from vmops.core.plan.starting import boot, launch
 from vmops.core.tools import qemu
 from vmops.core.tools.monitor import Heard, Refused
@@ -18,12 +24,12 @@ from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.guest.picture_files import save, targets
 from vmops.tasks.guest.viewers import choose
 
-from .worlds import EMPTY, VM1, WORKER, plugged
+from .worlds import EMPTY, VM1, WORKER, commands, plugged
 
 
 @pytest.mark.parametrize("png", [True, False])
 def test_a_picture_is_asked_for_in_the_format_that_is_known(png: bool) -> None:
-    arguments = screen.dump("/run/vmops/vm1/screen-1", png=png).arguments
+    arguments = screens.dump("/run/vmops/vm1/screen-1", png=png).arguments
     assert arguments is not None
     assert arguments.get("format") == ("png" if png else None)
 
@@ -40,13 +46,13 @@ def test_a_picture_is_asked_for_in_the_format_that_is_known(png: bool) -> None:
 def test_only_a_qemu_that_refuses_the_format_is_asked_again(
     answers: tuple[Any, ...], is_old: bool
 ) -> None:
-    assert screen.knows_no_png(Heard("vm1", answers)) is is_old
+    assert screens.knows_no_png(Heard("vm1", answers)) is is_old
 
 
 def test_a_picture_is_fetched_without_following_a_link_and_removed() -> None:
-    path = screen.picture_path("vm1", "abc")
+    path = screens.picture_path("vm1", "abc")
     assert path == "/run/vmops/vm1/screen-abc"
-    dump, read, remove = screen.take("vm1", path, png=True).numbered()
+    dump, read, remove = screens.take("vm1", path, png=True).numbered()
     assert "nofollow" in read.commands[0].argv[2]
     assert dump.undo == remove.commands
     assert remove.commands[0].argv == ("rm", "-f", "--", path)
@@ -67,7 +73,33 @@ def test_where_a_running_vms_vnc_is_reached(option: str, reached: tuple[str, Scr
     assert (screen.address, screen) == reached
 
 
-@pytest.mark.parametrize("option", ["none", "unix:/run/x", ""])
+def test_a_screen_without_a_port_is_a_socket_and_the_line_is_read_back() -> None:
+    vm = replace(VM1, vnc_port=None)
+    screen = launch_values(replace(WORKER, vnc_listen="0.0.0.0"), vm, EMPTY).screen
+    assert screen == Screen(path="/run/vmops/vm1/vnc.sock", has_password=True)
+    assert machine.parse(["qemu", *display.words(screen)]).screen == screen
+    assert str(screen) == "unix:/run/vmops/vm1/vnc.sock"
+    assert display.risk("vm1", "worker1", screen) == ""
+    tcp = display.wanted(None, 5901, vm="vm1")
+    assert [str(d) for d in display.drift(tcp, screen)] == [f"vnc_port: 5901 -> {screen.path}"]
+    assert display.drift(screen, screen) == []
+
+
+def test_vms_without_a_port_take_none_from_each_other() -> None:
+    first, second = replace(VM1, vnc_port=None), replace(VM1, name="b", vm_id=2, vnc_port=None)
+    second = replace(second, interfaces=(), qcow_image="/b")
+    assert not conflicts({}, {vm.name: vm.to_dict() for vm in (first, second)})
+    assert "vnc_port" not in first.to_dict()
+    assert VM.from_dict(first.to_dict()) == first
+    images = {vm.qcow_image: unobjectionable(vm.qcow_image) for vm in (first, second)}
+    seen = EMPTY._replace(images=images, listening=frozenset({0, 5900}))
+    assert refusal(WORKER, [first, second], seen) is None
+    made = launch(WORKER, first, seen)
+    sockets = next(line for line in commands(made, "QEMU") if line.startswith("open_sockets"))
+    assert sockets == "open_sockets vm1 console.sock vnc.sock"
+
+
+@pytest.mark.parametrize("option", ["none", ""])
 def test_a_qemu_without_a_tcp_port_for_vnc_has_none(option: str) -> None:
     screen = machine.parse([qemu.BINARY, "-vnc", option]).screen
     assert (screen.port, str(screen)) == (0, "")

@@ -99,9 +99,14 @@ class RunDirectory(NamedTuple):
         return f"{self.path}/console.sock"
 
     @property
+    def vnc(self) -> str:
+        """The socket of the screen, where that has no TCP port."""
+        return f"{self.path}/vnc.sock"
+
+    @property
     def sockets(self) -> tuple[str, ...]:
-        """Every socket that QEMU makes there."""
-        return (self.monitor, self.monitor_for_humans, self.console)
+        """Every socket that QEMU may make there."""
+        return (self.monitor, self.monitor_for_humans, self.console, self.vnc)
 
     @property
     def logs(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift, word
+from vmops.core.names import RunDirectory
 from vmops.core.tools import qemu
 from vmops.core.tools.qmp import Request
 
@@ -25,16 +26,25 @@ _LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server that listens on every address is reached on its own machine."""
 
 
+_UNIX = "unix:"
+
+
 class Screen(NamedTuple):
-    """A VNC server: where it listens, its TCP port (0 without a server), and whether it asks for a
-    password. With one QEMU refuses every client until a password is set through the monitor."""
+    """A VNC server: where it listens, its TCP port (0 without one), and whether it asks for a
+    password. With one QEMU refuses every client until a password is set through the monitor.
+
+    One without a port has the `path` of a UNIX socket, or there is no server.
+    """
 
     listen: str = ""
     port: int = 0
     has_password: bool = False
+    path: str = ""
 
     def __str__(self) -> str:
-        """`ADDRESS:PORT`, or empty where there is no VNC."""
+        """`ADDRESS:PORT` or `unix:PATH`, empty where there is no VNC."""
+        if self.path:
+            return f"{_UNIX}{self.path}"
         address = f"[{self.listen}]" if ":" in self.listen else self.listen
         return f"{address}:{self.port}" if self.port else ""
 
@@ -52,12 +62,17 @@ def is_loopback(listen: str) -> bool:
     return listen == "::1" or listen.startswith(("127.", "::ffff:127.", "::ffff:7f"))
 
 
-def wanted(listen: str | None, port: int) -> Screen:
+def wanted(listen: str | None, port: int | None, *, vm: str) -> Screen:
     """The screen of a VM on a worker whose inventory says `listen`, or nothing.
+
+    Without a `port` it is a UNIX socket in the VM's run directory, which only the SSH user may
+    open. It asks for a password all the same: on the operator's machine `vnc` makes a port of it.
 
     On loopback, where every user of the worker could connect, it asks for a one-time password,
     whoever says that it listens there. On another address it is open, as the documented system's.
     """
+    if port is None:
+        return Screen(path=RunDirectory(vm).vnc, has_password=True)
     address = listen or UNSET_LISTEN
     return Screen(address, port, has_password=is_loopback(address))
 
@@ -70,25 +85,31 @@ def words(screen: Screen) -> tuple[str, ...]:
 def _option(screen: Screen) -> str:
     address = f"[{screen.listen}]" if ":" in screen.listen else screen.listen
     password = ",password=on" if screen.has_password else ""
+    if screen.path:
+        return f"{_UNIX}{qemu.escaped(screen.path)}{password}"
     return f"{address}:{screen.port - FIRST_PORT}{password}"
 
 
 def parse(found: qemu.Options) -> Screen:
     """The VNC server of a command line."""
     where, _, rest = (qemu.last(found, "vnc") or "").partition(",")
+    has_password = "password=on" in rest
+    if where.startswith(_UNIX):
+        return Screen(path=where.removeprefix(_UNIX), has_password=has_password)
     address, _, display = where.rpartition(":")
     number = qemu.whole(display, otherwise=-1)
     port = FIRST_PORT + number if number >= 0 else 0
     listen = address.removeprefix("[").removesuffix("]")
-    return Screen(listen, port, has_password="password=on" in rest)
+    return Screen(listen, port, has_password)
 
 
 def drift(has: Screen, wants: Screen) -> list[Drift]:
     """Where a running VNC server and the wanted one differ."""
+    on_tcp = not has.path and not wants.path
     pairs = (
-        ("vnc_listen", has.listen, wants.listen),
+        *((("vnc_listen", has.listen, wants.listen),) if on_tcp else ()),
         ("vnc_password", has.has_password, wants.has_password),
-        ("vnc_port", has.port, wants.port),
+        ("vnc_port", has.path or has.port, wants.path or wants.port),
     )
     return [Drift(name, word(a), word(b)) for name, a, b in pairs if a != b]
 

@@ -82,7 +82,7 @@ LISTENING = Question(
 
 def in_the_way(listening: Iterable[Screen], listen: str | None) -> frozenset[int]:
     """The ports at which a VNC server that is to listen on this address could not."""
-    wanted = display.wanted(listen, 0).listen
+    wanted = display.wanted(listen, 0, vm="").listen
     return frozenset(one.port for one in listening if _same_place(one.listen, wanted))
 
 

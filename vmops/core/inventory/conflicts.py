@@ -138,7 +138,7 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
     worker = values.get("worker")
     vm_id = values.get("vm_id")
     for number in ("vm_id", "vnc_port"):
-        if number in values:
+        if values.get(number) is not None:
             yield _Claim(vm, worker, number, values[number], (number,))
     if "qcow_image" in values:
         yield _Claim(vm, worker, "disk", _canonical(values["qcow_image"]), ("qcow_image",))

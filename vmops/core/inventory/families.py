@@ -25,7 +25,7 @@ from vmops.core.inventory.tables import (
 )
 from vmops.core.names import derived_vm_id
 
-REQUIRED = ("ram_mb", "cores", "vnc_port", "qcow_image")
+REQUIRED = ("ram_mb", "cores", "qcow_image")
 """What a VM has to get from somewhere. vm_id is derived where nothing gives it."""
 
 FROM_NAME = "derived from the name"

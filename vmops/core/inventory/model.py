@@ -103,8 +103,9 @@ class VM:
     A VM has a `qcow_image`, or an `image` of the inventory: then it gets a disk of its own that
     stands on that (or with `disk` "clone" is a copy of it), of `disk_gb` GiB or as large as the
     image, and `qcow_image` is where that disk lies. `disks` are further ones, which are made for it
-    empty. `cpu` is QEMU's word for a model, None the best
-    that the accelerator has; `disk_model` None is the documented "ide", with an image virtio.
+    empty. `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model`
+    None is the documented "ide", with an image virtio. Without a `vnc_port` the screen is a UNIX
+    socket that only `vnc` leads to.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.VM
@@ -114,7 +115,7 @@ class VM:
     vm_id: int
     ram_mb: int
     cores: int
-    vnc_port: int
+    vnc_port: int | None = None
     qcow_image: str = ""
     image: str | None = None
     disk: str | None = None
@@ -197,7 +198,7 @@ class VM:
             "name": self.name,
             "ram_mb": self.ram_mb,
             "cores": self.cores,
-            "vnc_port": self.vnc_port,
+            **({} if self.vnc_port is None else {"vnc_port": self.vnc_port}),
             "qcow_image": self.qcow_image,
             **{key: value for key, value in more.items() if value is not None},
             **({"disks": [_disk_to_dict(disk) for disk in self.disks]} if self.disks else {}),

@@ -181,7 +181,9 @@ VM: Mapping[str, Rule] = {
     "vm_id": whole(1, MAX_VM_ID),
     "ram_mb": whole(1, 16_777_216, "1 to 16777216 (MiB)"),
     "cores": whole(1, 255),
-    "vnc_port": whole(5900, 65535, "5900 to 65535 (the display is the port less 5900)"),
+    "vnc_port": whole(
+        5900, 65535, "5900 to 65535 (the display is the port less 5900)", optional=True
+    ),
     "qcow_image": Rule(
         str,
         'the path of a disk image on the worker, in printable characters: "/...", or "~/..." for'

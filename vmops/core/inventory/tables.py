@@ -17,7 +17,7 @@ from vmops.core.inventory.rules import Rule
 Values = dict[str, Any]
 Model = TypeVar("Model")
 
-REQUIRED_OF_VM = ("vm_id", "ram_mb", "cores", "vnc_port", "qcow_image")
+REQUIRED_OF_VM = ("vm_id", "ram_mb", "cores", "qcow_image")
 OF_IMAGES = ("image", "disk", "disk_gb")
 """Keys of a VM whose disk is made of an image."""
 REQUIRED_OF_WORKER = ("address",)

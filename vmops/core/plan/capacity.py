@@ -40,7 +40,7 @@ def refusal(
 def taken(worker: Worker, vm: VM, observed: Observed, among: Sequence[str]) -> LaunchFailed | None:
     """Why this VM cannot start though others may: a VM that runs has its VNC port, and is not one
     of those that are started or restarted with it. hosts.toml has renamed it, perhaps."""
-    if vm.vnc_port not in observed.listening:
+    if vm.vnc_port is None or vm.vnc_port not in observed.listening:
         return None
     for name, running in observed.vms.items():
         is_other = running.process is not None and name != vm.name and name not in among
@@ -111,6 +111,8 @@ def _port_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
     takers: dict[int, str] = {}
     for vm in vms:
         port = vm.vnc_port
+        if port is None:
+            continue
         whose = "vnc_port" if len(vms) == 1 else f"{vm.name}'s vnc_port"
         if port in takers:
             yield (

@@ -23,7 +23,7 @@ def launch_values(worker: Worker, vm: VM, observed: Observed) -> machine.Launch:
         accel=accel,
         cpu=machine.cpu_for(vm, accel=accel),
         image=observed.image_path(vm.qcow_image),
-        screen=display.wanted(worker.vnc_listen, vm.vnc_port),
+        screen=display.wanted(worker.vnc_listen, vm.vnc_port, vm=vm.name),
         home=observed.host.home,
         uid=machine.uid_for(vm, whole_range=observed.host.whole_uid_range),
     )

@@ -53,7 +53,9 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
     cannot start in its log, which goes with the directory: the undo brings it.
     """
     values = launch_values(worker, vm, observed)
-    console = RunDirectory(vm.name).console.rpartition("/")[2]
+    run = RunDirectory(vm.name)
+    paths = (run.console, *((values.screen.path,) if values.screen.path else ()))
+    sockets = (path.rpartition("/")[2] for path in paths)
     return (
         *disk.preparing(vm, observed.images),
         *further.preparing(vm, observed.images),
@@ -67,7 +69,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
             (
                 machine.build(vm, values),
                 process.record(vm.name, values.uid),
-                command("open_sockets", vm.name, console),
+                command("open_sockets", vm.name, *sockets),
                 logs.reserve(vm.name),
             ),
             undo=(command("print_log", vm.name, logs.QEMU),),

@@ -107,7 +107,7 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
             vm,
             ram_mb=line.ram_mb,
             cores=line.cores,
-            vnc_port=line.screen.port,
+            vnc_port=line.screen.port or None,
             **own,
             disks=_disks_as_they_run(vm, line.disks),
             cpu=line.cpu or None,

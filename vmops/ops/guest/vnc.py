@@ -44,7 +44,7 @@ def find(route: Route, vm: VM) -> tuple[Screen, Process]:
     if found.process.stopped:
         raise frozen(vm.name, found, worker)
     screen = found.command_line.screen
-    if not screen.port and route.transcript is None:
+    if not str(screen) and route.transcript is None:
         raise WorkFailed(f"{vm.name} runs without a VNC server", worker=worker, vm=vm.name)
     return screen, found.process
 
@@ -139,8 +139,10 @@ def lend_password(route: Route, vm: VM, *, seconds: int) -> str:
 
 def forward(route: Route, screen: Screen, *, local_port: int = 0) -> Forward:
     """A port on this machine's loopback that leads to the VNC server; 0 takes a free one."""
-    from vmops.remote.forward import forward_port
+    from vmops.remote.forward import forward_port, forward_unix
 
+    if screen.path:
+        return forward_unix(route.worker, screen.path, local_port=local_port, config=route.config)
     return forward_port(
         route.worker, screen.address, screen.port, local_port=local_port, config=route.config
     )
@@ -148,6 +150,8 @@ def forward(route: Route, screen: Screen, *, local_port: int = 0) -> Forward:
 
 def connect(route: Route, screen: Screen) -> socket.socket:
     """A socket of this process that is a connection to the VNC server."""
-    from vmops.remote.forward import open_port
+    from vmops.remote.forward import open_port, open_socket
 
+    if screen.path:
+        return open_socket(route.worker, screen.path, config=route.config)
     return open_port(route.worker, screen.address, screen.port, config=route.config)

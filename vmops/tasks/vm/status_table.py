@@ -67,7 +67,7 @@ def _line(item: VMStatus, before: Before) -> list[str]:
         duration(item.uptime_s) if runs else _NOTHING,
         _cpu(item, before) if runs else _NOTHING,
         f"{item.memory_mb} MiB" if runs else _NOTHING,
-        item.vnc or _NOTHING,
+        _vnc(item) or _NOTHING,
     ]
 
 
@@ -109,10 +109,15 @@ def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[
             (f"{_cpu(item, before)} CPU", f"{item.memory_mb} MiB") if runs else (),
             (f"r {read} w {written}", f"in {received} out {sent}") if runs else (),
             _interfaces(item),
-            (*((item.vnc,) if item.vnc else ()), *images),
+            (*((_vnc(item),) if item.vnc else ()), *images),
         ]
         rows.append(["\n".join(map(one_line, lines)) or _NOTHING for lines in cells])
     return headings, rows
+
+
+def _vnc(item: VMStatus) -> str:
+    """Where its VNC listens; of a UNIX socket, whose path says nothing new, that it is one."""
+    return "socket" if item.vnc.startswith("unix:") else item.vnc
 
 
 def _drift(item: VMStatus) -> str:
