@@ -91,6 +91,11 @@ not_replaced() {
 #: # wait up to {3} s until the process of the pidfile has ended
 await_end() {
   tries=$(($3 * 50))
+  # A QEMU that is killed is gone in a few milliseconds.
+  for pause in 0.003 0.005 0.008; do
+    still "$1" "$2" || return 0
+    sleep "$pause"
+  done
   while still "$1" "$2"; do
     [ "$tries" -gt 0 ] || { echo "PID $1 is still there after $3 s" >&2; return 1; }
     tries=$((tries - 1))
