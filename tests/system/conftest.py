@@ -104,3 +104,14 @@ def fleet(wide_lab: Lab, tmp_path: Path) -> Iterator[Operator]:
     for worker in WORKERS:
         wide_lab.heal(worker)
     operator.clean_up()
+
+
+@pytest.fixture
+def plugged(operator: Operator) -> Operator:
+    """On each of two workers a VM in VLAN 101 and one in VLAN 102, plugged and not booted."""
+    for number, (worker, vlan) in enumerate(
+        ((worker, vlan) for worker in ("worker1", "worker2") for vlan in (101, 102)), start=1
+    ):
+        operator.add(small_vm(f"vm{number}", number, vlan), worker, image=False)
+    operator.ok("plug", "--vm", "*")
+    return operator

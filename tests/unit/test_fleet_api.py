@@ -17,6 +17,7 @@ ELSEWHERE = {
     "ps": "status with `unmanaged`",
     "pid": "status has it",
     "adopt": "a person decides that, once",
+    "trace": "tells a story to a person",
 }
 """Tasks without a method, and why."""
 

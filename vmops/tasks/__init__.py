@@ -16,7 +16,7 @@ from invoke.collection import Collection  # noqa: E402
 from vmops.tasks import inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
-from vmops.tasks.net import verify  # noqa: E402
+from vmops.tasks.net import trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import fleet, power, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
@@ -50,6 +50,7 @@ ns = Collection(
     keyboard.sendkey,
     keyboard.type_text,
     verify.verify,
+    trace.trace,
     inventory.inventory,
     worker.doctor,
     worker.prune,

@@ -22,7 +22,7 @@ from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
 from vmops.wait import wait_for
 
-PATIENCE_S = 1.0
+PATIENCE_S = 2.0
 """How long a frame may take from one worker to another."""
 
 SENDS_AGAIN_AFTER = 2
@@ -63,6 +63,13 @@ def prove(groups: Sequence[Group], *, known: Collection[str] = (), parallel: int
     VmopsError. Nothing is left behind but addresses of the probes in the switches' tables, which
     forget them by themselves.
     """
+    evidence, unasked = gather(groups, parallel=parallel)
+    return Proven(judge(evidence, known=known), unasked)
+
+
+def gather(groups: Sequence[Group], *, parallel: int) -> tuple[Evidence, Sequence[VmopsError]]:
+    """Send the probes of all these VMs, and look where they come; and why workers could not be
+    asked."""
     run = secrets.randbelow(1 << 16)
     drawn = draw(((group.route.worker, group.vms) for group in groups), run=run)
     mine = {
@@ -96,8 +103,7 @@ def prove(groups: Sequence[Group], *, known: Collection[str] = (), parallel: int
 
     if able:
         wait_for(look, PATIENCE_S, pauses=iter([_PAUSE_S] * int(PATIENCE_S / _PAUSE_S)))
-    errors = [error for error in unasked.values() if isinstance(error, VmopsError)]
-    return Proven(judge(evidence, known=known), errors)
+    return evidence, [error for error in unasked.values() if isinstance(error, VmopsError)]
 
 
 def _with(

@@ -100,4 +100,4 @@ _LEAVE_OUT = "give it a value, or leave it out"
 
 
 def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+    return name.rstrip("_").replace("_", "-")

@@ -23,6 +23,7 @@ STATE_STYLES: Mapping[str, str] = {
     "unknown": "red",
     "ok": "green",
     "FAIL": "red",
+    "ENDS": "red",
 }
 """The colours of words that say how something is."""
 

@@ -164,7 +164,7 @@ def _leak(end: End, what: str) -> WorkFailed:
         worker=end.worker,
         vm=end.drawn.vm.name,
         interface=end.drawn.nic.name,
-        cure="see there: sudo ovs-vsctl list Port",
+        cure=f"see the way: fab trace --from {end.name} --to VM",
     )
 
 

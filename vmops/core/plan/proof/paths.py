@@ -98,7 +98,7 @@ def _of_end(end: End, what: str) -> WorkFailed:
         worker=end.worker,
         vm=end.drawn.vm.name,
         interface=end.drawn.nic.name,
-        cure="see its flows there: sudo ovs-ofctl dump-flows BRIDGE",
+        cure=f"see where it ends: fab trace --from {end.name} --to VM",
     )
 
 

@@ -43,3 +43,18 @@ learned_probes() {
   table=$(ovs-appctl --timeout=5 fdb/show "$bridge") || return
   echo "$table" | grep -F " $2:" || true
 }
+
+# Ports by their names, in what is asked and in what is answered. Of what is refused the reason is told,
+# and not that it was.
+#: sudo ovs-appctl ofproto/trace {1} {2} --names
+trace_frame() {
+  why=$(switch_facts)
+  [ -z "$why" ] || { echo "ovs-vswitchd is $why" >&2; return 1; }
+  bridge=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" br-to-parent "$1") || return
+  said=$(ovs-appctl --timeout=5 ofproto/trace "$bridge" "$2" --names 2>&1) || {
+    code=$?
+    echo "$said" | grep -v 'server returned an error' >&2
+    return "$code"
+  }
+  echo "$said"
+}
