@@ -6,6 +6,7 @@ the file in the cache is shared. Building needs no root.
 
 from __future__ import annotations
 
+from .agent import agent_image
 from .boot_sector import BANNER, PowerButton, boot_sector_image
 from .cache import cache_directory
 from .ipxe import empty_image, ipxe_address, ipxe_image
@@ -18,6 +19,7 @@ __all__ = [
     "PROMPT",
     "GuestBuildError",
     "PowerButton",
+    "agent_image",
     "boot_sector_image",
     "cache_directory",
     "empty_image",

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import (
     GuestBuildError,
     PowerButton,
+    agent_image,
     boot_sector_image,
     cache_directory,
     ipxe_image,
@@ -19,6 +20,7 @@ from . import (
 )
 
 _GUESTS: dict[str, Callable[[Path], Path]] = {
+    "agent": agent_image,
     "boot-sector": boot_sector_image,
     "boot-sector-deaf": partial(boot_sector_image, button=PowerButton.DEAF),
     "boot-sector-twice": partial(boot_sector_image, button=PowerButton.TWICE),

@@ -268,7 +268,7 @@ def test_requests_go_out_together_and_answers_keep_their_order(start: Start) -> 
     start("vm1", serve)
     answers = hold(Talk("vm1", qmp.LOOK, LIMIT_S))["vm1"].answers
     assert heard[0]["execute"] == "qmp_capabilities"
-    assert answers == ("query-status", "query-block", "query-blockstats")
+    assert answers == ("query-status", "query-block", "query-blockstats", "query-chardev")
 
 
 def test_all_monitors_are_asked_at_the_same_time(start: Start) -> None:

@@ -68,5 +68,7 @@ def test_a_command_in_a_message_can_be_typed(module: str, words: str) -> None:
         if word in TASKS:
             task = ns[word]
             known |= {f"--{name}" for argument in task.get_arguments() for name in argument.names}
+        elif word == "--":
+            return
         elif word.startswith("--"):
             assert word in known, f"{module}: fab {words}"

@@ -180,3 +180,32 @@ def test_python_m_vmops_is_vmops(tmp_path: Path) -> None:
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == 2 * [
         (2, "", "error: --vm '': the value is empty\n  give it a value, or leave it out\n")
     ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words", "left"),
+    [
+        (
+            ["fab", "exec", "--vm", "a", "--", "sh", "-c", "a b", "--", "-x"],
+            ("sh", "-c", "a b", "--", "-x"),
+            "",
+        ),
+        (["fab", "run", "id", "--", "sh", "-c", "a b"], (), "sh -c a b"),
+        (["fab", "exec", "--vm", "a"], (), ""),
+    ],
+)
+def test_the_words_behind_two_dashes_are_taken_for_a_task_that_wants_them(
+    argv: list[str], words: tuple[str, ...], left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from vmops.tasks import ns
+    from vmops.tasks.typed import rest
+    from vmops.tasks.typed.program import Program
+
+    before = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    after = argv[argv.index("--") + 1 :] if "--" in argv else []
+    core = SimpleNamespace(remainder=" ".join(after), unparsed=before)
+    monkeypatch.setattr(rest, "_rest", [])
+    rest.take(Program("fab", SimpleNamespace(argv=argv, core=core, collection=ns)))
+    assert (rest.rest(), core.remainder) == (words, left)

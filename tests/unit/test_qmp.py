@@ -71,7 +71,7 @@ def counted(drive: dict[str, Any], read: int, written: int) -> dict[str, Any]:
 def test_a_look_is_the_status_and_the_disks(
     drives: list[Any], counters: list[Any], disks: tuple[Drive, ...]
 ) -> None:
-    assert qmp.read_look([RUNNING, drives, counters]) == Look("running", disks)
+    assert qmp.read_look([RUNNING, drives, counters, []]) == Look("running", disks)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,16 @@ def test_a_request_is_written_as_the_monitor_reads_it() -> None:
     assert str(qmp.QUIT) == '{"execute": "quit"}'
     asked = Request("screendump", {"filename": 'a "b"'})
     assert str(asked) == '{"execute": "screendump", "arguments": {"filename": "a \\"b\\""}}'
+
+
+@pytest.mark.parametrize(
+    ("ports", "agent"),
+    [
+        ([], None),
+        ([{"label": "console", "frontend-open": True}], None),
+        ([{"label": "agent", "frontend-open": True}], True),
+        ([{"label": "agent", "frontend-open": False}], False),
+    ],
+)
+def test_a_look_tells_whether_a_guest_agent_listens(ports: list[Any], agent: bool | None) -> None:
+    assert qmp.read_look([RUNNING, [], [], ports]).agent is agent

@@ -104,9 +104,14 @@ class RunDirectory(NamedTuple):
         return f"{self.path}/vnc.sock"
 
     @property
+    def agent(self) -> str:
+        """The socket of the guest agent's port."""
+        return f"{self.path}/agent.sock"
+
+    @property
     def sockets(self) -> tuple[str, ...]:
         """Every socket that QEMU may make there."""
-        return (self.monitor, self.monitor_for_humans, self.console, self.vnc)
+        return (self.monitor, self.monitor_for_humans, self.console, self.vnc, self.agent)
 
     @property
     def logs(self) -> str:

@@ -13,7 +13,7 @@ _as_before = leave_at_once()
 
 from invoke.collection import Collection  # noqa: E402
 
-from vmops.tasks import inventory, lab, worker  # noqa: E402
+from vmops.tasks import inside, inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.net import trace, verify  # noqa: E402
@@ -51,6 +51,8 @@ ns = Collection(
     keyboard.type_text,
     verify.verify,
     trace.trace,
+    inside.execute,
+    inside.cp,
     inventory.inventory,
     worker.doctor,
     worker.prune,

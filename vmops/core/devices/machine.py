@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vmops.core.devices import console, disk, display, nic
+from vmops.core.devices import agent, console, disk, display, nic
 from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
 from vmops.core.devices.nic import RunningNic
@@ -80,6 +80,7 @@ def build(vm: VM, launch: Launch) -> Command:
     for socket in (run.monitor, run.monitor_for_humans):
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
     words += further.words(vm, launch.home)
+    words += agent.words(vm)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
 

@@ -12,6 +12,7 @@ from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
 from vmops.core.tools import ovs, qmp
+from vmops.core.tools.agent import Address
 from vmops.core.tools.ip import Traffic
 from vmops.core.tools.process import CLOCK_TICKS, Process
 from vmops.errors import VmopsError
@@ -44,8 +45,9 @@ class VMStatus(NamedTuple):
     `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
     was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age (None where
     the worker's clock of the uptime is not the kernel's, as in a container), and `memory_mb` what
-    it keeps resident; 0 when there is none. `managed` is that the inventory has
-    the VM; `home` the worker where it has it, if that is another one.
+    it keeps resident; 0 when there is none. `agent` is that one listens in the guest, None where
+    it has no port for one; `addresses` are what that has said of them. `managed` is that the
+    inventory has the VM; `home` the worker where it has it, if that is another one.
     """
 
     vm: str
@@ -60,6 +62,8 @@ class VMStatus(NamedTuple):
     monitor: str = ""
     image: str = ""
     disks: tuple[qmp.Drive, ...] = ()
+    agent: bool | None = None
+    addresses: tuple[Address, ...] = ()
     interfaces: tuple[InterfaceStatus, ...] = ()
     drift: tuple[Drift, ...] = ()
     managed: bool = True
@@ -125,7 +129,7 @@ def with_look(status: VMStatus, look: qmp.Look | VmopsError) -> VMStatus:
     if isinstance(look, VmopsError):
         return status._replace(state="unknown", error=look)
     state = qmp.state_of(look.status)
-    return status._replace(state=state, monitor=look.status, disks=look.disks)
+    return status._replace(state=state, monitor=look.status, disks=look.disks, agent=look.agent)
 
 
 def _age_s(process: Process, seen: Observed) -> float | None:

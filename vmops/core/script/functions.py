@@ -16,6 +16,7 @@ from vmops.core.names import HISTORY, RUN_ROOT
 START_QEMU: Final = "start_qemu"
 VSCTL: Final = "vsctl"
 TALK: Final = "talk_to_monitors"
+TALK_TO_AGENTS: Final = "talk_to_agents"
 WHERE_VMS: Final = "where_vms"
 NO_VMS: Final = "none"
 """What `where_vms` prints instead of running its command."""
@@ -30,6 +31,9 @@ MONITOR_BYTES = 1 << 20
 MONITOR_LINES = 10_000
 MONITOR_LINE_BYTES = 1 << 18
 """What one monitor may send in one talk; more ends it."""
+
+AGENT_BYTES = 6 << 20
+"""What one guest agent may send in one talk: room for 4 MiB of a program's output."""
 
 _FOLDER = Path(__file__).with_name("shell")
 _BEGIN = re.compile(r"(\w+)\(\) \{")
@@ -51,6 +55,7 @@ def settings() -> dict[str, str]:
         "HISTORY_BYTES": str(HISTORY_BYTES),
         "SWITCH_LIMIT_S": str(SWITCH_LIMIT_S),
         "MONITOR_BYTES": str(MONITOR_BYTES),
+        "AGENT_BYTES": str(AGENT_BYTES),
         "MONITOR_LINES": str(MONITOR_LINES),
         "MONITOR_LINE_BYTES": str(MONITOR_LINE_BYTES),
     }

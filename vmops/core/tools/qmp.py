@@ -30,7 +30,12 @@ RESUME = Request("cont")
 WAKE_UP = Request("system_wakeup")
 QUIT = Request("quit")
 
-LOOK = (STATUS, Request("query-block"), Request("query-blockstats"))
+LOOK = (
+    STATUS,
+    Request("query-block"),
+    Request("query-blockstats"),
+    Request("query-chardev"),
+)
 """All that `read_look` needs, sent at once."""
 
 SHUTDOWN = "SHUTDOWN"
@@ -62,10 +67,12 @@ class Drive(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A VM as its monitor shows it: QEMU's word for its status, and its disks."""
+    """A VM as its monitor shows it: QEMU's word for its status, its disks, and whether a guest
+    agent listens; None where there is no port for one."""
 
     status: str
     disks: tuple[Drive, ...] = ()
+    agent: bool | None = None
 
 
 def read_status(answer: Any) -> str:
@@ -79,8 +86,8 @@ def read_status(answer: Any) -> str:
 def read_look(answers: Sequence[Any]) -> Look:
     """What `LOOK` was answered. Raises ValueError when that cannot be read."""
     try:
-        status, drives, counters = answers
-        return Look(read_status(status), _disks(drives, counters))
+        status, drives, counters, ports = answers
+        return Look(read_status(status), _disks(drives, counters), _agent(ports))
     except (KeyError, TypeError, AttributeError, OverflowError) as unreadable:
         raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
 
@@ -100,6 +107,11 @@ def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
         for drive in drives
         if drive.get("inserted")
     )
+
+
+def _agent(ports: Any) -> bool | None:
+    """Whether the guest has opened the port of its agent."""
+    return next((port["frontend-open"] is True for port in ports if port["label"] == "agent"), None)
 
 
 def _place(entry: Mapping[str, Any]) -> str:

@@ -64,6 +64,8 @@ def survey(
                 found = [_with_monitor(route, item, seen) for item in found]
             if not any(isinstance(item.error, NotRunning) for item in found):
                 break
+        if monitors:
+            found = _with_addresses(route, found)
     except VmopsError as error:
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
         return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
@@ -153,6 +155,17 @@ def _with_monitor(route: Route, item: VMStatus, seen: Observed) -> VMStatus:
     if item.pid is None or route.transcript is not None or seen.vm(item.vm).adopted:
         return item
     return statuses.with_look(item, _look(route, item.vm, seen))
+
+
+def _with_addresses(route: Route, found: list[VMStatus]) -> list[VMStatus]:
+    """The same with what the guest agents say, which are asked where one listens."""
+    listening = [item.vm for item in found if item.agent and item.state == "running"]
+    if not listening or route.transcript is not None:
+        return found
+    from vmops.ops.guest.agent import addresses
+
+    said = addresses(route, listening)
+    return [item._replace(addresses=said.get(item.vm, ())) for item in found]
 
 
 def _look(route: Route, vm: str, seen: Observed) -> qmp.Look | VmopsError:

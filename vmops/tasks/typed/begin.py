@@ -16,6 +16,7 @@ from invoke.parser.parser import Parser
 
 from vmops.interrupt import leave_at_once
 from vmops.tasks.typed.program import Program, running
+from vmops.tasks.typed.rest import take
 
 BAD_INPUT = 2
 
@@ -35,6 +36,7 @@ def begin() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if all(is_ours(program.collection[name]) for name in program.collection.task_names):
         leave_at_once()
+    take(program)
     _check_hosts(program.hosts)
     _check_words(program)
 

@@ -18,7 +18,6 @@ ELSEWHERE: Mapping[str, str] = {
     "delete": "destroy",
     "diff": "plan",
     "display": "vnc",
-    "exec": "run",
     "freeze": "pause",
     "halt": "stop",
     "help": "--help",

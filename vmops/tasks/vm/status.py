@@ -178,6 +178,8 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "vnc": item.vnc or None,
         "image": item.image or None,
         "disks": [disk._asdict() for disk in item.disks],
+        "agent": item.agent,
+        "addresses": [address._asdict() for address in item.addresses],
         "interfaces": [_interface_as_dict(nic) for nic in item.interfaces],
         "drift": [{"field": d.field, "running": d.running, "wanted": d.wanted} for d in item.drift],
         "error": text_of(errors_of(item)),

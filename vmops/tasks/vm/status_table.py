@@ -161,7 +161,15 @@ def _interfaces(item: VMStatus) -> Cells:
     connected = [
         nic for nic in item.interfaces if nic.vlan_id or nic.trunks or nic.port is not None
     ]
-    return tuple(_interface(nic, runs=item.pid is not None) for nic in connected)
+    return tuple(
+        " ".join((_interface(nic, runs=item.pid is not None), *_addresses(item, nic)))
+        for nic in connected
+    )
+
+
+def _addresses(item: VMStatus, nic: InterfaceStatus) -> Cells:
+    """What the guest itself says it has there."""
+    return tuple(each.address for each in item.addresses if each.mac == nic.mac)
 
 
 def _interface(nic: InterfaceStatus, *, runs: bool) -> str:

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Runs once, from init, beside the shells: the guest agent at its port, which udev would link to.
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_agent.0 ] || continue
+    mkdir -p /var/local /tmp
+    exec qemu-ga --method virtio-serial --path "/dev/${port##*/}" --statedir /var/run \
+        --logfile /var/log/agent
+done
