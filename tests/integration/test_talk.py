@@ -23,7 +23,18 @@ import pytest
 from vmops.core.script import functions, script
 from vmops.core.script.command import Block, Step
 from vmops.core.tools import qmp
-from vmops.core.tools.monitor import Await, Heard, Refused, Talk, is_refused, read_talk, talk
+from vmops.core.tools.monitor import (
+    Await,
+    Heard,
+    Need,
+    Refused,
+    Talk,
+    WithTap,
+    is_refused,
+    read_talk,
+    talk,
+    why,
+)
 from vmops.core.tools.qmp import Request
 
 from ..component.fake_qemu import GREETING, Client, FakeQemu, Serve
@@ -471,3 +482,51 @@ def test_a_real_qemu_that_is_held_by_a_signal_is_told(qemu: Qemu) -> None:
     assert hold(status("vm1"))["vm1"].ended == "held"
     os.kill(pid, signal.SIGCONT)
     assert hold(status("vm1"))["vm1"].ended == "whole"
+
+
+def test_a_talk_goes_on_only_where_an_answer_is_the_one_that_is_needed(start: Start) -> None:
+    def serve(client: Client) -> None:
+        client.say(GREETING)
+        client.answer()
+        client.answer({"qom-get": "52:54:00:00:00:01"})
+        client.answer()
+        client.wait_for_leave()
+
+    for vm in ("vm1", "vm2"):
+        start(vm, serve)
+    asked = Request("qom-get", {"path": "/machine/x", "property": "mac"})
+    heard = hold(
+        Talk("vm1", (asked, Need("52:54:00:00:00:01"), qmp.STATUS), LIMIT_S),
+        Talk("vm2", (asked, Need("52:54:00:00:00:02"), qmp.STATUS), LIMIT_S),
+    )
+    assert (heard["vm1"].ended, len(heard["vm1"].answers)) == ("whole", 2)
+    assert (heard["vm2"].ended, len(heard["vm2"].answers)) == ("other", 1)
+    assert "52:54:00:00:00:01" in why(heard["vm2"])
+
+
+def test_one_of_several_texts_ends_a_wait(start: Start) -> None:
+    def serve(client: Client) -> None:
+        client.say(GREETING)
+        client.answer()
+        client.say({"event": "MIGRATION", "data": {"status": "active"}})
+        client.say({"event": "MIGRATION", "data": {"status": "failed"}})
+        client.answer()
+        client.wait_for_leave()
+
+    start("vm1", serve)
+    either = ('"status": "completed"', '"status": "failed"')
+    wait = Await("MIGRATION", 10, holding=either, then="go on")
+    heard = hold(Talk("vm1", (wait, qmp.STATUS), LIMIT_S))["vm1"]
+    assert (heard.ended, len(heard.answers)) == ("whole", 1)
+
+
+def test_a_tap_that_cannot_be_opened_ends_the_talk_before_anything_is_asked(start: Start) -> None:
+    def serve(client: Client) -> None:
+        client.say(GREETING)
+        client.answer()
+        client.wait_for_leave()
+
+    start("vm1", serve)
+    heard = hold(Talk("vm1", (WithTap("x" * 17), qmp.STATUS), LIMIT_S))["vm1"]
+    assert (heard.ended, heard.answers) == ("no tap", ())
+    assert "x" * 17 in why(heard)

@@ -18,7 +18,7 @@ from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.net import trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
-from vmops.tasks.vm import fleet, power, status  # noqa: E402
+from vmops.tasks.vm import fleet, nic, power, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
 
 leave_to_us()
@@ -62,5 +62,6 @@ ns = Collection(
 )
 ns.add_collection(Collection.from_module(lab), name="lab")
 ns.add_collection(images.ns, name="image")
+ns.add_collection(nic.ns, name="nic")
 
 _as_before()

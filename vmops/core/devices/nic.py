@@ -10,8 +10,6 @@ from vmops.core.devices.drift import Drift
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.script.command import Batch, OnlyIf, Step, command
 from vmops.core.tools import ip, ovs, qemu
-from vmops.core.tools.monitor import Await, Line
-from vmops.core.tools.qmp import Request
 from vmops.errors import PortConflict
 
 DEVICES: Mapping[str, str] = MappingProxyType({"virtio": "virtio-net-pci"})
@@ -19,10 +17,10 @@ DEVICES: Mapping[str, str] = MappingProxyType({"virtio": "virtio-net-pci"})
 
 PLUG, PLUG_ALL, PLUGGED = "plug", "plug all", "plugged"
 NETWORK = "network"
-UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
+ANONYMOUS = "/machine/peripheral-anon/device"
+"""Where QEMU has the devices that were given no id, before their number."""
 
-RELEASE_LIMIT_S = 10.0
-"""How long a guest may take to let go of a device: it may refuse, or have no driver for that."""
+UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
 
 
 class Wiring(NamedTuple):
@@ -43,11 +41,23 @@ class Skip(NamedTuple):
 
 
 class RunningNic(NamedTuple):
-    """An interface as QEMU was started with it."""
+    """An interface as QEMU has it. `card` is the id of its device, or where that is in QEMU's tree
+    of objects; empty where neither is known.
+
+    `mac` and `device` are empty where they are not known, and all three where QEMU has only the
+    `netdev`, the back end, and no card in front of it.
+    """
 
     tap: str
     mac: str
     device: str
+    card: str = ""
+    netdev: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """True for a back end without a card."""
+        return bool(self.netdev) and not self.device
 
 
 def flag(nic: Nic) -> str:
@@ -78,13 +88,25 @@ def rom_of(nic: Nic) -> str:
 
 
 def parse(found: qemu.Options) -> tuple[RunningNic, ...]:
-    """The interfaces of a command line: the devices whose netdev is a TAP."""
+    """The interfaces of a command line: the devices whose netdev is a TAP.
+
+    The documented words give a card no id: QEMU numbers those in the order of the command line.
+    """
     taps = {
         option.get("id", ""): option.get("ifname", "") for option in qemu.every(found, "netdev")
     }
+    devices = qemu.every(found, "device")
+    nameless = [device for device in devices if "id" not in device]
+    places = {id(device): f"{ANONYMOUS}[{at}]" for at, device in enumerate(nameless)}
     return tuple(
-        RunningNic(taps[device["netdev"]], device.get("mac", ""), device[""])
-        for device in qemu.every(found, "device")
+        RunningNic(
+            taps[device["netdev"]],
+            device.get("mac", ""),
+            device[""],
+            card=device.get("id") or places[id(device)],
+            netdev=device["netdev"],
+        )
+        for device in devices
         if device.get("netdev") in taps and "" in device
     )
 
@@ -92,25 +114,41 @@ def parse(found: qemu.Options) -> tuple[RunningNic, ...]:
 # Drift
 
 
-def drift(worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring) -> list[Drift]:
-    """Where the interfaces of a running VM differ from the wanted ones."""
+def drift(
+    worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring, *, asked: bool = False
+) -> list[Drift]:
+    """Where the interfaces of a running VM differ from the wanted ones.
+
+    One can be added or removed while the VM runs where its monitor was `asked` what it has.
+    """
     by_tap = {nic.tap: nic for nic in has}
     found = []
     for nic in vm.connected:
         where = f"interfaces.{nic.name}"
-        if nic.tap not in by_tap:
-            found.append(Drift(where, "not in the VM", "connected"))
+        if nic.tap not in by_tap or by_tap[nic.tap].is_bare:
+            found.append(Drift(where, "not in the VM", "connected", live=asked))
             continue
         pairs = (
             ("model", by_tap[nic.tap].device, device_of(nic)),
             ("mac", by_tap[nic.tap].mac, nic.mac),
         )
-        found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a != b]
+        found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a and a != b]
         found += port_drift(worker, vm, nic, wiring)
         found += switch_drift(worker, nic, wiring)
     known = {nic.tap for nic in vm.connected}
-    extra = [tap for tap in by_tap if tap not in known]
-    return [*found, *(Drift("interfaces", f"{tap} in the VM", "not connected") for tap in extra)]
+    return [
+        *found,
+        *(
+            Drift("interfaces", f"{nic.tap} in the VM", "not connected", live=removable(nic, asked))
+            for nic in has
+            if nic.tap not in known
+        ),
+    ]
+
+
+def removable(nic: RunningNic, asked: bool) -> bool:
+    """True for one that can be taken out while the VM runs: what has no id cannot be named."""
+    return asked and (bool(nic.card) or nic.is_bare)
 
 
 def switch_drift(worker: Worker, nic: Nic, wiring: Wiring) -> list[Drift]:
@@ -157,8 +195,9 @@ def conflict(vm: VM, nic: Nic, wiring: Wiring) -> str:
     return ""
 
 
-class _Plugging(NamedTuple):
-    """What each step that plugs needs to know; `user` is the user id that may open a TAP."""
+class Plugging(NamedTuple):
+    """What each step that plugs needs to know; `user` is the user id that, beside root, may open a
+    TAP that is made."""
 
     worker: Worker
     vm: VM
@@ -167,17 +206,17 @@ class _Plugging(NamedTuple):
 
 
 def plugging(
-    worker: Worker, vm: VM, wiring: Wiring, *, user: int, strict: bool
+    job: Plugging, nics: Sequence[Nic], *, strict: bool
 ) -> tuple[tuple[Step | Batch, ...], tuple[Skip, ...]]:
-    """All interfaces in one `ip` batch and one OVS transaction, or one by one where that fails.
+    """These interfaces in one `ip` batch and one OVS transaction, or one by one where that fails.
 
-    A foreign one is left out, or with `strict` a PortConflict. TAPs that are made may be opened by
-    root and by the user id `user`.
+    A foreign one is left out, or with `strict` a PortConflict.
     """
+    worker, vm, wiring, _ = job
     skips: list[Skip] = []
     ready: list[Nic] = []
     missing: list[Nic] = []
-    for nic in vm.connected:
+    for nic in nics:
         foreign = conflict(vm, nic, wiring)
         if foreign and strict:
             raise PortConflict(foreign, worker=worker.name, vm=vm.name, interface=nic.name)
@@ -189,18 +228,18 @@ def plugging(
     if ready:
         steps.append(Step(PLUGGED, (), sets=tuple(flag(nic) for nic in ready)))
     if missing:
-        job = _Plugging(worker, vm, wiring, user)
         apart = tuple(
-            _plug_step(job, [nic])._replace(label=f"{PLUG} {nic.name}", may_fail=not strict)
+            plug_step(job, [nic])._replace(label=f"{PLUG} {nic.name}", may_fail=not strict)
             for nic in missing
         )
-        together = _plug_step(job, missing)._replace(joint=True)
+        together = plug_step(job, missing)._replace(joint=True)
         one = apart[0]._replace(joint=True)
         steps.append(Batch(together, apart) if len(missing) > 1 else one)
     return tuple(steps), tuple(skips)
 
 
-def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
+def plug_step(job: Plugging, nics: Sequence[Nic]) -> Step:
+    """The TAPs and ports of these interfaces, which are all nobody else's."""
     vm, wiring = job.vm, job.wiring
     taps = [nic.tap for nic in nics]
     there = {tap: wiring.taps[tap] for tap in taps if tap in wiring.taps}
@@ -232,7 +271,7 @@ def _plug_step(job: _Plugging, nics: Sequence[Nic]) -> Step:
     )
 
 
-def _stays(job: _Plugging, port: ovs.Port) -> bool:
+def _stays(job: Plugging, port: ovs.Port) -> bool:
     """True for a port that the switch has taken on the right bridge: it needs no new row."""
     bridge = job.wiring.switch.real(job.worker.bridge)
     return port.bridge == bridge and (port.ofport or -1) > 0 and not port.error
@@ -262,42 +301,3 @@ def unplugging(vm: VM, wiring: Wiring) -> list[Step]:
     if taps:
         steps.append(Step(TAPS_GONE, ip.remove_taps(taps, vm.vm_id), may_fail=True))
     return steps
-
-
-# A running VM
-
-
-def additions(number: int, nic: Nic) -> tuple[Request, ...]:
-    """What adds the interface to a running QEMU; its TAP and port have to be there."""
-    return (
-        Request(
-            "netdev_add",
-            {
-                "type": "tap",
-                "id": f"net{number}",
-                "ifname": nic.tap,
-                "script": "no",
-                "downscript": "no",
-            },
-        ),
-        Request(
-            "device_add",
-            {
-                "driver": device_of(nic),
-                "id": f"nic{number}",
-                "netdev": f"net{number}",
-                "mac": nic.mac,
-            },
-        ),
-    )
-
-
-def removals(number: int) -> tuple[Line, ...]:
-    """What takes the interface out again. The netdev goes when the guest has let go of the device,
-    and stays where it has not: a netdev that is removed under its device leaves a dead card."""
-    device = f"nic{number}"
-    return (
-        Request("device_del", {"id": device}),
-        Await("DEVICE_DELETED", RELEASE_LIMIT_S, holding=f'"device": "{device}"', then="go on"),
-        Request("netdev_del", {"id": f"net{number}"}),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vmops.core.devices.live import nics
 from vmops.core.facts.question import Question
 from vmops.core.facts.wiring import where_vms
 from vmops.core.inventory.model import VM
@@ -38,21 +39,24 @@ def _heard_where_vms(said: StepResult) -> Mapping[str, Heard]:
 
 
 def statuses_of(vms: Sequence[VM]) -> Question[Mapping[str, Heard]]:
-    """QEMU's word for what the guests of these VMs do; nothing is run where none of them is there.
+    """QEMU's word for what the guests of these VMs do, and their interfaces; nothing is run where
+    none of them is there.
 
     Whatever nobody has said of one is not known: a monitor may be busy.
     """
-    entry = monitor.talk([Talk(vm.name, (qmp.STATUS,), LOOK_LIMIT_S) for vm in vms])
+    entry = monitor.talk([Talk(vm.name, (qmp.STATUS, nics.NETWORK), LOOK_LIMIT_S) for vm in vms])
     names = " ".join(vm.name for vm in vms)
     asked = entry._replace(argv=("where_runs", names, *entry.argv))
     return Question(NAME, (asked,), _heard_where_vms, may_fail=True)
 
 
-STATUSES = _said_to_all(qmp.STATUS, limit_s=ANSWER_LIMIT_S)
-"""QEMU's word for what each guest does: `status_of`."""
+STATUSES = _said_to_all(qmp.STATUS, nics.NETWORK, limit_s=ANSWER_LIMIT_S)
+"""QEMU's word for what each guest does, `status_of`, and its interfaces."""
 
-LOOKS = _said_to_all(*qmp.LOOK, limit_s=LOOK_LIMIT_S)
-"""All that the status of a VM shows of its monitor: `look_of`."""
+LOOK = (*qmp.LOOK, nics.NETWORK)
+
+LOOKS = _said_to_all(*LOOK, limit_s=LOOK_LIMIT_S)
+"""All that the status of a VM shows of its monitor: `look_of`, and its interfaces."""
 
 
 def status_of(heard: Heard | None) -> tuple[str, str]:
@@ -72,6 +76,6 @@ def status_of(heard: Heard | None) -> tuple[str, str]:
 
 def look_of(heard: Heard) -> qmp.Look:
     """A VM as its monitor shows it. Raises ValueError with the reason where it does not."""
-    if len(heard.answers) < len(qmp.LOOK) or monitor.is_refused(heard):
+    if len(heard.answers) < len(LOOK) or monitor.is_refused(heard):
         raise ValueError(monitor.why(heard))
-    return qmp.read_look(heard.answers)
+    return qmp.read_look(heard.answers[: len(qmp.LOOK)])

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
-from vmops.core.devices.nic import Wiring
+from vmops.core.devices.live import nics as live_nics
+from vmops.core.devices.nic import RunningNic, Wiring
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.facts.host import HOST, Host
 from vmops.core.facts.images import OWN_DISKS
@@ -77,6 +78,18 @@ class Observed(NamedTuple):
         """QEMU's word for what the guest does, and why it is not known: see `status_of`."""
         fault = self.faults.get(MONITORS, "")
         return ("", fault) if fault else status_of(self.monitors.get(vm))
+
+    def nics(self, vm: str) -> tuple[RunningNic, ...]:
+        """The interfaces that the VM's QEMU has by now: see `live.nics.has`."""
+        return self._nics(vm)[0]
+
+    def nics_were_said(self, vm: str) -> bool:
+        """True where its monitor has said which."""
+        return self._nics(vm)[1]
+
+    def _nics(self, vm: str) -> tuple[tuple[RunningNic, ...], bool]:
+        running = self.vm(vm)
+        return live_nics.has(running.command_line.nics, running.taps, self.monitors.get(vm))
 
     def image_path(self, image: str) -> str:
         """An image's absolute path: a leading `~` is the SSH user's home."""

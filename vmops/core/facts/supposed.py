@@ -88,6 +88,20 @@ def running(worker: Worker, vms: Sequence[VM]) -> Observed:
     )
 
 
+def running_whole(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """The same, where each VM has all its interfaces and its monitor says so."""
+    seen = running(worker, vms)
+    said = {}
+    for vm in vms:
+        lines = (
+            f"{n.tap}: index=0,type=nic,model={n.model},macaddr={n.mac}\r\n"
+            f" \\ net{number}: index=0,type=tap,ifname={n.tap},script=no\r\n"
+            for number, n in enumerate(vm.connected)
+        )
+        said[vm.name] = Heard(vm.name, answers=({"status": qmp.RUNNING}, "".join(lines)))
+    return seen._replace(monitors=said)
+
+
 def running_vm(name: str) -> RunningVM:
     """A VM that runs, with PID 0."""
     process = Process(pid=0, started=0, state="S", cpu_ticks=0, rss_kib=0, argv=())

@@ -28,7 +28,8 @@ class RunningVM(NamedTuple):
     QEMU removes the file when it ends by itself and leaves it when it is killed. `odd` is that
     something else lies in its place, and nothing else tells which process it is, so that nothing is
     known. `ended` is that vmops has ended it, or is about to; `adopted` that somebody else has
-    started it.
+    started it. `taps` are those that the process has open, by the kernel; None where that was not
+    looked at.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RunningVM(NamedTuple):
     odd: bool = False
     ended: bool = False
     adopted: bool = False
+    taps: frozenset[str] | None = None
 
     @property
     def state(self) -> State:
@@ -71,6 +73,12 @@ class RunningVM(NamedTuple):
         """What the running QEMU was started with."""
         return machine.parse(self.process.argv if self.process else ())
 
+    @property
+    def own_taps(self) -> frozenset[str]:
+        """The TAPs that are its process's: those it was started with, and those it has open."""
+        started_with = (card.tap for card in self.command_line.nics)
+        return frozenset(started_with) | (self.taps or frozenset())
+
 
 def _vms(said: StepResult) -> dict[str, RunningVM]:
     return {vm: _vm(vm, raw) for vm, raw in said.parts}
@@ -78,15 +86,18 @@ def _vms(said: StepResult) -> dict[str, RunningVM]:
 
 def _vm(name: str, raw: bytes) -> RunningVM:
     """One VM, from what was said of its directory, its record, its pidfile, and of the process."""
-    *said, facts = (raw.split(b"\n", 3) + [b""] * 3)[:4]
-    directory, record, pidfile = (line.decode(errors="replace").split(" ") for line in said)
+    *said, facts = (raw.split(b"\n", 4) + [b""] * 4)[:5]
+    directory, record, pidfile, taps = (line.decode(errors="replace").split(" ") for line in said)
     if directory[0] != "directory":
         return RunningVM(name)
     known = record[1:] if record[1:] != [""] else []
     found = process.parse(facts)
     if found is not None and _is_of(found, name, directory[-1], known):
         adopted = "adopted" in known
-        return RunningVM(name, directory=True, pid=found.pid, process=found, adopted=adopted)
+        held = frozenset(taps[1:])
+        return RunningVM(
+            name, directory=True, pid=found.pid, process=found, adopted=adopted, taps=held
+        )
     left, ended = pidfile[-1], "ended" in known
     if left == "odd":
         pid = int(known[0]) if known else None

@@ -98,7 +98,7 @@ def in_use(worker: Worker, vm: VM, observed: Observed) -> WorkFailed | None:
     if running.adopted:
         # Who started it may have given it TAPs that its command line does not name.
         return None
-    own = {card.tap for card in running.command_line.nics}
+    own = running.own_taps
     for nic in vm.nics:
         tap = observed.taps.get(nic.tap) if nic.tap not in own else None
         if tap and tap.in_use and tap.alias in ("", ip.alias(vm.name)):

@@ -39,5 +39,11 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
         *machine.drift(line, vm, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
         *further.drift(vm, line.disks, observed.images, home=observed.host.home),
-        *nic.drift(worker, vm, line.nics, observed.wiring),
+        *nic.drift(
+            worker,
+            vm,
+            observed.nics(vm.name),
+            observed.wiring,
+            asked=observed.nics_were_said(vm.name),
+        ),
     )

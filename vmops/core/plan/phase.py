@@ -14,6 +14,8 @@ Action = Literal[
     "start",
     "nothing",
     "replug",
+    "change",
+    "link",
     "grow",
     "restart",
     "stop",

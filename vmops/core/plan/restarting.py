@@ -83,14 +83,15 @@ def _without_holder(images: Mapping[str, Chain], found: Process | None) -> Mappi
 def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
     """The VM as its QEMU was started; None where that cannot be told from its command line."""
     line = observed.vm(vm.name).command_line
+    cards = [card for card in observed.nics(vm.name) if not card.is_bare]
     names = {nic.tap: (nic, at) for nic, at in zip(vm.nics, vm.interfaces, strict=True)}
-    if line.uuid != vm.uuid or any(nic.tap not in names for nic in line.nics):
+    if line.uuid != vm.uuid or any(nic.tap not in names or not nic.device for nic in cards):
         return None
     own: dict[str, Any] = {}
     if line.image != observed.image_path(vm.qcow_image):
         own = {"qcow_image": line.image, "image": None, "disk": None, "disk_gb": None}
     interfaces = []
-    for running in line.nics:
+    for running in cards:
         nic, wanted = names[running.tap]
         port = observed.switch.ports.get(running.tap)
         vlan_id = port.tag if port is not None else nic.vlan_id

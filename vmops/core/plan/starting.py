@@ -6,8 +6,9 @@ nothing has been done.
 
 from __future__ import annotations
 
-from vmops.core.devices import disk, display, machine, nic
+from vmops.core.devices import disk, display, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
@@ -24,9 +25,11 @@ from vmops.core.plan.checks import (
 from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import RUN_DIRECTORY, booting, clearing
+from vmops.core.plan.live import interfaces
+from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
-from vmops.core.tools import monitor, process, qmp
+from vmops.core.tools import monitor, ovs, process, qmp
 from vmops.core.tools.monitor import Talk
 from vmops.errors import LaunchFailed, PortConflict
 
@@ -59,7 +62,7 @@ def launch(
 def launch_bare(
     worker: Worker, vm: VM, observed: Observed, *, strict: bool = False, room: bool = True
 ) -> Plan:
-    """Plug and boot; nothing where it runs as asked; replug where only its ports differ.
+    """Plug and boot; nothing where it runs as asked; change it where that needs no restart.
 
     The action is `restart`, without a phase, where it runs otherwise. Without `room` its memory and
     VNC port are not looked at: they are for all VMs that start together (group.py). The VM starts
@@ -99,10 +102,18 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
 def _plugging(
     worker: Worker, vm: VM, observed: Observed, *, strict: bool
 ) -> tuple[tuple[Step | Batch, ...], tuple[Skip, ...]]:
-    """The user id that its QEMU drops to may open its TAPs, unless others have that id too."""
-    whole = observed.host.whole_uid_range
-    user = machine.uid_for(vm, whole_range=True) if whole else 0
-    return nic.plugging(worker, vm, observed.wiring, user=user, strict=strict)
+    steps, skips = nic.plugging(plugging_of(worker, vm, observed), vm.connected, strict=strict)
+    pulled = [n.tap for n in vm.connected if _is_pulled(n.tap, observed)]
+    if pulled and observed.vm(vm.name).process is None:
+        # A QEMU that is started has all cables in.
+        links = tuple(ovs.mark_link(tap, up=True) for tap in pulled)
+        steps = (*steps, Step(LINK, links, may_fail=True))
+    return steps, skips
+
+
+def _is_pulled(tap: str, observed: Observed) -> bool:
+    port = observed.switch.ports.get(tap)
+    return port is not None and port.is_pulled
 
 
 def boot(
@@ -155,10 +166,33 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
         item.is_of(tuple(f"interfaces.{n.name}.switch" for n in vm.connected)) for item in found
     ):
         check_forwarding(worker, observed)
-    replug = plug(worker, vm, observed, strict=strict)
+    replug = _changed(worker, vm, observed, strict=strict)
     if any(item.is_of(["disk_gb", "disks"]) for item in found):
         replug = _with_growth(worker, vm, observed, replug)
     return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
+
+
+def _changed(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Plan:
+    """The plan that plugs the interfaces of a running VM as asked, and adds and removes some."""
+    lacking, too_many = interfaces.lacking(vm, observed), interfaces.too_many(vm, observed)
+    foreign = tuple(
+        Skip(n.name, reason) for n in lacking if (reason := nic.conflict(vm, n, observed.wiring))
+    )
+    if (len(lacking) == len(foreign) and not too_many) or (foreign and strict):
+        return plug(worker, vm, observed, strict=strict)
+    running = observed.vm(vm.name).process
+    assert running is not None, "only a VM that runs is changed"
+    check_switch(worker, vm, observed)
+    check_tun(worker, vm, observed)
+    check_unused(worker, vm, observed)
+    there = [n for n in vm.connected if n not in lacking]
+    job = interfaces.plugging_of(worker, vm, observed)
+    plugs, skips = nic.plugging(job, there, strict=strict)
+    changes = interfaces.changing(worker, vm, observed, running, strict=strict)
+    guards = (process.still_running(vm.name, running),)
+    block = block_of(vm, (*plugs, *changes), guards=guards, change="change")
+    phase = Phase(worker.name, block, waits_s=len(too_many) * RELEASE_LIMIT_S)
+    return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=_hashed(vm))
 
 
 def _with_growth(worker: Worker, vm: VM, observed: Observed, replug: Plan) -> Plan:
@@ -172,8 +206,9 @@ def _with_growth(worker: Worker, vm: VM, observed: Observed, replug: Plan) -> Pl
         *further.growing(vm, observed.images),
     )
     grow = Step(disk.GROW, (monitor.talk([Talk(vm.name, requests)]),))
-    phase = Phase(worker.name, block._replace(steps=(*block.steps, grow)))
-    action: Action = "replug" if replug.phases else "grow"
+    waits_s = replug.phases[0].waits_s if replug.phases else 0.0
+    phase = Phase(worker.name, block._replace(steps=(*block.steps, grow)), waits_s=waits_s)
+    action: Action = replug.action if replug.phases else "grow"
     return replug._replace(action=action, phases=(phase,))
 
 

@@ -38,6 +38,11 @@ class InterfaceStatus(NamedTuple):
     fault: str = ""
     trunks: tuple[int, ...] = ()
 
+    @property
+    def link(self) -> str:
+        """`down` while its cable is pulled (`nic.down`), else `up`."""
+        return "down" if self.port is not None and self.port.is_pulled else "up"
+
 
 class VMStatus(NamedTuple):
     """One VM at one moment. `state` is running, paused, stopped, crashed or unknown.
@@ -105,7 +110,7 @@ def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
     """A VM that has a run directory on the worker and is not of its inventory."""
     running = seen.vm(name)
     interfaces = []
-    for nic in running.command_line.nics:
+    for nic in seen.nics(name):
         port = seen.switch.ports.get(nic.tap)
         interfaces.append(
             InterfaceStatus(

@@ -78,6 +78,10 @@ def _talk(stdin: str) -> str:
             vm = rest.split(" ")[0]
         elif what == "say":
             said.append(f"# to the monitor of {vm} ({RunDirectory(vm).monitor}): {rest}")
+        elif what == "need":
+            said.append(f"# go on if the answer holds {bytes.fromhex(rest).decode()}")
+        elif what == "tap":
+            said.append(f"# to the same: getfd {rest}, with /dev/net/tun opened as that TAP")
         else:
             seconds, _, event, *_ = rest.split(" ")
             ending = "until QEMU has ended" if event == "-" else f"for {event}"

@@ -20,14 +20,26 @@ ANSWER_LIMIT_S = 5.0
 
 _LONGEST_QUOTE = 200
 
-Ending = Literal["whole", "no socket", "held", "busy", "silent", "hung up", "too much", "not qmp"]
+Ending = Literal[
+    "whole",
+    "no socket",
+    "held",
+    "busy",
+    "silent",
+    "hung up",
+    "too much",
+    "not qmp",
+    "no tap",
+    "other",
+]
 """How a talk ended.
 
 `whole`: every line was done, or the talk was over by an event, or after a request that was refused,
 and QEMU is still there; `hung up`: QEMU closed the session, which it does when it ends, awaited or
 not; `no socket`: nobody listens; `held`: a signal holds QEMU (SIGSTOP); `busy`: nobody greeted, as
 others have its turn or QEMU stands still; `silent`: an answer, or an event that had to come, did
-not come in time.
+not come in time; `no tap`: a TAP could not be opened, or not be handed over; `other`:
+an answer was not the one that was needed.
 """
 
 _ENDINGS: Final[Mapping[str, Ending]] = {
@@ -39,11 +51,13 @@ _ENDINGS: Final[Mapping[str, Ending]] = {
     "hung-up": "hung up",
     "too-much": "too much",
     "not-qmp": "not qmp",
+    "no-tap": "no tap",
+    "other": "other",
 }
 
 
 class Await(NamedTuple):
-    """Wait up to `seconds` for an event whose line holds the text `holding`.
+    """Wait up to `seconds` for an event whose line holds the text `holding`, or one of several.
 
     Without a name it is the end of the session that is waited for. An event that has come before
     counts. `stop`: when it comes the talk is over, and when it does not come in time the next lines
@@ -52,11 +66,23 @@ class Await(NamedTuple):
 
     event: str
     seconds: float
-    holding: str = ""
+    holding: str | tuple[str, ...] = ""
     then: Literal["stop", "go on"] = "stop"
 
 
-Line = Request | Await
+class WithTap(NamedTuple):
+    """Open that TAP, as root, and give it to QEMU under its own name (`getfd`)."""
+
+    tap: str
+
+
+class Need(NamedTuple):
+    """Go on only where the answer before holds this text."""
+
+    text: str
+
+
+Line = Request | Await | WithTap | Need
 """What a talk consists of."""
 
 EVERY_VM = "*"
@@ -122,10 +148,18 @@ def _lines(entry: Talk) -> Iterator[str]:
     for line in entry.lines:
         if isinstance(line, Request):
             yield f"say {line}"
+        elif isinstance(line, WithTap):
+            yield f"tap {line.tap}"
+        elif isinstance(line, Need):
+            yield f"need {line.text.encode().hex()}"
         else:
             then = line.then.partition(" ")[0]
-            holding = line.holding.encode().hex()
+            holding = ",".join(text.encode().hex() for text in _either(line.holding))
             yield f"wait {line.seconds:g} {then} {line.event or '-'} {holding}"
+
+
+def _either(holding: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (holding,) if isinstance(holding, str) else holding
 
 
 def is_refused(heard: Heard) -> bool:
@@ -146,6 +180,8 @@ def why(heard: Heard) -> str:
         "hung up": "QEMU ended, or hung up",
         "too much": "its monitor says too much",
         "not qmp": "what its monitor says is no QMP",
+        "no tap": "its TAP cannot be handed over",
+        "other": "QEMU has something else in that place",
     }
     if heard.ended not in words:
         return ""

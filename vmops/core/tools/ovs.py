@@ -17,6 +17,7 @@ from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 
 OWNER = "vmops-vm"
+LINK = "vmops-link"
 SILENT = "silent "
 _VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 
@@ -41,6 +42,11 @@ class Port(NamedTuple):
     def owner(self) -> str:
         """The VM that vmops made the port for, or another system's `iface-id`, or empty."""
         return self.external_ids.get(OWNER) or self.external_ids.get("iface-id", "")
+
+    @property
+    def is_pulled(self) -> bool:
+        """True where `nic.down` has pulled the cable that its guest sees."""
+        return LINK in self.external_ids
 
 
 class Switch(NamedTuple):
@@ -95,6 +101,13 @@ _NO_TRUNK = ("trunks=[]", "vlan_mode=[]")
 def mark(port: str, vm: str) -> Command:
     """Put the VM's mark on a port that is there, and leave the rest of it alone."""
     return command(VSCTL, "set", "Interface", port, f"external_ids:{OWNER}={_quoted(vm)}")
+
+
+def mark_link(port: str, *, up: bool) -> Command:
+    """Write down whether the cable is in: nobody can ask QEMU for that."""
+    if up:
+        return command(VSCTL, "--if-exists", "remove", "Interface", port, "external_ids", LINK)
+    return command(VSCTL, "set", "Interface", port, f"external_ids:{LINK}=pulled")
 
 
 def unmark(port: str) -> Command:

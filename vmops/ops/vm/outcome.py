@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vmops.core.devices import power
+from vmops.core.devices.live import nics as live
 from vmops.core.devices.nic import PLUG_ALL, Skip
 from vmops.core.devices.power import Asked
 from vmops.core.plan import life
@@ -23,9 +24,9 @@ _TAIL_CHARACTERS = 2000
 class Outcome(NamedTuple):
     """What came of one VM. With an `error` the VM is as it was, unless the error says otherwise.
 
-    `action` is what was done: start, replug, stop, restart, or nothing where all was as asked.
-    `how` names what ended a VM: guest, quit, SIGTERM or SIGKILL; `asked` is how often its guest was
-    asked to power off. `pid` is 0 where none is known.
+    `action` is what was done: start, replug, change, grow, stop, restart, or nothing where all was
+    as asked. `how` names what ended a VM: guest, quit, SIGTERM or SIGKILL; `asked` is how often its
+    guest was asked to power off. `pid` is 0 where none is known.
     """
 
     vm: str
@@ -46,7 +47,7 @@ class Outcome(NamedTuple):
 
 def started(done: Done) -> Outcome:
     """What came of a plan to launch, plug or boot."""
-    outcome = _begun(done)
+    outcome = begun(done)
     if done.error or done.plan is None:
         return outcome
     process = done.seen.vm(done.vm.name).process if done.seen else None
@@ -65,7 +66,12 @@ def _replug_failed(done: Done, result: BlockResult) -> WorkFailed | None:
         return _launch_failed(done, result.failure, result)
     if not failed:
         return None
-    what = "; ".join(f"{skip.interface} could not be plugged: {skip.reason}" for skip in failed)
+    what = "; ".join(f"{skip.interface} could not be {_word(result, skip)}" for skip in failed)
+    kept = [entry for entry in _failed(result) if entry.step.label.startswith(f"{live.REMOVE} ")]
+    if len(kept) == len(failed):
+        cure = f"to ask again: fab launch --vm {done.vm.name}; or fab restart --vm {done.vm.name}"
+        name, worker = done.vm.name, done.worker.name
+        return WorkFailed(f"{name} runs, but {what}", worker=worker, vm=name, cure=cure)
     otherwise = "it is as it was; look at the switch: fab doctor"
     return WorkFailed(
         f"{done.vm.name} runs, but {what}",
@@ -100,7 +106,7 @@ def plugged(done: Done) -> Outcome:
 
 def stopped(done: Done) -> Outcome:
     """What came of a plan to stop, unplug or tidy."""
-    outcome = _begun(done)
+    outcome = begun(done)
     if isinstance(done.error, ConnectionLost) and done.plan and done.plan.asking:
         return outcome._replace(error=_left_alone(done, done.error))
     if done.error or done.plan is None or not done.results:
@@ -116,7 +122,7 @@ def restarted(done: Done, *, runs: bool = False) -> Outcome:
     """
     if done.plan is None or done.plan.action != "restart" or not done.results:
         return started(done)
-    outcome = _with_stop(done, _begun(done), done.results[0])
+    outcome = _with_stop(done, begun(done), done.results[0])
     if outcome.error or len(done.results) < 2:
         return outcome
     if done.results[1].outcome == "changed":
@@ -135,7 +141,8 @@ def _changed_between(done: Done) -> WorkFailed:
     )
 
 
-def _begun(done: Done) -> Outcome:
+def begun(done: Done) -> Outcome:
+    """What a plan was to do, before its results are read."""
     plan = done.plan
     return Outcome(
         vm=done.vm.name,
@@ -148,18 +155,40 @@ def _begun(done: Done) -> Outcome:
 
 
 def _failed_nics(result: BlockResult) -> list[Skip]:
+    return [Skip(name, reason_of(entry)) for entry in _failed(result) for name in entry.step.about]
+
+
+def _failed(result: BlockResult) -> list[StepResult]:
     return [
-        Skip(name, entry.reason())
+        entry
         for entry in result.steps
         if not entry.ok and entry.step.may_fail and entry.step.label != PLUG_ALL
-        for name in entry.step.about
     ]
+
+
+def _word(result: BlockResult, skip: Skip) -> str:
+    removed = any(
+        entry.step.label.startswith(f"{live.REMOVE} ") and skip.interface in entry.step.about
+        for entry in _failed(result)
+    )
+    return f"{'removed' if removed else 'plugged'}: {skip.reason}"
+
+
+def reason_of(entry: StepResult) -> str:
+    """The last words of the failing command; a monitor's, where it was a talk."""
+    try:
+        (heard,) = monitor.read_talk(entry.stdout).values()
+    except ValueError:
+        return entry.reason()
+    if entry.step.label.startswith(f"{live.REMOVE} "):
+        return live.why_kept(heard) or entry.reason()
+    return monitor.why(heard) or entry.reason()
 
 
 def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> LaunchFailed:
     said = [undo for undo in result.undone if undo.step is failure.step and undo.stdout]
     told = said[0] if said else failure
-    what = f"{failure.step.label} failed: {told.reason()}"
+    what = f"{failure.step.label} failed: {reason_of(told)}"
     if failure.step.label == life.QEMU and failure.exit_code == _TIMED_OUT:
         what = "QEMU did not start in time and was ended"
     cure = _undone(result, "what had been done was undone")

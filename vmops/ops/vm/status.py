@@ -171,7 +171,7 @@ def _with_addresses(route: Route, found: list[VMStatus]) -> list[VMStatus]:
 def _look(route: Route, vm: str, seen: Observed) -> qmp.Look | VmopsError:
     heard = seen.monitors.get(vm, Heard(vm, ended="no socket"))
     limit_s = monitor_facts.LOOK_LIMIT_S
-    error = failure(route, seen.vm(vm), heard, qmp.LOOK, limit_s=limit_s)
+    error = failure(route, seen.vm(vm), heard, monitor_facts.LOOK, limit_s=limit_s)
     if error is not None:
         return error
     try:

@@ -183,6 +183,7 @@ def _came_up(outcome: Outcome) -> str:
     words = {
         "start": "started",
         "replug": "replugged",
+        "change": "changed",
         "grow": "disks made larger",
         "restart": "restarted",
     }
@@ -218,7 +219,9 @@ def _row_of_plan(change: Change) -> list[str]:
 def _differs(change: Change) -> str:
     if change.error is not None:
         return change.error.what
-    return "; ".join(map(str, change.drift)) or "-"
+    if change.action == "nothing":
+        return "; ".join(map(str, change.drift)) or "-"
+    return "; ".join(f"{d} ({'live' if d.live else 'restart'})" for d in change.drift) or "-"
 
 
 def _up_as_dict(outcome: Outcome) -> dict[str, Any]:
@@ -232,7 +235,8 @@ def _change_as_dict(change: Change) -> dict[str, Any]:
         "worker": change.worker,
         "action": change.action,
         "fields": [
-            {"field": d.field, "running": d.running, "wanted": d.wanted} for d in change.drift
+            {"field": d.field, "running": d.running, "wanted": d.wanted, "live": d.live}
+            for d in change.drift
         ],
         "skipped_interfaces": [skip.interface for skip in change.skipped],
     }

@@ -75,7 +75,11 @@ def launch(
 
 def _launched(outcome: Outcome) -> str:
     what = "runs" if outcome.changed else "already runs"
-    more = {"replug": "runs, replugged", "grow": "runs, its disks made larger"}
+    more = {
+        "replug": "runs, replugged",
+        "change": "runs, changed",
+        "grow": "runs, its disks made larger",
+    }
     what = more.get(outcome.action, what)
     return f"{what}, PID {outcome.pid}"
 

@@ -197,6 +197,7 @@ def _interface_as_dict(nic: InterfaceStatus) -> dict[str, Any]:
         "trunks": list(nic.trunks),
         "mac": nic.mac,
         "plugged": nic.plugged,
+        "link": nic.link,
         "port": port
         and {
             "bridge": port.bridge,

@@ -180,7 +180,8 @@ def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
     if nic.port is None:
         return f"{nic.name}:{wanted}{' no port' if runs else ''}"
     there = "trunk" if nic.port.tag is None or nic.port.trunks else nic.port.tag
-    return f"{nic.name}:{there}{'' if nic.plugged else f' {nic.fault}'}".rstrip()
+    pulled = " link down" if nic.link == "down" else ""
+    return f"{nic.name}:{there}{pulled if nic.plugged else f' {nic.fault}'}".rstrip()
 
 
 def _images(item: VMStatus) -> Cells:

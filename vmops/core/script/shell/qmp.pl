@@ -6,9 +6,11 @@
 #     vm NAME|* LIMIT             a VM, and the seconds that a greeting or an answer may take; with
 #                                 a star the lines that follow are for every VM there is
 #     say JSON                    a request to it
+#     tap NAME                    getfd, with that TAP, opened
+#     need HEX                    a text that the answer before must hold
 #     wait SECONDS stop|go EVENT|- HEX
-#                                 for an event, or for the session's end (-); HEX is a text that
-#                                 the event's line must hold
+#                                 for an event, or for the session's end (-); HEX are texts,
+#                                 with commas, one of which the event's line must hold
 #
 # Standard output, when all is over, for each VM a line and then exactly that many bytes:
 #
@@ -96,11 +98,11 @@ sub knock {
 # Whether the awaited event is among those that came. Each counts for one wait.
 sub came {
     my $vm = shift;
-    my (undef, $event, $holding) = @{$vm->{wait}};
+    my (undef, $event, @holding) = @{$vm->{wait}};
     my $events = $vm->{events} ||= [];
     for my $n (0 .. $#$events) {
         my ($name, $line) = @{$events->[$n]};
-        next unless $name eq $event && index($line, $holding) >= 0;
+        next unless $name eq $event && grep index($line, $_) >= 0, @holding;
         splice @$events, $n, 1;
         $vm->{missed} = 0;
         return 1;
@@ -123,13 +125,49 @@ sub go_on {
             $vm->{asked}{$id} = 1;
         }
         if (%{$vm->{asked} || {}}) { $vm->{end} = now() + $vm->{limit}; return }
+        if (@$todo && $todo->[0][0] eq 'need') {
+            next if index($vm->{answer}, pack 'H*', (shift @$todo)->[1]) >= 0;
+            return over($vm, 'other', substr $vm->{answer}, 0, 200);
+        }
+        if (@$todo && $todo->[0][0] eq 'tap') {
+            my $tap = (shift @$todo)->[1];
+            my $why = give($vm, $tap) or next;
+            return over($vm, 'no-tap', "$tap: $why");
+        }
         my $next = shift @$todo or return over($vm, 'whole');
         my ($seconds, $then, $event, $hex) = split / /, $next->[1];
-        $vm->{wait} = [$then, $event, pack 'H*', $hex // ''];
+        $vm->{wait} = [$then, $event, $hex ? map { pack 'H*', $_ } split /,/, $hex : ''];
         $vm->{end} = now() + $seconds;
         return unless came($vm);
         return over($vm, 'whole') if $then eq 'stop';
     }
+}
+
+# Opens a TAP as QEMU does, and hands it over: why not, or an empty text. A QEMU that has dropped its
+# rights may open none where /dev/net/tun is root's. Perl has no sendmsg: it is called by its number,
+# that of the machine this perl is made for. All has been answered that was asked, so the few bytes
+# find room in the socket.
+sub give {
+    my ($vm, $tap) = @_;
+    # Root would make one that is not there.
+    -e "/sys/class/net/$tap/tun_flags" or return 'there is no such TAP';
+    open my $self, '<', '/proc/self/exe' or return "$!";
+    sysread $self, my $head, 20;
+    my $sendmsg = {62 => 46, 183 => 211}->{unpack 'x18 S', $head} or return 'an unknown machine';
+    # O_RDWR | O_NONBLOCK; TUNSETIFF with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
+    sysopen my $device, '/dev/net/tun', 2 | 2048 or return "/dev/net/tun: $!";
+    ioctl $device, 0x400454ca, pack 'a16 S x22', $tap, 0x2 | 0x1000 | 0x4000 or return "$!";
+    my $id = ++$vm->{id};
+    my $text = qq({"id": "vmops-$id", "execute": "getfd", "arguments": {"fdname": "$tap"}}\n);
+    # A struct iovec; a struct cmsghdr with SOL_SOCKET, SCM_RIGHTS and the descriptor; the msghdr
+    # that has both.
+    my $words = pack 'P Q', $text, length $text;
+    my $rights = pack 'Q l l l x4', 20, 1, 1, fileno $device;
+    my $message = pack 'Q L x4 P Q P Q L x4', 0, 0, $words, 1, $rights, length $rights, 0;
+    my $sent = syscall $sendmsg, fileno $vm->{io}, $message, 0;
+    return $sent < 0 ? "$!" : 'it was cut short' if $sent != length $text;
+    $vm->{asked}{$id} = 1;
+    return '';
 }
 
 sub line {
@@ -141,6 +179,7 @@ sub line {
     }
     elsif ($line =~ /"id": ?"vmops-(\d+)"/ && delete $vm->{asked}{$1}) {
         $vm->{refused} = 1 if $line =~ /^\{(?:"id": ?"[^"]*", ?)?"error":/;
+        $vm->{answer} = $line;
         return if %{$vm->{asked}};
         # After a refusal nothing that builds on it is asked or waited for.
         $vm->{refused} ? over($vm, 'whole') : go_on($vm);

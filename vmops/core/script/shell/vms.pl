@@ -40,12 +40,21 @@ sub pidfile {
     return $pid =~ /^([0-9]{1,7})\n?\z/ ? $1 : 'odd';
 }
 
+# The TAPs that a process has open, as the kernel knows them: they come and go while it runs.
+sub taps {
+    my ($pid) = @_;
+    opendir my $folder, "/proc/$pid/fd" or return;
+    my @open = grep { (readlink "/proc/$pid/fd/$_") =~ m{/tun$} } grep { /^\d/ } readdir $folder;
+    return map { content("/proc/$pid/fdinfo/$_", 4096, 0) =~ /^iff:\s*(\S+)/m } @open;
+}
+
 opendir my $folder, $root or exit;
 for my $vm (sort grep { !/^\./ && -d "$root/$_" } readdir $folder) {
     my ($record, $pid) = (record("$root/$vm"), pidfile("$root/$vm"));
     print "\@\@$mark p $vm\ndirectory ", (stat "$root/$vm")[5] // 0, "\n";
     print "record $record\npid $pid\n";
     my ($process) = split ' ', $record eq '' ? $pid : $record;
+    print "taps", (map { " $_" } taps($process)), "\n" if ($process // 'odd') ne 'odd';
     next if !defined $process || $process eq 'odd';
     my ($stat, @more) = map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
     # A process names itself, with newlines if it likes; its status has them escaped.

@@ -1,0 +1,1 @@
+"""Plans for a VM that runs, and goes on running."""

@@ -1,0 +1,93 @@
+"""Interfaces of a running VM: what is added and removed without a restart, and links."""
+
+from __future__ import annotations
+
+from vmops.core.devices import machine
+from vmops.core.devices import nic as nics
+from vmops.core.devices.live import nics as live
+from vmops.core.devices.nic import Plugging, RunningNic
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.plan.guards import block_of
+from vmops.core.plan.phase import Phase, Plan
+from vmops.core.script.command import Step
+from vmops.core.tools import process
+from vmops.core.tools.process import Process
+from vmops.errors import MonitorError, WorkFailed
+
+
+def plugging_of(worker: Worker, vm: VM, observed: Observed) -> Plugging:
+    """What plugging needs: the user id that its QEMU drops to may open the VM's TAPs, unless others
+    have that id too."""
+    whole = observed.host.whole_uid_range
+    user = machine.uid_for(vm, whole_range=True) if whole else 0
+    return Plugging(worker, vm, observed.wiring, user)
+
+
+def lacking(vm: VM, observed: Observed) -> tuple[Nic, ...]:
+    """The wanted interfaces that its QEMU does not have."""
+    has = {card.tap for card in observed.nics(vm.name) if not card.is_bare}
+    return tuple(nic for nic in vm.connected if nic.tap not in has)
+
+
+def too_many(vm: VM, observed: Observed) -> tuple[RunningNic, ...]:
+    """What its QEMU has and should not have."""
+    wanted = {nic.tap for nic in vm.connected}
+    return tuple(card for card in observed.nics(vm.name) if card.tap not in wanted)
+
+
+def changing(
+    worker: Worker, vm: VM, observed: Observed, running: Process, *, strict: bool
+) -> tuple[Step, ...]:
+    """The steps that take out what is too much, then add what is lacking and nobody else's.
+
+    One that fails stops no other, unless it is `strict`. Those to come out go first: their places
+    in the machine are free then.
+    """
+    job = plugging_of(worker, vm, observed)
+    bare = {card.tap: card for card in observed.nics(vm.name) if card.is_bare}
+    out = [live.removing(job, card, running) for card in too_many(vm, observed)]
+    own = [n for n in lacking(vm, observed) if not nics.conflict(vm, n, observed.wiring)]
+    added = [live.adding(job, nic, running, bare=bare.get(nic.tap)) for nic in own]
+    return tuple(step._replace(may_fail=not strict) for step in (*out, *added))
+
+
+def set_link(worker: Worker, vm: VM, observed: Observed, *, name: str, up: bool) -> Plan:
+    """Pull the cable of one interface, or put it in again; nothing where it is so already.
+
+    Raises MonitorError where the monitor does not say what QEMU has, and WorkFailed where it does
+    not have that interface.
+    """
+    running = observed.vm(vm.name)
+    assert running.process is not None, "only what runs has a link"
+    nic = next(each for each in vm.nics if each.name == name)
+    if not observed.nics_were_said(vm.name):
+        _, why = observed.monitor_status(vm.name)
+        raise MonitorError(
+            why or "its monitor does not say what it has", worker=worker.name, vm=vm.name
+        )
+    card = next((each for each in observed.nics(vm.name) if each.tap == nic.tap), None)
+    if card is None or card.is_bare:
+        raise WorkFailed(
+            f"it runs without {name}",
+            worker=worker.name,
+            vm=vm.name,
+            interface=name,
+            cure=f"to add it: fab launch --vm {vm.name}",
+        )
+    port = observed.switch.ports.get(nic.tap)
+    if port is None:
+        raise WorkFailed(
+            f"{name} has no port",
+            worker=worker.name,
+            vm=vm.name,
+            interface=name,
+            cure=f"fab plug --vm {vm.name}",
+        )
+    if port.is_pulled != up:
+        return Plan(vm, "nothing")
+    step = live.setting_link(vm.name, card, up=up)
+    guards = (process.still_running(vm.name, running.process),)
+    change = "nic-up" if up else "nic-down"
+    block = block_of(vm, (step,), guards=guards, change=change)
+    return Plan(vm, "link", (Phase(worker.name, block),))
