@@ -35,7 +35,7 @@ def test_plan_and_up_tell_of_guests_that_stand_still(operator: Operator) -> None
 
 
 def state(running: str) -> dict[str, str]:
-    return {"field": "state", "running": running, "wanted": "running"}
+    return {"field": "state", "running": running, "wanted": "running", "live": False}
 
 
 def test_what_another_operator_is_stopping_has_not_crashed(operator: Operator) -> None:
