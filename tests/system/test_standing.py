@@ -34,7 +34,7 @@ def test_plan_and_up_tell_of_guests_that_stand_still(operator: Operator) -> None
         operator.on("worker1", "kill", "-CONT", str(pids["vm2"]))
 
 
-def state(running: str) -> dict[str, str]:
+def state(running: str) -> dict[str, object]:
     return {"field": "state", "running": running, "wanted": "running", "live": False}
 
 
