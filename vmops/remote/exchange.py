@@ -14,12 +14,14 @@ import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
+from vmops.remote.clock import HELD_UP_S, WorkerClock
 from vmops.remote.counters import count
 from vmops.remote.framing import FramedStream
 from vmops.remote.refusals import (
@@ -58,6 +60,9 @@ _SLACK_S = 5.0
 
 _UNDER_WAY_S = 2
 """How much earlier than we the worker does not begin any more: its word has to come here."""
+
+_TRIES = 3
+"""How often a script is sent that comes too late each time."""
 
 _JITTER_S = 0.5
 """By how much more the beginning of an answer may be held up than its end."""
@@ -108,6 +113,10 @@ class _EndedIdle(Exception):
     """A shell that was kept had ended before it began with this script: another one may take it."""
 
 
+class _TooLate(Exception):
+    """The script came later than it was to come. It was not run, and may be sent again."""
+
+
 class RootShell:
     """The loop on the worker, for one script at a time. Any failure closes it."""
 
@@ -117,6 +126,7 @@ class RootShell:
         self._endpoint = opened.endpoint
         self._session = Session(self._transport, opened.endpoint.label, time_limit)
         self._root = RootAccess(opened.endpoint, opened.config.sudo.password)
+        self._clock = WorkerClock()
         self._started = False
         self._answered = False
         self._most_bytes = ANSWER_BYTES
@@ -134,7 +144,13 @@ class RootShell:
         """One exchange; see `exchange`."""
         self._most_bytes = most_bytes
         try:
-            return self._run(encoded(script, self._session.worker), time_limit)
+            for _ in range(_TRIES):
+                with suppress(_TooLate):
+                    return self._run(encoded(script, self._session.worker), time_limit)
+            raise WorkFailed(
+                f"its connection is too slow: what is sent there takes over {HELD_UP_S} s to come",
+                worker=self._session.worker,
+            )
         except BaseException:
             self.close()
             raise
@@ -147,10 +163,10 @@ class RootShell:
         nonce = secrets.token_hex(16)
         whole_seconds = max(1, math.ceil(time_limit))
         out, err = (FramedStream(s, nonce) for s in (self._session.stdout, self._session.stderr))
-        header = f"{self._root.keyword} {nonce} {len(script)} {whole_seconds}\n".encode()
+        header = f"{self._root.keyword} {nonce} {len(script)} {whole_seconds}"
         sent_at = time.monotonic()
         try:
-            self._begin(header + script, out, whole_seconds)
+            self._begin(header, script, out, whole_seconds)
             begun_at = time.monotonic()
             self._finish(out, err, begun_at + whole_seconds + UNDO_S + _SLACK_S)
         except ValueError as error:
@@ -177,19 +193,24 @@ class RootShell:
                     cure="check with status, then try again",
                 )
 
-    def _begin(self, message: bytes, out: FramedStream, limit_s: int) -> None:
+    def _begin(self, header: str, script: bytes, out: FramedStream, limit_s: int) -> None:
         """Send the script, and wait until the worker has started on it."""
         sent_at = time.monotonic()
         within_s = min(START_LIMIT_S, limit_s + UNDO_S + _SLACK_S)
         deadline = sent_at + within_s
         notice_at = sent_at + SAY_AFTER_S
-        sent = self._send(message, within_s)
+        sent = self._send(self._message(header, script), within_s)
         while True:
             if not sent and not self._root.is_asking(self._session.stdout, self._session.stderr):
-                self._session.write(message)
+                self._hear()
+                self._session.write(self._message(header, script))
                 sent = True
             if out.has_begun():
+                self._hear()
                 return
+            if (uptime := out.late_at()) is not None:
+                self._clock.heard(uptime)
+                raise _TooLate
             try:
                 if not self._read(min(notice_at, deadline)):
                     raise self._ended(deadline)
@@ -203,6 +224,14 @@ class RootShell:
                     ) from None
                 waiting.warning("%s", waiting_text(self._endpoint, self._stage(), now - sent_at))
                 notice_at = deadline
+
+    def _message(self, header: str, script: bytes) -> bytes:
+        return f"{header} {self._clock.latest()}\n".encode() + script
+
+    def _hear(self) -> None:
+        """Set the clock by what a loop says before its first script."""
+        if not self._answered and (uptime := self._root.uptime(self._session.stdout)) is not None:
+            self._clock.heard(uptime)
 
     def _send(self, message: bytes, within_s: float) -> bool:
         """Start the loop, where there is none; True when the script is on its way too.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _CODE = re.compile(rb"[0-9]{1,3}")
+_UPTIME = re.compile(rb"([0-9]{1,10})[0-9.]{0,10}\n")
 _LONGEST_CODE_LINE = 4
 
 
@@ -20,6 +21,7 @@ class FramedStream:
         self._data = data
         self._begin = f"{nonce} b\n".encode()
         self._end = f"{nonce} e ".encode()
+        self._late = f"{nonce} l ".encode()
         self._searched = 0
         self._start: int | None = None
         self._stop: int | None = None
@@ -32,6 +34,12 @@ class FramedStream:
             if at >= 0:
                 self._start = self._searched = at + len(self._begin)
         return self._start is not None
+
+    def late_at(self) -> int | None:
+        """The worker's uptime in seconds, where the script came too late and was not run."""
+        _, late, rest = self._data.partition(self._late)
+        found = _UPTIME.match(rest) if late else None
+        return int(found[1]) if found else None
 
     def is_complete(self) -> bool:
         """True when the end has come; `code` is the exit code then."""

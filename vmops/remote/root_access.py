@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 from base64 import b64encode
@@ -19,7 +20,9 @@ HELLO = b"vmops: hello\n"
 _SAY_HELLO = "echo vmops: hello"
 
 READY = b"vmops: ready\n"
-"""The loop says it, as root."""
+"""The loop says it, as root; the line before it has the machine's uptime in seconds."""
+
+_UPTIME = re.compile(rb"vmops: up ([0-9]{1,10}(?:\.[0-9]{1,3})?)\n" + READY)
 
 _IGNORE = 'trap "" PIPE HUP; '
 """A script goes on when nobody reads what it prints. `timeout` resets what the loop ignores."""
@@ -40,14 +43,23 @@ _LOOP = (
     "exec 3<&0; "
     "read -r now rest </proc/uptime; "
     'case $6 in ?*) [ "$((${now%%.*} - ${6%%.*}))" -lt "$5" ] || exit 1;; esac; '
-    "echo vmops: ready; "
-    "while read -r word nonce length limit; do "
-    '[ "$word" != "$4" ] || run "$nonce" "$limit" "$3" "$length"; '
+    'begun=${now%%.*}; echo "vmops: up $now"; echo vmops: ready; '
+    "while read -r word nonce length limit latest; do "
+    '[ "$word" = "$4" ] || continue; '
+    "read -r now rest </proc/uptime; "
+    'if [ "${now%%.*}" -gt "${latest:-$((begun + ${5:-30}))}" ]; then '
+    'head -c "$length" <&3 >/dev/null; echo "$nonce l $now"; '
+    'else run "$nonce" "$limit" "$3" "$length"; fi; '
     "done"
 )
-"""The scripts come on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT`. Other lines
-are skipped: a password that sudo did not want. A loop that comes $5 seconds after the machine's
-uptime was $6 ends at once: a first script that waits for it was given up by then.
+"""The scripts come on standard input, each behind a line `KEYWORD NONCE LENGTH LIMIT LATEST`. Other
+lines are skipped: a password that sudo did not want. A loop that comes $5 seconds after the
+machine's uptime was $6 ends at once: a first script that waits for it was given up by then.
+
+LATEST is an uptime as well. A script that comes later was held up by a connection that hung, and
+whoever sent it has given up, most likely, and seen to it otherwise. It is not run but answered with
+`NONCE l UPTIME`: who waits still sends it again. The first one has none, and counts from the loop's
+beginning.
 
 `timeout` leads the script's process group and ends when the script's own shell does, so what is
 left of the group then is killed.
@@ -130,6 +142,11 @@ class RootAccess:
         if stderr.count(self._prompt.encode()) > 1:
             raise refusal(self._endpoint, b"", b"sudo: incorrect password", None)
         return READY not in stdout
+
+    def uptime(self, stdout: bytes | bytearray) -> float | None:
+        """The machine's, in seconds, when the loop began; None where it did not say."""
+        found = _UPTIME.search(stdout)
+        return float(found[1]) if found else None
 
     def refused(self, stdout: bytes, stderr: bytes, exit_code: int | None) -> WorkFailed:
         """Why the loop did not start, from what was said instead."""
