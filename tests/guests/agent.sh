@@ -3,6 +3,7 @@
 for port in /sys/class/virtio-ports/*; do
     [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_agent.0 ] || continue
     mkdir -p /var/local /tmp
+    # shellcheck disable=SC2093 # there is one such port
     exec qemu-ga --method virtio-serial --path "/dev/${port##*/}" --statedir /var/run \
         --logfile /var/log/agent
 done
