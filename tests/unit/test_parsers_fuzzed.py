@@ -121,6 +121,7 @@ DRIVES = json.dumps(
         {"status": "running"},
         [{"device": "d", "inserted": {"image": {"filename": "/a", "virtual-size": 5}}}],
         [{"device": "d", "stats": {"rd_bytes": 1, "wr_bytes": 2}}],
+        [{"label": "agent", "frontend-open": True}],
     ]
 ).encode()
 CHAIN = f"name {b'/a'.hex()} as {b'qcow2'.hex()} looks qcow2 mode 0644 owner 7 size 9\n"
