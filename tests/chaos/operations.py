@@ -73,5 +73,9 @@ OPERATIONS = (
     Operation("prune-plugged", ("prune", "--yes"), "plugged", "gone"),
     Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
     Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
+    Operation(
+        *("snapshot", ("snapshot.save", "--vm", "web1", "--name", "s1"), "running", "running"),
+        same_qemu=True,
+    ),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
 )

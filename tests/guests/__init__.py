@@ -9,6 +9,7 @@ from __future__ import annotations
 from .agent import agent_image
 from .boot_sector import BANNER, PowerButton, boot_sector_image
 from .cache import cache_directory
+from .counter import counter_image, counts
 from .ipxe import empty_image, ipxe_address, ipxe_image
 from .linux import PROMPT, linux_address, linux_image
 from .talker import talker_image
@@ -22,6 +23,8 @@ __all__ = [
     "agent_image",
     "boot_sector_image",
     "cache_directory",
+    "counter_image",
+    "counts",
     "empty_image",
     "ipxe_address",
     "ipxe_image",

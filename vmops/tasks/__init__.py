@@ -18,7 +18,7 @@ from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.net import trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
-from vmops.tasks.vm import fleet, nic, power, status  # noqa: E402
+from vmops.tasks.vm import fleet, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
 
 leave_to_us()
@@ -63,5 +63,6 @@ ns = Collection(
 ns.add_collection(Collection.from_module(lab), name="lab")
 ns.add_collection(images.ns, name="image")
 ns.add_collection(nic.ns, name="nic")
+ns.add_collection(snapshot.ns, name="snapshot")
 
 _as_before()

@@ -44,7 +44,12 @@ def statuses_of(vms: Sequence[VM]) -> Question[Mapping[str, Heard]]:
 
     Whatever nobody has said of one is not known: a monitor may be busy.
     """
-    entry = monitor.talk([Talk(vm.name, (qmp.STATUS, nics.NETWORK), LOOK_LIMIT_S) for vm in vms])
+    return asked_of(vms, qmp.STATUS, nics.NETWORK)
+
+
+def asked_of(vms: Sequence[VM], *lines: Line) -> Question[Mapping[str, Heard]]:
+    """The same lines said to each of these VMs; nothing is run where none of them is there."""
+    entry = monitor.talk([Talk(vm.name, lines, LOOK_LIMIT_S) for vm in vms])
     names = " ".join(vm.name for vm in vms)
     asked = entry._replace(argv=("where_runs", names, *entry.argv))
     return Question(NAME, (asked,), _heard_where_vms, may_fail=True)

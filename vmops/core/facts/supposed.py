@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import Bases
@@ -100,6 +101,15 @@ def running_whole(worker: Worker, vms: Sequence[VM]) -> Observed:
         )
         said[vm.name] = Heard(vm.name, answers=({"status": qmp.RUNNING}, "".join(lines)))
     return seen._replace(monitors=said)
+
+
+def with_snapshots(worker: Worker, vms: Sequence[VM]) -> Observed:
+    """The same, each VM with one disk, and with no snapshot."""
+    inserted = {"ro": False, "drv": "qcow2", "node-name": "#block001", "image": {}}
+    drive = {"device": "root", "inserted": inserted}
+    answers: tuple[Any, ...] = ({"status": qmp.RUNNING}, [drive], [{"devices": []}], [])
+    said = {vm.name: Heard(vm.name, answers=answers) for vm in vms}
+    return running(worker, vms)._replace(monitors=said)
 
 
 def running_vm(name: str) -> RunningVM:

@@ -78,8 +78,9 @@ def _talk(stdin: str) -> str:
             vm = rest.split(" ")[0]
         elif what == "say":
             said.append(f"# to the monitor of {vm} ({RunDirectory(vm).monitor}): {rest}")
-        elif what == "need":
-            said.append(f"# go on if the answer holds {bytes.fromhex(rest).decode()}")
+        elif what in ("need", "lack"):
+            how = "holds" if what == "need" else "does not hold"
+            said.append(f"# go on if the answer {how} {bytes.fromhex(rest).decode()}")
         elif what == "tap":
             said.append(f"# to the same: getfd {rest}, with /dev/net/tun opened as that TAP")
         else:

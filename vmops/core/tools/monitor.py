@@ -77,9 +77,10 @@ class WithTap(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Go on only where the answer before holds this text."""
+    """Go on only where the answer before holds this text, or where it is `absent` there."""
 
     text: str
+    absent: bool = False
 
 
 Line = Request | Await | WithTap | Need
@@ -151,7 +152,7 @@ def _lines(entry: Talk) -> Iterator[str]:
         elif isinstance(line, WithTap):
             yield f"tap {line.tap}"
         elif isinstance(line, Need):
-            yield f"need {line.text.encode().hex()}"
+            yield f"{'lack' if line.absent else 'need'} {line.text.encode().hex()}"
         else:
             then = line.then.partition(" ")[0]
             holding = ",".join(text.encode().hex() for text in _either(line.holding))

@@ -77,7 +77,7 @@ def _replug_failed(done: Done, result: BlockResult) -> WorkFailed | None:
         f"{done.vm.name} runs, but {what}",
         worker=done.worker.name,
         vm=done.vm.name,
-        cure=_undone(result, otherwise),
+        cure=undone(result, otherwise),
     )
 
 
@@ -191,7 +191,7 @@ def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> Laun
     what = f"{failure.step.label} failed: {reason_of(told)}"
     if failure.step.label == life.QEMU and failure.exit_code == _TIMED_OUT:
         what = "QEMU did not start in time and was ended"
-    cure = _undone(result, "what had been done was undone")
+    cure = undone(result, "what had been done was undone")
     tail = (told.stderr.strip() or told.stdout).decode(errors="replace")[-_TAIL_CHARACTERS:]
     words = failure.step.commands[0].words() if failure.step.commands else ()
     return LaunchFailed(
@@ -203,7 +203,8 @@ def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> Laun
     )
 
 
-def _undone(result: BlockResult, otherwise: str) -> str:
+def undone(result: BlockResult, otherwise: str) -> str:
+    """What could not be undone; `otherwise` where all could."""
     left = "; ".join(f"{undo.step.label}: {undo.reason()}" for undo in result.not_undone)
     return f"could not be undone: {left}" if left else otherwise
 

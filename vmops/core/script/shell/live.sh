@@ -6,7 +6,7 @@
 #: {1:}
 take_back() {
   answer=$("$@") && return 0
-  case $answer in *'"DeviceNotFound"'*|*'File descriptor named'*'not found'*) return 0 ;; esac
+  case $answer in *'"DeviceNotFound"'*|*'"DeviceNotActive"'*|*'File descriptor named'*'not found'*) return 0 ;; esac
   printf '%s\n' "$answer"
   return 1
 }

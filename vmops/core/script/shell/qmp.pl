@@ -7,7 +7,7 @@
 #                                 a star the lines that follow are for every VM there is
 #     say JSON                    a request to it
 #     tap NAME                    getfd, with that TAP, opened
-#     need HEX                    a text that the answer before must hold
+#     need HEX                    a text that the answer before must hold; `lack`: must not
 #     wait SECONDS stop|go EVENT|- HEX
 #                                 for an event, or for the session's end (-); HEX are texts,
 #                                 with commas, one of which the event's line must hold
@@ -125,8 +125,8 @@ sub go_on {
             $vm->{asked}{$id} = 1;
         }
         if (%{$vm->{asked} || {}}) { $vm->{end} = now() + $vm->{limit}; return }
-        if (@$todo && $todo->[0][0] eq 'need') {
-            next if index($vm->{answer}, pack 'H*', (shift @$todo)->[1]) >= 0;
+        if (@$todo && $todo->[0][0] =~ /^(need|lack)$/) {
+            next if index($vm->{answer}, pack 'H*', (shift @$todo)->[1]) >= 0 xor $1 eq 'lack';
             return over($vm, 'other', substr $vm->{answer}, 0, 200);
         }
         if (@$todo && $todo->[0][0] eq 'tap') {
