@@ -12,7 +12,7 @@ from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.plan.proof.ends import draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, judge
 from vmops.core.tools import ip, ovs
-from vmops.core.tools.probe import Sighting
+from vmops.core.tools.net.probe import Sighting
 
 RUN = 0x1234
 WORKERS = {name: Settings().worker(name, address=f"{name}.example") for name in ("w1", "w2", "w3")}

@@ -18,6 +18,8 @@ ELSEWHERE = {
     "pid": "status has it",
     "adopt": "a person decides that, once",
     "trace": "tells a story to a person",
+    "capture": "lasts as long as somebody reads",
+    "graph": "makes a picture for a person",
 }
 """Tasks without a method, and why."""
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from vmops.core.inventory.model import VM, Interface
 from vmops.core.plan.proof.ends import Drawn, draw
 from vmops.core.plan.proof.judge import Proof, is_complete, judge
-from vmops.core.tools import ip, ovs, probe
-from vmops.core.tools.probe import Probe, Sighting
+from vmops.core.tools import ip, ovs
+from vmops.core.tools.net import probe
+from vmops.core.tools.net.probe import Probe, Sighting
 from vmops.errors import InventoryError
 
 from .bridged import RUN, WORKERS, World, three, vm

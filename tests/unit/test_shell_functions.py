@@ -18,7 +18,7 @@ FILES = sorted(FOLDER.glob("*.sh"))
 NAMES = sorted(functions._functions())
 
 
-BEFORE = {"receive.pl": ("arrival.pl",), "fetch.pl": ("arrival.pl",)}
+BEFORE = {"receive.pl": ("arrival.pl",), "fetch.pl": ("arrival.pl",), "capture.pl": ("attend.pl",)}
 """What stands before a program that is not one by itself."""
 
 

@@ -16,7 +16,7 @@ from invoke.collection import Collection  # noqa: E402
 from vmops.tasks import inside, inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
-from vmops.tasks.net import trace, verify  # noqa: E402
+from vmops.tasks.net import capture, graph, trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import fleet, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
@@ -53,6 +53,8 @@ ns = Collection(
     trace.trace,
     inside.execute,
     inside.cp,
+    capture.capture,
+    graph.graph,
     inventory.inventory,
     worker.doctor,
     worker.prune,

@@ -15,7 +15,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import Drawn, draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, is_complete, judge
-from vmops.core.tools.probe import Sighting
+from vmops.core.tools.net.probe import Sighting
 from vmops.errors import FleetFailed, VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.fleet import on_each

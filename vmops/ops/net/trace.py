@@ -11,7 +11,7 @@ from vmops.core.plan.proof import story
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.judge import Evidence, judge
 from vmops.core.plan.proof.story import Found, Story
-from vmops.core.tools.trace import Frame, Traced
+from vmops.core.tools.net.trace import Frame, Traced
 from vmops.errors import NotRunning, VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.net.proof import gather

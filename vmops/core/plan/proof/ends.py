@@ -9,8 +9,9 @@ from typing import NamedTuple
 from vmops.core.facts.net.proof import Site
 from vmops.core.inventory.attachment import Trunk, Vlan
 from vmops.core.inventory.model import VM, Nic, Worker
-from vmops.core.tools import ovs, probe
-from vmops.core.tools.probe import Probe
+from vmops.core.tools import ovs
+from vmops.core.tools.net import probe
+from vmops.core.tools.net.probe import Probe
 from vmops.errors import InventoryError
 
 

@@ -11,7 +11,7 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End, vlans_of
 from vmops.core.plan.proof.paths import Seen, broken_ways, passes
 from vmops.core.tools import ovs
-from vmops.core.tools.probe import Probe, Sighting
+from vmops.core.tools.net.probe import Probe, Sighting
 from vmops.errors import VmopsError, WorkFailed
 
 

@@ -1,0 +1,1 @@
+"""The topology as a picture, and as text for programs that draw."""

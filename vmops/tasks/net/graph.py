@@ -1,0 +1,109 @@
+"""Networks from the command line: graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmops.errors import InventoryError, VmopsError, WorkFailed
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import finish, give_bytes, say
+from vmops.tasks.frame.selection import groups_of_workers, inventory
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import each, show_dry
+
+if TYPE_CHECKING:
+    from vmops.core.plan.graph.topology import Seen, Topology
+    from vmops.ops.route import Group
+    from vmops.ops.vm.status import Survey
+
+FORMATS = ("svg", "mermaid", "dot", "d2", "json")
+_ENDINGS = {
+    ".svg": "svg",
+    ".mmd": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".d2": "d2",
+    ".json": "json",
+}
+
+
+@task(
+    {
+        "output": Option("The file to write; else it goes to standard output."),
+        "format": Option(
+            "svg, mermaid, dot, d2 or json; default: what the file's name ends with, else svg.",
+            options.one_of(*FORMATS),
+        ),
+        "offline": Option("Draw hosts.toml alone, and ask no worker what runs."),
+    }
+)
+def graph(
+    c: Context, output: str | None = None, format: str | None = None, offline: bool = False
+) -> None:
+    """
+    Draw the topology: workers, their VMs, the networks between them, and what runs.
+
+    As SVG, or as text for Mermaid, Graphviz or D2. A worker that cannot be asked is drawn as such,
+    and the exit code is 3. Example: fab graph --output lab.svg
+    """
+    from vmops.core.plan.graph.topology import Seen, topology
+
+    kind = format or (_ENDINGS.get(Path(output).suffix.lower(), "") if output else "svg")
+    if not kind:
+        known = ", ".join(_ENDINGS)
+        raise InventoryError(f"--output {output}: ends with none of {known}", cure="say --format")
+    listed = inventory(c)
+    seen, errors = Seen(), list[VmopsError]()
+    if not offline:
+        groups = groups_of_workers(c, None)
+        if show_dry(c, groups, _look):
+            return
+        seen, errors = _seen(each(groups, _look))
+    text = _written(topology(listed, seen), kind, Path(listed.source).name)
+    if output is None:
+        give_bytes(text.encode())
+    else:
+        _write(output, text)
+    finish(errors)
+
+
+def _look(group: Group) -> list[Survey]:
+    from vmops.ops.vm.status import survey
+
+    return [survey(group.route, group.vms, monitors=False)]
+
+
+def _seen(surveys: list[Survey]) -> tuple[Seen, list[VmopsError]]:
+    from vmops.core.plan.graph.topology import Seen
+    from vmops.ops.vm.status import merged
+
+    found = merged(surveys)
+    states = {vm.vm: (vm.state, vm.worker) for vm in found.vms}
+    lost = {error.worker for error in found.errors if error.worker}
+    return Seen(states, frozenset(lost)), list(found.errors)
+
+
+def _written(drawn: Topology, kind: str, title: str) -> str:
+    from vmops.core.plan.graph import languages
+    from vmops.core.plan.graph.svg import svg
+    from vmops.core.plan.graph.topology import as_dict
+
+    if kind == "svg":
+        return svg(drawn, title=title)
+    if kind == "json":
+        import json
+
+        return json.dumps(as_dict(drawn), indent=2) + "\n"
+    words = {"mermaid": languages.mermaid, "dot": languages.dot, "d2": languages.d2}
+    return words[kind](drawn)
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).expanduser().write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WorkFailed(f"cannot write {output}: {error.strerror}") from error
+    say(f"{output} is written")
