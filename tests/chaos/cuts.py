@@ -97,18 +97,21 @@ def plan(
 ) -> list[Place]:
     """All places, shuffled so that any beginning is a fair sample of the whole.
 
+    Where an operation is cut depends on the seed and on that operation alone: what was done one
+    operation at a time adds up to the whole.
+
     Every row (operation, kind, gauge) is divided into as many parts as there are points, with a
     place at random in each. The parts are small toward the end, where the work is done: most of the
     bytes are a login and questions, most of the time is the command's own start.
     """
-    chance = random.Random(seed)
     places = []
     for operation in operations:
+        chance = random.Random(f"{seed} {operation.name}")
         rows = [(kind, gauge) for kind in NETWORK for gauge in GAUGES]
         for kind, gauge in [*rows, *((kind, "time") for kind in SIGNALS)]:
             for point in range(points):
                 part = 1 - (1 - (point + chance.random()) / points) ** 2
                 if not kinds or kind in kinds:
                     places.append(Place(operation, kind, gauge, part))
-    chance.shuffle(places)
+    random.Random(seed).shuffle(places)
     return places

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
+import random
 import subprocess
 import sys
 import time
@@ -12,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.guests import PowerButton, boot_sector_image, cache_directory
+from vmops.core.images.names import Base
 from vmops.lab import Lab, WorkerStatus
 
 from .operations import State
 from .outside import Look, differences, is_same, look
 from .tags import TagWatch
-from .targets import NEIGHBOUR, TARGETS, Target, hosts_toml
+from .targets import CHANGED, NEIGHBOUR, TARGETS, WEB_PORT, Image, Target, hosts_toml
 
 ROOT = Path(__file__).parents[2]
 FAB = str(Path(sys.executable).parent / "fab")
@@ -40,16 +43,44 @@ ip tuntap add mode tap name tap_901_eth1
 ip link set tap_901_eth1 alias somebody
 ovs-vsctl add-port br-int gone0 tag=103 -- set Interface gone0 external_ids:note=somebody
 setsid bash -c 'exec -a "qemu-system-x86_64 -name web1" sleep infinity' </dev/null >/dev/null 2>&1 &
+cd /var/tmp/images
+setsid python3 -m http.server --bind 127.0.0.1 "$1" </dev/null >/dev/null 2>&1 &
 """
 """A QEMU that a hand has started, its TAP and port; a TAP of nobody's; a port without a device; a
-process that `pgrep -f 'qemu.*web1'` finds."""
+process that `pgrep -f 'qemu.*web1'` finds; and a server with an image."""
+
+FOLDER = "/home/ubuntu/vm_images/.vmops"
+
+DOCUMENTED = """
+set -e
+ip tuntap add mode tap name tap_1_eth1
+ip tuntap add mode tap name tap_1_eth2
+ip link set dev tap_1_eth1 up
+ip link set dev tap_1_eth2 up
+ovs-vsctl --may-exist add-port br-int tap_1_eth1 tag=101
+ovs-vsctl --may-exist add-port br-int tap_1_eth2 tag=102
+qemu-system-x86_64 -m 32 -smp 1 -vnc 127.0.0.1:1 \\
+    -netdev tap,id=net0,ifname=tap_1_eth1,script=no,downscript=no -device e1000,netdev=net0 \\
+    -netdev tap,id=net1,ifname=tap_1_eth2,script=no,downscript=no -device e1000,netdev=net1 \\
+    -drive file=/home/ubuntu/vm_images/web1.qcow2,format=qcow2 -daemonize
+"""
+"""web1 as the documented system starts it."""
+
+BRING = """
+set -e
+cd /home/ubuntu/vm_images/.vmops
+head -c "$3" "/var/tmp/images/$1" >"$2"
+chown ubuntu:ubuntu "$2"
+chmod "$4" "$2"
+"""
+"""An image, or its beginning, past vmops."""
 
 WIPE = """
 for t in "$@"; do
     ovs-vsctl --timeout=10 --if-exists del-port "$t"
     ip link del "$t" 2>/dev/null
 done
-for vm in web1 web2 web3 deaf1; do
+for vm in web1 web2 web3 deaf1 disk1; do
     umount -l /run/vmops/$vm/log 2>/dev/null
     rm -rf /run/vmops/$vm
 done
@@ -132,6 +163,22 @@ class Command:
         return Said(self.words, code, out, err, self.began, time.monotonic() - self.began)
 
 
+IMAGE_BYTES = 3 << 20
+
+
+def _made_image(folder: Path, name: str) -> Image:
+    """The boot sector as a raw image of some size that cannot be packed."""
+    path = folder / name
+    source = boot_sector_image(cache_directory(), PowerButton.ONCE)
+    argv = ("qemu-img", "convert", "-O", "raw", str(source), str(path))
+    subprocess.run(argv, check=True, timeout=60)
+    begin = path.read_bytes()
+    rest = random.Random(name).randbytes(IMAGE_BYTES - len(begin))
+    path.write_bytes(begin + rest)
+    base = Base(hashlib.sha256(begin + rest).hexdigest(), "raw")
+    return Image(name, base, str(path) if name == "sent" else "")
+
+
 class Ground:
     """A worker of a lab, for one user at a time. `fresh` makes it; `end` stops listening to it."""
 
@@ -141,6 +188,7 @@ class Ground:
         self.folder = folder
         self.hosts_toml = folder / "hosts.toml"
         self.changed_toml = folder / "changed.toml"
+        self.images = tuple(_made_image(folder, name) for name in ("sent", "fetched"))
         self.baseline: Look
         self._files = itertools.count()
         self._build()
@@ -165,7 +213,7 @@ class Ground:
 
     def look(self) -> Look:
         """The worker as it is."""
-        return look(self.lab, self.worker, TARGETS)
+        return look(self.lab, self.worker, TARGETS, self.images)
 
     def touched(self, seen: Look) -> list[str]:
         """A line for everything that is not as it was, and belongs to no target."""
@@ -209,14 +257,21 @@ class Ground:
         Without `sessions` those that are open may stay.
         """
         self.wipe()
+        self._bring(state, vms)
         plug = ("plug",)
-        tasks = {"gone": (), "plugged": plug, "rebooted": plug, "paused": ("launch", "pause")}
+        tasks = {"plugged": plug, "rebooted": plug, "paused": ("launch", "pause")}
+        tasks |= dict.fromkeys(("gone", "documented", "absent", "partial", "whole"), ())
         for task in tasks.get(state, ("launch",)):
             said = self.fab(task, "--vm", ",".join(vms))
             if said.code != 0:
                 raise RuntimeError(f"cannot prepare {state}: {said}")
         if state == "crashed":
             self._kill_qemus()
+        if state == "kept":
+            self._kill_qemus()
+            self._remove_remains()
+        if state == "documented":
+            self.lab.run(self.worker, ("sh", "-c", DOCUMENTED))
         if state == "rebooted":
             taps = [tap for target in TARGETS if target.name in vms for tap in target.taps]
             self.lab.run(self.worker, ("sh", "-c", FORGET, "sh", *taps))
@@ -227,10 +282,28 @@ class Ground:
         return seen
 
     def wipe(self) -> None:
-        """Remove every target past vmops: QEMUs, ports, TAPs, run directories."""
+        """Remove every target past vmops: QEMUs, ports, TAPs, run directories, images."""
         self._kill_qemus()
+        self._remove_remains()
+        self.lab.run(self.worker, ("sh", "-c", f"rm -f {FOLDER}/*"))
+
+    def _remove_remains(self) -> None:
         taps = [tap for target in TARGETS for tap in target.taps]
         self.lab.run(self.worker, ("sh", "-c", WIPE, "sh", *taps))
+
+    def _bring(self, state: State, vms: Sequence[str]) -> None:
+        """The image that is in that state; and whole, for a VM whose disk is made of it."""
+        for image in self.images:
+            mine = image.name in vms
+            stands = image.file and "disk1" in vms
+            if state == "absent" or not (mine or stands):
+                continue
+            part = mine and state == "partial"
+            size = IMAGE_BYTES // 2 if part else IMAGE_BYTES
+            name = f"{image.base.name}.part" if part else image.base.name
+            mode = "0600" if part else "0400"
+            words = ("sh", "-c", BRING, "sh", image.name, name, str(size), mode)
+            self.lab.run(self.worker, words)
 
     def _kill_qemus(self) -> None:
         def none_left() -> bool:
@@ -244,13 +317,20 @@ class Ground:
     def _build(self) -> None:
         """Inventories, disks, and the strangers."""
         inventory = self.lab.inventory.read_text()
-        moved = (TARGETS[0].moved(), *TARGETS[1:])
         neighbour = self.folder / "neighbour.toml"
-        for path, vms in ((self.hosts_toml, TARGETS), (self.changed_toml, moved)):
-            path.write_text(hosts_toml(inventory, vms, self.worker))
+        for path, vms in ((self.hosts_toml, TARGETS), (self.changed_toml, CHANGED)):
+            path.write_text(hosts_toml(inventory, (*self.images, *vms), self.worker))
         neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
         for target in (*TARGETS, NEIGHBOUR):
-            self._make_disk(target)
+            if not target.disk_gb:
+                self._make_disk(target)
+        make = f"mkdir -p /var/tmp/images; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
+        self.lab.run(self.worker, ("sh", "-c", make))
+        for image in self.images:
+            data = (self.folder / image.name).read_bytes()
+            self.lab.run(
+                self.worker, ("sh", "-c", f"cat >/var/tmp/images/{image.name}"), stdin=data
+            )
         said = subprocess.run(
             [FAB, "launch", "--vm", NEIGHBOUR.name],
             cwd=ROOT,
@@ -261,7 +341,7 @@ class Ground:
         )
         if said.returncode != 0:
             raise RuntimeError(f"cannot launch the neighbour: {said.stderr}")
-        self.lab.run(self.worker, ("bash", "-c", STRANGERS))
+        self.lab.run(self.worker, ("bash", "-c", STRANGERS, "bash", str(WEB_PORT)))
 
     def _make_disk(self, target: Target) -> None:
         button = PowerButton.DEAF if target.deaf else PowerButton.ONCE

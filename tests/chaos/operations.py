@@ -5,13 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["gone", "plugged", "running", "paused", "crashed", "rebooted"]
+OfVM = Literal[
+    "gone",
+    "plugged",
+    "running",
+    "paused",
+    "crashed",
+    "rebooted",
+    "kept",
+    "documented",
+    "adopted",
+]
 """`crashed`: QEMU was killed from outside, its TAPs, ports and run directory are left. `rebooted`:
-only the rows of its ports are, as after a restart of the worker."""
+only the rows of its ports are, as after a restart of the worker. `kept`: only the disk that was
+made for it is. `documented`: it runs by the documented lines, and not by vmops; `adopted`: that has
+been taken over."""
+
+OfImage = Literal["absent", "partial", "whole"]
+"""A VM that begins with `absent` has no image there to make its disk of."""
+
+State = OfVM | OfImage
 
 ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
 DEAF = ("deaf1",)
+DISK = ("disk1",)
+SENT, FETCHED = ("sent",), ("fetched",)
 
 
 @dataclass(frozen=True)
@@ -19,8 +38,9 @@ class Operation:
     """Words that an operator types, from one state of these VMs to another.
 
     With `changed`, hosts.toml gives web1's first interface another VLAN than the one it started
-    with. With `same_qemu`, a QEMU that ran before is the one that runs after. `known` is a part of
-    the text of a violation that is known and not mended yet: it is reported, and fails no sample.
+    with, and disk1 a larger disk. With `same_qemu`, a QEMU that ran before is the one that runs
+    after. `known` is a part of the text of a violation that is known and not mended yet: it is
+    reported, and fails no sample.
     """
 
     name: str
@@ -36,6 +56,23 @@ class Operation:
     def asks_status(self) -> bool:
         """What it changes cannot be seen from outside of QEMU: `status` has to tell."""
         return "paused" in (self.start, self.end)
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The words of what tells how its VMs, or its image, are."""
+        names = ",".join(self.vms)
+        if self.of_image:
+            return ("image.list", "--image", names, "--format", "json")
+        return ("status", "--vm", names, "--format", "json")
+
+    @property
+    def of_image(self) -> bool:
+        """What it changes is an image on the worker."""
+        return self.end in ("absent", "whole")
+
+
+def _disk1(task: str, *more: str) -> tuple[str, ...]:
+    return (task, "--vm", "disk1", *more)
 
 
 def _web1(task: str, *more: str) -> tuple[str, ...]:
@@ -78,4 +115,20 @@ OPERATIONS = (
         same_qemu=True,
     ),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
+    Operation("adopt", _web1("adopt"), "documented", "adopted", same_qemu=True),
+    Operation("launch-disk", _disk1("launch"), "gone", "running", DISK),
+    Operation("launch-supplied", _disk1("launch"), "absent", "running", DISK),
+    Operation("grow-cold", _disk1("launch"), "kept", "running", DISK, changed=True),
+    Operation(
+        *("grow-live", _disk1("launch"), "running", "running", DISK),
+        changed=True,
+        same_qemu=True,
+    ),
+    Operation("destroy", _disk1("destroy", "--yes", "--timeout", "3"), "running", "gone", DISK),
+    Operation("image-push", ("image.push", "--image", "sent"), "absent", "whole", SENT),
+    Operation("image-push-on", ("image.push", "--image", "sent"), "partial", "whole", SENT),
+    Operation("image-pull", ("image.pull", "--image", "fetched"), "absent", "whole", FETCHED),
+    Operation(
+        *("image-remove", ("image.remove", "--image", "sent", "--yes"), "whole", "absent", SENT),
+    ),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from vmops.lab import Lab
 
-from .targets import Target
+from .targets import Image, Target
 
 PROBE = Path(__file__).with_name("probe.py")
 LOOK_LIMIT_S = 60
@@ -34,21 +34,28 @@ class Nic:
 
 @dataclass(frozen=True)
 class Shape:
-    """What is there of one VM."""
+    """What is there of one VM.
+
+    `disk` is how large the one is that was made for it, in GiB, empty without one; or the state of
+    an image, in the words of image.list.
+    """
 
     qemus: int
-    nics: tuple[Nic, ...]
-    directory: bool
+    nics: tuple[Nic, ...] = ()
+    directory: bool = False
+    disk: str = ""
 
     @property
     def is_nothing(self) -> bool:
         """Nothing at all is there."""
-        return not (self.qemus or self.directory or any(n.has_tap or n.has_port for n in self.nics))
+        left = self.qemus or self.directory or self.disk
+        return not (left or any(n.has_tap or n.has_port for n in self.nics))
 
     def __str__(self) -> str:
         there = ", ".join(str(nic) for nic in self.nics if nic.has_tap or nic.has_port)
         directory = "a run directory" if self.directory else "no run directory"
-        return f"{self.qemus} QEMU, {directory}, {there or 'no interfaces'}"
+        disk = f", disk: {self.disk}" if self.disk else ""
+        return f"{self.qemus} QEMU, {directory}, {there or 'no interfaces'}{disk}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Look:
     others: dict[str, Any]
 
 
-def look(lab: Lab, worker: str, targets: Sequence[Target]) -> Look:
+def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Image]) -> Look:
     """Look at a worker. Raises what subprocess raises, and ValueError, when that fails."""
     argv = ("python3", "-I", "-c", PROBE.read_text(), *FOLDERS)
     seen = json.loads(lab.run(worker, argv, timeout=LOOK_LIMIT_S).stdout)
@@ -80,12 +87,15 @@ def look(lab: Lab, worker: str, targets: Sequence[Target]) -> Look:
             sessions += "listener" not in process["argv"][0]
         else:
             strangers.append(process)
+    shapes = {target.name: _shape(seen, target, len(qemus[target.name])) for target in targets}
+    shapes |= {image.name: Shape(0, disk=_image_state(seen, image)) for image in images}
+    qemus |= {image.name: [] for image in images}
     return Look(
-        shapes={target.name: _shape(seen, target, len(qemus[target.name])) for target in targets},
+        shapes=shapes,
         qemus={name: tuple(found) for name, found in qemus.items()},
         flocks=tuple(seen["flocks"]),
         sessions=sessions,
-        others=_others(seen, strangers, targets),
+        others=_others(seen, strangers, targets, images),
     )
 
 
@@ -113,7 +123,28 @@ def _shape(seen: Mapping[str, Any], target: Target, qemus: int) -> Shape:
         )
         for tap in target.taps
     )
-    return Shape(qemus, nics, target.name in seen["directories"])
+    disk = _disk(seen, target) if target.disk_gb else ""
+    return Shape(qemus, nics, target.name in seen["directories"], disk)
+
+
+def _named(seen: Mapping[str, Any], name: str) -> list[Any] | None:
+    """The file of that name, wherever it lies."""
+    paths = {path: state for there in seen["files"].values() for path, state in there.items()}
+    return next((state for path, state in paths.items() if path.endswith(f"/{name}")), None)
+
+
+def _disk(seen: Mapping[str, Any], target: Target) -> str:
+    found = _named(seen, target.image)
+    size = f"{found[-1] / 2**30:g}" if found else ""
+    return f"{size} unfinished" if _named(seen, f"{target.image}.new") else size
+
+
+def _image_state(seen: Mapping[str, Any], image: Image) -> str:
+    found = _named(seen, image.base.name)
+    if found is not None:
+        return "whole" if found[-2] == image.base.digest else "damaged"
+    part = _named(seen, f"{image.base.name}.part")
+    return "partial" if part and part[-3] else "absent"
 
 
 def tag_of(column: object) -> int | None:
@@ -122,11 +153,15 @@ def tag_of(column: object) -> int | None:
 
 
 def _others(
-    seen: Mapping[str, Any], processes: Sequence[Mapping[str, Any]], targets: Sequence[Target]
+    seen: Mapping[str, Any],
+    processes: Sequence[Mapping[str, Any]],
+    targets: Sequence[Target],
+    images: Sequence[Image],
 ) -> dict[str, Any]:
     """Everything beside the targets, flat: what it is, and how it looks."""
     taps = {tap for target in targets for tap in target.taps}
-    images = {target.image for target in targets}
+    files = [target.image for target in targets] + [image.base.name for image in images]
+    own_files = {f"{name}{end}" for name in files for end in ("", ".new", ".part")}
     own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
     found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}
     found |= {f"link {name}": link for name, link in seen["links"].items() if name not in taps}
@@ -140,7 +175,7 @@ def _others(
         found[f"bridge {row['name']}"] = {**row, "ports": sorted(set(every) - own)}
     for there in seen["files"].values():
         for path, state in there.items():
-            if Path(path).name not in images:
+            if Path(path).name not in own_files:
                 found[f"file {path}"] = state
     return found
 

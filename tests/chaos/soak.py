@@ -19,7 +19,14 @@ COMMANDS = 3
 CALM_S = 3.0
 """The longest time between two faults, and the longest fault."""
 
-WORDS = tuple(dict.fromkeys((operation.words, operation.changed) for operation in OPERATIONS))
+WORDS = tuple(
+    dict.fromkeys(
+        (operation.words, operation.changed)
+        for operation in OPERATIONS
+        if not (operation.changed and "disk1" in operation.vms)
+    )
+)
+"""A disk that was made larger stays so, and the other inventory would not have it."""
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -11,12 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from vmops.lab import Lab
 
 from .cuts import Place
-from .ground import Ground, Hung
+from .ground import ROOT, Ground, Hung
 from .operations import Operation
 from .trial import Trial, Undisturbed, measure, run_trial
 
@@ -42,9 +44,19 @@ class Journal:
 
     def add(self, place: str, trial: Trial) -> None:
         """Append a trial."""
+        trial.commit = trial.commit or checked_out()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps({"place": place, **asdict(trial)}) + "\n")
+
+
+@cache
+def checked_out() -> str:
+    """The commit of this folder, with a star where something differs from it."""
+    argv = ("git", "describe", "--always", "--dirty=*")
+    return subprocess.run(
+        argv, cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 @contextmanager
@@ -126,6 +138,9 @@ def report(trials: Sequence[Trial]) -> str:
         f"{len(trials)} cuts, {len(bad)} with a violation, {known} of them known;"
         f" the longest command took {longest:.0f} s",
     ]
+    commits = Counter(trial.commit for trial in trials if trial.commit)
+    if commits:
+        lines.append("at " + ", ".join(f"{name}: {number}" for name, number in commits.items()))
     for trial in bad:
         lines += ["", trial.repeat, *(f"  {line}" for line in trial.violations)]
         lines += [f"    {line}" for text in trial.said for line in text.splitlines()]

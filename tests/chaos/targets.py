@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from vmops.core.images.names import Base
 
 
 @dataclass(frozen=True)
 class Target:
-    """A small VM with one interface, eth1 and on, for each VLAN."""
+    """A small VM with one interface, eth1 and on, for each VLAN.
+
+    With `disk_gb` its disk is made of the image that is sent, otherwise it is a file of its own.
+    """
 
     name: str
     vm_id: int
     vlans: tuple[int, ...]
     deaf: bool = False
+    disk_gb: int = 0
 
     @property
     def taps(self) -> dict[str, int]:
@@ -23,11 +30,15 @@ class Target:
     @property
     def image(self) -> str:
         """The name of its disk's file."""
-        return f"{self.name}.qcow2"
+        return f"disk-{self.name}-root.qcow2" if self.disk_gb else f"{self.name}.qcow2"
 
     def moved(self) -> Target:
         """The same with its first interface in another VLAN."""
         return replace(self, vlans=(self.vlans[0] + 100, *self.vlans[1:]))
+
+    def grown(self) -> Target:
+        """The same with a larger disk."""
+        return replace(self, disk_gb=self.disk_gb + 1)
 
     def toml(self, worker: str) -> str:
         """Its part of hosts.toml."""
@@ -38,8 +49,11 @@ class Target:
             "ram_mb = 32",
             "cores = 1",
             f"vnc_port = {5900 + self.vm_id}",
-            f'qcow_image = "~/vm_images/{self.image}"',
         ]
+        if self.disk_gb:
+            lines += ['image = "sent"', f"disk_gb = {self.disk_gb}"]
+        else:
+            lines.append(f'qcow_image = "~/vm_images/{self.image}"')
         for number, vlan in enumerate(self.vlans, start=1):
             lines += [
                 f"[[vms.{self.name}.interfaces]]",
@@ -54,13 +68,38 @@ TARGETS = (
     Target("web2", 2, (102,)),
     Target("web3", 3, (103,)),
     Target("deaf1", 4, (104,), deaf=True),
+    Target("disk1", 5, (105,), disk_gb=1),
 )
+CHANGED = tuple(
+    target.grown() if target.disk_gb else target.moved() if target.name == "web1" else target
+    for target in TARGETS
+)
+"""The same in the changed hosts.toml."""
 NEIGHBOUR = Target("web10", 10, (101,))
 """In nobody's selection, by a name and on a VLAN that come close."""
 
 
-def hosts_toml(lab_inventory: str, targets: Sequence[Target], worker: str) -> str:
-    """One of the lab's workers, and these VMs on it.
+WEB_PORT = 8099
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of hosts.toml: a file here, or what a server in the worker has by its name."""
+
+    name: str
+    base: Base
+    file: str = ""
+
+    def toml(self) -> str:
+        """Its part of hosts.toml."""
+        url = f"http://127.0.0.1:{WEB_PORT}/{self.name}"
+        source = f"file = {json.dumps(self.file)}" if self.file else f'url = "{url}"'
+        more = f'sha256 = "{self.base.digest}"\nformat = "{self.base.format}"'
+        return f"[images.{self.name}]\n{source}\n{more}\n"
+
+
+def hosts_toml(lab_inventory: str, parts: Sequence[Target | Image], worker: str) -> str:
+    """One of the lab's workers, and these VMs and images.
 
     Without the other workers: VMs of these names run there too, and an operator who has both in one
     inventory is rightly refused a second copy.
@@ -68,4 +107,5 @@ def hosts_toml(lab_inventory: str, targets: Sequence[Target], worker: str) -> st
     head = lab_inventory.partition("\n[vms.")[0]
     defaults, *workers = head.split("\n[workers.")
     own = next(text for text in workers if text.startswith(f"{worker}]"))
-    return "\n".join([f"{defaults}\n[workers.{own}", *(target.toml(worker) for target in targets)])
+    told = (part.toml() if isinstance(part, Image) else part.toml(worker) for part in parts)
+    return "\n".join([f"{defaults}\n[workers.{own}", *told])

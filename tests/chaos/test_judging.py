@@ -16,7 +16,7 @@ from vmops.lab import Lab
 
 from . import ground as ground_module
 from . import trial as trial_module
-from .cuts import Cut, Extent, plan, read_cut
+from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
 from .operations import OPERATIONS
 from .outside import Nic, Shape
@@ -142,6 +142,15 @@ def test_the_same_seed_gives_the_same_places_and_each_row_all_its_parts() -> Non
     row = [p.part for p in places if p.name.startswith("launch:drop:worker:")]
     assert sorted(int((1 - (1 - part) ** 0.5) * 3) for part in row) == [0, 1, 2]
     assert len({place.name for place in places}) == len(places)
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    """Each operation alone, and each kind of cut alone, is cut where the whole sweep cuts it."""
+    whole = {place.name for place in plan(points=2, seed=5)}
+    apart = [plan(points=2, seed=5, operations=[operation]) for operation in OPERATIONS]
+    assert {place.name for places in apart for place in places} == whole
+    kinds = [plan(points=2, seed=5, kinds=[kind]) for kind in (*NETWORK, *SIGNALS)]
+    assert {place.name for places in kinds for place in places} == whole
 
 
 def test_a_cut_is_read_as_it_is_written() -> None:

@@ -12,7 +12,7 @@ from .cuts import SIGNALS, Cut, Extent
 from .ground import Command, Ground, Hung, Said
 from .operations import OPERATIONS, Operation, State
 from .outside import Look, Shape
-from .targets import TARGETS, Target
+from .targets import CHANGED, TARGETS, Target
 
 Outcome = str
 """`before`, `after`, or `between`: neither, and then `status` must have told the truth."""
@@ -22,11 +22,13 @@ Outcome = str
 class Trial:
     """What came of a cut. `reached` is False where the command had ended before.
 
-    `seconds` is for the whole trial, `command_s` for the command that was cut.
+    `seconds` is for the whole trial, `command_s` for the command that was cut, `commit` what was
+    checked out then.
     """
 
     operation: str
     cut: str
+    commit: str = ""
     reached: bool = True
     outcome: Outcome = "?"
     code: int | None = None
@@ -58,20 +60,22 @@ class Undisturbed:
 
 def wanted_targets(operation: Operation) -> dict[str, Target]:
     """The operation's VMs as its hosts.toml has them."""
-    found = {target.name: target for target in TARGETS if target.name in operation.vms}
-    if operation.changed:
-        found["web1"] = found["web1"].moved()
-    return found
+    every = CHANGED if operation.changed else TARGETS
+    return {target.name: target for target in every if target.name in operation.vms}
 
 
 def is_as_wanted(shape: Shape, target: Target, state: State) -> bool:
     """The VM is whole in that state, as far as can be seen from outside."""
     if state == "gone":
         return shape.is_nothing
+    if target.disk_gb and shape.disk != str(target.disk_gb):
+        return False
     plugged = all(
         nic.has_port and nic.has_tap and nic.tag == target.taps[nic.tap] for nic in shape.nics
     )
-    if state in ("running", "paused"):
+    if state == "adopted" and not shape.directory:
+        return False
+    if state in ("running", "paused", "adopted"):
         return plugged and shape.qemus == 1 and all(nic.is_up for nic in shape.nics)
     return plugged and shape.qemus == 0
 
@@ -96,6 +100,10 @@ def measure(ground: Ground, operation: Operation) -> Undisturbed:
 
 def _not_as_wanted(seen: Look, operation: Operation) -> list[str]:
     targets = wanted_targets(operation)
+    if operation.of_image:
+        (name,) = operation.vms
+        found = seen.shapes[name].disk
+        return [] if found == operation.end else [f"{name} is {found}, not {operation.end}"]
     return [
         f"{name} is not {operation.end}: {seen.shapes[name]}"
         for name in operation.vms
@@ -197,6 +205,9 @@ class _Judge:
             self._truthful()
         if self.trial.code == 0 and not after:
             self.blame(f"exit 0, but {self._told(seen)}{f', status: {word}' if word else ''}")
+        for name in self.operation.vms:
+            if "damaged" in seen.shapes[name].disk:
+                self.blame(f"{name} is damaged")
         if self.operation.same_qemu:
             self._runs_on(before, seen)
 
@@ -216,8 +227,7 @@ class _Judge:
         return "; ".join(f"{name}: {seen.shapes[name]}" for name in self.operation.vms)
 
     def _status(self) -> list[dict[str, Any]]:
-        words = ("status", "--vm", ",".join(self.operation.vms), "--format", "json")
-        said = self.ground.fab(*words, changed=self.operation.changed)
+        said = self.ground.fab(*self.operation.asks, changed=self.operation.changed)
         found = read_status(said)
         if not found:
             self.blame(f"status cannot be read: {said}")
@@ -229,6 +239,9 @@ class _Judge:
 
     def _truthful(self) -> None:
         """Status tells of what is there. It may have removed what a guest's end has left."""
+        if self.operation.of_image:
+            self._truthful_of_image()
+            return
         entries = {str(entry["vm"]): entry for entry in self._status()}
         seen, _unrest = self.ground.settled(sessions=self.sessions)
         for name, target in self.targets.items():
@@ -240,10 +253,16 @@ class _Judge:
             for line in untruths(entry, shape, target):
                 self.blame(f"status of {name}: {line}, but there is {shape}")
 
+    def _truthful_of_image(self) -> None:
+        (name,) = self.operation.vms
+        said, found = self._status_words(), self.ground.look().shapes[name].disk
+        if said != found:
+            self.blame(f"image.list says {said}, but it is {found}")
+
     def complete(self, before: Look) -> None:
         """The same command completes."""
-        select = ("status", "--vm", ",".join(self.operation.vms), "--format", "json")
-        said = self.ground.fab(*self.operation.words, *select, changed=self.operation.changed)
+        words = (*self.operation.words, *self.operation.asks)
+        said = self.ground.fab(*words, changed=self.operation.changed)
         self.trial.said.append(f"again: exit {said.code}; {said.err}")
         seen, unrest = self.ground.settled(sessions=self.sessions)
         self.trial.violations += unrest
@@ -260,11 +279,12 @@ class _Judge:
 
     def _clean_status(self, said: Said) -> None:
         entries = read_status(said)
-        state = {"gone": "stopped", "plugged": "stopped"}.get(
-            self.operation.end, self.operation.end
-        )
+        end = self.operation.end
+        state = {"gone": "stopped", "plugged": "stopped", "adopted": "running"}.get(end, end)
         for entry in entries:
-            if entry["state"] != state or entry["drift"] or entry["error"]:
+            # What was adopted runs as somebody else has started it, and that is said.
+            drift = end != "adopted" and entry.get("drift")
+            if entry["state"] != state or drift or entry["error"]:
                 self.blame(f"after the same command again status says {_brief(entry)}")
         if len(entries) != len(self.operation.vms):
             self.blame(f"after the same command again status tells of {len(entries)} VMs")
@@ -280,6 +300,8 @@ class _Judge:
         seen, unrest = self.ground.settled()
         self.trial.violations += [f"late: {line}" for line in unrest]
         for name in operation.vms:
+            if operation.of_image and seen.shapes[name].disk == "partial":
+                continue  # what a transfer that came late has left: the next one goes on with it
             if seen.shapes[name] != wanted.shapes[name] or seen.qemus[name] != wanted.qemus[name]:
                 self.blame(
                     f"a late session changed {name}: {wanted.shapes[name]} {wanted.qemus[name]}"
@@ -305,6 +327,8 @@ def before_our_code(text: str) -> bool:
 
 
 def _brief(entry: Mapping[str, Any]) -> str:
+    if "image" in entry:
+        return f"{entry['image']} {entry['state']}, error {entry['error']}"
     nics = [f"{nic['tap']} plugged: {nic['plugged']}" for nic in entry["interfaces"]]
     more = f"drift {entry['drift']}, error {entry['error']}"
     return f"{entry['vm']} {entry['state']}, {', '.join(nics)}, {more}"
