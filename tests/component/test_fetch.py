@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from vmops.core.images.progress import Progress
 from vmops.errors import ConnectionLost, WorkFailed
 from vmops.remote import fetch as fetching
 from vmops.remote.fetch import fetch
+from vmops.remote.program import Program
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker
@@ -181,6 +182,23 @@ def test_without_a_length_the_sum_alone_decides(
     _, url = serve(says_length=False)
     fetch(start().worker(), url, base=BASE, config=config)
     assert final(home).read_bytes() == CONTENT
+
+
+def test_a_connection_that_drops_before_the_address_is_sent_is_told_as_such(
+    start: Start, home: Path, config: fabric.Config, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, url = serve()
+    fake = start()
+    begin = Program.start
+
+    def begin_and_drop(self: Program, arguments: Sequence[str]) -> None:
+        begin(self, arguments)
+        fake.hang_up()
+        assert wait_for(lambda: True if self.was_cut() else None, 10)
+
+    monkeypatch.setattr(Program, "start", begin_and_drop)
+    with pytest.raises(ConnectionLost, match="goes on where it was cut"):
+        fetch(fake.worker(), url, base=BASE, config=config)
 
 
 def test_it_ends_with_the_connection_and_goes_on_with_the_next(

@@ -75,7 +75,7 @@ class _Fetching:
     def run(self, url: str, base: Base) -> Pushed | None:
         """See `fetch`; None where it was not the promised one, or cannot be had in parts."""
         self._program.start([FOLDER, base.name, base.digest, str(STAYS_FREE)])
-        self._program.put(f"{url}\n".encode())
+        self._program.ask(url)
         match self._program.hear(_WAITS_S):
             case ["there"]:
                 return Pushed(was_there=True)

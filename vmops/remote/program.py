@@ -74,6 +74,13 @@ class Program:
             self.sent += sent
             rest = rest[sent:]
 
+    def ask(self, line: str) -> None:
+        """Send it a line. Raises ConnectionLost, WorkFailed."""
+        try:
+            self.put(f"{line}\n".encode())
+        except FAILURES as error:
+            raise self._silence() from error
+
     def no_more(self) -> None:
         """Say that its input has ended. Raises FAILURES."""
         self._channel.shutdown_write()
