@@ -87,7 +87,8 @@ def test_the_time_limit_holds(ask: Ask) -> None:
     started = time.monotonic()
     out, _, code = ask(b"echo begun; (trap '' TERM; sleep 77) & sleep 77", limit=1)
     assert time.monotonic() - started < 5
-    assert (out, code) == (b"begun\n", 124)
+    assert out == b"begun\n"
+    assert code in (124, 125)
 
 
 def test_hanging_up_ends_no_script(ask: Ask) -> None:

@@ -147,7 +147,7 @@ def pid_of(operator: Operator, vm: VM, worker: str = "worker1") -> int:
 
 def kill(operator: Operator, vm: VM, how: str = "-9", worker: str = "worker1") -> None:
     """Send the VM's QEMU a signal, past vmops."""
-    operator.on(worker, "kill", how, str(pid_of(operator, vm, worker)))
+    operator.on(worker, "kill", "-s", how.lstrip("-"), str(pid_of(operator, vm, worker)))
 
 
 def at_the_console(operator: Operator, vm: VM) -> int:

@@ -33,7 +33,7 @@ def base(operator: Operator) -> Iterator[Base]:
         found = Base(image.digest(), "qcow2")
         push(worker, image, base=found)
     yield found
-    operator.on("worker1", "rm", "-rf", FOLDER)
+    operator.on("worker1", "rm", "-f", "-rf", FOLDER)
 
 
 def of_image(name: str, number: int, **more: Any) -> VM:
@@ -148,7 +148,7 @@ def test_a_launch_that_fails_takes_away_the_disk_that_it_made_and_no_other(
 def test_an_image_that_is_not_there_is_told_before_anything_is_done(
     operator: Operator, base: Base
 ) -> None:
-    operator.on("worker1", "rm", f"{FOLDER}/{base.name}")
+    operator.on("worker1", "rm", "-f", f"{FOLDER}/{base.name}")
     operator.add(of_image("web1", 21), image=False)
     said = operator.fab("launch", "--vm", "web1", "--no-push")
     assert said.code == 1
@@ -160,7 +160,7 @@ def test_a_base_that_names_a_file_of_roots_is_refused(operator: Operator, base: 
     """Whoever made the image may have written into its header what QEMU is to open as root."""
     path = f"{FOLDER}/{base.name}"
     words = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", "/etc/shadow"]
-    operator.on("worker1", "rm", path)
+    operator.on("worker1", "rm", "-f", path)
     as_ubuntu(operator, *words, path, "1M")
     operator.add(of_image("web1", 21), image=False)
     said = operator.fab("launch", "--vm", "web1")

@@ -17,7 +17,7 @@ def test_plan_and_up_tell_of_guests_that_stand_still(operator: Operator) -> None
     operator.ok("up")
     pids = operator.qemus("worker1")
     operator.ok("pause", "--vm", "vm1")
-    operator.on("worker1", "kill", "-STOP", str(pids["vm2"]))
+    operator.on("worker1", "kill", "-s", "STOP", str(pids["vm2"]))
     try:
         planned = operator.ok("plan", "--format", "json")
         told = {item["vm"]: (item["action"], item["fields"]) for item in planned.json}

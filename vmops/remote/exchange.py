@@ -67,8 +67,9 @@ _TRIES = 3
 _JITTER_S = 0.5
 """By how much more the beginning of an answer may be held up than its end."""
 
-_TIMED_OUT = (124, 137)
-"""How `timeout` ends when the SIGTERM sufficed, and when it took the SIGKILL."""
+_TIMED_OUT = (124, 125, 137)
+"""How `timeout` ends when the SIGTERM sufficed, GNU's and that of rust-coreutils, and when it took
+the SIGKILL."""
 
 
 class Reply(NamedTuple):

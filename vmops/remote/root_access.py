@@ -37,7 +37,7 @@ _LOOP = (
     'echo "$1 b"; echo "$1 b" >&2; '
     f'timeout -k {UNDO_S} "$2" sh -c "$3" vmops "$4" <&3 3<&- & group=$!; '
     'wait "$group"; code=$?; '
-    'case $code in 124|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
+    'case $code in 124|125|137) kill -s KILL -- "-$group" 2>/dev/null;; esac; '
     'echo "$1 e $code"; echo "$1 e 0" >&2; '
     "}; "
     "exec 3<&0; "
@@ -62,7 +62,7 @@ whoever sent it has given up, most likely, and seen to it otherwise. It is not r
 beginning.
 
 `timeout` leads the script's process group and ends when the script's own shell does, so what is
-left of the group then is killed.
+left of the group then is killed. That of rust-coreutils 0.0.30 gives 125 where GNU's gives 124.
 
 This and the next two are one line each, without a single quote, a backslash or an exclamation mark,
 so that every login shell passes them on as they are.

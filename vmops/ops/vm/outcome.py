@@ -15,8 +15,8 @@ from vmops.core.tools import monitor
 from vmops.errors import ConnectionLost, Evidence, LaunchFailed, StopTimeout, VmopsError, WorkFailed
 from vmops.ops.act import Done
 
-_TIMED_OUT = 124
-"""How `timeout` ends what took too long."""
+_TIMED_OUT = (124, 125)
+"""How `timeout` ends what took too long, GNU's and that of rust-coreutils."""
 
 _TAIL_CHARACTERS = 2000
 
@@ -189,7 +189,7 @@ def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> Laun
     said = [undo for undo in result.undone if undo.step is failure.step and undo.stdout]
     told = said[0] if said else failure
     what = f"{failure.step.label} failed: {reason_of(told)}"
-    if failure.step.label == life.QEMU and failure.exit_code == _TIMED_OUT:
+    if failure.step.label == life.QEMU and failure.exit_code in _TIMED_OUT:
         what = "QEMU did not start in time and was ended"
     cure = undone(result, "what had been done was undone")
     tail = (told.stderr.strip() or told.stdout).decode(errors="replace")[-_TAIL_CHARACTERS:]

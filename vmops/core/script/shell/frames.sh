@@ -79,7 +79,7 @@ make_run_root() {
 }
 
 make_lock() {
-  make_run_root "${1%/*}" || return 1
+  make_run_root "${1%/*}" || { echo "there is no folder ${1%/*}, and none can be made" >&2; return 1; }
   true >>"$1"
 }
 
