@@ -585,9 +585,8 @@ def _abandon(w: Simulated, words: list[str], stdin: str) -> None:
 
 
 def _start_qemu(w: Simulated, words: list[str], _: str) -> None:
-    argv = tuple(words[2:])
+    vm, argv = words[0], tuple(words[3:])
     line = machine.parse(argv)
-    vm = line.pidfile.split("/")[-2]
     screens = {machine.parse(qemu.argv).screen.port for qemu in w.processes.values()}
     used = {tap for qemu in w.processes.values() for tap in qemu.taps}
     taps = tuple(nic.tap for nic in line.nics)
@@ -653,6 +652,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "abandon": _abandon,
         "start_qemu": _start_qemu,
         "open_sockets": _of_running,
+        "sound_image": _nothing,
         "reserve_log": _nothing,
         "print_log": _nothing,
         "report_process": _report_process,

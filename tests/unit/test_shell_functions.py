@@ -88,7 +88,7 @@ def test_the_text_that_travels_is_a_whole_function(name: str, shell: str) -> Non
         ),
         (("where_vms", "cat", "/proc/net/dev"), "# where there is a VM:\nsudo cat /proc/net/dev"),
         (("where_vms", "listening_facts"), "# where there is a VM:\nsudo ss -Hltn"),
-        (("start_qemu", "60", "5:5", "qemu", "-m", "1 2"), "sudo qemu -m '1 2' -runas 5:5"),
+        (("start_qemu", "vm1", "60", "5:5", "qemu", "-m", "1 2"), "sudo qemu -m '1 2' -runas 5:5"),
         (("raise_taps", "t1", "t 2"), "sudo ip link set dev t1 up\nsudo ip link set dev 't 2' up"),
         (("report_process", "vm1"), "sudo cat /run/vmops/vm1/pid"),
         (("print_log", "vm1", "{0}"), "sudo cat /run/vmops/vm1/log/{0}"),

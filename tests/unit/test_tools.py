@@ -23,8 +23,9 @@ LAUNCH = machine.Launch(
 
 
 def argv(vm: VM = VM1, launch: machine.Launch = LAUNCH) -> tuple[str, ...]:
-    start, limit_s, user, *words = machine.build(vm, launch).words()
-    assert (start, limit_s, user) == ("start_qemu", "60", f"{launch.uid}:{launch.uid}")
+    start, name, limit_s, user, *words = machine.build(vm, launch).words()
+    user_id = f"{launch.uid}:{launch.uid}"
+    assert (start, name, limit_s, user) == ("start_qemu", vm.name, "60", user_id)
     return tuple(words)
 
 

@@ -64,7 +64,7 @@ class CommandLine(NamedTuple):
 
 
 def build(vm: VM, launch: Launch) -> Command:
-    """What starts QEMU: its time limit, whom it becomes, and its command line.
+    """What starts QEMU: the VM's name, a time limit, whom it becomes, and its command line.
 
     An interface takes part where the step that plugs it has set its flag. Whom it becomes is put
     last, by the option that this QEMU has for it.
@@ -82,7 +82,8 @@ def build(vm: VM, launch: Launch) -> Command:
     words += further.words(vm, launch.home)
     words += agent.words(vm)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
-    return Command((START_QEMU, str(START_LIMIT_S), f"{launch.uid}:{launch.uid}", *words))
+    user = f"{launch.uid}:{launch.uid}"
+    return Command((START_QEMU, vm.name, str(START_LIMIT_S), user, *words))
 
 
 def cpu_for(vm: VM, *, accel: str) -> str:

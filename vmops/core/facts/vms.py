@@ -107,15 +107,14 @@ def _vm(name: str, raw: bytes) -> RunningVM:
 
 
 def _is_of(found: Process, name: str, group: str, record: Sequence[str]) -> bool:
-    """True for the VM's QEMU: what root has written down of it, its user, and its command line.
+    """True for the VM's QEMU: by PID, start time and user, as root has written them down.
 
-    Without a record (an older version has started it, or its start was cut short) its user is the
-    group of the directory.
+    Without a record (an older version has started it, or its start was cut short) by its command
+    line, and its user has to be the group of the directory.
     """
-    pid, started, uid, *how = record or (str(found.pid), str(found.started), group)
-    if (str(found.pid), str(found.started), str(found.uid)) != (pid, started, uid):
-        return False
-    return "adopted" in how or machine.is_of(found.argv, name)
+    if record:
+        return [str(found.pid), str(found.started), str(found.uid)] == list(record[:3])
+    return str(found.uid) == group and machine.is_of(found.argv, name)
 
 
 RUNNING = Question(

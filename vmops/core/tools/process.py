@@ -1,8 +1,8 @@
 """Processes of a worker: what /proc says of one, and the commands that end it by identity.
 
-Identity that holds: the PID and the start time that root wrote down when QEMU had started, the user
-id that is that VM's alone, and its name and pidfile as words of the command line; all of it again
-when the signal is sent. Never a pattern: `qemu.*vm1` is vm10 as well.
+Identity that holds: the PID and the start time that root wrote down when QEMU had started, and the
+user id that is that VM's alone; all of it again when the signal is sent. Never a pattern:
+`qemu.*vm1` is vm10 as well. Nor a command line, which a process may write over.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 #
-# Processes by identity: PID and start time as root has written them down, the user id that is that
-# VM's alone, and its name and pidfile as words of the command line. A PID alone may have been given
-# to somebody else, and what a pidfile says is its QEMU's to write.
+# Processes by identity: PID and start time as root has written them down, and the user id that is
+# that VM's alone. A PID alone may have been given to somebody else, and what a pidfile says is its
+# QEMU's to write; so is its command line.
 
 # Field 22 of /proc/PID/stat. The name in field 2 may hold blanks and brackets, so what counts
 # begins behind the last bracket, with field 3. It may hold newlines too.
@@ -35,7 +35,7 @@ recorded() {
   pid=
   # shellcheck disable=SC3067 # every sh of Debian and Ubuntu knows -O
   [ -O "$RUN_ROOT/$1" ] && [ -O "$RUN_ROOT/$1/process" ] && [ ! -L "$RUN_ROOT/$1/process" ] &&
-    read -r pid since user how rest <"$RUN_ROOT/$1/process"
+    read -r pid since user rest <"$RUN_ROOT/$1/process"
 }
 
 # All four user ids: real, effective, saved, and for files.
@@ -49,11 +49,9 @@ has_user() {
   return 1
 }
 
-# A QEMU of a VM, by user and command line. One that was adopted has a command line of its own, and
-# a record that says so.
+# A QEMU of a VM, by user and command line: where there is no record yet.
 is_qemu_of() {
   has_user "$2" "$3" || return 1
-  [ "$how" != adopted ] || return 0
   for word in "$RUN_ROOT/$1/pid" "$1"; do
     grep -qzxFe "$word" "/proc/$2/cmdline" 2>/dev/null || return 1
   done
@@ -62,13 +60,12 @@ is_qemu_of() {
 # Without a record (it was started by an older version, or its start was cut short) the pidfile says
 # which process, and the group of the directory whose it has to be.
 running() {
-  how='' user=''
   if recorded "$1"; then
-    still "$pid" "$since" || return 1
-  else
-    pid_of "$1" && start_of "$pid" && user=$(stat -c %g "$RUN_ROOT/$1") || return 1
+    still "$pid" "$since" && has_user "$pid" "$user"
+    return
   fi
-  is_qemu_of "$1" "$pid" "$user"
+  pid_of "$1" && start_of "$pid" && user=$(stat -c %g "$RUN_ROOT/$1") &&
+    is_qemu_of "$1" "$pid" "$user"
 }
 
 not_running() {
@@ -133,7 +130,6 @@ end_holder() {
 #: # see that it is this VM's QEMU, and write down PID and start time in $RUN_ROOT/{1}/process
 #: sudo chown {2} $RUN_ROOT/{1}/pid; sudo chmod 1771 $RUN_ROOT/{1}
 record_process() {
-  how=
   if ! pid_of "$1" || ! start_of "$pid" || ! is_qemu_of "$1" "$pid" "$2"; then
     echo "QEMU ended as soon as it had started" >&2
     return 1
@@ -145,13 +141,14 @@ record_process() {
 
 # One that somebody else has started. Its directory is root's alone: it knows nothing of it.
 #: sudo mkdir -m 0711 $RUN_ROOT/{1}
-#: # write down PID {2}, its start time and user id in $RUN_ROOT/{1}/process
+#: # write down PID {2}, its start time, user id and command line in $RUN_ROOT/{1}
 adopt_process() {
   if ! still "$2" "$3" || ! has_user "$2" "$4"; then
     echo "PID $2 has ended" >&2
     return 1
   fi
   make_run_root "$RUN_ROOT" && mkdir -m 0711 "$RUN_ROOT/$1" &&
+    head -c 65536 "/proc/$2/cmdline" >"$RUN_ROOT/$1/command" &&
     echo "$2 $3 $4 adopted" >"$RUN_ROOT/$1/process" && echo "$2"
 }
 
@@ -173,12 +170,15 @@ report_process() {
 }
 
 # `-runas` is gone in QEMU 10, and what took its place is unknown before 9.1. A QEMU that refuses an
-# option has done nothing yet, and to try costs less than to ask for the version.
-#: sudo {3...} -runas {2}
+# option has done nothing yet, and to try costs less than to ask for the version. What it is started
+# with is written down before: a QEMU that its guest rules can write over its own command line.
+#: sudo {4...} -runas {3}
 start_qemu() {
-  limit=$1
-  user=$2
-  shift 2
+  vm=$1
+  limit=$2
+  user=$3
+  shift 3
+  printf '%s\0' "$@" >"$RUN_ROOT/$vm/command" || return 1
   refusal=$(timeout -k 2 "$limit" "$@" -runas "$user" 2>&1)
   code=$?
   case $refusal in *"-runas: invalid option"*)

@@ -5,7 +5,8 @@
 #
 # A run directory is its QEMU's to write in, and a process may put what it likes into its command
 # line. So of each no more is read than one of ours takes, links are not followed, and a FIFO does
-# not hold us up. A record counts where it and its directory are root's.
+# not hold us up. What root has written down counts, where it and its directory are root's: which
+# process it is, and what that was started with.
 my ($mark, $root) = map { chomp; $_ } <STDIN>;
 
 # O_NOFOLLOW as x86 and as ARM count it (there the other one's bit is O_LARGEFILE), O_NONBLOCK.
@@ -20,12 +21,18 @@ sub content {
     return $content;
 }
 
-# The two files of a directory, in words: the record's, and the pidfile's.
+# A file of root's in a directory of root's; '' where there is none.
+sub written_down {
+    my ($directory, $name, $most) = @_;
+    my @owners = map { (lstat $_)[4] // -1 } $directory, "$directory/$name";
+    return '' if grep { $_ != $> } @owners;
+    return content("$directory/$name", $most, $ODD) // '';
+}
+
+# Two files of a directory, in words: the record, and the pidfile.
 sub record {
     my ($directory) = @_;
-    my @owners = map { (lstat "$directory$_")[4] // -1 } '', '/process';
-    return '' if grep { $_ != $> } @owners;
-    my $record = content("$directory/process", 256, $ODD) // '';
+    my $record = written_down($directory, 'process', 256);
     my ($found) = $record =~ /^([0-9]{1,7} [0-9]{1,20} [0-9]{1,10}(?: adopted)?)\n/ or return '';
     return $record =~ /\nended\n/ ? "$found ended" : $found;
 }
@@ -56,8 +63,10 @@ for my $vm (sort grep { !/^\./ && -d "$root/$_" } readdir $folder) {
     my ($process) = split ' ', $record eq '' ? $pid : $record;
     print "taps", (map { " $_" } taps($process)), "\n" if ($process // 'odd') ne 'odd';
     next if !defined $process || $process eq 'odd';
-    my ($stat, @more) = map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
+    my ($stat, $status, $command) =
+        map { content("/proc/$process/$_", 65536, 0) // '' } qw(stat status cmdline);
     # A process names itself, with newlines if it likes; its status has them escaped.
     $stat =~ s/\n(?=.)/ /gs;
-    print $stat, @more;
+    my $begun_with = $record eq '' ? '' : written_down("$root/$vm", 'command', 65536);
+    print $stat, $status, $begun_with eq '' ? $command : $begun_with;
 }
