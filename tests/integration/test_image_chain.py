@@ -45,8 +45,22 @@ def read(path: Path, *, user: str = USER, format: str = "qcow2", shell: str = "d
 
 
 def complaints(path: Path, *, user: str = USER, format: str = "qcow2") -> list[str]:
+    """What there is against an image, in which the worker's own judgment agrees."""
     chain = read(path, user=user, format=format)
-    return [entry.what for entry in image_chain.objections(chain, user=user)]
+    found = [entry.what for entry in image_chain.objections(chain, user=user)]
+    assert is_sound(path, user=user, format=format) == (not found), found
+    return found
+
+
+def is_sound(path: Path, *, user: str = USER, format: str = "qcow2") -> bool:
+    text = functions.needed("sound_image")
+    script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{text}\n"$@"'
+    words = image_chain.is_sound(str(path), format=format).words()
+    done = subprocess.run(
+        ["dash", "-c", script, "vmops", *words], capture_output=True, timeout=30, check=False
+    )
+    assert bool(done.returncode) == bool(done.stderr), done
+    return done.returncode == 0
 
 
 @pytest.fixture
@@ -386,6 +400,8 @@ def test_a_header_means_to_us_what_it_means_to_qemu(sample: Path, data: st.DataO
     sample.write_bytes(head)
     told = info(sample)
     chain = read(sample, user="root")
+    sound = is_sound(sample, user="root")
+    assert sound == (not image_chain.objections(chain, user="root"))
     if told is None:
         return
     top = chain[0]

@@ -7,6 +7,7 @@ processes of any command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from vmops.core.tools.process import Process
 from vmops.ops.act import observe, perform
 from vmops.ops.route import Route
 
+from .lab_helpers import wait_until
 from .operator import Operator, small_vm
 
 UID = qemu_uid(1)
@@ -125,7 +127,84 @@ def test_a_process_of_its_own_is_the_most_that_it_can_get_killed(
     two.on("worker1", "sh", "-c", f"kill -9 {own}; true")
 
 
-@pytest.mark.parametrize("what", ["process", "qmp.sock", "qmp-human.sock", "console.sock", "log"])
+REWRITE = """
+import sys
+pid, text = sys.argv[1], sys.argv[2].encode().decode("unicode_escape").encode()
+begin, end = map(int, open(f"/proc/{pid}/stat").read().rpartition(") ")[2].split()[45:47])
+with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+    memory.seek(begin)
+    memory.write(text[: end - begin].ljust(end - begin, b"\\0"))
+"""
+"""Writes over the command line of a process, as that process can; root does it for it here."""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[kworker/0:1]", r"qemu-system-x86_64\0-name\0vm2\0-pidfile\0/run/vmops/vm2/pid"]
+)
+def test_a_command_line_that_is_written_over_hides_no_vm(two: Operator, text: str) -> None:
+    """Nor does it keep the VM from being stopped as if its TAP were a stranger's."""
+    pids = two.qemus("worker1")
+    two.on("worker1", "python3", "-c", REWRITE, str(pids["vm1"]), text)
+    line = two.on("worker1", "cat", f"/proc/{pids['vm1']}/cmdline")
+    assert "-pidfile\0/run/vmops/vm1" not in line
+    assert two.ok("pid", "--vm", "vm1").out == f"{pids['vm1']}\n"
+    shown = two.ok("status", "--format", "json").json
+    assert [(vm["state"], vm["pid"], vm["drift"]) for vm in shown] == [
+        ("running", pids["vm1"], []),
+        ("running", pids["vm2"], []),
+    ]
+    assert two.fab("launch", "--vm", "vm1").code == 0
+    two.ok("stop", "--vm", "vm1", "--force")
+    assert not is_there(two, pids["vm1"])
+    assert is_there(two, pids["vm2"])
+    assert two.taps("worker1") == {"tap_2_eth1"}
+
+
+HEADER = """
+cd /home/ubuntu/vm_images
+qemu-img create -q -u -f qcow2 -F raw -b /etc/shadow /tmp/forged.qcow2 1M
+dd if=/tmp/forged.qcow2 of=vm1.qcow2 conv=notrunc status=none
+"""
+
+
+def test_a_header_that_is_written_over_as_its_qemu_ends_is_not_opened(two: Operator) -> None:
+    """It was looked at before; the QEMU, which has it open, hears that it is to end."""
+    restart = two.begin("restart", "--vm", "vm1", "--timeout", "4")
+    asked = ["grep", "-qx", "ended", "/run/vmops/vm1/process"]
+    wait_until(lambda: two.lab.run("worker1", asked, check=False).returncode == 0)
+    two.on("worker1", "sh", "-c", HEADER)
+    _, err = restart.communicate(timeout=60)
+    assert restart.returncode == 1
+    assert "/etc/shadow cannot be opened or read (open) by now" in err
+    assert set(two.qemus("worker1")) == {"vm2"}
+    assert "ubuntu cannot open /etc/shadow" in two.fab("launch", "--vm", "vm1").err
+
+
+def test_what_a_ruled_qemu_has_started_ends_with_it(two: Operator) -> None:
+    pids = two.qemus("worker1")
+    left = int(as_vm1(two, "setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $!"))
+    two.ok("stop", "--vm", "vm1", "--force")
+    assert not is_there(two, left)
+    assert two.qemus("worker1") == {"vm2": pids["vm2"]}
+
+
+def test_a_vm_of_another_inventory_with_the_same_number_is_left_alone(operator: Operator) -> None:
+    """It has the same user id, and another name."""
+    operator.add(small_vm("vm1", 1))
+    operator.ok("launch", "--vm", "vm1")
+    operator.vms[0] = (replace(small_vm("web", 1), vnc_port=5999), "worker1")
+    operator.lab.make_image("worker1", "~/vm_images/web.qcow2", size_mb=1)
+    operator.write()
+    operator.ok("launch", "--vm", "web")
+    pid = operator.qemus("worker1")["vm1"]
+    operator.ok("stop", "--vm", "web", "--force")
+    assert operator.qemus("worker1") == {"vm1": pid}
+    operator.ok("-H", "worker1", "stop", "--vm", "vm1", "--force")
+
+
+@pytest.mark.parametrize(
+    "what", ["process", "command", "qmp.sock", "qmp-human.sock", "console.sock", "log"]
+)
 def test_what_is_not_its_own_keeps_its_place(two: Operator, what: str) -> None:
     before = two.on("worker1", "stat", "-c", "%i %u %F", f"/run/vmops/vm1/{what}")
     for script in (

@@ -47,6 +47,15 @@ def test_the_way_back_is_the_vm_as_it_ran() -> None:
     assert f"ifname={TAP1}" in said
 
 
+def test_each_start_looks_at_its_image_again_when_the_old_qemu_has_ended() -> None:
+    made = plan()
+    recovery = made.phases[0].recovery
+    assert recovery is not None
+    for block in (made.phases[1].block, recovery):
+        labels = [step.label for step in block.numbered()]
+        assert labels.index("image") == labels.index("run directory") - 1
+
+
 def test_there_is_no_way_back_to_what_cannot_be_told_from_a_command_line() -> None:
     made = plan(replace(VM1, interfaces=(Interface("other", vlan_id=5),)))
     assert made.phases[0].recovery is None

@@ -16,7 +16,7 @@ from vmops.core.tools.qmp import Request
 
 GIB = 1 << 30
 CLONE = "clone"
-MAKE, GROW, REMOVE = "disk", "larger disk", "remove disk"
+MAKE, GROW, REMOVE, SOUND = "disk", "larger disk", "remove disk", "image"
 
 Bases = Mapping[str, Base]
 """Images of the inventory by name, as workers keep them."""

@@ -12,7 +12,7 @@ from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
 from vmops.core.plan.drift import launch_values
-from vmops.core.script.command import Step, command, only_if
+from vmops.core.script.command import Batch, Block, Step, command, only_if
 from vmops.core.tools import process
 from vmops.core.tools.process import Process
 
@@ -44,6 +44,16 @@ def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
     if not observed.vm(vm.name).directory:
         return ()
     return (Step(LEFTOVERS, (command("remove_run_directory", vm.name),)),)
+
+
+def ahead_of_boot(block: Block, step: Step) -> Block:
+    """The same block with this step where all is ready for QEMU, and its run directory not made."""
+    steps: list[Step | Batch] = []
+    for each in block.steps:
+        if isinstance(each, Step) and each.label == RUN_DIRECTORY:
+            steps.append(step)
+        steps.append(each)
+    return block._replace(steps=tuple(steps))
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:

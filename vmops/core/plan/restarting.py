@@ -13,9 +13,10 @@ from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Disk, Interface, Worker
 from vmops.core.plan import starting, stopping
+from vmops.core.plan.life import ahead_of_boot
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
-from vmops.core.script.command import Block
+from vmops.core.script.command import Block, Step
 from vmops.core.tools import image_chain
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.process import Process
@@ -38,14 +39,24 @@ def restart(
     ended = stopping.stop(worker, vm, observed, manner=manner)
     (last,) = ended.phases
     before = as_it_runs(worker, vm, observed)
+    back = _way_back(worker, before, after)
+    recovery = None if before is None or back is None else _looking_again(before, back)
+    launches = [each._replace(block=_looking_again(vm, each.block)) for each in begun.phases]
     return Plan(
         vm,
         "restart",
-        (last._replace(recovery=_way_back(worker, before, after)), *begun.phases),
+        (last._replace(recovery=recovery), *launches),
         skips=begun.skips,
         notes=(*ended.notes, *begun.notes),
         asking=ended.asking,
     )
+
+
+def _looking_again(vm: VM, start: Block) -> Block:
+    """The start, if nothing is against the VM's image by then: the QEMU that has just ended, which
+    its guest may have ruled, could write over its header."""
+    step = Step(disk.SOUND, (image_chain.is_sound(vm.qcow_image, format=disk.FORMAT),))
+    return ahead_of_boot(start, step)
 
 
 def without(vm: VM, observed: Observed) -> Observed:

@@ -24,7 +24,7 @@ from vmops.core.plan.checks import (
 )
 from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
-from vmops.core.plan.life import RUN_DIRECTORY, booting, clearing
+from vmops.core.plan.life import ahead_of_boot, booting, clearing
 from vmops.core.plan.live import interfaces
 from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.phase import Action, Phase, Plan
@@ -50,12 +50,7 @@ def launch(
         raise PortConflict(
             f"no interface can be plugged: {reasons}", worker=worker.name, vm=vm.name
         )
-    steps: list[Step | Batch] = []
-    for step in plan.block.steps:
-        if isinstance(step, Step) and step.label == RUN_DIRECTORY:
-            steps.append(nic.at_least_one(vm))
-        steps.append(step)
-    block = plan.block._replace(steps=tuple(steps))
+    block = ahead_of_boot(plan.block, nic.at_least_one(vm))
     return plan._replace(phases=(Phase(worker.name, block),))
 
 

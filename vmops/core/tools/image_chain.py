@@ -86,6 +86,14 @@ def read_chains(images: Sequence[tuple[str, str]]) -> Command:
     return command("image_chains", *words, most_bytes=FACT_BYTES)
 
 
+def is_sound(path: str, *, format: str = "qcow2") -> Command:
+    """Fail where there is any objection to an image and what it stands on, by now.
+
+    For a start behind another process that could write to it: what was seen is not what is there.
+    """
+    return command("sound_image", format, path)
+
+
 def as_base(format: str) -> str:
     """The format of an image that QEMU only reads, as other images stand on it."""
     return f"base:{format}"

@@ -53,6 +53,14 @@ CHAIN_PL
   }
 }
 
+#: # read {2} and its backing files again
+# sound_image FORMAT PATH: right before QEMU opens it.
+sound_image() {
+  image_chains "$@" | perl /proc/self/fd/3 3<<'JUDGE_PL'
+@judge.pl@
+JUDGE_PL
+}
+
 # holders_of "DEVICE:INODE ...": a line "PID DEVICE:INODE" for each that has one open.
 holders_of() {
   # shellcheck disable=SC2086 # words

@@ -18,11 +18,26 @@ make_run_directory() {
     mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
 }
 
+# A QEMU that its guest ruled may have left processes, which hold its image and its TAPs.
 #: sudo umount $RUN_ROOT/{1}/log; sudo rm -rf $RUN_ROOT/{1}
 remove_run_directory() {
   [ -d "$RUN_ROOT/$1" ] || return 0
+  # shellcheck disable=SC2086 # words
+  ! recorded "$1" || end_user $user $rest
   umount -l "$RUN_ROOT/$1/log" 2>/dev/null
   rm -rf --one-file-system "${RUN_ROOT:?}/$1"
+}
+
+# Of the user ids that are a VM's own, whatever runs as that user is that VM's: unless another
+# inventory has given its number to a VM of another name.
+end_user() {
+  case $* in 19000[0-6][0-9][0-9][0-9][0-9]) ;; *) return 0 ;; esac
+  [ "$(stat -c %g "$RUN_ROOT"/*/ | grep -cx "$1")" -le 1 ] || return 0
+  tries=50
+  while pkill -KILL -U "$1" && [ "$tries" -gt 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.02
+  done
 }
 
 # A QEMU that has just been started, and all that it left.
