@@ -52,10 +52,13 @@ def complaints(path: Path, *, user: str = USER, format: str = "qcow2") -> list[s
     return found
 
 
-def is_sound(path: Path, *, user: str = USER, format: str = "qcow2") -> bool:
-    text = functions.needed("sound_image")
+def is_sound(
+    path: Path, *, user: str = USER, format: str = "qcow2", also: Path | None = None
+) -> bool:
+    text = functions.needed("sound_images")
     script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{text}\n"$@"'
-    words = image_chain.is_sound(str(path), format=format).words()
+    images = [(str(each), format) for each in (path, also) if each is not None]
+    words = image_chain.are_sound(images).words()
     done = subprocess.run(
         ["dash", "-c", script, "vmops", *words], capture_output=True, timeout=30, check=False
     )
@@ -121,6 +124,30 @@ def test_a_name_is_relative_to_the_folder_of_the_link_and_not_of_its_target(fold
     ]
     words = ["qemu-img", "info", "--backing-chain", str(folder / "link.qcow2")]
     assert subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def test_a_disk_of_a_vms_own_stands_on_a_base_and_on_nothing_else(folder: Path) -> None:
+    """What its guest may have written there: another VM's disk, or any file of the SSH user's."""
+    own = folder / "vm_images" / ".vmops"
+    own.mkdir(parents=True)
+    for made in (own, own.parent):
+        shutil.chown(made, USER)
+    base = image(own / f"base-{'0a' * 32}.qcow2")
+    other = image(own / "disk-vm2-root.qcow2")
+    for backing in (base.name, str(base)):
+        assert complaints(overlay(own / "disk-vm1-root.qcow2", backing)) == []
+    shutil.copy(base, folder / base.name)
+    for backing in (other.name, str(other), f"../{base.name}", f"../../{base.name}"):
+        top = overlay(own / "disk-vm1-root.qcow2", backing)
+        assert "no image that vmops has brought" in " ".join(complaints(top))
+    assert complaints(overlay(folder / "disk-vm1-root.qcow2", str(other))) == []
+
+
+def test_the_worker_judges_each_of_several_images(folder: Path) -> None:
+    good, bad = image(folder / "good.qcow2"), overlay(folder / "bad.qcow2", "nbd:x")
+    assert is_sound(good, also=good)
+    assert not is_sound(bad, also=good)
+    assert not is_sound(good, also=bad)
 
 
 @pytest.mark.parametrize(

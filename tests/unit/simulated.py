@@ -652,7 +652,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "abandon": _abandon,
         "start_qemu": _start_qemu,
         "open_sockets": _of_running,
-        "sound_image": _nothing,
+        "sound_images": _nothing,
         "reserve_log": _nothing,
         "print_log": _nothing,
         "report_process": _report_process,

@@ -52,6 +52,15 @@ def own_disk(vm: str) -> str:
     return disk_path(vm, "root", "qcow2")
 
 
+def strays(disk: str, backing: str) -> bool:
+    """True for a disk of a VM's own whose backing file is no base beside it."""
+    folder, _, name = disk.rpartition("/")
+    if not folder.endswith("/vm_images/.vmops") or not name.startswith("disk-") or not backing:
+        return False
+    where, _, _ = backing.rpartition("/")
+    return base_of(backing) is None or where not in ("", folder)
+
+
 def disk_path(vm: str, disk: str, format: str) -> str:
     """Where a VM's own disk lies: beside the bases, whose names begin otherwise."""
     return f"{FOLDER}/disk-{vm}-{disk}.{format}"

@@ -53,9 +53,12 @@ def restart(
 
 
 def _looking_again(vm: VM, start: Block) -> Block:
-    """The start, if nothing is against the VM's image by then: the QEMU that has just ended, which
-    its guest may have ruled, could write over its header."""
-    step = Step(disk.SOUND, (image_chain.is_sound(vm.qcow_image, format=disk.FORMAT),))
+    """The start, if nothing is against the VM's images by then: the QEMU that has just ended, which
+    its guest may have ruled, could write over their headers. A raw one has none."""
+    images = [(vm.qcow_image, disk.FORMAT)]
+    images += [(further.path_of(vm, each), each.format) for each in vm.disks]
+    qcow2 = [(path, format) for path, format in images if format != "raw"]
+    step = Step(disk.SOUND, (image_chain.are_sound(qcow2),))
     return ahead_of_boot(start, step)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from vmops.core.images.names import strays
 from vmops.core.inventory.complaints import printable
 from vmops.core.script.command import FACT_BYTES, Command, command
 
@@ -86,12 +87,13 @@ def read_chains(images: Sequence[tuple[str, str]]) -> Command:
     return command("image_chains", *words, most_bytes=FACT_BYTES)
 
 
-def is_sound(path: str, *, format: str = "qcow2") -> Command:
-    """Fail where there is any objection to an image and what it stands on, by now.
+def are_sound(images: Sequence[tuple[str, str]]) -> Command:
+    """Fail where there is any objection to these images, each with its format, and what they stand
+    on, by now.
 
-    For a start behind another process that could write to it: what was seen is not what is there.
+    For a start behind another process that could write to them: what was seen is not what is there.
     """
-    return command("sound_image", format, path)
+    return command("sound_images", *(word for path, format in images for word in (format, path)))
 
 
 def as_base(format: str) -> str:
@@ -209,6 +211,12 @@ def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
         yield Objection(
             f"{subject} is marked as corrupt, and QEMU does not write to such an image",
             f"repair it: qemu-img check -r all {path}",
+        )
+    if strays(image.path, image.backing):
+        yield Objection(
+            f"{subject} stands on {printable(image.backing)[:200]}, which is no image that vmops"
+            " has brought: its guest may have written its header",
+            f"look at its guest; qemu-img rebase -u -F qcow2 -b base-SHA256.qcow2 {path} mends it",
         )
     if protocol := _protocol(image.backing):
         yield Objection(

@@ -53,9 +53,9 @@ CHAIN_PL
   }
 }
 
-#: # read {2} and its backing files again
-# sound_image FORMAT PATH: right before QEMU opens it.
-sound_image() {
+#: # as the SSH user: read the images and their backing files again
+# sound_images FORMAT PATH ...: right before QEMU opens them.
+sound_images() {
   image_chains "$@" | perl /proc/self/fd/3 3<<'JUDGE_PL'
 @judge.pl@
 JUDGE_PL
