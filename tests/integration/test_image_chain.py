@@ -126,6 +126,42 @@ def test_a_name_is_relative_to_the_folder_of_the_link_and_not_of_its_target(fold
     assert subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
 
 
+PRIVATELY = ("unshare", "--mount", "--propagation", "private")
+FUSE = """
+mount -t tmpfs -o mode=0755 none /mnt && mknod -m 0666 /mnt/fuse c 10 229
+mount --bind /mnt/fuse /dev/fuse
+setpriv --reuid nobody --regid nogroup --clear-groups bindfs --no-allow-other "$1/inner" "$1/inner"
+mounted=$1/inner
+shift
+"""
+
+
+@pytest.mark.skipif(shutil.which("bindfs") is None, reason="needs bindfs")
+@pytest.mark.parametrize("place", ["image", "backing file", "image that others stand on"])
+def test_what_root_may_not_open_is_told_before_qemu_would(folder: Path, place: str) -> None:
+    """On a real FUSE mount of that user's, in mounts of the test's own."""
+    (folder / "inner").mkdir()
+    shutil.chown(folder / "inner", USER)
+    closed = image(folder / "inner" / "disk.qcow2")
+    top = overlay(folder / "top.qcow2", str(closed)) if place == "backing file" else closed
+    format = image_chain.as_base("qcow2") if place.startswith("image that") else "qcow2"
+    text = functions.needed("image_chains")
+    script = f'{FUSE}export VMOPS_USER={USER} VMOPS_HOME=/home/x LC_ALL=C\n{text}\n"$@"'
+    words = image_chain.read_chain(str(top), format=format).words()
+    done = subprocess.run(
+        [*PRIVATELY, "dash", "-c", script, "vmops", str(folder), *words],
+        capture_output=True,
+        timeout=30,
+        check=False,
+        text=True,
+    )
+    chain = image_chain.parse(done.stdout)
+    assert [each.closed for each in chain] == [False] * (len(chain) - 1) + [True], done.stderr
+    (objection,) = image_chain.objections(chain, user=USER)
+    assert f"root may not open {closed}" in objection.what
+    assert complaints(top) == []
+
+
 def test_a_disk_of_a_vms_own_stands_on_a_base_and_on_nothing_else(folder: Path) -> None:
     """What its guest may have written there: another VM's disk, or any file of the SSH user's."""
     own = folder / "vm_images" / ".vmops"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -141,3 +142,31 @@ def test_a_guest_boots_from_a_virtio_disk_on_the_cpu_that_is_named(operator: Ope
     operator.vms = [(replace(vm, cpu="max"), "worker1")]
     operator.write()
     assert "cpu: Nehalem,-vmx -> max" in operator.fab("plan", "--vm", "fast").out
+
+
+MOUNT = f"""
+mount -t tmpfs -o mode=0755 none /mnt && mknod -m 0666 /mnt/fuse c 10 229
+mount --bind /mnt/fuse /dev/fuse
+runuser -u ubuntu -- bindfs --no-allow-other {FOLDER} {FOLDER}
+"""
+
+
+@pytest.mark.skipif(shutil.which("bindfs") is None, reason="needs bindfs")
+def test_an_image_folder_that_root_may_not_look_into_is_told_before_anything_is_done(
+    operator: Operator, vm: VM
+) -> None:
+    """A FUSE mount of the SSH user's, as sshfs makes one; NFS keeps root out in the same way."""
+    on_worker(operator, f"{CREATE} {MINE} 1M")
+    operator.on("worker1", "sh", "-c", MOUNT)
+    try:
+        for words in (("launch",), ("doctor",), ("plan",)):
+            where = ("--vm", "web1") if words != ("doctor",) else ("--worker", "worker1")
+            said = operator.fab(*words, *where)
+            assert f"root may not open {FOLDER}/{MINE}, which ubuntu may" in said.out + said.err
+            assert "allow_root" in said.out + said.err
+            assert "make room there" not in said.err
+        assert operator.fab("launch", "--vm", "web1").code == 1
+        assert operator.taps("worker1") == set()
+    finally:
+        operator.on("worker1", "sh", "-c", f"umount {FOLDER}; umount /dev/fuse; umount -l /mnt")
+    operator.ok("launch", "--vm", "web1")

@@ -33,6 +33,7 @@ class Image(NamedTuple):
     `data_file` None where there is none. `loose` is a folder on the way to it that everybody may
     write, `public` that everybody may read the image. `held` is the byte of QEMU's lock that
     stands in our way, 0 for none, and `holders` are the processes that have a held image open.
+    `closed` is that root may not open it, as QEMU would.
     `fault` is what kept the worker from reading on, and `why` is the reason in its system's words,
     where it gave one.
     """
@@ -55,6 +56,7 @@ class Image(NamedTuple):
     public: bool = False
     held: int = 0
     holders: tuple[int, ...] = ()
+    closed: bool = False
     fault: str = ""
     why: str = ""
 
@@ -167,6 +169,7 @@ def _image(line: str) -> Image:
         loose=_name(told.get("loose", "")),
         public="public" in told,
         held=int(told.get("held", "0")),
+        closed="closed" in told,
         fault=told.get("fault", ""),
         why=_name(told.get("why", "")),
     )
@@ -194,6 +197,13 @@ def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
     if image.fault and (fault := _fault(image, subject, user, writing=place == 0)):
         yield fault
         return
+    if image.closed:
+        yield Objection(
+            f"root may not open {subject.rstrip(',')}, which {user} may: a FUSE mount or an NFS"
+            " server keeps root out, and QEMU opens its disks as root",
+            f"keep it on a disk of the worker's own: see df {path}; or mount it there with"
+            " allow_root (FUSE), or export it with no_root_squash (NFS)",
+        )
     yield from _exposed(image, subject)
     yield from _misread(chain, place, subject)
     if image.data_file is not None or image.features & _DATA_FILE:

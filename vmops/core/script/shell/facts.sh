@@ -97,11 +97,12 @@ at_home() {
   case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; *) path=$1 ;; esac
 }
 
-# Not `df`, whose first column is free text: a source may hold blanks and numbers.
+# Not `df`, whose first column is free text: a source may hold blanks and numbers. Not as root: what
+# keeps root out gives it zeros.
 #: stat -f -c '%a %S' -- {1}
 disk_facts() {
   at_home "$1"
-  stat -f -c '%a %S' -- "$path"
+  as_ssh_user 10 stat -f -c '%a %S' -- "$path"
 }
 
 # A device whose ROM is missing ends QEMU at its start. QEMU knows where it looks.

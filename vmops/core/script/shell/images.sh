@@ -23,7 +23,8 @@ as_ssh_user() {
 # behalf of whoever wrote the header. A program on standard input, and not on a descriptor of its
 # own by /proc/self/fd: that would be opened anew, which another user may not.
 #
-# Who holds an image is looked for only where one is held, as root: all of /proc has to be read.
+# Who holds an image is looked for only where one is held, as root: all of /proc has to be read. And
+# whether root may open it, as QEMU will: a user's FUSE mount keeps root out, and so does NFS.
 image_chains() {
   for word in "$@"; do
     case $word in "~" | "~/"*) word=$VMOPS_HOME${word#"~"} ;; esac
@@ -36,10 +37,17 @@ image_chains() {
 CHAIN_PL
     echo "code $?"
   } | {
-    held=
-    code=1
+    held='' device='' code=1
     while IFS= read -r line; do
-      case $line in "code "*) code=${line#code } && break ;; esac
+      case $line in
+        "code "*) code=${line#code } && break ;;
+        '') [ "$#" -lt 2 ] || shift 2; device='' ;;
+        *" id "*)
+          where=${line#* id } where=${where%%:*}
+          open_to_root "$1" "$2" "${line#name }" "${device:-$where}" "$where" || line="$line closed 1"
+          device=${device:-$where}
+          ;;
+      esac
       printf '%s\n' "$line"
       case $line in
         *" held "*)
@@ -51,6 +59,16 @@ CHAIN_PL
     [ -z "$held" ] || holders_of "$held"
     exit "$code"
   }
+}
+
+# open_to_root FORMAT PATH HEX... DEVICE DEVICE: the first image of a chain is PATH; a later one, HEX,
+# is as open as that where it is on the same device.
+open_to_root() {
+  if [ "$4" = "$5" ]; then
+    [ -r "$2" ] && case $1 in base:*) ;; *) [ -w "$2" ] ;; esac
+  else
+    perl -e 'exit !open my $file, "<", pack "H*", shift' "${3%% *}"
+  fi
 }
 
 #: # as the SSH user: read the images and their backing files again

@@ -12,6 +12,7 @@ while (<STDIN>) {
   my $is_qcow2 = ($of{looks} // "") eq "qcow2";
   my $why =
       defined $of{fault} ? "cannot be opened or read ($of{fault})"
+    : defined $of{closed} ? "is closed to root"
     : oct($of{mode}) & 2 || defined $of{loose} ? "may be changed by every user"
     : $as ne "raw" && $as ne "qcow2" && $as ne "" ? "has an odd format"
     : $as eq "raw" ? ($is_qcow2 ? "is no raw image" : "")
