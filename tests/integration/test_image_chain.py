@@ -128,8 +128,8 @@ def test_a_name_is_relative_to_the_folder_of_the_link_and_not_of_its_target(fold
 
 PRIVATELY = ("unshare", "--mount", "--propagation", "private")
 FUSE = """
-mount -t tmpfs -o mode=0755 none /mnt && mknod -m 0666 /mnt/fuse c 10 229
-mount --bind /mnt/fuse /dev/fuse
+mount -t tmpfs -o mode=0755 none /media && mknod -m 0666 /media/fuse c 10 229
+mount --bind /media/fuse /dev/fuse
 setpriv --reuid nobody --regid nogroup --clear-groups bindfs --no-allow-other "$1/inner" "$1/inner"
 mounted=$1/inner
 shift

@@ -145,8 +145,8 @@ def test_a_guest_boots_from_a_virtio_disk_on_the_cpu_that_is_named(operator: Ope
 
 
 MOUNT = f"""
-mount -t tmpfs -o mode=0755 none /mnt && mknod -m 0666 /mnt/fuse c 10 229
-mount --bind /mnt/fuse /dev/fuse
+mount -t tmpfs -o mode=0755 none /media && mknod -m 0666 /media/fuse c 10 229
+mount --bind /media/fuse /dev/fuse
 runuser -u ubuntu -- bindfs --no-allow-other {FOLDER} {FOLDER}
 """
 
@@ -168,5 +168,5 @@ def test_an_image_folder_that_root_may_not_look_into_is_told_before_anything_is_
         assert operator.fab("launch", "--vm", "web1").code == 1
         assert operator.taps("worker1") == set()
     finally:
-        operator.on("worker1", "sh", "-c", f"umount {FOLDER}; umount /dev/fuse; umount -l /mnt")
+        operator.on("worker1", "sh", "-c", f"umount {FOLDER}; umount /dev/fuse; umount -l /media")
     operator.ok("launch", "--vm", "web1")
