@@ -275,7 +275,8 @@ class Fleet(Guests):
         """Check every worker, or one: what it lacks, and the cure of each failure."""
         groups = self._wherever(None, worker, empty=True)
         bases = self._bases(groups)
-        return self._each(groups, lambda g: [examine(g.route, g.vms, bases)])
+        nodes = self.inventory.network_nodes
+        return self._each(groups, lambda g: [examine(g.route, g.vms, bases, nodes=nodes)])
 
     def verify(self, worker: str | None = None, *, known: Sequence[str] = ()) -> Proven:
         """Prove by frames who reaches whom on every worker, or one, and that nobody else does.

@@ -12,7 +12,7 @@ from pathlib import Path
 from vmops.lab import Lab
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
     """Return when the condition holds; an AssertionError when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -25,6 +25,8 @@ def test_the_inventory_has_the_workers_and_two_sample_vms() -> None:
         "bridge": "br-int",
         "accel": "tcg",
         "host_keys": "strict",
+        "uplink": "uplink",
+        "network_node": "worker1",
         "known_hosts": "/run/some-lab/known_hosts",
     }
     assert content["workers"]["worker2"] == {

@@ -16,6 +16,10 @@ RUN_ROOT = "/run/vmops"
 LOCK_ROOT = "/run/vmops/.lock"
 """VM names never start with a dot, so no VM's run directory can be this one."""
 
+NET_ROOT = "/run/vmops-net"
+NET_LOCK = f"{NET_ROOT}/.lock/node"
+"""What a network node keeps of each network that it serves; the lock is held for all of them."""
+
 HISTORY = "/var/log/vmops"
 """The folder of a worker's history. What is in /run is lost at a reboot, which may be what one asks
 about."""
@@ -66,6 +70,42 @@ def qemu_uid(vm_id: int) -> int:
     systemd's table of UID ranges leaves 1879048192 to 2147483647 unassigned.
     """
     return _FIRST_UID + vm_id
+
+
+class NetworkNames(NamedTuple):
+    """What belongs to one network on its node. Device names hold 15 bytes, so they are hashed."""
+
+    network: str
+
+    @property
+    def short(self) -> str:
+        """Ten hex digits of its own, for names that may not be long."""
+        return hashlib.sha256(self.network.encode()).hexdigest()[:10]
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace that its services live in, as `ip netns` calls it."""
+        return f"vmops-{self.network}"
+
+    @property
+    def port(self) -> str:
+        """The port of the bridge that leads into the namespace."""
+        return f"vml{self.short}"
+
+    @property
+    def uplink(self) -> str:
+        """The node's own end of the way out."""
+        return f"vmu{self.short}"
+
+    @property
+    def table(self) -> str:
+        """The node's own nftables table for it."""
+        return f"vmops_{self.short}"
+
+    @property
+    def link(self) -> str:
+        """In another network's namespace: the device that leads to this one."""
+        return f"to{self.short}"
 
 
 class RunDirectory(NamedTuple):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vmops.lab.layout import Layout
+from vmops.lab.layout import UPLINK, Layout
 
-_VMS = re.compile(r"^\[\[?(?:vms|vm_defaults|templates)[].].*", re.MULTILINE | re.DOTALL)
+_YOURS = re.compile(
+    r"^\[\[?(?:vms|vm_defaults|templates|networks|images)[].].*", re.MULTILINE | re.DOTALL
+)
 
 HEADER = """\
-# The lab's inventory. Everything before the first VM is written anew when the lab gets workers;
-# what follows is yours, until `fab lab.down` removes it.
+# The lab's inventory. What stands before the first network, image or VM is written anew when the
+# lab gets workers; what follows is yours, until `fab lab.down` removes it.
 """
 
 SAMPLES = """\
@@ -50,8 +52,8 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
     """The inventory of a lab with these workers, each with its address.
 
     `before` is what the file holds now: its VMs, from the first line on that begins a table of
-    them, of their defaults or of a template, are kept as they are. Without them there are two
-    samples.
+    them, of their defaults, of a template, a network or an image, are kept as they are. Without
+    them there are two samples.
     """
     lines = [
         HEADER,
@@ -61,6 +63,8 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
         'accel = "tcg"',
         'host_keys = "strict"',
         f'known_hosts = "{layout.known_hosts}"',
+        f'uplink = "{UPLINK}"',
+        f'network_node = "{next(iter(addresses))}"',
         "",
     ]
     for name, address in addresses.items():
@@ -71,7 +75,7 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
             f'identity_file = "{layout.private_key}"',
             "",
         ]
-    kept = re.search(r"^\[\[?(?:vms|vm_defaults|templates)[].].*", before, re.MULTILINE | re.DOTALL)
+    kept = _YOURS.search(before)
     names = list(addresses)
     samples = SAMPLES.format(first=names[0], second=names[:2][-1])
     return "\n".join(lines) + "\n" + (kept.group() if kept else samples)

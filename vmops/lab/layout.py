@@ -12,6 +12,12 @@ from vmops.errors import InventoryError, WorkFailed
 DEFAULT_DIRECTORY = "/run/vmops-lab"
 MAX_WORKERS = 250
 SWITCH = "switch"
+INTERNET = "internet"
+OUTSIDE = "203.0.113"
+"""TEST-NET-3, which is nobody's: the lab's stand-in for the internet."""
+
+OUTSIDE_HOST = f"{OUTSIDE}.254"
+UPLINK = "uplink"
 MAX_SOCKET_PATH = 107
 
 
@@ -23,6 +29,11 @@ def default_directory() -> Path:
 def worker_name(number: int) -> str:
     """The name of the lab's worker of that number, from 1."""
     return f"worker{number}"
+
+
+def outside_address(worker: str) -> str:
+    """A worker's address on the lab's internet."""
+    return f"{OUTSIDE}.{worker.removeprefix('worker')}"
 
 
 def _is_octet(text: str) -> bool:

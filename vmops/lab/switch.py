@@ -1,11 +1,15 @@
-"""The lab's physical switch: a namespace with a plain bridge, which keeps VLAN tags."""
+"""The lab's physical switch: a namespace with a plain bridge, which keeps VLAN tags.
+
+Beside it is another bridge, the lab's internet: this namespace is its only host, at 203.0.113.254.
+Nothing leads from there to anywhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
-from vmops.lab.layout import SWITCH
+from vmops.lab.layout import INTERNET, OUTSIDE_HOST, SWITCH
 
 
 def main() -> None:
@@ -16,6 +20,11 @@ def main() -> None:
             f"link add {SWITCH} type bridge mcast_snooping 0",
             f"link set {SWITCH} addrgenmode none",
             f"link set {SWITCH} up",
+            "link set lo up",
+            f"link add {INTERNET} type bridge mcast_snooping 0",
+            f"link set {INTERNET} addrgenmode none",
+            f"address add {OUTSIDE_HOST}/24 dev {INTERNET}",
+            f"link set {INTERNET} up",
         ]
     )
     report_and_reap(pid)

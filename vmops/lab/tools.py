@@ -12,8 +12,10 @@ from vmops.errors import WorkFailed
 
 PACKAGES = {
     "cp": "coreutils",
+    "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
     "kill": "procps",
+    "nft": "nftables",
     "nsenter": "util-linux",
     "ovs-vsctl": "openvswitch-switch",
     "ovs-vswitchd": "openvswitch-switch",

@@ -19,7 +19,7 @@ from vmops.errors import WorkFailed
 from vmops.lab import kernel
 from vmops.lab.daemons import DAEMONS, DATABASE, OVS_LOG, OVS_RUN
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
-from vmops.lab.layout import SWITCH, Layout
+from vmops.lab.layout import INTERNET, OUTSIDE_HOST, SWITCH, UPLINK, Layout, outside_address
 from vmops.lab.tools import call, make_key
 
 USER = "ubuntu"
@@ -65,15 +65,23 @@ def main() -> None:
 
 
 def join_switch(name: str, switch: str) -> None:
-    """Make the trunk: a veth from here to the switch's namespace, there under our name."""
-    with contextlib.suppress(WorkFailed):  # that of an earlier start may be there for a moment
-        ip_batch([f"link del {name}"], namespace=switch)
+    """Make the trunk, a veth from here to the switch's namespace, there under our name; and beside
+    it the way to the lab's internet."""
+    outside = f"{name}-out"
+    for left in (name, outside):
+        with contextlib.suppress(WorkFailed):  # that of an earlier start may be there for a moment
+            ip_batch([f"link del {left}"], namespace=switch)
     ip_batch(
         [
             "link set lo up",
             f"link add {TRUNK} type veth peer name {name} netns {switch}",
             f"link set {TRUNK} addrgenmode none",
             f"link set {TRUNK} up",
+            f"link add {UPLINK} type veth peer name {outside} netns {switch}",
+            f"link set {UPLINK} addrgenmode none",
+            f"address add {outside_address(name)}/24 dev {UPLINK}",
+            f"link set {UPLINK} up",
+            f"route add default via {OUTSIDE_HOST}",
         ]
     )
     ip_batch(
@@ -81,6 +89,9 @@ def join_switch(name: str, switch: str) -> None:
             f"link set {name} addrgenmode none",
             f"link set {name} master {SWITCH}",
             f"link set {name} up",
+            f"link set {outside} addrgenmode none",
+            f"link set {outside} master {INTERNET}",
+            f"link set {outside} up",
         ],
         namespace=switch,
     )

@@ -17,6 +17,7 @@ from vmops.tasks import inside, inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.net import capture, graph, trace, verify  # noqa: E402
+from vmops.tasks.network import tasks as networks  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import fleet, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
@@ -66,5 +67,6 @@ ns.add_collection(Collection.from_module(lab), name="lab")
 ns.add_collection(images.ns, name="image")
 ns.add_collection(nic.ns, name="nic")
 ns.add_collection(snapshot.ns, name="snapshot")
+ns.add_collection(networks.ns, name="net")
 
 _as_before()

@@ -32,7 +32,8 @@ RUN_TIMEOUT = Option(
 @task({"worker": options.WORKER, "format": options.FORMAT})
 def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[examined.Health]:
     """
-    Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
+    Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports; and
+    dnsmasq and nftables where it serves networks.
 
     Each failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be reached.
     Example: fab -H 10.0.10.1 doctor
@@ -41,9 +42,10 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
 
     groups = groups_of_workers(c, worker)
     known = bases(c, groups)
+    nodes = inventory(c).network_nodes
     return Work(
         groups,
-        lambda g: [examine(g.route, g.vms, known)],
+        lambda g: [examine(g.route, g.vms, known, nodes=nodes)],
         Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
     )
 

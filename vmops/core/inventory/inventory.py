@@ -148,6 +148,12 @@ class Inventory:
         mine = (m.address for m in members if (m.vm, m.interface) == (vm, nic.name))
         return next(mine, None) or None
 
+    @property
+    def network_nodes(self) -> frozenset[str]:
+        """The workers that have something to do for a network."""
+        served = (network for network in self.networks.values() if network.served)
+        return frozenset(one.network_node for one in served if one.network_node is not None)
+
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
         to it, and those that are pinned nowhere. It looks at each VM once for all of them."""

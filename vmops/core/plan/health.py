@@ -9,6 +9,7 @@ from typing import NamedTuple
 from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
+from vmops.core.facts.network.state import MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
@@ -29,14 +30,21 @@ class Check(NamedTuple):
     cure: str = ""
 
 
-def questions(vms: Sequence[VM], bases: Bases = NO_BASES) -> tuple[Asked, ...]:
-    """All that `checks` looks at, for a worker that is to run these VMs."""
+def questions(
+    vms: Sequence[VM], bases: Bases = NO_BASES, *, serves: bool = False
+) -> tuple[Asked, ...]:
+    """All that `checks` looks at, for a worker that is to run these VMs; and whether it `serves`
+    networks."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
-    return (*for_starting(vms, bases=bases), QEMU_VERSION, ROMS, VSWITCHD_VERSION, *folders)
+    tools = (MISSING_TOOLS,) if serves else ()
+    asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, *tools, *folders)
+    return (*for_starting(vms, bases=bases), *asked)
 
 
-def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) -> list[Check]:
-    """Every check of the worker and of what these VMs need there."""
+def checks(
+    worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers, *, serves: bool = False
+) -> list[Check]:
+    """Every check of the worker, and of what these VMs and the networks that it `serves` need."""
     memory = f"{seen.host.available_mb} of {seen.host.memory_mb} MiB available"
     return [
         perl(is_there=seen.host.perl),
@@ -45,6 +53,7 @@ def checks(worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers) 
         *(_roms(vms, answers) if seen.host.qemu else ()),
         _tun(seen),
         *_switch(worker, seen, answers),
+        *(_network_tools(answers) if serves else ()),
         Check("memory", True, memory),
         *(_disk(folder, answers) for folder in _folders(vms)),
         *(_image(vm, seen) for vm in vms if seen.host.perl),
@@ -104,6 +113,18 @@ def _roms(vms: Sequence[VM], answers: Answers) -> list[Check]:
     missing = sorted(needed - there)
     found = f"QEMU does not find {', '.join(missing)}" if missing else "found"
     return [Check("option ROMs", not missing, found, "there: sudo apt install ipxe-qemu")]
+
+
+def _network_tools(answers: Answers) -> list[Check]:
+    """What a network node needs beside Open vSwitch."""
+    packages = {"dnsmasq": "dnsmasq-base", "nft": "nftables", "nsenter": "util-linux"}
+    try:
+        missing = answers[MISSING_TOOLS]
+    except Unanswered as reason:
+        return [Check("network node", False, str(reason), "try again")]
+    found = f"no {', no '.join(missing)}" if missing else f"{', '.join(TOOLS)} are there"
+    cure = " ".join(packages.get(tool, "iproute2") for tool in missing)
+    return [Check("network node", not missing, found, f"there: sudo apt install {cure}")]
 
 
 def _tun(seen: Observed) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -55,11 +55,19 @@ class Health(NamedTuple):
         }
 
 
-def examine(route: Route, vms: Sequence[VM] = (), bases: Bases = NO_BASES) -> Health:
+def examine(
+    route: Route,
+    vms: Sequence[VM] = (),
+    bases: Bases = NO_BASES,
+    *,
+    nodes: Collection[str] = (),
+) -> Health:
     """Check the worker, and that it has what these VMs need, `bases` being the images that their
-    disks are made of. Never raises a VmopsError."""
+    disks are made of; and what it needs as one of the network `nodes`. Never raises a VmopsError.
+    """
     worker = route.worker
-    questions = health.questions(vms, bases)
+    serves = worker.name in nodes
+    questions = health.questions(vms, bases, serves=serves)
     try:
         answers = ask(route, *questions)
         if route.transcript is not None:
@@ -71,7 +79,7 @@ def examine(route: Route, vms: Sequence[VM] = (), bases: Bases = NO_BASES) -> He
         return _without_root(worker, error)
     checks = (
         *_logged_in(route, f"{worker.address}, user {seen.host.user}"),
-        *health.checks(worker, vms, seen, answers),
+        *health.checks(worker, vms, seen, answers, serves=serves),
     )
     return Health(worker.name, worker.address, checks)
 

@@ -15,6 +15,16 @@ from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.supplying import PUSH, supplier
+from vmops.tasks.network.beside import (
+    brought,
+    networks_first,
+    networks_last,
+    of_both,
+    planned,
+    planned_networks,
+    show_networks_last,
+    with_networks,
+)
 
 if TYPE_CHECKING:
     from vmops.ops.vm.changes import Change
@@ -49,7 +59,7 @@ def up(
     format: str = "text",
 ) -> Work[Outcome]:
     """
-    Launch every VM of the inventory; what already runs as asked is left alone.
+    Serve the networks and launch every VM of the inventory; what runs as asked is left alone.
 
     If a worker lacks the memory or the VNC ports for all VMs that are to start there, none of them
     starts. A VM that runs, but not as asked, fails, or with --restart is restarted.
@@ -59,6 +69,7 @@ def up(
     from vmops.ops.vm import lifecycle
 
     groups = groups_of_fleet(c, vm, worker, to_start=True)
+    served = networks_first(c, None if (vm, worker) == (None, None) else groups)
     gently = lifecycle.GENTLY if restart else None
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
@@ -69,8 +80,9 @@ def up(
             g.route, g.vms, terms=terms, elsewhere=elsewhere, supplier=supply
         ),
         Report(
-            table(("VM", "WORKER", "RESULT", "PID"), _row_of_up),
-            _up_as_dict,
+            with_networks(table(("VM", "WORKER", "RESULT", "PID"), _row_of_up), brought),
+            of_both(_up_as_dict),
+            merged=lambda outcomes: [*served, *outcomes],
             line=_line_of_up,
         ),
         parallel,
@@ -100,9 +112,10 @@ def down(
     format: str = "text",
 ) -> Work[Outcome]:
     """
-    Stop every VM of the inventory, as `stop` does; one that is not pinned, wherever it runs.
+    Stop every VM of the inventory, as `stop` does, and remove what serves its networks.
 
-    Says first how many VMs on which workers, and on a terminal asks before it stops several.
+    A VM that is not pinned is stopped wherever it runs; networks stay where --vm or --worker is
+    given. Says first how many VMs on which workers, and on a terminal asks before it stops several.
     Example: fab down --worker worker1 --timeout 60
     """
     from vmops.core.plan.stopping import Manner
@@ -111,14 +124,16 @@ def down(
 
     groups = groups_of_fleet(c, vm, worker, to_start=False)
     confirm(c, groups, "stop", yes=yes)
+    all_of_it = (vm, worker) == (None, None)
+    show_networks_last(c, all_of_it)
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
         lambda g: lifecycle.stop(g.route, g.vms, manner=manner),
         Report(
-            table(("VM", "WORKER", "RESULT"), _row_of_down),
-            ended_as_dict,
-            merged=without_absent,
+            with_networks(table(("VM", "WORKER", "RESULT"), _row_of_down), brought),
+            of_both(ended_as_dict),
+            merged=lambda outcomes: [*without_absent(outcomes), *networks_last(c, all_of_it)],
             line=_line_of_down,
         ),
         parallel,
@@ -157,12 +172,14 @@ def plan(
     elsewhere = everywhere(c, groups, named=vm is not None)
     if vm is None:
         say_lost(c, elsewhere)
+    served = planned_networks(c, None if (vm, worker) == (None, None) else groups)
     return Work(
         groups,
         lambda g: changes(g.route, g.vms, terms, elsewhere),
         Report(
-            table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan),
-            _change_as_dict,
+            with_networks(table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan), planned),
+            of_both(_change_as_dict),
+            merged=lambda changes: [*served, *changes],
             exit_code=lambda found: SOMETHING_TO_DO if any(one.to_do for one in found) else 0,
         ),
         parallel,

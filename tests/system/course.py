@@ -1,0 +1,107 @@
+"""The four exercises of a course on VLANs, as examples/ has them, on the lab's workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vmops.core.inventory.inventory import Inventory
+from vmops.inventory_file import load
+from vmops.lab import Lab
+
+from .net_guests import Guest
+from .operator import ROOT, Operator, Said
+
+NODE = "worker3"
+OUTSIDE = "203.0.113.254"
+"""The lab's internet."""
+
+
+def networks_of(path: Path) -> str:
+    """A file of examples/ from its networks on: what stands before is about its workers."""
+    _, begin, rest = path.read_text().partition("[networks.")
+    return begin + rest
+
+
+class Course:
+    """An operator who does the exercises, and the guests of all of them."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.operator = Operator(lab, folder)
+        self.lab = lab
+        self.guests: dict[str, Guest] = {}
+
+    def write(self, body: str, *, node: str = NODE) -> Inventory:
+        """hosts.toml: the lab's workers and these networks and VMs."""
+        head = self.lab.inventory.read_text().partition("\n[vms.")[0]
+        head = head.replace('network_node = "worker1"', f'network_node = "{node}"')
+        self.operator.hosts_toml.write_text(f"{head}\n{body}")
+        return load(self.operator.hosts_toml)
+
+    def exercise(self, number: int) -> dict[str, Any]:
+        """Go to an exercise: the action for each network."""
+        self.write(networks_of(ROOT / "examples" / f"exercise-{number}.toml"))
+        return self.up()
+
+    def up(self) -> dict[str, Any]:
+        """Serve what hosts.toml says: the action for each network."""
+        said = self.operator.ok("net.up", "--format", "json").json
+        return {one["network"]: one["action"] for one in said}
+
+    def plan(self) -> dict[str, str]:
+        """What net.up would change, as `plan` tells it: each network with its fields, in text."""
+        said = self.operator.fab("plan", "--format", "json").json
+        nets = [one for one in said if "network" in one]
+        return {
+            one["network"]: " ".join(field["field"] for field in one["fields"])
+            for one in nets
+            if one["action"] != "nothing"
+        }
+
+    def status(self) -> dict[str, Any]:
+        """What the nodes serve, by network."""
+        said = self.operator.ok("net.status", "--format", "json").json
+        return {one["network"]: one for one in said}
+
+    def counted(self, network: str, counter: str) -> int:
+        """The packets of a counter."""
+        packets: int = self.status()[network]["counters"][counter]["packets"]
+        return packets
+
+    def plug(self, listed: Inventory) -> None:
+        """A guest for each VM, on its worker, in its VLAN."""
+        for vm in listed.vms.values():
+            (nic,) = vm.nics
+            assert vm.worker is not None
+            assert nic.vlan_id is not None
+            guest = Guest(self.lab, vm.worker, vm.name, nic.mac, nic.vlan_id)
+            guest.plug()
+            self.guests[vm.name] = guest
+
+    def on_node(self, script: str) -> str:
+        """What a script prints as root on the network node."""
+        return self.operator.on(NODE, "sh", "-c", script)
+
+    def clean_up(self) -> None:
+        for guest in self.guests.values():
+            guest.unplug()
+        for worker in ("worker1", "worker2", "worker3"):
+            names = self.operator.on(worker, "sh", "-c", "ls /run/vmops-net 2>/dev/null; true")
+            if names.split():
+                self.operator.fab("-H", worker, "net.down", "--network", ",".join(names.split()))
+
+    def lease(self, guest: str) -> dict[str, Any]:
+        """Its lease, which it takes as its address."""
+        found = self.guests[guest].lease()
+        assert found is not None, f"{guest} gets no lease"
+        self.guests[guest].configure(f"{found['address']}/24", found["router"])
+        return found
+
+    def set_static(self, guest: str, address: str) -> None:
+        self.guests[guest].configure(f"{address}/24", address.rpartition(".")[0] + ".1")
+
+
+def shown(said: Said) -> Any:
+    """The JSON of a command that may have failed."""
+    return json.loads(said.out)

@@ -1,0 +1,1 @@
+"""What a network node does for networks: namespaces, firewall, DHCP and DNS, and their steps."""

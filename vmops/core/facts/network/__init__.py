@@ -1,0 +1,1 @@
+"""What a network node says of the networks that it serves."""

@@ -1,0 +1,1 @@
+"""Decisions about networks: what their nodes are to make, change and remove."""

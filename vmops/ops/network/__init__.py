@@ -1,0 +1,1 @@
+"""Ordered work on the networks of one node."""

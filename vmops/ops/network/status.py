@@ -1,0 +1,90 @@
+"""The networks of a node as they are: services, leases, counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vmops.core.devices.drift import Drift
+from vmops.core.devices.network.dnsmasq import Leased
+from vmops.core.devices.network.service import Service
+from vmops.core.facts.network.state import COUNTS, NETWORKS, Count, Counts
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.wiring import SWITCH
+from vmops.core.names import NetworkNames
+from vmops.core.plan.network import serving
+from vmops.core.tools import ovs
+from vmops.errors import VmopsError
+from vmops.ops.act import ask, unreadable
+from vmops.ops.route import Route
+
+
+class NetworkStatus(NamedTuple):
+    """One network on its node. `state` is up, down or unknown; then the `error` says why.
+
+    `asked` is what it was made of, None where it is down. `pid` is that of its dnsmasq. `counters`
+    has what went out, what was dropped, and by the name of each network that it reaches what went
+    there. `known` is that hosts.toml has it there.
+    """
+
+    network: str
+    worker: str
+    state: str
+    asked: Service | None = None
+    pid: int | None = None
+    leases: tuple[Leased, ...] = ()
+    counters: Mapping[str, Count] = MappingProxyType({})
+    drift: tuple[Drift, ...] = ()
+    known: bool = True
+    error: VmopsError | None = None
+
+
+def status(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
+    """Each of these networks, and whatever else the node serves. Never raises a VmopsError."""
+    worker = route.worker.name
+    try:
+        answers = ask(route, SWITCH, NETWORKS, COUNTS)
+        if route.transcript is not None:
+            return []
+        node, counts = answers[NETWORKS], answers[COUNTS]
+    except Unanswered as error:
+        failed: VmopsError = unreadable(route, error)
+        return [NetworkStatus(name, worker, "unknown", error=failed) for name in wanted]
+    except VmopsError as error:
+        return [NetworkStatus(name, worker, "unknown", error=error) for name in wanted]
+    try:
+        switch = answers[SWITCH]
+    except Unanswered as why:
+        switch = ovs.Switch(fault=str(why))
+    found = []
+    for name in dict.fromkeys([*wanted, *node.networks]):
+        served = node.networks.get(name)
+        if served is None:
+            found.append(NetworkStatus(name, worker, "down"))
+            continue
+        asked = served.asked
+        against = wanted.get(name) or asked
+        drift = serving.drift(against, served, switch) if against is not None else ()
+        count = counts.get(name, Counts())
+        found.append(
+            NetworkStatus(
+                network=name,
+                worker=worker,
+                state="up",
+                asked=asked,
+                pid=served.pid,
+                leases=count.leases,
+                counters=_by_name(asked, count),
+                drift=drift,
+                known=name in wanted,
+            )
+        )
+    return found
+
+
+def _by_name(asked: Service | None, count: Counts) -> dict[str, Count]:
+    links = {NetworkNames(peer.network).link: peer.network for peer in asked.reach} if asked else {}
+    return {
+        f"to {links[key]}" if key in links else key: found for key, found in count.counters.items()
+    }

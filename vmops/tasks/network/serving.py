@@ -1,0 +1,105 @@
+"""Networks for tasks: which node serves what, and rows and JSON of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.selection import groups_of_workers, inventory
+
+if TYPE_CHECKING:
+    from vmops.core.devices.network.service import Service
+    from vmops.core.inventory.inventory import Inventory
+    from vmops.core.inventory.model import VM
+    from vmops.ops.network.serving import NetworkOutcome
+    from vmops.ops.route import Group
+
+WORDS = {"start": "made", "change": "changed", "remove": "removed", "nothing": "as asked"}
+
+
+class Nodes(NamedTuple):
+    """The workers that serve networks, or may still; and of each by name what it is to serve, and
+    what it is to serve no longer."""
+
+    groups: list[Group]
+    wanted: dict[str, dict[str, Service]]
+    gone: dict[str, list[str]]
+
+    def bring(self, group: Group) -> list[NetworkOutcome]:
+        """Serve what is wanted there."""
+        from vmops.ops.network.serving import bring
+
+        return self._of(group, bring)
+
+    def plan(self, group: Group) -> list[NetworkOutcome]:
+        """What `bring` would do there."""
+        from vmops.ops.network.serving import plan
+
+        return self._of(group, plan)
+
+    def _of(self, group: Group, do: Callable[..., list[NetworkOutcome]]) -> list[NetworkOutcome]:
+        name = group.route.worker.name
+        return do(group.route, self.wanted.get(name, {}), gone=self.gone[name])
+
+
+def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = None) -> Nodes:
+    """The networks that `--network` means, or else all, or those that these VMs are in; with those
+    that they reach. Raises InventoryError."""
+    from vmops.core.devices.network.service import services
+
+    listed = inventory(c)
+    chosen = _chosen(listed, pattern, vms)
+    if not chosen:
+        return Nodes([], {}, {})
+    all_wanted = services(listed.networks, listed.vms, listed.workers)
+    groups = [group._replace(vms=()) for group in groups_of_workers(c, None)]
+    if is_dry(c):
+        groups = [group for group in groups if all_wanted.get(group.route.worker.name)]
+    names = [group.route.worker.name for group in groups]
+    wanted = {
+        name: {key: one for key, one in all_wanted.get(name, {}).items() if key in chosen}
+        for name in names
+    }
+    gone = {name: [key for key in chosen if key not in wanted[name]] for name in names}
+    return Nodes(groups, wanted, gone)
+
+
+def _chosen(listed: Inventory, pattern: str | None, vms: Sequence[VM] | None) -> list[str]:
+    if pattern is not None:
+        return [network.name for network in listed.select_networks(pattern)]
+    if vms is None:
+        return list(listed.networks)
+    names = {nic.network for vm in vms for nic in vm.interfaces if nic.network is not None}
+    names |= {other for name in names for other in listed.networks[name].reach}
+    return [name for name in listed.networks if name in names]
+
+
+def as_dict(outcome: NetworkOutcome) -> dict[str, Any]:
+    """The JSON object of what changed a network."""
+    return {
+        "network": outcome.network,
+        "worker": outcome.worker,
+        "action": outcome.action,
+        "changed": outcome.changed,
+        "fields": [
+            {"field": d.field, "running": d.running, "wanted": d.wanted} for d in outcome.drift
+        ],
+    }
+
+
+def row(outcome: NetworkOutcome) -> list[str]:
+    """What became of it."""
+    return [outcome.network, outcome.worker, came_of(outcome)]
+
+
+def came_of(outcome: NetworkOutcome) -> str:
+    """In a word."""
+    return "failed" if outcome.error is not None else WORDS.get(outcome.action, outcome.action)
+
+
+def differs(outcome: NetworkOutcome) -> str:
+    """The fields that differ, or why it cannot be served."""
+    if outcome.error is not None:
+        return outcome.error.what
+    return "; ".join(map(str, outcome.drift)) or "-"

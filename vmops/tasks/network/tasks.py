@@ -1,0 +1,193 @@
+"""The services of networks from the command line: net.up, net.down, net.status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+
+from vmops.errors import InventoryError
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import give_table, say, table
+from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.network.serving import as_dict, nodes, row
+
+if TYPE_CHECKING:
+    from vmops.core.facts.network.state import Count
+    from vmops.ops.network.serving import NetworkOutcome
+    from vmops.ops.network.status import NetworkStatus
+    from vmops.ops.route import Group
+
+NETWORK = Option(
+    "Only these networks: names separated by commas, or a glob such as 'lab*'. Default: all."
+)
+
+
+@task({"network": NETWORK, "format": options.FORMAT})
+def up(c: Context, network: str | None = None, format: str = "text") -> Work[NetworkOutcome]:
+    """
+    Serve the networks of the inventory on their nodes: DHCP, DNS, the way out, what they reach.
+
+    One that is served as asked is left alone, and a change takes no other network down.
+    Example: fab net.up --network blue
+    """
+    found = nodes(c, network)
+    return Work(
+        found.groups,
+        found.bring,
+        Report(table(("NETWORK", "WORKER", "RESULT"), row), as_dict),
+    )
+
+
+@task({"network": NETWORK, "format": options.FORMAT})
+def down(c: Context, network: str | None = None, format: str = "text") -> Work[NetworkOutcome]:
+    """
+    Remove what nodes serve of networks; VMs and their VLANs stay as they are.
+
+    With -H it may be a network that hosts.toml does not have. Example: fab net.down --network blue
+    """
+    from vmops.ops.network.serving import remove
+
+    groups, names = _to_remove(c, network)
+
+    def merged(outcomes: Sequence[NetworkOutcome]) -> list[NetworkOutcome]:
+        return [one for one in outcomes if one.action != "nothing"]
+
+    def tell(outcomes: Sequence[NetworkOutcome]) -> None:
+        if outcomes:
+            give_table(("NETWORK", "WORKER", "RESULT"), [row(one) for one in outcomes])
+        else:
+            say("no network was there")
+
+    return Work(groups, lambda g: remove(g.route, names), Report(tell, as_dict, merged=merged))
+
+
+def _to_remove(c: Context, network: str | None) -> tuple[list[Group], list[str]]:
+    listed = inventory(c)
+    groups = [group._replace(vms=()) for group in groups_of_workers(c, None)]
+    if network is None:
+        return groups, list(listed.networks)
+    words = [word.strip() for word in network.split(",")]
+    if worker_at(c, listed) is None:
+        return groups, [one.name for one in listed.select_networks(network)]
+    lost = [word for word in words if _is_lost(word, listed.networks)]
+    known = [word for word in words if word not in lost]
+    names = [one.name for one in listed.select_networks(",".join(known))] if known else []
+    return groups, [*names, *lost]
+
+
+def _is_lost(word: str, known: Any) -> bool:
+    from vmops.core.inventory.normal_form import name
+
+    return name(word) is not None and word not in known
+
+
+@task({"network": NETWORK, "format": options.FORMAT})
+def status(c: Context, network: str | None = None, format: str = "text") -> Work[NetworkStatus]:
+    """
+    Show the networks that nodes serve: services, leases, counters, and what differs.
+
+    Example: fab net.status --format json
+    """
+    from vmops.ops.network.status import status as look
+
+    found = nodes(c, network)
+    if not found.groups:
+        raise InventoryError(f"{inventory(c).source} has no networks", cure="see docs/networks.md")
+    pattern = network is not None
+
+    def merged(states: Sequence[NetworkStatus]) -> list[NetworkStatus]:
+        chosen = {name for names in found.wanted.values() for name in names}
+        return [one for one in states if one.network in chosen or not pattern]
+
+    return Work(
+        found.groups,
+        lambda g: look(g.route, found.wanted[g.route.worker.name]),
+        Report(_table_of_states, _state_as_dict, merged=merged),
+    )
+
+
+_HEADINGS = (
+    "NETWORK",
+    "WORKER",
+    "STATE",
+    "VLAN",
+    "SUBNET",
+    "SERVICES",
+    "LEASES",
+    "COUNTERS",
+    "DRIFT",
+)
+
+
+def _table_of_states(found: Sequence[NetworkStatus]) -> None:
+    if found:
+        give_table(_HEADINGS, [_row_of_state(one) for one in found])
+    else:
+        say("no node serves a network")
+
+
+def _row_of_state(found: NetworkStatus) -> list[str]:
+    asked = found.asked
+    return [
+        found.network,
+        found.worker,
+        found.state if found.known else f"{found.state} (not in hosts.toml)",
+        str(asked.vlan_id) if asked else "-",
+        asked.subnet if asked else "-",
+        " ".join(_services(found)) or "-",
+        " ".join(f"{lease.address}={lease.name or lease.mac}" for lease in found.leases) or "-",
+        " ".join(f"{name}:{count.packets}" for name, count in _counters(found)) or "-",
+        "; ".join(map(str, found.drift)) or "-",
+    ]
+
+
+def _counters(found: NetworkStatus) -> list[tuple[str, Count]]:
+    return [(name.replace(" ", "-"), c) for name, c in sorted(found.counters.items()) if c.packets]
+
+
+def _services(found: NetworkStatus) -> list[str]:
+    asked = found.asked
+    if asked is None:
+        return []
+    return [
+        *(("dhcp",) if asked.leases is not None else ()),
+        *(("dns",) if asked.hosts is not None else ()),
+        *(("internet",) if asked.internet else ()),
+        *(("forward",) if asked.forward else ()),
+        *(f"reach:{peer.network}" for peer in asked.reach),
+    ]
+
+
+def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
+    asked = found.asked
+    return {
+        "network": found.network,
+        "worker": found.worker,
+        "state": found.state,
+        "managed": found.known,
+        "vlan_id": asked.vlan_id if asked else None,
+        "subnet": asked.subnet if asked else None,
+        "gateway": asked.gateway if asked else None,
+        "services": _services(found),
+        "dnsmasq_pid": found.pid,
+        "leases": [
+            {"mac": one.mac, "address": one.address, "name": one.name or None, "until": one.until}
+            for one in found.leases
+        ],
+        "counters": {
+            name: {"packets": count.packets, "bytes": count.bytes}
+            for name, count in sorted(found.counters.items())
+        },
+        "drift": [
+            {"field": d.field, "running": d.running, "wanted": d.wanted} for d in found.drift
+        ],
+    }
+
+
+ns = Collection("net", up, down, status)
