@@ -16,7 +16,7 @@ from vmops.core.plan.stopping import Manner
 from vmops.errors import InventoryError
 from vmops.fleet_guests import Guests
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
-from vmops.ops.image.bases import bases_of
+from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import changes, lifecycle, power, waiting
@@ -180,12 +180,12 @@ class Fleet(Guests):
     def wait(
         self, vms: str, state: str, *, at: str | None = None, timeout_s: float = 60
     ) -> list[Outcome]:
-        """Wait until each VM is running, stopped (no QEMU), or guest-off (its guest powered off).
+        """Wait until each VM is running, stopped (no QEMU), guest-off (its guest powered off), or
+        ready (cloud-init has finished in it).
 
         One that is not within `timeout_s` has an error. Raises InventoryError for another state.
         """
-        if state not in waiting.STATES:
-            raise InventoryError(f"state {state!r}: must be one of {', '.join(waiting.STATES)}")
+        waiting.check(state, self.inventory.select(vms))
         return self._each_vm(
             vms, at, lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout_s)
         )
@@ -274,7 +274,7 @@ class Fleet(Guests):
     def doctor(self, worker: str | None = None) -> list[Health]:
         """Check every worker, or one: what it lacks, and the cure of each failure."""
         groups = self._wherever(None, worker, empty=True)
-        bases = self._bases(groups)
+        bases = bases_of(self.inventory, (vm for group in groups for vm in group.vms))
         nodes = self.inventory.network_nodes
         return self._each(groups, lambda g: [examine(g.route, g.vms, bases, nodes=nodes)])
 
@@ -359,7 +359,7 @@ class Fleet(Guests):
         return found._replace(unasked={})
 
     def _bases(self, groups: list[Group]) -> Bases:
-        return bases_of(self.inventory, (vm for group in groups for vm in group.vms))
+        return bases_to_start(self.inventory, groups)
 
     def _launched(self, groups: list[Group], terms: Terms, asked: Elsewhere) -> list[Outcome]:
         supply = supplier_of(self.inventory.images)

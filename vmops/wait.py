@@ -48,3 +48,11 @@ def growing_pauses(
     """
     for turn in range(tries - 1):
         yield min(longest, first * 2**turn) * (0.5 + chance() / 2)
+
+
+def lengthening(first_s: float = 0.1, longest_s: float = 1.0) -> Iterator[float]:
+    """Between looks at what may happen soon or late: each twice as long as the one before."""
+    pause = first_s
+    while True:
+        yield pause
+        pause = min(2 * pause, longest_s)

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shlex
 import signal
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +15,7 @@ from pathlib import Path
 import fabric
 import pytest
 
+from vmops.core.script.render import PRIVATE
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
 from vmops.remote.clock import WorkerClock
 from vmops.remote.counters import counted
@@ -398,3 +402,18 @@ class TestSudo:
         assert caught.value.what == what
         assert cure in caught.value.cure
         assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_what_is_private_does_not_go_with_the_command(
+    start: Start, config: fabric.Config, is_private: bool
+) -> None:
+    """A command line stands in the worker's list of processes."""
+    fake = start()
+    script = (PRIVATE if is_private else "") + "echo hunter2"
+    reply = exchange(fake.worker(), script, time_limit=10, config=config)
+    assert reply.stdout == b"hunter2\n"
+    (line,) = fake.commands
+    words = [word for word in shlex.split(line) if re.fullmatch(r"[A-Za-z0-9+/=]{40,}", word)]
+    seen = any(b"hunter2" in b64decode(word) for word in words) or "hunter2" in line
+    assert seen is not is_private

@@ -10,8 +10,9 @@ from .agent import agent_image
 from .boot_sector import BANNER, PowerButton, boot_sector_image
 from .cache import cache_directory
 from .counter import counter_image, counts
+from .debian import debian_image
 from .ipxe import empty_image, ipxe_address, ipxe_image
-from .linux import PROMPT, linux_address, linux_image
+from .linux import PROMPT, linux_address, linux_image, seed_image
 from .talker import talker_image
 from .tools import GuestBuildError, require_tools
 
@@ -25,11 +26,13 @@ __all__ = [
     "cache_directory",
     "counter_image",
     "counts",
+    "debian_image",
     "empty_image",
     "ipxe_address",
     "ipxe_image",
     "linux_address",
     "linux_image",
     "require_tools",
+    "seed_image",
     "talker_image",
 ]

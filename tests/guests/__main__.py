@@ -15,8 +15,10 @@ from . import (
     boot_sector_image,
     cache_directory,
     counter_image,
+    debian_image,
     ipxe_image,
     linux_image,
+    seed_image,
     talker_image,
 )
 
@@ -26,8 +28,10 @@ _GUESTS: dict[str, Callable[[Path], Path]] = {
     "boot-sector-deaf": partial(boot_sector_image, button=PowerButton.DEAF),
     "boot-sector-twice": partial(boot_sector_image, button=PowerButton.TWICE),
     "counter": counter_image,
+    "debian": debian_image,
     "ipxe": ipxe_image,
     "linux": linux_image,
+    "linux-seed": seed_image,
     "talker": talker_image,
 }
 

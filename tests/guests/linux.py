@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .cache import built_once
@@ -20,6 +20,7 @@ PROMPT = "guest# "
 
 _HERE = Path(__file__).parent
 _INIT = _HERE / "linux_init.sh"
+_SEED = _HERE / "linux_seed.sh"
 _DISK_MIB = 16
 
 _MODULES = (
@@ -40,6 +41,17 @@ _MODULES = (
 """In the order in which they are loaded: each after those it needs. A kernel may have some of them
 built in."""
 
+_SEED_MODULES = (
+    "scsi_common",
+    "scsi_mod",
+    "libata",
+    "ata_piix",
+    "virtio_scsi",
+    "cdrom",
+    "sr_mod",
+    "isofs",
+)
+
 _SYSLINUX = """\
 default linux
 label linux
@@ -54,6 +66,8 @@ ttyS0::respawn:-/bin/sh
 tty1::respawn:-/bin/sh
 ::ctrlaltdel:/bin/reboot
 """
+
+_INIT_SEED = "::once:/etc/seed\n"
 
 _POWER_BUTTON = "#!/bin/sh\nsync\npoweroff -f\n"
 
@@ -73,6 +87,18 @@ def linux_image(cache: Path) -> Path:
 
     Raises GuestBuildError when a tool is missing or fails, or a package cannot be fetched.
     """
+    return _image(cache, "linux", {})
+
+
+def seed_image(cache: Path) -> Path:
+    """The same Linux, which besides reads the CD of a first boot as linux_seed.sh has it: it takes
+    hostname and addresses from there, says so on its serial port, and that it is ready.
+    """
+    return _image(cache, "linux-seed", {"order-seed": _SEED_MODULES})
+
+
+def _image(cache: Path, name: str, more: Mapping[str, Sequence[str]]) -> Path:
+    """`more` are lists of modules by the file that holds each; then the guest knows a seed."""
 
     def build(work: Path) -> Path:
         packages, root = Packages(cache / "packages"), work / "packages"
@@ -80,22 +106,27 @@ def linux_image(cache: Path) -> Path:
         packages.unpack(image, root, "./boot/vmlinuz-*", "./*lib/modules/*/modules.builtin")
         (listed,) = root.rglob("modules.builtin")
         built_in = {Path(line).stem for line in listed.read_text().splitlines()}
-        modules = [name for name in _MODULES if name not in built_in]
-        packages.unpack(image, root, *(f"./*lib/modules/*/{name}.ko*" for name in modules))
+        lists = {"order": _MODULES, **more}
+        orders = {
+            file: [name for name in names if name not in built_in] for file, names in lists.items()
+        }
+        wanted = [name for names in orders.values() for name in names]
+        packages.unpack(image, root, *(f"./*lib/modules/*/{name}.ko*" for name in wanted))
         packages.unpack("busybox-static", root, "./*bin/busybox")
         (kernel,) = root.glob("boot/vmlinuz-*")
         files = {
             "vmlinuz": kernel.read_bytes(),
-            "initrd": gzip.compress(b"".join(_initramfs(root, modules)), mtime=0),
+            "initrd": gzip.compress(b"".join(_initramfs(root, orders)), mtime=0),
             "syslinux.cfg": _SYSLINUX.encode(),
         }
         return syslinux_disk(work, packages, files, size_mib=_DISK_MIB)
 
-    inputs = [_INIT, *(_HERE / name for name in ("linux.py", "disk.py", "packages.py"))]
-    return built_once(cache, "linux", inputs=inputs, build=build)
+    sources = [_HERE / source for source in ("linux.py", "disk.py", "packages.py")]
+    inputs = [_INIT, *([_SEED] if more else []), *sources]
+    return built_once(cache, name, inputs=inputs, build=build)
 
 
-def _initramfs(root: Path, modules: Sequence[str]) -> Iterator[bytes]:
+def _initramfs(root: Path, orders: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
     """The parts of a cpio archive, form `newc`."""
     for folder in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "proc", "sys"):
         yield _entry(folder, b"", mode=stat.S_IFDIR | 0o755)
@@ -106,15 +137,21 @@ def _initramfs(root: Path, modules: Sequence[str]) -> Iterator[bytes]:
     for link in ("init", "bin/sh"):
         yield _entry(link, b"/bin/busybox", mode=stat.S_IFLNK | 0o777)
     yield _entry("etc/rc", _INIT.read_bytes(), mode=program)
-    yield _entry("etc/inittab", _INITTAB.encode(), mode=program)
+    has_seed = len(orders) > 1
+    inittab = _INITTAB + (_INIT_SEED if has_seed else "")
+    yield _entry("etc/inittab", inittab.encode(), mode=program)
+    if has_seed:
+        yield _entry("etc/seed", _SEED.read_bytes(), mode=program)
     yield _entry("etc/profile", f"PS1='{PROMPT}'\n".encode(), mode=program)
     yield _entry("etc/acpi/PWRF/00000080", _POWER_BUTTON.encode(), mode=program)
-    for name in modules:
+    for name in (name for names in orders.values() for name in names):
         (file,) = root.rglob(f"{name}.ko*")
         module = file.read_bytes()
         module = lzma.decompress(module) if file.suffix == ".xz" else module
         yield _entry(f"lib/modules/{name}.ko", module, mode=program)
-    yield _entry("lib/modules/order", "".join(f"{m}\n" for m in modules).encode(), mode=program)
+    for order, modules in orders.items():
+        listed = "".join(f"{module}\n" for module in modules)
+        yield _entry(f"lib/modules/{order}", listed.encode(), mode=program)
     yield _entry("TRAILER!!!", b"", mode=0)
 
 

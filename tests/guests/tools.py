@@ -15,8 +15,11 @@ PACKAGES = {
     "chromium": "chromium",
     "dpkg-deb": "dpkg",
     "ld": "binutils",
+    "mke2fs": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "sfdisk": "fdisk",
     "tar": "tar",
 }
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from invoke.vendor import yaml
 
-from vmops.core.devices import seed
-from vmops.core.devices.seed import GuestNic, GuestUser, Seed
+from vmops.core.devices.seed import cd, documents, ready
+from vmops.core.devices.seed.ready import Ending
+from vmops.core.inventory.guest.told import GuestNic, GuestUser, Seed
 
 WEB = Seed(
     "web1",
@@ -33,7 +34,7 @@ has_cloud_init = pytest.mark.skipif(shutil.which("cloud-init") is None, reason="
 @pytest.mark.parametrize("told", [WEB, Seed("bare"), WEB._replace(hostname="ü\u2028")])
 def test_the_distributions_schema_has_nothing_against_it(tmp_path: Path, told: Seed) -> None:
     file = tmp_path / "user-data"
-    file.write_bytes(seed.documents(told)[seed.USER_DATA])
+    file.write_bytes(documents.documents(told)[documents.USER_DATA])
     words = ["cloud-init", "schema", "--config-file", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "Valid" in done.stdout) == (0, True), done.stdout + done.stderr
@@ -52,7 +53,7 @@ def test_the_schema_would_have_something_against_a_bad_one(tmp_path: Path) -> No
 def test_cloud_init_makes_of_the_network_what_was_meant(tmp_path: Path) -> None:
     """As ifupdown's file, which shows names, addresses, routes and servers."""
     file = tmp_path / "network-config"
-    file.write_bytes(seed.documents(WEB)[seed.NETWORK])
+    file.write_bytes(documents.documents(WEB)[documents.NETWORK])
     words = ["cloud-init", "devel", "net-convert", "-p", str(file), "-k", "yaml"]
     words += ["-d", str(tmp_path / "out"), "-D", "debian", "-O", "eni"]
     for nic in WEB.nics:
@@ -89,7 +90,7 @@ def test_cloud_init_merges_lists_and_leaves_the_operators_values(tmp_path: Path)
             }
         ).encode()
     )
-    text = seed.documents(WEB._replace(user_data=theirs))[seed.USER_DATA]
+    text = documents.documents(WEB._replace(user_data=theirs))[documents.USER_DATA]
     parts = [part for part in email.message_from_bytes(text).walk() if not part.is_multipart()]
     first, second = (yaml.safe_load(bytes(part.get_payload(decode=True))) for part in parts)
     asked = json.dumps([first, second, parts[1]["X-Merge-Type"]])
@@ -113,13 +114,13 @@ def test_cloud_init_merges_lists_and_leaves_the_operators_values(tmp_path: Path)
 
 @pytest.mark.skipif(shutil.which("isoinfo") is None, reason="no isoinfo")
 def test_isoinfo_reads_the_cd(tmp_path: Path) -> None:
-    files = seed.documents(WEB)
-    cd = tmp_path / "seed.iso"
-    cd.write_bytes(seed.iso(files))
+    files = documents.documents(WEB)
+    path = tmp_path / "seed.iso"
+    path.write_bytes(cd.iso(files))
 
     def isoinfo(*words: str) -> str:
         done = subprocess.run(
-            ["isoinfo", "-i", str(cd), *words], capture_output=True, text=True, timeout=60
+            ["isoinfo", "-i", str(path), *words], capture_output=True, text=True, timeout=60
         )
         return done.stdout
 
@@ -134,9 +135,10 @@ def test_isoinfo_reads_the_cd(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_the_guests_word_is_what_we_read(tmp_path: Path, code: int) -> None:
     """The command that the guest gets, with files in place of its cloud-init and serial port."""
-    files = seed.documents(WEB)
-    (command,) = yaml.safe_load(files[seed.USER_DATA])["bootcmd"]
-    (tmp_path / "cloud-init").write_text(f"#!/bin/sh\nexit {code}\n")
+    files = documents.documents(WEB)
+    (command,) = yaml.safe_load(files[documents.USER_DATA])["bootcmd"]
+    says = "printf 'status: odd\\nerrors:\\n\\t- \\033[31mno\\n'"
+    (tmp_path / "cloud-init").write_text(f"#!/bin/sh\n{says}\nexit {code}\n")
     (tmp_path / "cloud-init").chmod(0o755)
     port = tmp_path / "port"
     port.touch()
@@ -144,5 +146,5 @@ def test_the_guests_word_is_what_we_read(tmp_path: Path, code: int) -> None:
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(words, env=env, timeout=30, check=True)
     assert port.read_bytes().endswith(b"\r\n")
-    read = seed.ending(port.read_bytes(), seed.instance_of(files))
-    assert read == ("failed" if code == 1 else "ready")
+    read = ready.ending(port.read_bytes(), documents.instance_of(files))
+    assert read == Ending(code, "status: odd errors: - [31mno" if code else "")

@@ -5,6 +5,7 @@ Each form costs that VM only, and neither time nor memory.
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import time
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from vmops.core.facts.question import Answers, block_of
-from vmops.core.facts.vms import RUNNING, RunningVM
+from vmops.core.facts.vms import RUNNING, RunningVM, seeds
+from vmops.core.inventory.guest.told import Written
+from vmops.core.inventory.model import VM
 from vmops.core.script import functions, script
+from vmops.core.script.command import Block, Step, StepResult, command
 
 NONCE = "0123456789abcdef" * 2
 
@@ -190,3 +194,67 @@ def test_what_another_qemu_has_left_is_told_apart(
             (root / "vm1" / name).write_text(text)
     script = f"RUN_ROOT={root}\n{functions.needed('same_remains')}\nsame_remains vm1 77"
     assert (subprocess.run([shell, "-c", script], check=False).returncode == 0) == is_the_same
+
+
+SEED = "vmops-0123456789abcdef01234567"
+
+
+def run(*words: str, stdin: bytes = b"") -> StepResult:
+    """One command of a script, as a worker runs it."""
+    block = Block("", (Step("it", (command(*words, stdin=stdin),), may_fail=True),))
+    text = script.render([block], nonce=NONCE)
+    done = subprocess.run(["sh", "-c", text], capture_output=True, timeout=30, check=True)
+    (result,) = script.parse([block], nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
+    (step,) = result.steps
+    return step
+
+
+def test_a_seed_is_brought_told_and_given_back(root: Path, liar: Callable[..., int]) -> None:
+    liar("-name", "vm1", "-pidfile", str(root / "vm1" / "pid"))
+    group = str(os.getgid())
+    cd = bytes(range(256)) * 100
+    brought = run("bring_seed", "vm1", group, SEED, "seed, 1 byte", stdin=gzip.compress(cd))
+    assert brought.ok, brought
+    file = root / "vm1" / "seed.iso"
+    assert file.read_bytes() == cd
+    assert (file.stat().st_mode & 0o777, file.stat().st_gid) == (0o440, int(group))
+    assert (root / "vm1" / "seed").stat().st_mode & 0o777 == 0o600
+    vm = VM("vm1", vm_id=1, ram_mb=1, cores=1, vnc_port=5900, qcow_image="/x")
+    wanted = vm.with_seed(Written(SEED, cd))
+    for asked, given in ((vm, {"vm1": Written(SEED, cd)}), (wanted, {})):
+        (question,) = (seeds([asked]),)
+        assert question.read(run(*question.commands[0].words())) == given
+
+
+@pytest.mark.parametrize(
+    ("put", "told"),
+    [
+        (lambda path: path.write_text(f"{SEED}\n"), SEED),
+        (lambda path: None, ""),
+        (lambda path: path.write_text(SEED), ""),
+        (lambda path: path.write_text(f"{SEED}\npid 1\n"), ""),
+        (lambda path: path.write_text("vmops-x\n"), ""),
+        (lambda path: path.symlink_to("/proc/self/stat"), ""),
+        *((form, "") for form in ODD.values()),
+    ],
+)
+def test_what_lies_in_the_place_of_the_instance_id_hides_no_vm(
+    root: Path, liar: Callable[..., int], put: Callable[[Path], object], told: str
+) -> None:
+    pid = liar("-name", "vm1", "-pidfile", "/run/vmops/vm1/pid")
+    uid = (root / "vm1").stat().st_uid
+    os.chown(root / "vm1", uid, os.getuid())
+    put(root / "vm1" / "seed")
+    found = ask()["vm1"]
+    assert (found.pid, found.seed) == (pid, told if found.process else "")
+    assert found.process is not None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_an_instance_id_that_a_qemu_has_written_is_none(
+    root: Path, liar: Callable[..., int]
+) -> None:
+    liar("-name", "vm1", "-pidfile", "/run/vmops/vm1/pid")
+    (root / "vm1" / "seed").write_text(f"{SEED}\n")
+    os.chown(root / "vm1" / "seed", 12345, -1)
+    assert ask()["vm1"].seed == ""

@@ -155,13 +155,25 @@ def _entry(placed: tuple[VM, str]) -> str:
     for disk in vm.disks:
         lines.append(f"[[vms.{json.dumps(vm.name)}.disks]]")
         lines += [f'name = "{disk.name}"', f"size_gb = {disk.size_gb}", f'format = "{disk.format}"']
+    told = None if vm.cloud_init is None else vm.cloud_init.to_dict()
+    lines += [] if told is None else [f"cloud_init = {in_toml(told)}"]
     for nic in vm.interfaces:
         lines.append(f"[[vms.{json.dumps(vm.name)}.interfaces]]")
         lines += [f"name = {json.dumps(nic.name)}", f'model = "{nic.model}"']
         lines += [f"vlan_id = {nic.vlan_id}"] if nic.vlan_id is not None else []
         lines += [f'mac = "{nic.mac}"'] if nic.mac else []
+        lines += [f'address = "{nic.address}"'] if nic.address else []
         lines += [f"trunks = {list(nic.trunks)}"] if nic.trunks else []
     return "\n".join(lines)
+
+
+def in_toml(value: Any) -> str:
+    """A value as TOML has it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {in_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(in_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def small_vm(name: str, vm_id: int, *vlans: int | None, ram_mb: int = 32) -> VM:

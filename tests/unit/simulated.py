@@ -61,12 +61,13 @@ class Qemu:
 
 @dataclass
 class Directory:
-    """A run directory: the process that root has written down, what the pidfile says, and that
-    vmops is ending the VM."""
+    """A run directory: the process that root has written down, what the pidfile says, that vmops is
+    ending the VM, and the instance-id of its seed."""
 
     record: int | None = None
     pidfile: int | None = None
     ended: bool = False
+    seed: str = ""
 
 
 class Fault(NamedTuple):
@@ -140,7 +141,8 @@ class Simulated:
             return RunningVM(name, directory=True, pid=left, ended=directory.ended)
         state = "T" if found.held else "S"
         process = Process(pid, found.started, state, cpu_ticks=0, rss_kib=1024, argv=found.argv)
-        return RunningVM(name, directory=True, pid=pid, process=process)
+        seed = directory.seed
+        return RunningVM(name, directory=True, pid=pid, process=process, seed=seed)
 
     def qemus(self, vm: str) -> list[int]:
         """The PIDs of all QEMUs of a VM, whatever a pidfile says."""
@@ -221,7 +223,7 @@ class Simulated:
             if fault.manner == "refused":
                 raise Failed(words[0])
         assert words[0] in _COMMANDS, f"what does {words[0]} mean? Say it in simulated.py"
-        said = _COMMANDS[words[0]](self, words[1:], (entry.stdin or b"").decode())
+        said = _COMMANDS[words[0]](self, words[1:], (entry.stdin or b"").decode(errors="replace"))
         self._see_that_nothing_is_doubled()
         if due and fault is not None and fault.manner == "reported":
             raise Failed(words[0])
@@ -571,6 +573,11 @@ def _make_run_directory(w: Simulated, words: list[str], _: str) -> None:
     w.directories[words[0]] = Directory()
 
 
+def _bring_seed(w: Simulated, words: list[str], _: str) -> None:
+    _need(words[0] in w.directories, "No such file or directory")
+    w.directories[words[0]].seed = words[2]
+
+
 def _remove_run_directory(w: Simulated, words: list[str], _: str) -> None:
     if w.vm(words[0]).process is not None:
         w.wrong.append(f"the run directory of {words[0]} was removed while it runs")
@@ -648,6 +655,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "await_end": _await_end,
         "talk_to_monitors": _talk,
         "make_run_directory": _make_run_directory,
+        "bring_seed": _bring_seed,
         "remove_run_directory": _remove_run_directory,
         "abandon": _abandon,
         "start_qemu": _start_qemu,

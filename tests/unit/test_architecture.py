@@ -161,7 +161,7 @@ and what his ssh says, a table of the program's): no worker writes there."""
 OTHER_LINE_ENDS = {
     "tasks/guest/log_display.py": "control characters have been made visible, U+2028 too",
 }
-JSON_THAT_IS_OURS = {"core/devices/seed.py": "it was written in that module"}
+JSON_THAT_IS_OURS = {"core/devices/seed/documents.py": "it was written in that module"}
 FORMATS_OF_OURS = {
     "tasks/vm/power.py": "a table of sentences in that module",
 }

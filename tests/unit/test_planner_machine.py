@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vmops.core.devices import nic
+from vmops.core.inventory.guest.cloud_init import CloudInit
 from vmops.core.inventory.model import VM, Interface
 from vmops.core.plan import stopping
 from vmops.core.plan.group import Terms
@@ -33,7 +34,12 @@ from .worlds import EMPTY, HOST, VM1, WORKER
 
 ROUTE = Route(WORKER)
 VM2 = replace(
-    VM1, name="vm2", vm_id=1002, vnc_port=5902, interfaces=(Interface("eth1", vlan_id=103),)
+    VM1,
+    name="vm2",
+    vm_id=1002,
+    vnc_port=5902,
+    interfaces=(Interface("eth1", vlan_id=103, address="10.0.0.5/24"),),
+    cloud_init=CloudInit(packages=("vim",)),
 )
 VM3 = replace(
     VM1, name="vm3", vm_id=1003, vnc_port=5903, interfaces=(Interface("eth1"), Interface("eth2"))

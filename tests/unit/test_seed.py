@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from invoke.vendor import yaml
 from pycdlib import PyCdlib
 
-from vmops.core.devices import seed
-from vmops.core.devices.seed import GuestNic, GuestUser, Seed
+from vmops.core.devices.seed import cd, documents, ready
+from vmops.core.devices.seed.ready import Ending
+from vmops.core.inventory.guest.told import GuestNic, GuestUser, Seed
 
 OPS = GuestUser("ops", ("ssh-ed25519 AAAA ops@laptop",))
 ETH0 = GuestNic("eth0", "52:54:00:03:E9:01", ("10.1.1.5/24",), "10.1.1.1", ("10.1.1.2",))
@@ -23,12 +24,12 @@ WEB = Seed("web1", (OPS,), ("tcpdump",), nics=(ETH0, GuestNic("eth1", "52:54:00:
 
 
 def config(told: Seed) -> dict[str, Any]:
-    return dict(yaml.safe_load(seed.documents(told)[seed.USER_DATA]))
+    return dict(yaml.safe_load(documents.documents(told)[documents.USER_DATA]))
 
 
 def test_what_is_asked_for_is_said() -> None:
-    files = seed.documents(WEB)
-    assert json.loads(files[seed.META_DATA])["local-hostname"] == "web1"
+    files = documents.documents(WEB)
+    assert json.loads(files[documents.META_DATA])["local-hostname"] == "web1"
     said = config(WEB)
     assert said["packages"] == ["tcpdump"]
     (user,) = said["users"]
@@ -37,7 +38,7 @@ def test_what_is_asked_for_is_said() -> None:
 
 
 def test_interfaces_are_found_by_mac_and_named_with_no_network_around() -> None:
-    network = yaml.safe_load(seed.documents(WEB)[seed.NETWORK])
+    network = yaml.safe_load(documents.documents(WEB)[documents.NETWORK])
     assert network == {
         "version": 2,
         "ethernets": {
@@ -60,8 +61,8 @@ def test_interfaces_are_found_by_mac_and_named_with_no_network_around() -> None:
 
 
 def test_without_a_word_of_any_interface_cloud_init_does_as_it_likes() -> None:
-    silent = seed.documents(WEB._replace(nics=(GuestNic("eth0", "52:54:00:03:e9:01"),)))
-    assert seed.NETWORK not in silent
+    silent = documents.documents(WEB._replace(nics=(GuestNic("eth0", "52:54:00:03:e9:01"),)))
+    assert documents.NETWORK not in silent
 
 
 CHANGES = [
@@ -76,13 +77,13 @@ CHANGES = [
 
 
 def test_another_content_is_another_instance_and_the_same_is_the_same() -> None:
-    instances = [seed.instance_of(seed.documents(told)) for told in (WEB, *CHANGES)]
+    instances = [documents.instance_of(documents.documents(told)) for told in (WEB, *CHANGES)]
     assert len(set(instances)) == len(instances)
-    assert seed.instance_of(seed.documents(WEB)) == instances[0]
+    assert documents.instance_of(documents.documents(WEB)) == instances[0]
 
 
 def parts(told: Seed) -> dict[str, bytes]:
-    message = email.message_from_bytes(seed.documents(told)[seed.USER_DATA])
+    message = email.message_from_bytes(documents.documents(told)[documents.USER_DATA])
     bodies = [part for part in message.walk() if not part.is_multipart()]
     return {p.get_content_type(): bytes(p.get_payload(decode=True)) for p in bodies}
 
@@ -95,8 +96,8 @@ def test_a_script_of_the_operators_goes_beside_ours_byte_for_byte() -> None:
 
 
 def test_a_cloud_config_of_the_operators_is_merged_and_its_own_values_win() -> None:
-    text = seed.documents(WEB._replace(user_data=b"#cloud-config\npackages: [vim]\n"))
-    message = email.message_from_bytes(text[seed.USER_DATA])
+    text = documents.documents(WEB._replace(user_data=b"#cloud-config\npackages: [vim]\n"))
+    message = email.message_from_bytes(text[documents.USER_DATA])
     first, second = (part for part in message.walk() if not part.is_multipart())
     assert b"vim" in bytes(first.get_payload(decode=True))
     assert "no_replace" in second["X-Merge-Type"]
@@ -108,7 +109,7 @@ def test_a_cloud_config_of_the_operators_is_merged_and_its_own_values_win() -> N
 )
 def test_user_data_that_cloud_init_would_pass_over_is_refused(bad: bytes) -> None:
     with pytest.raises(ValueError, match="its first line is none that cloud-init knows"):
-        seed.documents(WEB._replace(user_data=bad))
+        documents.documents(WEB._replace(user_data=bad))
 
 
 JSON = st.recursive(
@@ -120,31 +121,31 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_what_is_written_is_the_same_in_json_and_yaml(value: object) -> None:
-    text = seed._yaml(value)
+    text = documents._yaml(value)
     assert json.loads(text) == value
     assert yaml.safe_load(text) == value
 
 
 def test_the_cd_holds_the_files_under_all_its_names() -> None:
-    files = seed.documents(WEB)
-    cd = PyCdlib()
-    cd.open_fp(BytesIO(seed.iso(files)))
-    assert cd.pvd.volume_identifier.rstrip() == b"cidata"
+    files = documents.documents(WEB)
+    read = PyCdlib()
+    read.open_fp(BytesIO(cd.iso(files)))
+    assert read.pvd.volume_identifier.rstrip() == b"cidata"
     for kind in ("rr_path", "joliet_path"):
         for name, content in files.items():
             out = BytesIO()
-            cd.get_file_from_iso_fp(out, **{kind: f"/{name}"})
+            read.get_file_from_iso_fp(out, **{kind: f"/{name}"})
             assert out.getvalue() == content
-    cd.close()
+    read.close()
 
 
 def test_the_same_files_give_the_same_cd_whatever_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = seed.documents(WEB)
-    first = seed.iso(files)
+    files = documents.documents(WEB)
+    first = cd.iso(files)
     monkeypatch.setattr(time, "time", lambda: 2_000_000_000.5)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
-    assert seed.iso(files) == first
+    assert cd.iso(files) == first
     monkeypatch.undo()
     time.tzset()
     from pycdlib import dates, headervd
@@ -152,23 +153,28 @@ def test_the_same_files_give_the_same_cd_whatever_the_time(monkeypatch: pytest.M
     assert dates.time is headervd.time is time  # type: ignore[attr-defined]
 
 
-READY = b"vmops: cloud-init has ended with 0 in x\n"
+READY = b"vmops: cloud-init has ended with 0 in x:\n"
 
 
 @pytest.mark.parametrize(
     ("said", "read"),
     [
         (b"", None),
-        (b"vmops: cloud-init has ended with 0 in other\r\n", None),
-        (b"login: vmops: cloud-init has ended with 0 in x\r\n", "ready"),
-        (b"vmops: cloud-init has ended with 2 in x\n", "ready"),
-        (b"vmops: cloud-init has ended with 1 in x\r\n", "failed"),
-        (
-            b"vmops: cloud-init has ended with 1 in x\r\nvmops: cloud-init has ended with 0 in x\n",
-            "ready",
-        ),
-        (b"vmops: cloud-init has ended with 0 in x", None),
+        (b"vmops: cloud-init has ended with 0 in other:\r\n", None),
+        (b"login: vmops: cloud-init has ended with 0 in x: \r\n", Ending(0)),
+        (b"vmops: cloud-init has ended with 2 in x: it was slow\n", Ending(2, "it was slow")),
+        (b"vmops: cloud-init has ended with 1 in x: no\r\r\n", Ending(1, "no")),
+        (b"vmops: cloud-init has ended with 1 in x: no\r\n" + READY, Ending(0)),
+        (READY + b"vmops: cloud-init has ended with 1 in x: \xff\r\n", Ending(1, "\ufffd")),
+        (READY + b"vmops: cloud-init has ended with 1 in y: no\r\n", Ending(0)),
+        (b"vmops: cloud-init has ended with 0 in x:", None),
+        (b"vmops: cloud-init has ended with 0000 in x:\n", None),
     ],
 )
-def test_the_end_of_cloud_init_is_read_from_the_console(said: bytes, read: str | None) -> None:
-    assert seed.ending(said, "x") == read
+def test_the_end_of_cloud_init_is_read_from_the_console(said: bytes, read: Ending | None) -> None:
+    assert ready.ending(said, "x") == read
+
+
+@pytest.mark.parametrize(("code", "failed"), [(0, False), (1, True), (2, False), (127, True)])
+def test_warnings_are_no_failure(code: int, failed: bool) -> None:
+    assert Ending(code).failed is failed

@@ -154,6 +154,11 @@ class RunDirectory(NamedTuple):
         return (self.monitor, self.monitor_for_humans, self.console, self.vnc, self.agent)
 
     @property
+    def seed(self) -> str:
+        """The CD with what the guest is told at its first boot."""
+        return f"{self.path}/seed.iso"
+
+    @property
     def logs(self) -> str:
         """A small tmpfs: whatever the guest or QEMU print, the worker's memory stays bounded."""
         return f"{self.path}/log"

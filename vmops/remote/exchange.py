@@ -20,6 +20,7 @@ from typing import NamedTuple
 import fabric
 
 from vmops.core.inventory.model import Worker
+from vmops.core.script.render import PRIVATE
 from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
 from vmops.remote.clock import HELD_UP_S, WorkerClock
 from vmops.remote.counters import count
@@ -131,6 +132,7 @@ class RootShell:
         self._started = False
         self._answered = False
         self._most_bytes = ANSWER_BYTES
+        self._is_private = False
 
     @property
     def is_usable(self) -> bool:
@@ -144,6 +146,7 @@ class RootShell:
     def run(self, script: str, time_limit: float, most_bytes: int) -> Reply:
         """One exchange; see `exchange`."""
         self._most_bytes = most_bytes
+        self._is_private = script.startswith(PRIVATE)
         try:
             for _ in range(_TRIES):
                 with suppress(_TooLate):
@@ -237,7 +240,8 @@ class RootShell:
     def _send(self, message: bytes, within_s: float) -> bool:
         """Start the loop, where there is none; True when the script is on its way too.
 
-        The first one goes with the command, where it fits there and sudo does not ask first.
+        The first one goes with the command, where it fits there, may be seen in a list of
+        processes, and sudo does not ask first.
         """
         if self._started:
             self._session.write(message)
@@ -246,7 +250,7 @@ class RootShell:
         if self._root.password is not None:
             self._session.start(self._root.command(), self._root.password)
             return False
-        fits = len(message) <= FIRST_MESSAGE_BYTES
+        fits = len(message) <= FIRST_MESSAGE_BYTES and not self._is_private
         first, rest = (message, b"") if fits else (b"", message)
         self._session.start(self._root.command_with(first, int(within_s) - _UNDER_WAY_S), rest)
         return True

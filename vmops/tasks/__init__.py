@@ -19,7 +19,7 @@ from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.net import capture, graph, trace, verify  # noqa: E402
 from vmops.tasks.network import tasks as networks  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
-from vmops.tasks.vm import fleet, nic, power, snapshot, status  # noqa: E402
+from vmops.tasks.vm import cloud_init, fleet, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
 
 leave_to_us()
@@ -68,5 +68,6 @@ ns.add_collection(images.ns, name="image")
 ns.add_collection(nic.ns, name="nic")
 ns.add_collection(snapshot.ns, name="snapshot")
 ns.add_collection(networks.ns, name="net")
+ns.add_collection(cloud_init.ns, name="cloud-init")
 
 _as_before()

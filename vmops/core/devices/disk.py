@@ -67,7 +67,7 @@ def parse(found: qemu.Options) -> tuple[str, str]:
     Of several the last counts, as it does for QEMU where it has been given one twice; but the first
     that we have named is ours.
     """
-    drives = qemu.every(found, "drive")
+    drives = [one for one in qemu.every(found, "drive") if one.get("media") != "cdrom"]
     own = [drive for drive in drives if drive.get("id") == ROOT]
     if own:
         return own[0].get("file", ""), "virtio"

@@ -13,6 +13,7 @@ from vmops.core.devices import agent, console, disk, display, nic
 from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
 from vmops.core.devices.nic import RunningNic
+from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.inventory.model import VM
@@ -81,6 +82,7 @@ def build(vm: VM, launch: Launch) -> Command:
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
     words += further.words(vm, launch.home)
     words += agent.words(vm)
+    words += drive.words(vm)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     user = f"{launch.uid}:{launch.uid}"
     return Command((START_QEMU, vm.name, str(START_LIMIT_S), user, *words))

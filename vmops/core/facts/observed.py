@@ -18,7 +18,7 @@ from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.facts.strangers import QEMUS
-from vmops.core.facts.vms import RUNNING, RunningVM, images
+from vmops.core.facts.vms import RUNNING, RunningVM, images, seeds
 from vmops.core.facts.wiring import (
     LISTENING,
     SWITCH,
@@ -28,6 +28,7 @@ from vmops.core.facts.wiring import (
     VSWITCHD_IS_DEAD,
     in_the_way,
 )
+from vmops.core.inventory.guest.told import Written
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
@@ -40,7 +41,8 @@ Asked = Question[Any]
 """One of several questions with different answers."""
 
 IMAGES = images(())
-"""For its name: what is asked depends on the VMs."""
+SEEDS = seeds(())
+"""For their names: what is asked depends on the VMs."""
 
 
 class Observed(NamedTuple):
@@ -49,8 +51,9 @@ class Observed(NamedTuple):
     `faults` says of each question that could not be read why; what it would have told is empty
     then, and must not be taken for absent. `images` maps the paths that were asked to what
     lies there. `traffic` by device and `monitors`, what each of them said, are there where they
-    were asked for, and so are `qemus`, every QEMU by PID, whoever started it, and `folder`, the
-    disks that were made for VMs.
+    were asked for, and so are `qemus`, every QEMU by PID, whoever started it, `folder`, the
+    disks that were made for VMs, and `seeds`, what VMs were told that are to be told something else
+    now.
     """
 
     host: Host
@@ -64,6 +67,7 @@ class Observed(NamedTuple):
     faults: Mapping[str, str] = MappingProxyType({})
     qemus: Mapping[int, Process] = MappingProxyType({})
     folder: DiskFolder = NO_FOLDER
+    seeds: Mapping[str, Written] = MappingProxyType({})
 
     @property
     def wiring(self) -> Wiring:
@@ -127,6 +131,13 @@ def for_starting(
     return (*starting, *own, STATUSES if gently else statuses_of(vms))
 
 
+def for_restarting(
+    vms: Sequence[VM], *, gently: bool = False, bases: Bases = NO_BASES
+) -> tuple[Asked, ...]:
+    """What starting these VMs needs where one that runs may be ended, and started as it ran."""
+    return (*for_starting(vms, gently=gently, bases=bases), seeds(vms))
+
+
 def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
     """The facts from the answers to what was asked.
 
@@ -160,4 +171,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         faults=faults,
         qemus=answer(QEMUS, {}),
         folder=answer(OWN_DISKS, NO_FOLDER),
+        seeds=answer(SEEDS, {}),
     )

@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple
 
 from vmops.core.devices import disk, machine
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
 from vmops.core.facts import logs
 from vmops.core.facts.question import Question, text_of
+from vmops.core.inventory.guest.told import Written
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.script.command import FACT_BYTES, StepResult, command
@@ -29,7 +31,7 @@ class RunningVM(NamedTuple):
     something else lies in its place, and nothing else tells which process it is, so that nothing is
     known. `ended` is that vmops has ended it, or is about to; `adopted` that somebody else has
     started it. `taps` are those that the process has open, by the kernel; None where that was not
-    looked at.
+    looked at. `seed` is the instance-id of what its guest was told, empty for nothing.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RunningVM(NamedTuple):
     ended: bool = False
     adopted: bool = False
     taps: frozenset[str] | None = None
+    seed: str = ""
 
     @property
     def state(self) -> State:
@@ -86,17 +89,24 @@ def _vms(said: StepResult) -> dict[str, RunningVM]:
 
 def _vm(name: str, raw: bytes) -> RunningVM:
     """One VM, from what was said of its directory, its record, its pidfile, and of the process."""
-    *said, facts = (raw.split(b"\n", 4) + [b""] * 4)[:5]
-    directory, record, pidfile, taps = (line.decode(errors="replace").split(" ") for line in said)
+    *said, facts = (raw.split(b"\n", 5) + [b""] * 5)[:6]
+    directory, record, pidfile, seed, taps = (
+        line.decode(errors="replace").split(" ") for line in said
+    )
     if directory[0] != "directory":
         return RunningVM(name)
     known = record[1:] if record[1:] != [""] else []
     found = process.parse(facts)
     if found is not None and _is_of(found, name, directory[-1], known):
         adopted = "adopted" in known
-        held = frozenset(taps[1:])
         return RunningVM(
-            name, directory=True, pid=found.pid, process=found, adopted=adopted, taps=held
+            name,
+            directory=True,
+            pid=found.pid,
+            process=found,
+            adopted=adopted,
+            taps=frozenset(taps[1:]),
+            seed=seed[-1],
         )
     left, ended = pidfile[-1], "ended" in known
     if left == "odd":
@@ -149,3 +159,35 @@ def images(vms: Sequence[VM], bases: Bases = NO_BASES) -> Question[Mapping[str, 
 
     commands = (image_chain.read_chains(list(asked.values())),)
     return Question("images", commands if asked else (), read)
+
+
+def seeds(vms: Sequence[VM]) -> Question[Mapping[str, Written]]:
+    """What the guests of VMs were told that run with another seed than they are to have now."""
+    words = [word for vm in vms for word in (vm.name, _wanted_seed(vm))]
+
+    def read(said: StepResult) -> Mapping[str, Written]:
+        return {vm: _seed(raw) for vm, raw in said.parts}
+
+    most = len(vms) * _SEED_BYTES
+    asked = (command("other_seeds", *words, most_bytes=most),) if vms else ()
+    return Question("seeds", asked, read)
+
+
+_SEED_BYTES = 4 << 20
+"""Room for one of them."""
+
+
+def _wanted_seed(vm: VM) -> str:
+    return "-" if vm.seed is None else drive.instance_of(vm.seed)
+
+
+def _seed(raw: bytes) -> Written:
+    import zlib
+    from base64 import b64decode
+
+    instance, _, packed = raw.partition(b"\n")
+    try:
+        cd = zlib.decompressobj(wbits=31).decompress(b64decode(packed), _SEED_BYTES)
+        return Written(instance.decode(), cd)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error

@@ -12,6 +12,7 @@ from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.guest.addresses import address_faults, counted_up
+from vmops.core.inventory.guest.cloud_init import read_cloud_init
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     OF_IMAGES,
@@ -60,6 +61,7 @@ def read_layer(where: KeyPath, raw: object) -> tuple[Layer, list[Fault]]:
     """[vm_defaults] or a template, as far as it can be read; the faults are told from the root."""
     values, faults = read_strictly(raw, rules.SHARED)
     faults += _read_lists(values)
+    faults += _read_cloud_init(values)
     keys = frozenset(as_table(raw)[0])
     return Layer(where, values, keys), [fault.below(*where) for fault in faults]
 
@@ -81,6 +83,7 @@ def read_family(
         said = f"{show(template)}: is no template{did_you_mean(str(template), templates)}"
         faults.append(Fault(("template",), said))
     faults += _read_lists(values)
+    faults += _read_cloud_init(values)
     values.pop("template", None)
     count = values.pop("count", None)
     origins: Origins = {}
@@ -120,6 +123,16 @@ def _read_lists(values: Values) -> list[Fault]:
             values[key], found = read(values[key], strictly=True)
             faults += found
     return faults
+
+
+def _read_cloud_init(values: Values) -> list[Fault]:
+    """Put the model in the table's place; it is left out where something is wrong with it."""
+    if "cloud_init" not in values:
+        return []
+    told, faults = read_cloud_init(values.pop("cloud_init"))
+    if told is not None:
+        values["cloud_init"] = told
+    return [fault.below("cloud_init") for fault in faults]
 
 
 def _another_disk(values: Values) -> set[str]:

@@ -70,7 +70,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         hosts.images[name] = _files_from(folder, values, rules.IMAGE)
         faults = faults or contradictions(values)
         hosts.faults += [fault.below("images", name) for fault in faults]
-    _read_vms(hosts, tree)
+    _read_vms(hosts, tree, folder)
     _read_networks(hosts, tree, for_all)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
@@ -100,7 +100,7 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
     )
 
 
-def _read_vms(hosts: HostsToml, tree: Mapping[str, object]) -> None:
+def _read_vms(hosts: HostsToml, tree: Mapping[str, object], folder: str) -> None:
     vm_defaults, faults = read_layer(("vm_defaults",), tree.get("vm_defaults", {}))
     hosts.faults += faults
     templates = {}
@@ -117,7 +117,7 @@ def _read_vms(hosts: HostsToml, tree: Mapping[str, object]) -> None:
                 said = f"makes a VM {show(member.name)}, and so does {key_path(('vms', first))}"
                 hosts.faults.append(Fault(("vms", name), said))
                 continue
-            hosts.vms[member.name] = member.values
+            hosts.vms[member.name] = _rooted(folder, member.values)
             for key, origin in member.origins.items():
                 hosts.origins["vms", member.name, key] = origin
 
@@ -127,6 +127,13 @@ def _files_from(folder: str, values: Values, known: Mapping[str, Rule] = rules.W
         key: path_from(folder, value) if known[key].is_file_here else value
         for key, value in values.items()
     }
+
+
+def _rooted(folder: str, values: Values) -> Values:
+    told = values.get("cloud_init")
+    if told is None:
+        return values
+    return values | {"cloud_init": told.rooted(lambda path: path_from(folder, path))}
 
 
 def _named_tables(

@@ -7,7 +7,7 @@ value and its rule. Values are kept in one normal form (normal.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
 
 from vmops.core.images.names import own_disk
@@ -16,7 +16,9 @@ from vmops.core.inventory.attachment import Attachment, attachment, attachment_f
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
 from vmops.core.inventory.conflicts import shared_by_vms
 from vmops.core.inventory.guest.addresses import KEYS as GUEST_KEYS
-from vmops.core.inventory.guest.addresses import address_faults
+from vmops.core.inventory.guest.addresses import address_faults, is_configured
+from vmops.core.inventory.guest.cloud_init import CloudInit, read_cloud_init
+from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.rules import Rule
 from vmops.core.names import derived_mac, derived_vm_id, tap_name, vm_uuid
 
@@ -106,6 +108,8 @@ class VM:
     empty. `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model`
     None is the documented "ide", with an image virtio. Without a `vnc_port` the screen is a UNIX
     socket that only `vnc` leads to.
+    `cloud_init` names what the guest is told at its first boot, and `seed` is that with the files
+    read that it names; None where nobody has read them (`ops.vm.seeds.told`).
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.VM
@@ -125,14 +129,22 @@ class VM:
     disk_model: str | None = None
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
+    cloud_init: CloudInit | None = None
+    seed: Seed | Written | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        told: CloudInit | None = None
+        untold: list[Fault] = []
+        if self.cloud_init is not None:
+            told, untold = read_cloud_init(self.cloud_init)
         given = {key: getattr(self, key) for key in tables.OF_IMAGES}
         own = own_disk(str(self.name)) if self.image is not None else self.qcow_image
         if self.image is not None and self.qcow_image in ("", own):
             object.__setattr__(self, "qcow_image", own)
-        tables.conform(self, self.RULES)
+        tables.conform(self, {key: rule for key, rule in self.RULES.items() if key != "cloud_init"})
+        object.__setattr__(self, "cloud_init", told)
         faults = [
+            *(fault.below("cloud_init") for fault in untold),
             *tables.disk_faults({"qcow_image": self.qcow_image, **given}, own=own),
             *tables.card_faults({"interfaces": self.interfaces, "disks": self.disks}),
             *_strange("interfaces", self.interfaces, Interface),
@@ -165,6 +177,18 @@ class VM:
         return self.disk_model or ("ide" if self.image is None else "virtio")
 
     @property
+    def is_told(self) -> bool:
+        """True where the guest is told something at its first boot, and so has a seed."""
+        return self.cloud_init is not None or any(
+            is_configured(told_to_the_guest(nic.interface)) for nic in self.connected
+        )
+
+    def with_seed(self, seed: Seed | Written | None) -> VM:
+        """The same VM with what its guest is told, read or as it ran."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return tables.assembled(VM, values | {"seed": seed})
+
+    @property
     def nics(self) -> tuple[Nic, ...]:
         """All interfaces in their order, the ones that are not connected too."""
         return tuple(
@@ -190,9 +214,10 @@ class VM:
 
         A MAC that is derived is written as "". An interface has a "model" only where it is not
         e1000, and what is for the guest only where set; so has the VM an "image" and what is with
-        it, a "cpu" and a "disk_model".
+        it, a "cpu", a "disk_model" and "cloud_init".
         """
         more = {key: getattr(self, key) for key in (*tables.OF_IMAGES, "cpu", "disk_model")}
+        more["cloud_init"] = None if self.cloud_init is None else self.cloud_init.to_dict()
         return {
             "vm_id": self.vm_id,
             "name": self.name,

@@ -6,6 +6,8 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from vmops.core.inventory.guest import keys
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 DISK = re.compile(r"(?!root$)[A-Za-z0-9][A-Za-z0-9_]{0,19}")
@@ -24,6 +26,15 @@ _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _URL = re.compile(r"(https?)://([^/?#]+)([/?#].*)?", re.IGNORECASE)
 _URL_MAX = 2000
 MAX_VLAN = 4094
+GUEST_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~=_/-]{0,199}")
+HOSTNAME = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+_HOSTNAME_MAX = 190
+"""With a VM's name in it, it is a host name still."""
+
 MAX_DNS = 8
 """A resolver asks three at most; more are a mistake."""
 
@@ -135,6 +146,32 @@ def vlans(value: Sequence[object]) -> tuple[int, ...] | None:
         if isinstance(item, int) and not isinstance(item, bool) and 1 <= item <= MAX_VLAN
     }
     return tuple(sorted(known)) if len(known) == len(value) else None
+
+
+def ssh_keys(value: Sequence[object]) -> tuple[str, ...] | None:
+    """Public keys, and paths of files that hold some."""
+    found = []
+    for item in value:
+        text = item.strip(" ") if isinstance(item, str) else ""
+        found.append(keys.key(text) if keys.is_key(text) else local_path(text))
+    return tuple(one for one in found if one) if all(found) else None
+
+
+def guest_user(value: str) -> str | None:
+    """A login name as every Linux takes it."""
+    return value if GUEST_USER.fullmatch(value) else None
+
+
+def packages(value: Sequence[object]) -> tuple[str, ...] | None:
+    """Names of packages; one may have its version behind it, as apt and dnf take it."""
+    good = all(isinstance(item, str) and PACKAGE.fullmatch(item) for item in value)
+    return tuple(map(str, value)) if good else None
+
+
+def hostname(value: str) -> str | None:
+    """A host name, or what becomes one when the VM's name is put into it."""
+    filled = value.replace("{name}", "a")
+    return value if len(value) <= _HOSTNAME_MAX and HOSTNAME.fullmatch(filled) else None
 
 
 def address(value: str) -> str | None:

@@ -93,7 +93,8 @@ def one_of(words: Sequence[str], *, optional: bool = False) -> Rule:
     )
 
 
-def _file_here() -> Rule:
+def file_here() -> Rule:
+    """A file on the operator's machine."""
     text = "the path of a file here, in printable characters"
     schema = {"pattern": "[^/]$"}
     return Rule(str, text, normal.local_path, True, is_file_here=True, schema=schema)
@@ -214,6 +215,9 @@ VM: Mapping[str, Rule] = {
         schema={**matching(normal.CPU), "maxLength": 1000},
     ),
     "disk_model": one_of(DISK_MODELS, optional=True),
+    "cloud_init": Rule(
+        dict, "a table of what the guest is told at its first boot", dict, optional=True
+    ),
     "interfaces": Rule(
         list,
         f"at most {MAX_INTERFACES} interfaces (in TOML, [[vms.NAME.interfaces]] above each)",
@@ -252,7 +256,7 @@ SETTINGS: Mapping[str, Rule] = {
         optional=True,
         schema=matching(normal.USER),
     ),
-    "identity_file": _file_here(),
+    "identity_file": file_here(),
     "gateway": Rule(
         str,
         '"host" or "user@host:port", several hops separated by commas',
@@ -270,7 +274,7 @@ SETTINGS: Mapping[str, Rule] = {
         schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},
     ),
     "host_keys": one_of(HOST_KEYS),
-    "known_hosts": _file_here(),
+    "known_hosts": file_here(),
     "uplink": Rule(
         str,
         f"1 to 15 {_LETTERS}",
@@ -310,7 +314,7 @@ WORKER: Mapping[str, Rule] = {
 
 IMAGE: Mapping[str, Rule] = {
     "name": NAME,
-    "file": _file_here(),
+    "file": file_here(),
     "url": Rule(
         str,
         'an address that begins with "https://" or "http://", without user, password, spaces or'

@@ -11,6 +11,8 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from vmops.core.inventory import rules
+from vmops.core.inventory.guest import rules as guest_rules
+from vmops.core.inventory.guest.cloud_init import CloudInit, Login
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Settings
 from vmops.core.inventory.networks import rules as network_rules
@@ -19,6 +21,7 @@ from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     REQUIRED_OF_DISK,
     REQUIRED_OF_INTERFACE,
+    REQUIRED_OF_USER,
     REQUIRED_OF_WORKER,
 )
 
@@ -29,6 +32,7 @@ _TYPES: Mapping[type, str] = {
     int: "integer",
     str: "string",
     list: "array",
+    dict: "object",
 }
 
 
@@ -38,9 +42,12 @@ def schema() -> Schema:
     disk = _table(rules.DISK, Disk, REQUIRED_OF_DISK)
     shared = _table(rules.SHARED, VM)
     vm = _table(_without_name(rules.VM) | dict(rules.SEVERAL), VM)
+    told = _table(guest_rules.CLOUD_INIT, CloudInit)
+    told["properties"]["users"]["items"] = _table(guest_rules.GUEST_USER, Login, REQUIRED_OF_USER)
     for table in (shared, vm):
         table["properties"]["interfaces"]["items"] = interface
         table["properties"]["disks"]["items"] = disk
+        table["properties"]["cloud_init"] |= told
     worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
     image = _table(_without_name(rules.IMAGE), Image) | {
         "oneOf": [{"required": ["file"]}, {"required": ["url", "sha256"]}]
@@ -76,7 +83,9 @@ def _closed(properties: Schema) -> Schema:
 
 
 def _table(known: Mapping[str, Rule], model: Any, required: Collection[str] = ()) -> Schema:
-    defaults = {field.name: field.default for field in fields(model)}
+    defaults = getattr(model, "_field_defaults", None)
+    if defaults is None:
+        defaults = {field.name: field.default for field in fields(model)}
     return {
         **_closed({key: _value(rule, defaults.get(key, MISSING)) for key, rule in known.items()}),
         **({"required": list(required)} if required else {}),

@@ -23,6 +23,7 @@ OF_IMAGES = ("image", "disk", "disk_gb")
 REQUIRED_OF_WORKER = ("address",)
 REQUIRED_OF_INTERFACE = ("name",)
 REQUIRED_OF_DISK = ("name", "size_gb")
+REQUIRED_OF_USER = ("name",)
 
 
 def as_table(raw: object) -> tuple[Mapping[str, object], list[Fault]]:

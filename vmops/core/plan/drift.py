@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -39,6 +40,7 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
         *machine.drift(line, vm, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
         *further.drift(vm, line.disks, observed.images, home=observed.host.home),
+        *drive.drift(vm, running.seed),
         *nic.drift(
             worker,
             vm,

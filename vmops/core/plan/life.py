@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vmops.core.devices import disk, machine
 from vmops.core.devices.power import OVER
+from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
 from vmops.core.facts import logs
 from vmops.core.facts.observed import Observed
@@ -57,7 +58,7 @@ def ahead_of_boot(block: Block, step: Step) -> Block:
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
-    """The disks, the run directory, QEMU, and its PID.
+    """The disks, the run directory, the seed, QEMU, and its PID.
 
     Undone, QEMU is ended, and the directory and disks that were made are removed. QEMU says why it
     cannot start in its log, which goes with the directory: the undo brings it.
@@ -74,6 +75,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
             (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),
             undo=(command("abandon", vm.name),),
         ),
+        *drive.bringing(vm, group=0 if values.uid == machine.NOBODY else values.uid),
         Step(
             QEMU,
             (

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from vmops.core.devices import disk
+from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.model import VM, Disk, Interface, Worker
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.life import ahead_of_boot
@@ -101,6 +103,10 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
     names = {nic.tap: (nic, at) for nic, at in zip(vm.nics, vm.interfaces, strict=True)}
     if line.uuid != vm.uuid or any(nic.tap not in names or not nic.device for nic in cards):
         return None
+    has = observed.vm(vm.name).seed
+    seed = _as_it_was_told(vm, has, observed)
+    if seed is None and has:
+        return None
     own: dict[str, Any] = {}
     if line.image != observed.image_path(vm.qcow_image):
         own = {"qcow_image": line.image, "image": None, "disk": None, "disk_gb": None}
@@ -118,8 +124,9 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         except VmopsError:
             return None
     try:
-        return replace(
+        ran = replace(
             vm,
+            cloud_init=None,
             ram_mb=line.ram_mb,
             cores=line.cores,
             vnc_port=line.screen.port or None,
@@ -131,6 +138,15 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         )
     except VmopsError:
         return None
+    return ran.with_seed(seed)
+
+
+def _as_it_was_told(vm: VM, has: str, observed: Observed) -> Seed | Written | None:
+    """The seed that it runs with; None for none, and where nobody has it."""
+    if has and vm.seed is not None and drive.instance_of(vm.seed) == has:
+        return vm.seed
+    kept = observed.seeds.get(vm.name)
+    return kept if kept is not None and kept.instance == has else None
 
 
 def _disks_as_they_run(vm: VM, running: Sequence[RunningDisk]) -> tuple[Disk, ...]:

@@ -28,10 +28,11 @@ Word = str | OnlyIf
 class Command(NamedTuple):
     """One command: its words, what it reads on standard input, and its time limit in seconds.
 
-    `stdin` arrives byte for byte; a command without it reads nothing. One without `time_limit_s`
-    bounds itself. `common` is how many of its words it begins with that others begin with too, when
-    one process can do the work of all: these words, and then what each of them adds. `most_bytes`
-    is how much of what it prints is kept: the end of each stream.
+    `stdin` arrives byte for byte; a command without it reads nothing. What a `private` one reads is
+    for no other user of the worker to see. One without `time_limit_s` bounds itself. `common` is
+    how many of its words it begins with that others begin with too, when one process can do the
+    work of all: these words, and then what each of them adds. `most_bytes` is how much of what it
+    prints is kept: the end of each stream.
     """
 
     argv: tuple[Word, ...]
@@ -39,6 +40,7 @@ class Command(NamedTuple):
     time_limit_s: int | None = None
     common: int = 0
     most_bytes: int = SAID_BYTES
+    private: bool = False
 
     def words(self) -> tuple[str, ...]:
         """The argv with every conditional word included."""

@@ -27,6 +27,10 @@ from typing import cast
 from vmops.core.script import functions, groups
 from vmops.core.script.command import Batch, Block, Command, OnlyIf, Step
 
+PRIVATE = ": private\n"
+"""How a script begins that brings what no other user of the worker may see: it does not travel
+where a list of processes would show it."""
+
 LOCK_WAIT_S = 30
 """How long a script waits for another operator's work on the same VM."""
 
@@ -45,7 +49,12 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
         work = [_TRIM, *work]
     work = [_AT_ITS_TIME, f"open_frames {nonce}", *work]
     head = (f"{name}={shlex.quote(value)}" for name, value in functions.settings().items())
-    return "\n".join((*_START, *head, functions.needed("\n".join(work)), *work)) + "\n"
+    text = "\n".join((*_START, *head, functions.needed("\n".join(work)), *work)) + "\n"
+    return PRIVATE + text if any(map(_is_private, blocks)) else text
+
+
+def _is_private(block: Block) -> bool:
+    return any(entry.private for step in block.numbered() for entry in (*step.commands, *step.undo))
 
 
 _TRIM = "trim_history </dev/null >/dev/null 2>&1 &"

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 BINARY = "qemu-system-x86_64"
+
+SEED_DRIVE = "seed"
+"""The drive with what a guest is told at its first boot: no disk of its own."""
+
 Options = Sequence[tuple[str, str]]
 """Names and values of the options of a command line, in order; a name has no dash."""
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from vmops.core.tools.qemu import SEED_DRIVE
+
 
 class Request(NamedTuple):
     """One command of the monitor, with its arguments."""
@@ -93,7 +95,8 @@ def read_look(answers: Sequence[Any]) -> Look:
 
 
 def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
-    """The drives that have a medium, each with the counters of its place in the machine."""
+    """The drives that have a medium, each with the counters of its place in the machine; the seed's
+    is no disk."""
     stats = {_place(entry): entry["stats"] for entry in counters}
     return tuple(
         Drive(
@@ -105,7 +108,7 @@ def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
             written_bytes=int(stats[_place(drive)]["wr_bytes"]),
         )
         for drive in drives
-        if drive.get("inserted")
+        if drive.get("inserted") and drive["device"] != SEED_DRIVE
     )
 
 

@@ -22,6 +22,7 @@ from vmops.errors import PortConflict, VmopsError, WorkFailed
 from vmops.ops.act import ask, observe, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
+from vmops.ops.vm.seeds import told
 
 
 class Change(NamedTuple):
@@ -71,6 +72,7 @@ def changes(
     """What `up` on these terms would change, in order. Nothing is done; never raises."""
     worker = route.worker
     try:
+        vms = told(vms)
         seen = observe(
             route, facts.for_starting(vms, bases=terms.bases), vms=vms, suppose=supposed.blank
         )

@@ -21,6 +21,7 @@ from vmops.ops.act import Done, Suppose, carry_out, observe, one_by_one
 from vmops.ops.route import Route
 from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
+from vmops.ops.vm.seeds import told
 
 USUAL_TERMS = Terms()
 GENTLY = Manner()
@@ -63,8 +64,10 @@ def launch(
     may, is not started.
 
     The `supplier` brings images that are not there before any of them starts; without one, a VM
-    whose disk has to be made of such an image fails.
+    whose disk has to be made of such an image fails. Raises InventoryError for a file that a guest
+    is to be told and that cannot be read; so do `boot` and `restart`.
     """
+    vms = told(vms)
     way = _Way(starting.launch_bare if terms.bare else starting.launch)
     if supplier is None:
         return _start(route, vms, terms, way, elsewhere)
@@ -104,7 +107,7 @@ def plug(route: Route, vms: Sequence[VM], *, strict: bool = False) -> list[Outco
 def boot(route: Route, vms: Sequence[VM], *, terms: Terms = USUAL_TERMS) -> list[Outcome]:
     """QEMU only, with the interfaces that are plugged; otherwise as `launch`."""
     way = _Way(starting.boot, supposed.plugged)
-    return _start(route, vms, terms, way, NOWHERE)
+    return _start(route, told(vms), terms, way, NOWHERE)
 
 
 def _start(
@@ -121,8 +124,9 @@ def _start(
         return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=way.kind)
 
     def questions(waiting: Sequence[VM]) -> Sequence[facts.Asked]:
-        gently = terms.restart is not None
-        return facts.for_starting(waiting, gently=gently, bases=terms.bases)
+        if terms.restart is None:
+            return facts.for_starting(waiting, bases=terms.bases)
+        return facts.for_restarting(waiting, gently=True, bases=terms.bases)
 
     def supposing(worker: Worker, some: Sequence[VM]) -> Observed:
         return supposed.without_disks(way.suppose(worker, some), some, terms.bases)
@@ -176,9 +180,9 @@ def restart(
 
     done = carry_out(
         route,
-        vms,
+        told(vms),
         decide,
-        questions=lambda waiting: facts.for_starting(
+        questions=lambda waiting: facts.for_restarting(
             waiting, gently=not manner.force, bases=terms.bases
         ),
         suppose=supposed.running,

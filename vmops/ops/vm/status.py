@@ -21,6 +21,7 @@ from vmops.ops.act import observe
 from vmops.ops.guest.monitors import failure, unreadable_answer
 from vmops.ops.route import Route
 from vmops.ops.vm.changes import look_everywhere
+from vmops.ops.vm.seeds import told_if_readable
 from vmops.ops.vm.tidy import tidy
 
 _ADOPTED = "{} was adopted: it has no monitor, so what its guest does is not known"
@@ -49,6 +50,7 @@ def survey(
     worker = route.worker
     questions = (*facts.for_status(), *((monitor_facts.LOOKS,) if monitors else ()))
     notes: dict[str, str] = {}
+    vms, unread = told_if_readable(vms)
     try:
         for _ in range(LOOKS):
             seen = observe(route, questions, vms=vms, suppose=supposed.running)
@@ -70,6 +72,7 @@ def survey(
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
         return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
     errors = tuple(item.error for item in found if item.error is not None)
+    notes |= {f"seed {n}": f"what is wanted is not all known: {e}" for n, e in enumerate(unread)}
     if monitors and route.transcript is None:
         notes |= {i.vm: _ADOPTED.format(i.vm) for i in found if seen.vm(i.vm).adopted}
     if seen.switch.fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
@@ -14,18 +14,17 @@ from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
-from vmops.errors import VmopsError, WorkFailed
+from vmops.errors import InventoryError, VmopsError, WorkFailed
 from vmops.ops.act import ask, observe, running_of, unreadable
 from vmops.ops.guest.monitors import failure, frozen, not_running, unreadable_answer
 from vmops.ops.route import Route
 from vmops.ops.vm.outcome import Outcome
+from vmops.ops.vm.readiness import READY, check_told, wait_ready
 from vmops.ops.vm.tidy import tidy
-from vmops.wait import wait_for
+from vmops.wait import lengthening, wait_for
 
 RUNNING, STOPPED, GUEST_OFF = "running", "stopped", "guest-off"
-STATES = (RUNNING, STOPPED, GUEST_OFF)
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+STATES = (RUNNING, STOPPED, GUEST_OFF, READY)
 
 
 class Sight(NamedTuple):
@@ -41,6 +40,14 @@ class Sight(NamedTuple):
     final: VmopsError | None = None
 
 
+def check(state: str, vms: Sequence[VM]) -> None:
+    """Raise InventoryError for a state that there is not, or that these VMs never tell."""
+    if state not in STATES:
+        raise InventoryError(f"state {state!r}: must be one of {', '.join(STATES)}")
+    if state == READY:
+        check_told(vms)
+
+
 def wait(
     route: Route,
     vms: Sequence[VM],
@@ -51,10 +58,14 @@ def wait(
 ) -> list[Outcome]:
     """Wait until each VM is in the state, one of `STATES`; an error for each that is not in time.
 
-    `running` is that its guest runs, `stopped` that no QEMU of it does, `guest-off` that its guest
-    has powered off, which that of a VM that crashed never will. The ports and TAPs of a VM that
-    has powered itself off are removed. `patience` is `wait_for`, perhaps with another clock.
+    `ready` is that cloud-init has finished in its guest (`wait_ready`), `running` that its guest
+    runs, `stopped` that no QEMU of it does, `guest-off` that its guest has powered off, which that
+    of a VM that crashed never will. The ports and TAPs of a VM that has powered itself off are
+    removed. `patience` is `wait_for`, perhaps with another clock.
     """
+    check(state, vms)
+    if state == READY:
+        return wait_ready(route, vms, time_limit_s=time_limit_s, patience=patience)
     seen: dict[str, Sight] = {}
 
     def all_there() -> bool | None:
@@ -62,7 +73,7 @@ def wait(
         return all(_is_over(sight, state) for sight in seen.values()) or None
 
     try:
-        patience(all_there, time_limit_s, pauses=_pauses())
+        patience(all_there, time_limit_s, pauses=lengthening())
         notes = {} if state == RUNNING else tidy(route, vms, _observe(route, vms))
     except VmopsError as error:
         return [Outcome(vm.name, route.worker.name, "nothing", error=error) for vm in vms]
@@ -87,13 +98,6 @@ def wait(
 
 def _is_over(sight: Sight, state: str) -> bool:
     return state in sight.meets or (state == GUEST_OFF and sight.final is not None)
-
-
-def _pauses() -> Iterator[float]:
-    pause = _FIRST_PAUSE_S
-    while True:
-        yield pause
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _observe(route: Route, vms: Sequence[VM]) -> facts.Observed:

@@ -70,3 +70,11 @@ def bases(c: Context, groups: Sequence[Group]) -> Bases:
 
     vms = [vm for group in groups for vm in group.vms]
     return bases_of(inventory(c), vms)
+
+
+def bases_to_start(c: Context, groups: Sequence[Group]) -> Bases:
+    """The same, after what their guests are told has been read: a bad file of that is told before a
+    worker is contacted."""
+    from vmops.ops.image.bases import bases_to_start as of_groups
+
+    return of_groups(inventory(c), groups)

@@ -10,7 +10,7 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
 from vmops.tasks.frame.output import table
-from vmops.tasks.frame.places import bases, everywhere, say_lost
+from vmops.tasks.frame.places import bases_to_start, everywhere, say_lost
 from vmops.tasks.frame.selection import groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -71,7 +71,7 @@ def up(
     groups = groups_of_fleet(c, vm, worker, to_start=True)
     served = networks_first(c, None if (vm, worker) == (None, None) else groups)
     gently = lifecycle.GENTLY if restart else None
-    terms = Terms(overcommit=overcommit, restart=gently, bases=bases(c, groups))
+    terms = Terms(overcommit=overcommit, restart=gently, bases=bases_to_start(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
     supply = supplier(c, push=push)
     return Work(
@@ -168,7 +168,7 @@ def plan(
     from vmops.ops.vm.changes import changes
 
     groups = groups_of_fleet(c, vm, worker, to_start=True)
-    terms = Terms(overcommit=overcommit, bases=bases(c, groups))
+    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
     elsewhere = everywhere(c, groups, named=vm is not None)
     if vm is None:
         say_lost(c, elsewhere)

@@ -19,7 +19,7 @@ from vmops.tasks.frame.outcomes import (
     started_as_dict,
 )
 from vmops.tasks.frame.output import give
-from vmops.tasks.frame.places import bases, other_workers
+from vmops.tasks.frame.places import bases_to_start, other_workers
 from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, in_place, is_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -61,7 +61,7 @@ def launch(
     from vmops.ops.vm import lifecycle
 
     groups = groups_of_vms(c, vm, task="launch")
-    terms = Terms(strict=strict, overcommit=overcommit, bases=bases(c, groups))
+    terms = Terms(strict=strict, overcommit=overcommit, bases=bases_to_start(c, groups))
     elsewhere = other_workers(c, groups, here=here)
     supply = supplier(c, push=push)
     return Work(
@@ -141,7 +141,7 @@ def boot(
     from vmops.ops.vm import lifecycle
 
     groups = groups_of_vms(c, vm, task="boot")
-    terms = Terms(strict=strict, bases=bases(c, groups))
+    terms = Terms(strict=strict, bases=bases_to_start(c, groups))
     return Work(
         groups,
         lambda g: lifecycle.boot(g.route, g.vms, terms=terms),

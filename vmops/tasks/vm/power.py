@@ -16,7 +16,7 @@ from vmops.tasks.frame.outcomes import (
     said,
     started_as_dict,
 )
-from vmops.tasks.frame.places import bases, other_workers
+from vmops.tasks.frame.places import bases_to_start, other_workers
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Turn = Callable[[Route, Sequence[VM]], Sequence[Outcome]]
 
-STATES = ("running", "stopped", "guest-off")
+STATES = ("running", "stopped", "guest-off", "ready")
 
 
 @task(
@@ -61,7 +61,7 @@ def restart(
     groups = groups_of_vms(c, vm, task="restart")
     elsewhere = other_workers(c, groups, here=here)
     manner = Manner(force=force, timeout_s=timeout)
-    terms = Terms(bases=bases(c, groups))
+    terms = Terms(bases=bases_to_start(c, groups))
     return Work(
         groups,
         lambda g: lifecycle.restart(
@@ -136,7 +136,8 @@ def _turn(c: Context, vm: str | None, name: str, turn: Turn) -> Work[Outcome]:
     {
         "vm": options.VM,
         "state": Option(
-            "running, stopped (no QEMU), or guest-off (the guest has powered off).",
+            "running, stopped (no QEMU), guest-off (the guest has powered off), or ready"
+            " (cloud-init has finished in it).",
             options.one_of(*STATES),
         ),
         "timeout": Option(
@@ -160,8 +161,10 @@ def wait(
     """
     from vmops.ops.vm import waiting
 
+    groups = groups_of_vms(c, vm, task="wait")
+    waiting.check(state, [vm for group in groups for vm in group.vms])
     return Work(
-        groups_of_vms(c, vm, task="wait"),
+        groups,
         lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout),
         Report(
             said(lambda o: state),

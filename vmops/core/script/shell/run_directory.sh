@@ -18,6 +18,33 @@ make_run_directory() {
     mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
 }
 
+# What a guest is told may hold secrets: only its own QEMU may read it, which opens it as root. The
+# instance-id is for whoever asks what it was told.
+#: # put the CD of its first boot ({4}) into $RUN_ROOT/{1}/seed.iso
+#: sudo chgrp {2} $RUN_ROOT/{1}/seed.iso; sudo chmod 0440 $RUN_ROOT/{1}/seed.iso
+bring_seed() {
+  gzip -dc >"$RUN_ROOT/$1/seed.iso" &&
+    chgrp "$2" "$RUN_ROOT/$1/seed.iso" &&
+    chmod 0440 "$RUN_ROOT/$1/seed.iso" &&
+    echo "$3" >"$RUN_ROOT/$1/seed"
+}
+
+# Of each VM that was told something else than in the word behind it.
+#: # where they have another one than they are to have, read $RUN_ROOT/*/seed.iso
+other_seeds() {
+  while [ $# -gt 1 ]; do
+    has=
+    # shellcheck disable=SC3067 # every sh of Debian and Ubuntu knows -O
+    [ ! -O "$RUN_ROOT/$1/seed" ] || read -r has <"$RUN_ROOT/$1/seed"
+    case $has in ''|"$2") ;; *)
+      part "$1"
+      echo "$has"
+      gzip -c "$RUN_ROOT/$1/seed.iso" | base64
+    esac
+    shift 2
+  done
+}
+
 # A QEMU that its guest ruled may have left processes, which hold its image and its TAPs.
 #: sudo umount $RUN_ROOT/{1}/log; sudo rm -rf $RUN_ROOT/{1}
 remove_run_directory() {

@@ -55,11 +55,19 @@ sub taps {
     return map { content("/proc/$pid/fdinfo/$_", 4096, 0) =~ /^iff:\s*(\S+)/m } @open;
 }
 
+# The instance-id of what its guest was told.
+sub seed {
+    my ($directory) = @_;
+    return '' if grep { ((lstat "$directory$_")[4] // -1) != $> } '', '/seed';
+    my ($found) = (content("$directory/seed", 64, $ODD) // '') =~ /^(vmops-[0-9a-f]{1,32})\n\z/;
+    return $found // '';
+}
+
 opendir my $folder, $root or exit;
 for my $vm (sort grep { !/^\./ && -d "$root/$_" } readdir $folder) {
     my ($record, $pid) = (record("$root/$vm"), pidfile("$root/$vm"));
     print "\@\@$mark p $vm\ndirectory ", (stat "$root/$vm")[5] // 0, "\n";
-    print "record $record\npid $pid\n";
+    print "record $record\npid $pid\nseed ", seed("$root/$vm"), "\n";
     my ($process) = split ' ', $record eq '' ? $pid : $record;
     print "taps", (map { " $_" } taps($process)), "\n" if ($process // 'odd') ne 'odd';
     next if !defined $process || $process eq 'odd';

@@ -9,50 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-LABEL = "cidata"
+from vmops.core.devices.seed.ready import saying
+from vmops.core.inventory.guest.told import GuestNic, GuestUser, Seed
+
 META_DATA, USER_DATA, NETWORK = "meta-data", "user-data", "network-config"
-
-
-class GuestUser(NamedTuple):
-    """Somebody who may log in with these public keys, and use sudo. He has no password."""
-
-    name: str
-    ssh_keys: tuple[str, ...] = ()
-
-
-class GuestNic(NamedTuple):
-    """How the guest sets up one interface, which it finds by its MAC and calls by this name.
-
-    `addresses` are with their prefix, as `10.0.0.5/24`. `dhcp` is that of IPv4. An interface with
-    neither gets its name and no more.
-    """
-
-    name: str
-    mac: str
-    addresses: tuple[str, ...] = ()
-    gateway: str = ""
-    dns: tuple[str, ...] = ()
-    dhcp: bool = False
-
-
-class Seed(NamedTuple):
-    """All that a guest is told. `user_data` is a file of the operator's own, empty for none: a
-    cloud-config, or a script, as its first line says."""
-
-    hostname: str
-    users: tuple[GuestUser, ...] = ()
-    packages: tuple[str, ...] = ()
-    user_data: bytes = b""
-    nics: tuple[GuestNic, ...] = ()
 
 
 _KINDS: Mapping[bytes, str] = MappingProxyType(
@@ -142,7 +106,7 @@ def _cloud_config(seed: Seed, instance: str) -> dict[str, Any]:
         told["users"] = [_user(user) for user in seed.users]
     if seed.packages:
         told |= {"package_update": True, "packages": list(seed.packages)}
-    told["bootcmd"] = [["sh", "-c", _saying_when_ready(instance)]]
+    told["bootcmd"] = [["sh", "-c", saying(instance)]]
     return told
 
 
@@ -154,35 +118,6 @@ def _user(user: GuestUser) -> dict[str, Any]:
         "sudo": "ALL=(ALL) NOPASSWD:ALL",
         "ssh_authorized_keys": list(user.ssh_keys),
     }
-
-
-_READY = "vmops: cloud-init has ended with"
-
-
-def _saying_when_ready(instance: str) -> str:
-    """A word on the serial port at each boot, when cloud-init has ended, and how.
-
-    At every boot and in the background: a VM that was stopped has a new console's log, and
-    cloud-init itself must not wait for its own end.
-    """
-    word = shlex.quote(f"{_READY} %s in {instance}\\r\\n")
-    return (
-        "(cloud-init status --wait >/dev/null 2>&1; code=$?;"
-        f' for port in /dev/ttyS0 /dev/console; do printf {word} "$code" >"$port" && break; done)'
-        " </dev/null >/dev/null 2>&1 &"
-    )
-
-
-def ending(console: bytes, instance: str) -> Literal["ready", "failed"] | None:
-    """What the guest has said last on its serial port of cloud-init's end; None for nothing yet.
-
-    Exit code 2 is that of warnings, since cloud-init 23.4. A guest may say what it likes.
-    """
-    pattern = re.escape(_READY) + r" (\d{1,3}) in " + re.escape(instance) + r"\r?\n"
-    codes = re.findall(pattern.encode(), console)
-    if not codes:
-        return None
-    return "ready" if codes[-1] in (b"0", b"2") else "failed"
 
 
 def _multipart(*parts: tuple[str, bytes]) -> bytes:
@@ -216,55 +151,3 @@ def _yaml(value: Any) -> bytes:
     """
     text = json.dumps(value, ensure_ascii=False, indent=1)
     return (_NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n").encode()
-
-
-def iso(files: Mapping[str, bytes]) -> bytes:
-    """The files as ISO 9660 with Joliet and Rock Ridge, for root alone to read in the guest."""
-    from pycdlib import PyCdlib
-
-    with _at_the_epoch():
-        image = PyCdlib()
-        image.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=LABEL)
-        for name, content in files.items():
-            plain = f"/{name.replace('-', '').upper()}.;1"
-            image.add_fp(
-                BytesIO(content),
-                len(content),
-                plain,
-                rr_name=name,
-                joliet_path=f"/{name}",
-                file_mode=0o100400,
-            )
-        written = BytesIO()
-        image.write_fp(written)
-        image.close()
-    return written.getvalue()
-
-
-class _Epoch:
-    """A clock that stands still, in place of the module `time`."""
-
-    gmtime = localtime = staticmethod(time.gmtime)
-
-    @staticmethod
-    def time() -> float:
-        return 0.0
-
-
-_patching = threading.Lock()
-
-
-@contextmanager
-def _at_the_epoch() -> Iterator[None]:
-    """pycdlib dates everything by the clock, and has no option for it."""
-    from pycdlib import dates, headervd, pycdlib, utils
-
-    modules: tuple[Any, ...] = (dates, headervd, pycdlib, utils)
-    with _patching:
-        try:
-            for module in modules:
-                module.time = _Epoch
-            yield
-        finally:
-            for module in modules:
-                module.time = time
