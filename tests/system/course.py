@@ -31,11 +31,13 @@ class Course:
         self.operator = Operator(lab, folder)
         self.lab = lab
         self.guests: dict[str, Guest] = {}
+        self.defaults = ""
 
     def write(self, body: str, *, node: str = NODE) -> Inventory:
         """hosts.toml: the lab's workers and these networks and VMs."""
         head = self.lab.inventory.read_text().partition("\n[vms.")[0]
         head = head.replace('network_node = "worker1"', f'network_node = "{node}"')
+        head = head.replace("[defaults]\n", f"[defaults]\n{self.defaults}")
         self.operator.hosts_toml.write_text(f"{head}\n{body}")
         return load(self.operator.hosts_toml)
 

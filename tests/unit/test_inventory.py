@@ -83,6 +83,8 @@ def test_the_sample_is_the_documented_one() -> None:
             ("fleet", rules.FLEET),
             ("network", network_rules.NETWORK),
             ("forward", network_rules.FORWARD),
+            ("link", network_rules.LINK),
+            ("topology", network_rules.TOPOLOGY),
         )
         for key in table
     ],
@@ -197,7 +199,7 @@ def test_a_worker_overrides_the_defaults() -> None:
             '[defaults]\naddress = "10.0.0.1"',
             "defaults.address: '10.0.0.1': is not a key here; there is: port, user, identity_file,"
             " gateway, bridge, accel, vnc_listen, host_keys, known_hosts,"
-            " uplink, network_node",
+            " uplink, link_vlans, network_node",
             id="address-for-all",
         ),
         pytest.param(

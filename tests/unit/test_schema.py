@@ -36,9 +36,18 @@ TABLES = {
     "templates": (rules.SHARED, SCHEMA["properties"]["templates"]["additionalProperties"]),
 }
 TABLES["disks"] = (rules.DISK, TABLES["vms"][1]["properties"]["disks"]["items"])
+TABLES["links"] = (network_rules.LINK, SCHEMA["properties"]["links"]["items"])
+TABLES["topologies"] = (
+    network_rules.TOPOLOGY,
+    SCHEMA["properties"]["topologies"]["additionalProperties"],
+)
 TABLES["interfaces"] = (rules.INTERFACE, TABLES["vms"][1]["properties"]["interfaces"]["items"])
 
+NAMED = ("workers", "networks", "topologies", "images", "vms")
+"""Tables whose name stands in their heading."""
+
 LOOSE = {
+    "link_vlans": "the order of its ends",
     "identity_file": "printable characters, bytes",
     "file": "printable characters, bytes",
     "url": "printable characters, no user in it",
@@ -97,7 +106,7 @@ def test_the_sample_names_it_for_editors_and_follows_it() -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_it_has_every_key_and_what_each_must_be(table: str) -> None:
     known, said = TABLES[table]
-    names = {"name"} if table in ("workers", "networks", "images", "vms") else set()
+    names = {"name"} if table in NAMED else set()
     assert set(said["properties"]) == set(known) - names
     assert not said["additionalProperties"]
     for key in said["properties"]:

@@ -67,9 +67,10 @@ def read_layer(where: KeyPath, raw: object) -> tuple[Layer, list[Fault]]:
 
 
 def read_family(
-    name: str, raw: object, vm_defaults: Layer, templates: Mapping[str, Layer]
+    where: KeyPath, raw: object, vm_defaults: Layer, templates: Mapping[str, Layer]
 ) -> tuple[list[Member], list[Fault]]:
-    """The VM or VMs of one table. The faults are told from that table."""
+    """The VM or VMs of the table that is at `where`. The faults are told from that table."""
+    name = str(where[-1])
     table, _ = as_table(raw)
     template = table.get("template")
     layer = templates.get(template) if isinstance(template, str) else None
@@ -101,7 +102,7 @@ def read_family(
     faults += card_faults(values)
     members = [Member(name, values, origins)]
     if count is not None:
-        members, uncountable = _counted(name, count, values, origins)
+        members, uncountable = _counted(where, count, values, origins)
         faults += uncountable
     for member in members:
         if "vm_id" not in table:
@@ -143,15 +144,15 @@ def _another_disk(values: Values) -> set[str]:
 
 
 def _counted(
-    name: str, count: int, values: Values, origins: Origins
+    where: KeyPath, count: int, values: Values, origins: Origins
 ) -> tuple[list[Member], list[Fault]]:
     """`name1` to `nameN`. Numbers and MACs that are given are those of the first, and count up."""
     members = []
     faults = []
-    table = f"[{key_path(('vms', name))}]"
+    table = f"[{key_path(where)}]"
     origins = dict.fromkeys(values, table) | origins
     for index in range(count):
-        member = Member(f"{name}{index + 1}", dict(values), dict(origins))
+        member = Member(f"{where[-1]}{index + 1}", dict(values), dict(origins))
         objections = [
             (("name",), show(member.name), rules.VM["name"].objection(member.name)),
             *_count_up(member, index, f"counted up from {table}"),

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vmops.core.inventory import rules
-from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
+from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
 from vmops.core.inventory.image import contradictions
+from vmops.core.inventory.networks import links
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.faults import contradictions as contradictory_networks
 from vmops.core.inventory.networks.faults import unknown_targets
+from vmops.core.inventory.networks.links import read_topology, spread
 from vmops.core.inventory.networks.model import Member
 from vmops.core.inventory.networks.reading import both_ways, join, read_network
 from vmops.core.inventory.normal_form import path_from
@@ -24,7 +26,10 @@ from vmops.core.inventory.tables import (
     read_strictly,
 )
 
-SECTIONS = ("defaults", "workers", "networks", "images", "vm_defaults", "templates", "vms")
+SECTIONS = (
+    *("defaults", "workers", "networks", "images", "vm_defaults", "templates", "vms"),
+    *("links", "topologies"),
+)
 _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
 _IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
 
@@ -42,6 +47,7 @@ class HostsToml:
     members: dict[str, list[Member]] = field(default_factory=dict)
     images: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
+    topologies: dict[str, Values] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -71,11 +77,23 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         faults = faults or contradictions(values)
         hosts.faults += [fault.below("images", name) for fault in faults]
     _read_vms(hosts, tree, folder)
+    _read_links(hosts, tree, for_all.pop("link_vlans", None))
     _read_networks(hosts, tree, for_all)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
     return hosts
+
+
+def _read_links(hosts: HostsToml, tree: Mapping[str, object], vlans: str | None) -> None:
+    """Links that are written, and those of topologies: each gets a VLAN that nobody else has."""
+    found, faults = links.read_links(tree.get("links", []))
+    for name, values in hosts.topologies.items():
+        found += links.links_of(name, values, hosts.vms)
+    taken = links.vlans_of(hosts.vms, as_table(tree.get("networks", {}))[0])
+    origins, more = links.lay(found, hosts.vms, vlans, taken)
+    hosts.origins |= origins
+    hosts.faults += [*faults, *more]
 
 
 def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> None:
@@ -107,15 +125,26 @@ def _read_vms(hosts: HostsToml, tree: Mapping[str, object], folder: str) -> None
     for name, raw in _named_tables(hosts, tree, "templates", rules.VM["name"]):
         templates[name], faults = read_layer(("templates", name), raw)
         hosts.faults += faults
-    made_by: dict[str, str] = {}
-    for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"]):
-        members, faults = read_family(name, raw, vm_defaults, templates)
-        hosts.faults += [fault.below("vms", name) for fault in faults]
+    made_by: dict[str, KeyPath] = {}
+    tables: list[tuple[KeyPath, object]] = [
+        (("vms", name), raw) for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"])
+    ]
+    for name, raw in _named_tables(hosts, tree, "topologies", network_rules.TOPOLOGY["name"]):
+        values, faults = read_topology(raw)
+        hosts.faults += [fault.below("topologies", name) for fault in faults]
+        if not faults:
+            hosts.topologies[name] = values
+            family = {key: values[key] for key in ("template", "count")}
+            tables.append((("topologies", name), family))
+    for where, raw in tables:
+        members, faults = read_family(where, raw, vm_defaults, templates)
+        hosts.faults += [fault.below(*where) for fault in faults]
+        spread(members, where, hosts.topologies)
         for member in members:
-            first = made_by.setdefault(member.name, name)
-            if first != name:
-                said = f"makes a VM {show(member.name)}, and so does {key_path(('vms', first))}"
-                hosts.faults.append(Fault(("vms", name), said))
+            first = made_by.setdefault(member.name, where)
+            if first != where:
+                said = f"makes a VM {show(member.name)}, and so does {key_path(first)}"
+                hosts.faults.append(Fault(where, said))
                 continue
             hosts.vms[member.name] = _rooted(folder, member.values)
             for key, origin in member.origins.items():

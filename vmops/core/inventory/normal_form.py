@@ -25,6 +25,7 @@ _PATH_MAX_BYTES = 4095
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _URL = re.compile(r"(https?)://([^/?#]+)([/?#].*)?", re.IGNORECASE)
 _URL_MAX = 2000
+_VLAN = re.compile(r"[0-9]{1,4}")
 MAX_VLAN = 4094
 GUEST_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~=_/-]{0,199}")
@@ -136,6 +137,14 @@ def addresses(value: Sequence[object]) -> tuple[str, ...] | None:
     found = [ip_address(item) if isinstance(item, str) else None for item in value]
     known = tuple(dict.fromkeys(item for item in found if item is not None))
     return known if len(known) == len(value) <= MAX_DNS else None
+
+
+def vlan_range(value: str) -> str | None:
+    """The first and the last of several VLANs, with a hyphen between them."""
+    first, hyphen, last = (part.strip(" ") for part in value.partition("-"))
+    if not hyphen or not all(_VLAN.fullmatch(end) for end in (first, last)):
+        return None
+    return f"{int(first)}-{int(last)}" if 1 <= int(first) <= int(last) <= MAX_VLAN else None
 
 
 def vlans(value: Sequence[object]) -> tuple[int, ...] | None:

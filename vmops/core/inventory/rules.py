@@ -285,6 +285,13 @@ SETTINGS: Mapping[str, Rule] = {
 }
 
 FLEET: Mapping[str, Rule] = {
+    "link_vlans": Rule(
+        str,
+        'the first and the last VLAN for links, as in "2000-2999"',
+        normal.vlan_range,
+        optional=True,
+        schema={"pattern": "^[0-9]{1,4} *- *[0-9]{1,4}$"},
+    ),
     "network_node": Rule(
         str,
         "the name of one of the workers",

@@ -16,6 +16,7 @@ from vmops.core.inventory.guest.cloud_init import CloudInit, Login
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Settings
 from vmops.core.inventory.networks import rules as network_rules
+from vmops.core.inventory.networks.links import NEEDED
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
@@ -57,6 +58,15 @@ def schema() -> Schema:
         **_closed({key: _value(rule, MISSING) for key, rule in network_rules.FORWARD.items()}),
         "required": ["port", "to"],
     }
+    link = {
+        **_closed({key: _value(rule, MISSING) for key, rule in network_rules.LINK.items()}),
+        "required": [*network_rules.LINK],
+    }
+    in_topology = _without_name(network_rules.TOPOLOGY)
+    topology = {
+        **_closed({key: _value(rule, MISSING) for key, rule in in_topology.items()}),
+        "required": [*NEEDED],
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "hosts.toml, the inventory of vmops",
@@ -69,6 +79,8 @@ def schema() -> Schema:
                 "vm_defaults": shared,
                 "templates": _named(rules.VM["name"], shared),
                 "vms": _named(rules.VM["name"], vm),
+                "links": {"type": "array", "items": link},
+                "topologies": _named(network_rules.TOPOLOGY["name"], topology),
             }
         ),
     }

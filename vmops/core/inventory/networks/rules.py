@@ -12,6 +12,7 @@ from vmops.core.inventory.rules import NAME, Rule, matching, one_of, whole
 MOST_FORWARDS = 256
 PROTOCOLS = ("tcp", "udp")
 _TO = re.compile(rf"({normal.NAME.pattern}):([0-9]{{1,5}})")
+_END = re.compile(rf"({normal.NAME.pattern}):({normal.NAME.pattern})")
 _ADDRESS = {"pattern": "^[0-9.]{7,15}$"}
 
 
@@ -59,6 +60,12 @@ def target(value: str) -> str | None:
     """A VM and a port."""
     parts = _TO.fullmatch(value)
     return value if parts and 1 <= int(parts[2]) <= 65535 else None
+
+
+def ends(value: Sequence[object]) -> tuple[str, ...] | None:
+    """The two ends of a link."""
+    found = tuple(item for item in value if isinstance(item, str) and _END.fullmatch(item))
+    return found if len(found) == len(value) == 2 else None
 
 
 def _few(value: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -111,6 +118,38 @@ NETWORK: Mapping[str, Rule] = {
         schema=matching(normal.NAME),
     ),
 }
+
+LINK: Mapping[str, Rule] = {
+    "ends": Rule(
+        list,
+        'two ends, each a VM and an interface, as in ["r1:eth2", "r2:eth2"]',
+        ends,
+        schema={
+            "minItems": 2,
+            "maxItems": 2,
+            "items": {"type": "string", "pattern": f"^{_END.pattern}$"},
+        },
+    ),
+}
+"""What [[links]] says."""
+
+SHAPES = ("line", "ring", "star", "tree", "mesh")
+
+TOPOLOGY: Mapping[str, Rule] = {
+    "name": NAME,
+    "shape": one_of(SHAPES),
+    "count": whole(2, 250, "2 to 250 VMs, which get the name with a number from 1 behind it"),
+    "template": Rule(
+        str, "the name of one of the templates", normal.name, schema=matching(normal.NAME)
+    ),
+    "workers": Rule(
+        list,
+        "the names of workers, each once: the VMs go round them",
+        names,
+        schema={"items": {"type": "string", **matching(normal.NAME)}, "uniqueItems": True},
+    ),
+}
+"""What [topologies.NAME] says."""
 
 FORWARD: Mapping[str, Rule] = {
     "port": whole(1, 65535),

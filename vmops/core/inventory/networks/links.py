@@ -1,0 +1,180 @@
+"""[[links]] and [topologies.NAME]: a VLAN of its own between two interfaces, and shapes of many.
+
+A link's VLAN is handed out by the names of its ends, so that another link moves few others, if any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from vmops.core.inventory import rules as inventory_rules
+from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
+from vmops.core.inventory.families import Member
+from vmops.core.inventory.networks import rules
+from vmops.core.inventory.networks.addresses import hand_out
+from vmops.core.inventory.tables import Values, read_strictly
+
+NEEDED = ("shape", "count", "template")
+"""Keys that every topology has."""
+
+_IN_TOPOLOGY = {key: rule for key, rule in rules.TOPOLOGY.items() if key != "name"}
+
+
+class Link(NamedTuple):
+    """Two ends, each a VM and its interface, and where that is written."""
+
+    ends: tuple[str, str]
+    where: KeyPath
+
+    @property
+    def key(self) -> str:
+        """What its VLAN is handed out by: whichever end is written first."""
+        return " ".join(sorted(self.ends))
+
+
+def pairs(shape: str, count: int) -> list[tuple[int, int]]:
+    """Which of `count` VMs are linked, by their numbers from 1."""
+    line = [(n, n + 1) for n in range(1, count)]
+    if shape == "line":
+        return line
+    if shape == "ring":
+        return [*line, (1, count)]
+    if shape == "star":
+        return [(1, n) for n in range(2, count + 1)]
+    if shape == "tree":
+        return [(n // 2, n) for n in range(2, count + 1)]
+    return list(combinations(range(1, count + 1), 2))
+
+
+def read_links(raw: object) -> tuple[list[Link], list[Fault]]:
+    """The links that are written one by one; the faults are told from the root."""
+    found, faults = [], []
+    if not isinstance(raw, list):
+        return [], [Fault(("links",), f"{show(raw)}: must be a list of tables: write [[links]]")]
+    for index, item in enumerate(raw):
+        values, wrong = read_strictly(item, rules.LINK, ("ends",))
+        where: KeyPath = ("links", index)
+        faults += [fault.below(*where) for fault in wrong]
+        if "ends" in values:
+            found.append(Link(values["ends"], where))
+    return found, faults
+
+
+def read_topology(raw: object) -> tuple[Values, list[Fault]]:
+    """A topology; the faults are told from its table."""
+    values, faults = read_strictly(raw, _IN_TOPOLOGY, NEEDED)
+    if values.get("shape") == "ring" and values.get("count", 3) < 3:
+        faults.append(Fault(("count",), f"{values['count']}: must be 3 or more for a ring"))
+    return values, faults
+
+
+def spread(members: Sequence[Member], where: KeyPath, topologies: Mapping[str, Values]) -> None:
+    """Give each VM of a topology the next of its workers, where it names some."""
+    workers = topologies[str(where[1])].get("workers", ()) if where[0] == "topologies" else ()
+    for number, member in enumerate(members if workers else ()):
+        member.values["worker"] = workers[number % len(workers)]
+        member.origins["worker"] = f"[{key_path(where)}]"
+
+
+def links_of(name: str, values: Values, vms: Mapping[str, Values]) -> Iterator[Link]:
+    """The links of a topology. Each VM calls its ends ethN, on from those that it has."""
+    taken: dict[str, set[str]] = {}
+
+    def end(number: int) -> str:
+        vm = f"{name}{number}"
+        interfaces = vms.get(vm, {}).get("interfaces", ())
+        names = taken.setdefault(vm, {str(nic.get("name")) for nic in interfaces})
+        free = next(f"eth{n}" for n in range(1, 100) if f"eth{n}" not in names)
+        names.add(free)
+        return f"{vm}:{free}"
+
+    for one, other in pairs(values["shape"], values["count"]):
+        yield Link((end(one), end(other)), ("topologies", name))
+
+
+def vlans_of(vms: Mapping[str, Values], networks: Mapping[str, object]) -> set[int]:
+    """What interfaces and networks have already, as far as it can be read."""
+    found = {
+        vlan
+        for values in vms.values()
+        for nic in values.get("interfaces", ())
+        for vlan in (nic.get("vlan_id"), *nic.get("trunks", ()))
+    }
+    found |= {raw.get("vlan_id") for raw in networks.values() if isinstance(raw, dict)}
+    return {vlan for vlan in found if isinstance(vlan, int)}
+
+
+def lay(
+    links: Sequence[Link], vms: Mapping[str, Values], vlans: str | None, taken: set[int]
+) -> tuple[dict[tuple[str, str, str], str], list[Fault]]:
+    """Give each end its VLAN; an interface that the VM does not have is added behind its others.
+
+    The origins of what was given, and the faults.
+    """
+    origins: dict[tuple[str, str, str], str] = {}
+    if links and vlans is None:
+        why = "missing: must be given in [defaults], as there are links"
+        return origins, [Fault(("defaults", "link_vlans"), why)]
+    good, faults = _checked(links, vms)
+    first, last = map(int, (vlans or "1-1").split("-"))
+    numbers = hand_out(
+        (link.key for link in good), last - first + 1, {vlan - first for vlan in taken}
+    )
+    for link in good:
+        if link.key not in numbers:
+            faults.append(Fault(link.where, f"{' '.join(link.ends)}: {vlans} has no VLAN left"))
+            continue
+        for end in link.ends:
+            faults += _plugged(vms, end, first + numbers[link.key], link, origins)
+    return origins, faults
+
+
+def _checked(links: Sequence[Link], vms: Mapping[str, Values]) -> tuple[list[Link], list[Fault]]:
+    used: dict[str, Link] = {}
+    good, faults = [], []
+    for link in links:
+        wrong = []
+        for place, end in enumerate(link.ends):
+            vm, _, _ = end.partition(":")
+            path = (*link.where, "ends", place)
+            first = used.setdefault(end, link)
+            if vm not in vms:
+                wrong.append(Fault(path, f"{show(end)}: is not a VM's{did_you_mean(vm, vms)}"))
+            elif first is not link or link.ends[0] == link.ends[1]:
+                said = f"{show(end)}: must not be an end of {key_path(first.where)} too"
+                wrong.append(Fault(path, said))
+        faults += wrong
+        good += [] if wrong else [link]
+    return good, faults
+
+
+def _plugged(
+    vms: Mapping[str, Values],
+    end: str,
+    vlan_id: int,
+    link: Link,
+    origins: dict[tuple[str, str, str], str],
+) -> list[Fault]:
+    vm, _, name = end.partition(":")
+    values = vms[vm]
+    interfaces = [*values.get("interfaces", ())]
+    places = [n for n, nic in enumerate(interfaces) if nic.get("name") == name]
+    if not places:
+        interfaces.append({"name": name})
+    place = places[0] if places else len(interfaces) - 1
+    said = [key for key in ("vlan_id", "network", "trunks") if interfaces[place].get(key)]
+    if said:
+        what = f"must be left out, as {key_path(link.where)} says it"
+        path: KeyPath = ("vms", vm, "interfaces", place, said[0])
+        return [Fault(path, f"{show(interfaces[place][said[0]])}: {what}")]
+    if len(interfaces) > inventory_rules.MAX_INTERFACES:
+        most = inventory_rules.MAX_INTERFACES
+        what = f"{show(end)}: would be one more than the {most} interfaces that {vm} may have"
+        return [Fault(link.where, what)]
+    interfaces[place] = {**interfaces[place], "vlan_id": vlan_id}
+    values["interfaces"] = interfaces
+    other = link.ends[1] if end == link.ends[0] else link.ends[0]
+    origins["vms", vm, f"interfaces.{place}.vlan_id"] = f"the link to {other}"
+    return []
