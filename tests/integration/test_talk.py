@@ -266,12 +266,12 @@ def test_a_socket_that_nobody_listens_at_any_more(start: Start, root: Path) -> N
 
 
 def test_requests_go_out_together_and_answers_keep_their_order(start: Start) -> None:
-    """This monitor says nothing before it has all four, and answers the last one first."""
+    """This monitor says nothing before it has all five, and answers the last one first."""
     heard: list[dict[str, Any]] = []
 
     def serve(client: Client) -> None:
         client.say(GREETING)
-        heard.extend(client.heard() for _ in range(4))
+        heard.extend(client.heard() for _ in range(5))
         for request in reversed(heard):
             client.say({"id": request["id"], "return": request["execute"]})
         client.wait_for_leave()

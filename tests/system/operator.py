@@ -150,8 +150,9 @@ def _entry(placed: tuple[VM, str]) -> str:
     ports = () if vm.vnc_port is None else ("vnc_port",)
     for key in ("vm_id", "ram_mb", "cores", *ports, "image" if vm.image else "qcow_image"):
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
-    for key in ("disk", "disk_gb", "cpu", "disk_model"):
+    for key in ("disk", "disk_gb", "cpu", "disk_model", "boot", "iso", "machine"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
+    lines += [f"extra_args = {json.dumps(list(vm.extra_args))}"] if vm.extra_args else []
     for disk in vm.disks:
         lines.append(f"[[vms.{json.dumps(vm.name)}.disks]]")
         lines += [f'name = "{disk.name}"', f"size_gb = {disk.size_gb}", f'format = "{disk.format}"']

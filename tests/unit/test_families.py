@@ -150,10 +150,10 @@ def test_a_clash_of_such_a_number_names_a_free_one(given_first: bool) -> None:
             "[vm_defaults]\nvm_id = 1\nvnc_port = 5901",
             [
                 "vm_defaults.vm_id: 1: is not a key here; there is: ram_mb, cores, qcow_image,"
-                " image, disk, disk_gb, disks, cpu, disk_model, cloud_init, interfaces, worker",
+                " image, disk, disk_gb, disks, cpu, disk_model, cloud_init, boot, iso, ...",
                 "vm_defaults.vnc_port: 5901: is not a key here; there is: ram_mb, cores,"
-                " qcow_image, image, disk, disk_gb, disks, cpu, disk_model, cloud_init, interfaces,"
-                " worker",
+                " qcow_image, image, disk, disk_gb, disks, cpu, disk_model, cloud_init, boot, iso,"
+                " ...",
             ],
             id="what-differs-from-vm-to-vm-is-no-default",
         ),

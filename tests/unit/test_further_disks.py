@@ -312,14 +312,14 @@ HEAD = "[vms.v]\nvnc_port = 5901\nram_mb = 1\ncores = 1\nqcow_image = '/v'\n"
             "disks = [{ name = 'root', size_gb = 1 }]",
             (
                 "vms.v.disks[0].name: 'root': must be 1 to 20 letters, digits and '_', the first a"
-                ' letter or a digit, and not "root"',
+                ' letter or a digit, and neither "root" nor "uefi"',
             ),
         ),
         (
             "disks = [{ name = 'a-b', size_gb = 1 }]",
             (
                 "vms.v.disks[0].name: 'a-b': must be 1 to 20 letters, digits and '_', the first a"
-                ' letter or a digit, and not "root"',
+                ' letter or a digit, and neither "root" nor "uefi"',
             ),
         ),
         (

@@ -162,7 +162,7 @@ def test_a_worker_overrides_the_defaults() -> None:
         pytest.param(
             a_vm(zzz=1),
             "vms.vm1.zzz: 1: is not a key here; there is: image, disk, disk_gb, disks, cpu,"
-            " disk_model, cloud_init, interfaces, worker, template, count",
+            " disk_model, cloud_init, boot, iso, machine, extra_args, interfaces, ...",
             id="unknown-key-with-nothing-close",
         ),
         pytest.param(

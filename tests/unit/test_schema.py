@@ -57,6 +57,7 @@ LOOSE = {
     "address": "addresses",
     "dns": "addresses, each once",
     "qcow_image": "printable characters, bytes",
+    "iso": "printable characters, bytes",
     "disks": "its items are looked at by themselves",
     "interfaces": "its items are looked at by themselves",
     "forward": "its items are looked at by themselves",

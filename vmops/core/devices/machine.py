@@ -14,7 +14,8 @@ from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
 from vmops.core.devices.nic import RunningNic
 from vmops.core.devices.seed import drive
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
+from vmops.core.devices.storage.boot import Firmware, RunningBoot
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory, qemu_uid, vm_uuid
@@ -36,7 +37,7 @@ class Launch(NamedTuple):
     """What the worker adds to a VM for its command line.
 
     `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
-    becomes, `home` the SSH user's.
+    becomes, `home` the SSH user's, `firmware` its UEFI.
     """
 
     accel: str
@@ -45,6 +46,7 @@ class Launch(NamedTuple):
     screen: Screen
     uid: int
     home: str
+    firmware: Firmware = Firmware()
 
 
 class CommandLine(NamedTuple):
@@ -61,6 +63,9 @@ class CommandLine(NamedTuple):
     image: str = ""
     disk_model: str = ""
     disks: tuple[RunningDisk, ...] = ()
+    boot: RunningBoot = RunningBoot()
+    machine: str = ""
+    extra: tuple[str, ...] = ()
     nics: tuple[RunningNic, ...] = ()
 
 
@@ -80,10 +85,12 @@ def build(vm: VM, launch: Launch) -> Command:
     words += ["-pidfile", run.pidfile]
     for socket in (run.monitor, run.monitor_for_humans):
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
+    words += [*boot.machine_words(vm), *boot.words(vm, launch.home, launch.firmware)]
     words += further.words(vm, launch.home)
     words += agent.words(vm)
     words += drive.words(vm)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
+    words += vm.extra_args
     user = f"{launch.uid}:{launch.uid}"
     return Command((START_QEMU, vm.name, str(START_LIMIT_S), user, *words))
 
@@ -116,6 +123,9 @@ def parse(argv: Sequence[str]) -> CommandLine:
         image=image,
         disk_model=disk_model,
         disks=further.parse(found),
+        boot=boot.parse(found),
+        machine=_kind(found),
+        extra=_extra(argv),
         nics=nic.parse(found),
     )
 
@@ -135,6 +145,10 @@ def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
         ("cores", line.cores, vm.cores),
         # One that was started without -cpu has QEMU's own default: that is no reason to end it.
         *((("cpu", line.cpu or "QEMU's", launch.cpu),) if line.cpu or vm.cpu else ()),
+        ("machine", line.machine or "pc", vm.machine or "pc"),
+        ("boot", line.boot.boot, boot.wanted(vm, launch.home).boot),
+        ("iso", line.boot.iso or "none", boot.wanted(vm, launch.home).iso or "none"),
+        ("extra_args", " ".join(line.extra) or "none", " ".join(vm.extra_args) or "none"),
         ("disk_model", line.disk_model or disk.IDE, vm.drive_model),
     )
     found = [Drift(name, word(has), word(want)) for name, has, want in pairs if has != want]
@@ -151,6 +165,23 @@ def _vm_id(name: str, line: CommandLine) -> int | str:
         if number and vm_uuid(name, number) == line.uuid:
             return number
     return f"that of uuid {line.uuid or 'none'}"
+
+
+def _kind(found: qemu.Options) -> str:
+    """The machine's kind, as the last of its options has it."""
+    named = qemu.last([(name.replace("machine", "M"), value) for name, value in found], "M")
+    split = qemu.split(named or "")
+    return split.get("", "") or split.get("type", "")
+
+
+def _extra(argv: Sequence[str]) -> tuple[str, ...]:
+    """The words behind all of ours: `extra_args`, and then whom QEMU becomes."""
+    if _SANDBOX not in argv:
+        return ()
+    behind = [*argv[list(argv).index(_SANDBOX) + 1 :]]
+    if behind[-2:-1] in (["-runas"], ["-run-with"]):
+        del behind[-2:]
+    return tuple(behind)
 
 
 def _number(text: str | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vmops.core.devices.storage.boot import Firmware
 from vmops.core.facts.question import Question, lines_of
 from vmops.core.script.command import StepResult, command
 from vmops.core.tools import qemu
@@ -87,6 +88,14 @@ def _free_mb(said: StepResult) -> int:
 def _names(said: StepResult) -> frozenset[str]:
     return frozenset(lines_of(said))
 
+
+def _firmware(said: StepResult) -> Firmware:
+    code, _, variables = _first_line(said).partition(" ")
+    return Firmware(code, variables) if code and variables else Firmware()
+
+
+FIRMWARE = Question("UEFI firmware", (command("firmware_facts"),), _firmware)
+"""Where the worker has its UEFI, if it has one."""
 
 ROMS = Question("option ROMs", (command("rom_facts"),), _names)
 """The names of the files that QEMU finds, such as `efi-e1000.rom`."""

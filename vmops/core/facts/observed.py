@@ -11,8 +11,9 @@ from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
 from vmops.core.devices.live import nics as live_nics
 from vmops.core.devices.nic import RunningNic, Wiring
+from vmops.core.devices.storage.boot import Firmware
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
-from vmops.core.facts.host import HOST, Host
+from vmops.core.facts.host import FIRMWARE, HOST, Host
 from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
@@ -29,6 +30,7 @@ from vmops.core.facts.wiring import (
     in_the_way,
 )
 from vmops.core.inventory.guest.told import Written
+from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
@@ -68,6 +70,7 @@ class Observed(NamedTuple):
     qemus: Mapping[int, Process] = MappingProxyType({})
     folder: DiskFolder = NO_FOLDER
     seeds: Mapping[str, Written] = MappingProxyType({})
+    firmware: Firmware = Firmware()
 
     @property
     def wiring(self) -> Wiring:
@@ -127,7 +130,8 @@ def for_starting(
     `bases` are the images of the inventory that they may stand on, as workers keep them.
     """
     starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
-    own = (OWN_DISKS,) if any(vm.image or vm.disks for vm in vms) else ()
+    own = (OWN_DISKS,) if any(vm.image or vm.disks or vm.boot == UEFI for vm in vms) else ()
+    own = (*own, FIRMWARE) if any(vm.boot == UEFI for vm in vms) else own
     return (*starting, *own, STATUSES if gently else statuses_of(vms))
 
 
@@ -172,4 +176,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         qemus=answer(QEMUS, {}),
         folder=answer(OWN_DISKS, NO_FOLDER),
         seeds=answer(SEEDS, {}),
+        firmware=answer(FIRMWARE, Firmware()),
     )

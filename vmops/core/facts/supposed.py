@@ -7,7 +7,7 @@ from typing import Any
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import Bases
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
 from vmops.core.devices.storage.folder import DiskFolder, disk_file
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
@@ -20,6 +20,9 @@ from vmops.core.tools.process import Process
 
 HOME = "~"
 """The SSH user's home is known only on the worker."""
+
+FORMAT_OF = {"qcow2": "qcow2", "base:raw": "raw"}
+UEFI = boot.Firmware("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 _PLENTY_MB = 2**31
 
@@ -39,10 +42,13 @@ def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
     )
     paths = {vm.qcow_image: disk.FORMAT for vm in vms}
     paths |= {further.path_of(vm, each): each.format for vm in vms for each in vm.disks}
+    paths |= {path: FORMAT_OF[format] for vm in vms for path, format in boot.asked(vm).values()}
     there = {path: disk.unobjectionable(path, format) for path, format in paths.items()}
     files = (disk_file(path.rpartition("/")[2]) for path in paths)
     folder = DiskFolder(_PLENTY_MB << 20, {file.file: file for file in files if file})
-    return Observed(host, ovs.Switch({worker.bridge: ""}), images=there, folder=folder)
+    return Observed(
+        host, ovs.Switch({worker.bridge: ""}), images=there, folder=folder, firmware=UEFI
+    )
 
 
 def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
@@ -52,6 +58,8 @@ def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
         if vm.image is not None and vm.image in bases:
             images[vm.qcow_image] = disk.NOTHING_THERE
             images[disk.key_of_base(vm.image)] = disk.unobjectionable(bases[vm.image].path)
+        if vm.boot is not None and vm.iso is None:
+            images |= dict.fromkeys(boot.asked(vm), disk.NOTHING_THERE)
         images |= {further.path_of(vm, each): disk.NOTHING_THERE for each in vm.disks}
     return seen._replace(images=images, folder=seen.folder._replace(files={}))
 

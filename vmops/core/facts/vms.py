@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from vmops.core.devices import disk, machine
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.seed import drive
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
 from vmops.core.facts import logs
 from vmops.core.facts.question import Question, text_of
 from vmops.core.inventory.guest.told import Written
@@ -144,6 +144,7 @@ def images(vms: Sequence[VM], bases: Bases = NO_BASES) -> Question[Mapping[str, 
     """
     asked = {vm.qcow_image: (vm.qcow_image, disk.FORMAT) for vm in vms}
     for vm in vms:
+        asked |= boot.asked(vm)
         for each in vm.disks:
             path = further.path_of(vm, each)
             asked[path] = (path, each.format)

@@ -13,6 +13,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.guest.addresses import address_faults, counted_up
 from vmops.core.inventory.guest.cloud_init import read_cloud_init
+from vmops.core.inventory.machine.rules import machine_faults
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     OF_IMAGES,
@@ -99,7 +100,7 @@ def read_family(
                 del values[key]
     faults += disk_faults(values)
     values.setdefault("interfaces", [])
-    faults += card_faults(values)
+    faults += [*card_faults(values), *machine_faults(values)]
     members = [Member(name, values, origins)]
     if count is not None:
         members, uncountable = _counted(where, count, values, origins)

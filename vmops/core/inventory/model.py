@@ -19,6 +19,7 @@ from vmops.core.inventory.guest.addresses import KEYS as GUEST_KEYS
 from vmops.core.inventory.guest.addresses import address_faults, is_configured
 from vmops.core.inventory.guest.cloud_init import CloudInit, read_cloud_init
 from vmops.core.inventory.guest.told import Seed, Written
+from vmops.core.inventory.machine.rules import KEYS, machine_faults
 from vmops.core.inventory.rules import Rule
 from vmops.core.names import derived_mac, derived_vm_id, tap_name, vm_uuid
 
@@ -107,7 +108,8 @@ class VM:
     image, and `qcow_image` is where that disk lies. `disks` are further ones, which are made for it
     empty. `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model`
     None is the documented "ide", with an image virtio. Without a `vnc_port` the screen is a UNIX
-    socket that only `vnc` leads to.
+    socket that only `vnc` leads to. `boot` is "disk", "uefi" or "cdrom", which has an `iso`;
+    `machine` is QEMU's word for a kind of PC, and `extra_args` are more words for it.
     `cloud_init` names what the guest is told at its first boot, and `seed` is that with the files
     read that it names; None where nobody has read them (`ops.vm.seeds.told`).
     """
@@ -127,6 +129,10 @@ class VM:
     disks: tuple[Disk, ...] = ()
     cpu: str | None = None
     disk_model: str | None = None
+    boot: str | None = None
+    iso: str | None = None
+    machine: str | None = None
+    extra_args: tuple[str, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
     cloud_init: CloudInit | None = None
@@ -146,6 +152,7 @@ class VM:
         faults = [
             *(fault.below("cloud_init") for fault in untold),
             *tables.disk_faults({"qcow_image": self.qcow_image, **given}, own=own),
+            *machine_faults({key: getattr(self, key) for key in KEYS}),
             *tables.card_faults({"interfaces": self.interfaces, "disks": self.disks}),
             *_strange("interfaces", self.interfaces, Interface),
             *_strange("disks", self.disks, Disk),
@@ -226,6 +233,8 @@ class VM:
             **({} if self.vnc_port is None else {"vnc_port": self.vnc_port}),
             "qcow_image": self.qcow_image,
             **{key: value for key, value in more.items() if value is not None},
+            **{key: getattr(self, key) for key in KEYS[:3] if getattr(self, key) is not None},
+            **({"extra_args": list(self.extra_args)} if self.extra_args else {}),
             **({"disks": [_disk_to_dict(disk) for disk in self.disks]} if self.disks else {}),
             "interfaces": [_interface_to_dict(interface) for interface in self.interfaces],
         }

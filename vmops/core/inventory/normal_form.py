@@ -10,7 +10,7 @@ from vmops.core.inventory.guest import keys
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
-DISK = re.compile(r"(?!root$)[A-Za-z0-9][A-Za-z0-9_]{0,19}")
+DISK = re.compile(r"(?!(root|uefi)$)[A-Za-z0-9][A-Za-z0-9_]{0,19}")
 USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._@+\\-]{0,62}[A-Za-z0-9._@+-])?")
 CPU = re.compile(
     r"(?!help$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

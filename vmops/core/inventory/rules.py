@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.inventory import normal_form as normal
+from vmops.core.inventory.machine import extra
+from vmops.core.inventory.machine import rules as machine
 from vmops.core.names import MAX_VM_ID
 
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
@@ -169,7 +171,8 @@ INTERFACE: Mapping[str, Rule] = {
 DISK: Mapping[str, Rule] = {
     "name": Rule(
         str,
-        "1 to 20 letters, digits and '_', the first a letter or a digit, and not \"root\"",
+        "1 to 20 letters, digits and '_', the first a letter or a digit, and neither"
+        ' "root" nor "uefi"',
         normal.disk_name,
         schema=matching(normal.DISK),
     ),
@@ -217,6 +220,21 @@ VM: Mapping[str, Rule] = {
     "disk_model": one_of(DISK_MODELS, optional=True),
     "cloud_init": Rule(
         dict, "a table of what the guest is told at its first boot", dict, optional=True
+    ),
+    "boot": one_of(machine.BOOTS, optional=True),
+    "iso": Rule(str, machine.ISO_TEXT, machine.iso, optional=True, schema={"pattern": "^[^~]|^~/"}),
+    "machine": Rule(
+        str,
+        'a PC of QEMU: "pc", "q35", or one of a version, as in "pc-q35-7.2"',
+        machine.machine,
+        optional=True,
+        schema=matching(machine.MACHINE),
+    ),
+    "extra_args": Rule(
+        list,
+        machine.EXTRA_TEXT,
+        extra.words,
+        schema={"maxItems": extra.MOST_WORDS, "items": {"type": "string", "maxLength": 1000}},
     ),
     "interfaces": Rule(
         list,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vmops.core.devices import disk
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
+from vmops.core.facts.host import FIRMWARE
 from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
@@ -129,7 +130,7 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
     check_unused(worker, vm, observed)
     if not observed.host.perl:
         raise LaunchFailed(NO_PERL, worker=worker.name, vm=vm.name, cure=PERL_CURE)
-    check_read(worker, vm, observed, IMAGES, OWN_DISKS)
+    check_read(worker, vm, observed, IMAGES, OWN_DISKS, FIRMWARE)
     reason, cure = _boot_fault(worker, vm, observed)
     if reason:
         raise LaunchFailed(reason, worker=worker.name, vm=vm.name, cure=cure)
@@ -146,6 +147,8 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     if found := disk.refusal(vm, observed.images, path=path, user=host.user):
         return found
     if found := further.refusal(vm, observed.images, user=host.user, folder=observed.folder):
+        return found
+    if found := boot.refusal(vm, observed.images, observed.firmware, user=host.user):
         return found
     if worker.accel == "kvm" and host.kvm != "usable":
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"

@@ -26,6 +26,7 @@ def launch_values(worker: Worker, vm: VM, observed: Observed) -> machine.Launch:
         image=observed.image_path(vm.qcow_image),
         screen=display.wanted(worker.vnc_listen, vm.vnc_port, vm=vm.name),
         home=observed.host.home,
+        firmware=observed.firmware,
         uid=machine.uid_for(vm, whole_range=observed.host.whole_uid_range),
     )
 

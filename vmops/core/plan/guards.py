@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmops.core.devices import disk
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
@@ -35,5 +35,5 @@ def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:
     if not observed.vm(vm.name).directory:
         guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
     guards += disk.guards(vm, observed.images)
-    guards += further.guards(vm, observed.images)
+    guards += [*further.guards(vm, observed.images), *boot.guards(vm, observed.images)]
     return (*guards, *((ip.are_there(taps),) if taps else ()))

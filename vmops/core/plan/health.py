@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.storage.boot import PACKAGE_CURE
 from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
 from vmops.core.facts.network.state import MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
 from vmops.core.inventory.complaints import printable
+from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import TUN_CURE, silence_cure
 from vmops.core.tools import image_chain, ip, ovs, qemu
@@ -50,6 +52,7 @@ def checks(
         perl(is_there=seen.host.perl),
         _kvm(worker, seen),
         _qemu(seen, answers),
+        *_uefi(vms, seen),
         *(_roms(vms, answers) if seen.host.qemu else ()),
         _tun(seen),
         *_switch(worker, seen, answers),
@@ -125,6 +128,14 @@ def _network_tools(answers: Answers) -> list[Check]:
     found = f"no {', no '.join(missing)}" if missing else f"{', '.join(TOOLS)} are there"
     cure = " ".join(packages.get(tool, "iproute2") for tool in missing)
     return [Check("network node", not missing, found, f"there: sudo apt install {cure}")]
+
+
+def _uefi(vms: Sequence[VM], seen: Observed) -> list[Check]:
+    """Whether there is a UEFI firmware, where a VM boots by it."""
+    if not any(vm.boot == UEFI for vm in vms):
+        return []
+    found = seen.firmware.code
+    return [Check("UEFI firmware", bool(found), found or "no OVMF", PACKAGE_CURE)]
 
 
 def _tun(seen: Observed) -> Check:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vmops.core.devices import disk, machine
 from vmops.core.devices.power import OVER
 from vmops.core.devices.seed import drive
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
 from vmops.core.facts import logs
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -70,6 +70,7 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
     return (
         *disk.preparing(vm, observed.images),
         *further.preparing(vm, observed.images),
+        *boot.preparing(vm, observed.images, observed.firmware),
         Step(
             RUN_DIRECTORY,
             (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),

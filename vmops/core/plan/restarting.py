@@ -8,11 +8,13 @@ from typing import Any
 
 from vmops.core.devices import disk
 from vmops.core.devices.seed import drive
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import boot, further
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.facts.observed import Observed
+from vmops.core.facts.supposed import FORMAT_OF
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.guest.told import Seed, Written
+from vmops.core.inventory.machine.rules import DISK
 from vmops.core.inventory.model import VM, Disk, Interface, Worker
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.life import ahead_of_boot
@@ -131,6 +133,10 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
             cores=line.cores,
             vnc_port=line.screen.port or None,
             **own,
+            boot=line.boot.boot if line.boot.boot != DISK else None,
+            iso=line.boot.iso or None,
+            machine=line.machine or None,
+            extra_args=line.extra,
             disks=_disks_as_they_run(vm, line.disks),
             cpu=line.cpu or None,
             disk_model=line.disk_model or None,
@@ -163,6 +169,7 @@ def _way_back(worker: Worker, before: VM | None, after: Observed) -> Block | Non
         return None
     paths = {before.qcow_image: disk.FORMAT}
     paths |= {further.path_of(before, each): each.format for each in before.disks}
+    paths |= {path: FORMAT_OF[format] for path, format in boot.asked(before).values()}
     there = {path: disk.unobjectionable(path, format) for path, format in paths.items()}
     images = {**there, **after.images}
     try:

@@ -13,3 +13,20 @@ own_disks() {
 @disks.pl@
 DISKS_PL
 }
+
+# The first pair of code and variables that there is: of Debian and Ubuntu, then of Fedora and Arch.
+#: # see where OVMF's files are
+firmware_facts() {
+  for pair in /usr/share/OVMF/OVMF_CODE_4M.fd:/usr/share/OVMF/OVMF_VARS_4M.fd \
+    /usr/share/OVMF/OVMF_CODE.fd:/usr/share/OVMF/OVMF_VARS.fd \
+    /usr/share/edk2/x64/OVMF_CODE.4m.fd:/usr/share/edk2/x64/OVMF_VARS.4m.fd; do
+    [ ! -r "${pair%:*}" ] || [ ! -r "${pair#*:}" ] || { echo "${pair%:*} ${pair#*:}"; return; }
+  done
+}
+
+#: sudo -u $SUDO_USER qemu-img convert -f raw -O qcow2 {1} {2}
+# make_variables TEMPLATE DISK
+make_variables() {
+  # shellcheck disable=SC2016
+  new_disk 30 "$2" 'qemu-img convert -q -f raw -O qcow2 -- "$2" "$1"' "$1"
+}
