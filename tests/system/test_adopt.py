@@ -101,3 +101,26 @@ def test_a_process_that_only_names_a_tap_gets_it_not(documented: Operator) -> No
     assert "does not have its TAP tap_1_eth1 open" in said.err
     assert documented.lab.run("worker1", ["ls", "/run/vmops/vm1"], check=False).returncode != 0
     documented.on("worker1", "kill", str(other))
+
+
+def test_a_vm_that_hosts_toml_does_not_have_is_taken_over_seen_and_stopped(
+    documented: Operator,
+) -> None:
+    pid = pid_of(documented)
+    words = ("-H", "worker1", "adopt", "--vm", "stray", "--pid", str(pid))
+    said = documented.fab(*words)
+    assert said.code == 1
+    assert "its TAP tap_1_eth1 is that of vm1 in hosts.toml" in said.err
+    documented.vms = [(vm, worker) for vm, worker in documented.vms if vm.name != "vm1"]
+    documented.write()
+    assert documented.fab("-H", "worker1", "adopt", "--vm", "stray").code == 1
+    said = documented.ok(*words)
+    assert f"stray on worker1: adopted, PID {pid}" in said.err
+    assert 'vnc_port = 5901, qcow_image = "/home/ubuntu/vm_images/vm1.qcow2"' in said.err
+    assert "the TAP tap_1_eth1 (no MAC given, VLAN 101)" in said.err
+    listed = documented.ok("-H", "worker1", "ps", "--format", "json").json
+    assert [one["vm"] for one in listed if one["pid"] == pid] == ["stray"]
+    documented.ok("-H", "worker1", "stop", "--vm", "stray")
+    assert documented.taps("worker1") == set()
+    assert documented.port("worker1", "tap_1_eth1") is None
+    assert documented.qemus("worker1") == {}

@@ -6,7 +6,9 @@ import pytest
 
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.model import VM
 from vmops.core.plan.upkeep import adopting
+from vmops.core.plan.upkeep.adopting import Meant
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.process import Process
 from vmops.errors import WorkFailed
@@ -34,7 +36,7 @@ def world(*found: Process, alias: str = "", owner: str = "") -> Observed:
 @pytest.mark.parametrize("words", [NAME, CARD, IMAGE, (*NAME, *CARD, *IMAGE)])
 @pytest.mark.parametrize("pid", [0, 77])
 def test_a_name_a_tap_or_the_image_tells_who_it_is(words: tuple[str, ...], pid: int) -> None:
-    made = adopting.adopt(WORKER, VM1, world(qemu(*words)), pid=pid)
+    made = adopting.adopt(WORKER, VM1, world(qemu(*words)), meant=Meant(pid))
     assert made.action == "adopt"
     assert commands(made, "run directory") == ["adopt_process vm1 77 5 0"]
     assert made.block is not None
@@ -81,13 +83,13 @@ REFUSED = [
 @pytest.mark.parametrize(("seen", "pid", "why"), REFUSED, ids=[why[:30] for *_, why in REFUSED])
 def test_what_is_not_clear_is_refused(seen: Observed, pid: int, why: str) -> None:
     with pytest.raises(WorkFailed) as refused:
-        adopting.adopt(WORKER, VM1, seen, pid=pid)
+        adopting.adopt(WORKER, VM1, seen, meant=Meant(pid))
     assert why in refused.value.what
 
 
 @pytest.mark.parametrize("pid", [0, 4821])
 def test_one_that_is_vmops_own_is_left_alone(pid: int) -> None:
-    assert adopting.adopt(WORKER, VM1, running(), pid=pid).action == "nothing"
+    assert adopting.adopt(WORKER, VM1, running(), meant=Meant(pid)).action == "nothing"
 
 
 def test_the_qemu_of_another_vm_is_never_taken() -> None:
@@ -95,5 +97,45 @@ def test_the_qemu_of_another_vm_is_never_taken() -> None:
     other = RunningVM("web", directory=True, pid=77, process=found)
     for pid, why in ((0, "no QEMU there tells"), (77, "is the QEMU of web")):
         with pytest.raises(WorkFailed) as refused:
-            adopting.adopt(WORKER, VM1, world(found)._replace(vms={"web": other}), pid=pid)
+            adopting.adopt(WORKER, VM1, world(found)._replace(vms={"web": other}), meant=Meant(pid))
         assert why in refused.value.what
+
+
+LISTED = {"vm1": VM1}
+OTHER_CARD = (
+    "-netdev",
+    "tap,id=net0,ifname=tap9",
+    "-device",
+    "e1000,netdev=net0,mac=52:54:00:0:0:9",
+)
+
+
+def test_a_vm_that_hosts_toml_lacks_is_told_by_its_name_or_named_by_whoever_says_the_process() -> (
+    None
+):
+    lost = VM.lost("lab7")
+    for words, pid in (
+        (("-name", "lab7", "-m", "64", *OTHER_CARD), 0),
+        (("-m", "64", *OTHER_CARD), 77),
+    ):
+        made = adopting.adopt(WORKER, lost, world(qemu(*words)), meant=Meant(pid, LISTED))
+        assert commands(made, "run directory") == ["adopt_process lab7 77 5 0"]
+        assert "hosts.toml does not have it; it runs with ram_mb = 64" in made.notes[-1]
+        assert "the TAP tap9 (52:54:00:0:0:9)" in made.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "pid", "why"),
+    [
+        (("-m", "64"), 0, "none has its -name"),
+        (("-name", "other"), 77, "does not tell that it is lab7: name other"),
+        (("-name", "lab7", *CARD), 0, f"its TAP {TAP1} is that of vm1 in hosts.toml"),
+        (CARD, 77, f"its TAP {TAP1} is that of vm1 in hosts.toml"),
+    ],
+)
+def test_one_that_hosts_toml_lacks_takes_nothing_of_others(
+    words: tuple[str, ...], pid: int, why: str
+) -> None:
+    with pytest.raises(WorkFailed) as refused:
+        adopting.adopt(WORKER, VM.lost("lab7"), world(qemu(*words)), meant=Meant(pid, LISTED))
+    assert why in refused.value.what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
@@ -12,21 +12,26 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.life import RUN_DIRECTORY
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.upkeep import adopting
+from vmops.core.plan.upkeep.adopting import Meant
 from vmops.errors import WorkFailed
 from vmops.ops.act import Done, carry_out, one_by_one
 from vmops.ops.route import Route
 from vmops.ops.vm.outcome import Outcome
 
 
-def adopt(route: Route, vms: Sequence[VM], *, pid: int = 0) -> list[Outcome]:
+def adopt(
+    route: Route, vms: Sequence[VM], *, pid: int = 0, listed: Mapping[str, VM] | None = None
+) -> list[Outcome]:
     """Take over the QEMU of each VM, or for one VM that process. Nothing is done to the process.
 
-    What fails is undone. The action is adopt, or nothing where it is vmops' own already.
+    `listed` are the VMs of hosts.toml: one that is not among them is known by its name. What fails
+    is undone. The action is adopt, or nothing where it is vmops' own already.
     """
     asked = (*facts.for_ending(), qemus(*((pid,) if pid else ())))
+    meant = Meant(pid, listed)
 
     def decide(vm: VM, seen: Observed) -> Plan:
-        return adopting.adopt(route.worker, vm, seen, pid=pid)
+        return adopting.adopt(route.worker, vm, seen, meant=meant)
 
     done = carry_out(
         route,

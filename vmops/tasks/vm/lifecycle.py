@@ -20,7 +20,13 @@ from vmops.tasks.frame.outcomes import (
 )
 from vmops.tasks.frame.output import give
 from vmops.tasks.frame.places import bases_to_start, other_workers
-from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, in_place, is_lost
+from vmops.tasks.frame.selection import (
+    groups_of_vms,
+    groups_with_lost,
+    in_place,
+    inventory,
+    is_lost,
+)
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.supplying import PUSH, supplier
@@ -201,16 +207,18 @@ def adopt(c: Context, vm: str | None = None, pid: int = 0, format: str = "text")
     Take over a VM that another system, or a hand, has started; its QEMU is not touched.
 
     It is found by its -name, its TAPs or its image. From then on status and plan see it and stop
-    ends it; what it lacks is said. Example: fab -H 10.0.10.1 adopt --vm vm1
+    ends it; what it lacks is said. With -H it may be one that hosts.toml does not have: by its
+    -name, or by --pid under any name. Example: fab -H 10.0.10.1 adopt --vm vm1
     """
     from vmops.ops.vm.adopt import adopt as take_over
 
-    groups = groups_of_vms(c, vm, task="adopt")
+    groups = groups_with_lost(c, vm, task="adopt")
     if pid and sum(len(group.vms) for group in groups) > 1:
         raise InventoryError(f"--pid {pid} is one VM's, and --vm {vm} means several")
+    listed = inventory(c).vms
     return Work(
         groups,
-        lambda g: take_over(g.route, g.vms, pid=pid),
+        lambda g: take_over(g.route, g.vms, pid=pid, listed=listed),
         Report(
             said(lambda o: f"{'adopted' if o.changed else 'is not a stranger'}{_pid(o)}"),
             started_as_dict,
