@@ -265,3 +265,33 @@ def test_a_worker_with_few_user_ids_gives_all_vms_nobodys(operator: Operator) ->
     assert operator.ok("pid", "--vm", "vm1").out == f"{pid}\n"
     operator.ok("stop", "--vm", "vm1", "--force")
     assert operator.qemus("worker1") == {}
+
+CONNECT = "use IO::Socket::UNIX; IO::Socket::UNIX->new(Peer => shift) or die qq($!\\n); print 1"
+
+
+@pytest.mark.parametrize("user", ["nobody", str(qemu_uid(2))])
+def test_other_users_of_the_worker_reach_no_monitor_console_or_log(
+    two: Operator, user: str
+) -> None:
+    """Nor does the QEMU of another VM. The SSH user reaches the console alone."""
+
+    def tries(who: str, *words: str) -> bool:
+        be = ["setpriv", f"--reuid={who}", "--regid=65534", "--clear-groups", "--"]
+        return two.lab.run("worker1", [*be, *words], check=False).returncode == 0
+
+    run = "/run/vmops/vm1"
+    sockets = [f"{run}/{name}.sock" for name in ("qmp", "qmp-human", "console")]
+    for path in sockets:
+        assert tries("0", "perl", "-e", CONNECT, path)
+        assert not tries(user, "perl", "-e", CONNECT, path)
+    assert [tries("ubuntu", "perl", "-e", CONNECT, path) for path in sockets] == [
+        False,
+        False,
+        True,
+    ]
+    for path in (f"{run}/log/console", f"{run}/log", run, "/run/vmops", "/var/log/vmops"):
+        assert tries("0", "ls", path)
+        assert not tries(user, "ls", path)
+    assert not tries(user, "cat", f"{run}/log/console")
+    assert not tries(user, "touch", f"{run}/x")
+    assert not tries(user, "flock", "-n", "/run/vmops/.lock/vm1", "true")
