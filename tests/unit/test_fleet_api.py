@@ -20,6 +20,9 @@ ELSEWHERE = {
     "trace": "tells a story to a person",
     "capture": "lasts as long as somebody reads",
     "graph": "makes a picture for a person",
+    "ssh": "lasts as long as somebody is logged in",
+    "ssh-config": "makes a file for another program",
+    "ping": "tells as it comes",
 }
 """Tasks without a method, and why."""
 

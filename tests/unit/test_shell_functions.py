@@ -18,7 +18,12 @@ FILES = sorted(FOLDER.glob("*.sh"))
 NAMES = sorted(functions._functions())
 
 
-BEFORE = {"receive.pl": ("arrival.pl",), "fetch.pl": ("arrival.pl",), "capture.pl": ("attend.pl",)}
+BEFORE = {
+    "receive.pl": ("arrival.pl",),
+    "fetch.pl": ("arrival.pl",),
+    "capture.pl": ("attend.pl",),
+    "door.pl": ("attend.pl",),
+}
 """What stands before a program that is not one by itself."""
 
 

@@ -5,6 +5,7 @@
 # The socket is the SSH user's, through whom the operator comes: sshd closes it when he is gone, however
 # that happened.
 use IO::Socket::UNIX;
+use Socket;
 use POSIX qw(:sys_wait_h setsid dup2 _exit);
 my ($path, $patience) = splice @ARGV, 0, 2;
 

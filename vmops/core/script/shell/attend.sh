@@ -3,6 +3,20 @@
 # What goes on after the script that starts it, for one caller who comes through a socket, and ends with
 # him.
 
+# The socket, how long a caller is waited for, the bridge, the VLAN, and what else door.pl takes.
+#: # with perl, for who comes to {1}, until he has gone:
+#: sudo ovs-vsctl add-port {3} DOOR tag={4} -- set Interface DOOR type=internal
+#: # in a network namespace of its own, with an address that nobody has: {9...}
+open_door() {
+  path=$1 patience=$2 bridge=$3
+  shift 3
+  bridge=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" br-to-parent "$bridge") || return
+  perl /proc/self/fd/3 "$path" "$patience" "$bridge" "$@" 3<<'DOOR_PL'
+@attend.pl@
+@door.pl@
+DOOR_PL
+}
+
 # The socket, the TAP, how many frames, and a filter.
 #: # with perl, for who comes to {1}: sudo tcpdump -n -U -w - -i {3}, ended when he has gone
 capture_frames() {

@@ -1,0 +1,54 @@
+"""A door into a VLAN, for one caller: see shell/door.pl."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vmops.core.script.command import Command, command
+from vmops.core.tools.net.attend import PATIENCE_S
+from vmops.core.tools.qemu import whole
+
+
+class Door(NamedTuple):
+    """Where a door is, and the addresses of which it takes the first that nobody has.
+
+    `gateway` is empty where there is none; `bits` are those of the prefix.
+    """
+
+    vlan_id: int
+    bits: int
+    choice: tuple[str, ...]
+    gateway: str = ""
+    mtu: int = 1500
+
+
+class Echo(NamedTuple):
+    """What came of one echo: None where no answer did, within a second."""
+
+    turn: int
+    ms: float | None
+
+
+def connect(path: str, bridge: str, door: Door, target: tuple[str, int]) -> Command:
+    """Give the caller a TCP connection to a port, through the door."""
+    return _through(path, bridge, door, ("tcp", target[0], str(target[1])))
+
+
+def ping(path: str, bridge: str, door: Door, target: tuple[str, int]) -> Command:
+    """Tell the caller what comes of so many echoes, a line each."""
+    return _through(path, bridge, door, ("ping", target[0], str(target[1])))
+
+
+def _through(path: str, bridge: str, door: Door, what: tuple[str, ...]) -> Command:
+    where = (str(door.vlan_id), str(door.mtu), str(door.bits), ",".join(door.choice), door.gateway)
+    return command("open_door", path, str(PATIENCE_S), bridge, *where, *what)
+
+
+def parse_echo(line: str) -> Echo | None:
+    """One line of `ping`; None for what is none."""
+    match line.split(" "):
+        case ["lost", turn] if turn.isdecimal():
+            return Echo(whole(turn), None)
+        case ["reply", turn, ms] if turn.isdecimal() and ms.replace(".", "", 1).isdecimal():
+            return Echo(whole(turn), float(ms))
+    return None

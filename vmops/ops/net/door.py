@@ -1,0 +1,67 @@
+"""Through a door into a guest's VLAN: a connection to one of its ports, and echoes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from vmops.core.inventory.model import VM
+from vmops.core.tools.net import door as doors
+from vmops.core.tools.net.door import Door, Echo
+from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.ops.net.caller import Call, call
+from vmops.ops.route import Route
+
+_LONGEST_LINE = 200
+
+
+def connect(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Call:
+    """A connection to a port of the guest; to close its socket ends the door.
+
+    Raises what `call` does, and WorkFailed where there is no way in, or nobody answers.
+    """
+    bridge = route.worker.bridge
+    return call(
+        route, vm.name, lambda path: doors.connect(path, bridge, door, target), _refused(route, vm)
+    )
+
+
+def ping(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Iterator[Echo]:
+    """Echoes as they come; `target` is an address, and how many. Raises as `connect` does."""
+    bridge = route.worker.bridge
+    called = call(
+        route, vm.name, lambda path: doors.ping(path, bridge, door, target), _refused(route, vm)
+    )
+    with closing(called.socket):
+        held = b""
+        turn = 0
+        while turn < target[1]:
+            data = called.socket.recv(_LONGEST_LINE)
+            if not data:
+                raise _ended(route, vm, called)
+            *lines, held = (held + data).split(b"\n")
+            for line in lines:
+                echo = doors.parse_echo(line.decode(errors="replace"))
+                if echo is None or len(held) > _LONGEST_LINE:
+                    raise UnexpectedOutput("its echoes cannot be read", worker=route.worker.name)
+                turn = echo.turn
+                yield echo
+
+
+def _refused(route: Route, vm: VM) -> Callable[[str], VmopsError]:
+    def refused(why: str) -> VmopsError:
+        return WorkFailed(
+            f"there is no way to its guest from its own worker: {why}",
+            worker=route.worker.name,
+            vm=vm.name,
+            cure="fab verify; then see that the guest is up, and has that address",
+        )
+
+    return refused
+
+
+def _ended(route: Route, vm: VM, called: Call) -> VmopsError:
+    worker = route.worker.name
+    if called.was_cut:
+        return ConnectionLost("the connection was lost", worker=worker)
+    return WorkFailed("the door was closed there", worker=worker, vm=vm.name)
