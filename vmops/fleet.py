@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vmops.core.devices.keyboard import Chord
     from vmops.ops.guest.keyboard import Pressed
     from vmops.ops.guest.screen import Shot
-    from vmops.ops.net.proof import Proven
+    from vmops.ops.proof.prove import Proven
     from vmops.ops.worker.history import Told
     from vmops.ops.worker.prune import Pruned
 
@@ -283,7 +283,7 @@ class Fleet(Guests):
 
         `known` are names and globs of ports that may be in the VLANs beside those of VMs.
         """
-        from vmops.ops.net.proof import prove
+        from vmops.ops.proof.prove import prove
 
         groups = self._wherever(None, worker, empty=True)
         return prove(groups, known=known, parallel=self.parallel)

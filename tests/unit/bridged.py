@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmops.core.devices.nic import Wiring
-from vmops.core.facts.net.proof import Site
+from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.plan.proof.ends import draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, judge
 from vmops.core.tools import ip, ovs
-from vmops.core.tools.net.probe import Sighting
+from vmops.core.tools.proof.probe import Sighting
 
 RUN = 0x1234
 WORKERS = {name: Settings().worker(name, address=f"{name}.example") for name in ("w1", "w2", "w3")}

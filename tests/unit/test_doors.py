@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.plan.proof.doors import CHOICE, address_of, door_to
-from vmops.core.tools.net import door as doors
-from vmops.core.tools.net.door import Door, Echo
+from vmops.core.tools.proof import door as doors
+from vmops.core.tools.proof.door import Door, Echo
 from vmops.errors import InventoryError
 
 HEAD = """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.tools.net.pcap import Counter
+from vmops.core.tools.proof.pcap import Counter
 
 
 def stream(order: str, frames: list[bytes]) -> bytes:

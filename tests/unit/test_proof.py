@@ -10,8 +10,8 @@ from vmops.core.inventory.model import VM, Interface
 from vmops.core.plan.proof.ends import Drawn, draw
 from vmops.core.plan.proof.judge import Proof, is_complete, judge
 from vmops.core.tools import ip, ovs
-from vmops.core.tools.net import probe
-from vmops.core.tools.net.probe import Probe, Sighting
+from vmops.core.tools.proof import probe
+from vmops.core.tools.proof.probe import Probe, Sighting
 from vmops.errors import InventoryError
 
 from .bridged import RUN, WORKERS, World, three, vm

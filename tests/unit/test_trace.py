@@ -10,8 +10,8 @@ from vmops.core.plan.proof import story
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.judge import judge
 from vmops.core.plan.proof.story import Found, Story
-from vmops.core.tools.net import trace
-from vmops.core.tools.net.trace import Frame, Output, Step, Traced
+from vmops.core.tools.proof import trace
+from vmops.core.tools.proof.trace import Frame, Output, Step, Traced
 
 from .bridged import World, three
 

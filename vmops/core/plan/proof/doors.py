@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Nic
-from vmops.core.tools.net.door import Door
+from vmops.core.tools.proof.door import Door
 from vmops.errors import InventoryError
 
 CHOICE = 12

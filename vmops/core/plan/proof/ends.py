@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from vmops.core.facts.net.proof import Site
+from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.attachment import Trunk, Vlan
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.tools import ovs
-from vmops.core.tools.net import probe
-from vmops.core.tools.net.probe import Probe
+from vmops.core.tools.proof import probe
+from vmops.core.tools.proof.probe import Probe
 from vmops.errors import InventoryError
 
 

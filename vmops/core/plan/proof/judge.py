@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from vmops.core.facts.net.proof import Site
+from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End, vlans_of
 from vmops.core.plan.proof.paths import Seen, broken_ways, passes
 from vmops.core.tools import ovs
-from vmops.core.tools.net.probe import Probe, Sighting
+from vmops.core.tools.proof.probe import Probe, Sighting
 from vmops.errors import VmopsError, WorkFailed
 
 

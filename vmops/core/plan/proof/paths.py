@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vmops.core.facts.net.proof import Site
+from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End
 from vmops.core.tools import ovs

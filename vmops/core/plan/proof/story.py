@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.judge import Evidence, Proof
-from vmops.core.tools.net.trace import Frame, Output, Step, Traced
+from vmops.core.tools.proof.trace import Frame, Output, Step, Traced
 from vmops.errors import VmopsError, WorkFailed
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from vmops.core.inventory.model import VM
-from vmops.core.tools.net import door as doors
-from vmops.core.tools.net.door import Door, Echo
+from vmops.core.tools.proof import door as doors
+from vmops.core.tools.proof.door import Door, Echo
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
-from vmops.ops.net.caller import Call, call
+from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
 
 _LONGEST_LINE = 200

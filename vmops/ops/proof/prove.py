@@ -9,13 +9,13 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vmops.core.facts.net import proof as facts
-from vmops.core.facts.net.proof import Site
+from vmops.core.facts.proof import probes as facts
+from vmops.core.facts.proof.probes import Site
 from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import Drawn, draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, is_complete, judge
-from vmops.core.tools.net.probe import Sighting
+from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import FleetFailed, VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.fleet import on_each

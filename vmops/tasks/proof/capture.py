@@ -16,10 +16,10 @@ from vmops.tasks.frame.output import drop_output, give_bytes, say
 from vmops.tasks.frame.selection import grouped, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
-from vmops.tasks.net.places import place
+from vmops.tasks.proof.places import place
 
 if TYPE_CHECKING:
-    from vmops.ops.net.capture import Capture
+    from vmops.ops.proof.capture import Capture
 
 
 def _more_than_nothing(count: int) -> str | None:
@@ -47,8 +47,8 @@ def capture(
     It ends with Ctrl-C, after --count frames, or when the reader of the pipe has left; nothing of
     it stays on the worker. Example: fab capture --vm web1:eth0 | wireshark -k -i -
     """
-    from vmops.ops.net.capture import Wanted
-    from vmops.ops.net.capture import capture as begin
+    from vmops.ops.proof.capture import Wanted
+    from vmops.ops.proof.capture import capture as begin
 
     if vm is None:
         raise InventoryError("capture: which interface?", cure="fab capture --vm web1:eth0")

@@ -16,7 +16,7 @@ from vmops.tasks.frame.work import show_dry, text_of
 if TYPE_CHECKING:
     from vmops.core.plan.proof.judge import Pair
     from vmops.errors import VmopsError
-    from vmops.ops.net.proof import Proven
+    from vmops.ops.proof.prove import Proven
 
 
 @task(
@@ -45,7 +45,7 @@ def verify(
     worker cannot be asked. Example: fab verify
     """
     from vmops.ops.fleet import DEFAULT_PARALLEL
-    from vmops.ops.net.proof import prove, show
+    from vmops.ops.proof.prove import prove, show
 
     groups = groups_of_workers(c, None)
     chosen = {each.name for each in inventory(c).select(vm)} if vm else None
@@ -59,7 +59,7 @@ def verify(
     if format == options.JSON:
         give_json(_as_list(found))
     elif found.proof.ends:
-        from vmops.tasks.net.matrix import give_matrix
+        from vmops.tasks.proof.matrix import give_matrix
 
         give_matrix(found.proof)
     _say_left_out(c, found, chosen)

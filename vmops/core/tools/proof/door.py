@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vmops.core.script.command import Command, command
-from vmops.core.tools.net.attend import PATIENCE_S
+from vmops.core.tools.proof.attend import PATIENCE_S
 from vmops.core.tools.qemu import whole
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.script.command import Block, Command, Step
-from vmops.core.tools.net import attend
+from vmops.core.tools.proof import attend
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.act import perform
 from vmops.ops.dry import Shown

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vmops.core.inventory.model import VM, Nic
-from vmops.core.tools.net import attend
-from vmops.core.tools.net.pcap import Counter
+from vmops.core.tools.proof import attend
+from vmops.core.tools.proof.pcap import Counter
 from vmops.errors import CommandFailed, ConnectionLost, Evidence, VmopsError, WorkFailed
-from vmops.ops.net.caller import Call, call
+from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
 
 _CHUNK = 1 << 16

@@ -22,12 +22,12 @@ from vmops.tasks.frame.output import give, give_json, say
 from vmops.tasks.frame.selection import grouped, inventory, inventory_path
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
-from vmops.tasks.net.places import both, place
+from vmops.tasks.proof.places import both, place
 from vmops.tasks.typed.rest import rest
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM, Nic
-    from vmops.core.tools.net.door import Door, Echo
+    from vmops.core.tools.proof.door import Door, Echo
 
 _PORT = Option("The guest's port for SSH (default 22).", options.between(1, 65535))
 _ADDRESS = Option("The guest's address with its prefix, where hosts.toml has none: 192.0.2.7/24.")
@@ -129,7 +129,7 @@ def ping(
     no echo comes. Example: fab ping --vm web1 --to web2
     """
     from vmops.core.plan.proof.doors import door_to
-    from vmops.ops.net.door import ping as echoes
+    from vmops.ops.proof.door import ping as echoes
 
     if vm is None or to is None:
         raise InventoryError("ping: from whom to whom?", cure="fab ping --vm web1 --to web2")
@@ -226,7 +226,7 @@ def _door(c: Context, nic: Nic, target: IPv4Interface) -> Door:
 
 def _lead(c: Context, vm: VM, nic: Nic, target: IPv4Interface, port: int) -> None:
     """Standard input and output through the door."""
-    from vmops.ops.net.door import connect
+    from vmops.ops.proof.door import connect
 
     door = _door(c, nic, target)
     groups = grouped(c, inventory(c), [vm])

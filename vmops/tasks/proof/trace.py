@@ -38,9 +38,9 @@ def trace(
     tried with real frames. Exit code 0 when it arrives, 1 when not.
     Example: fab trace --from web1:eth0 --to web3
     """
-    from vmops.ops.net.trace import show
-    from vmops.ops.net.trace import trace as follow
-    from vmops.tasks.net.places import both, groups_around
+    from vmops.ops.proof.trace import show
+    from vmops.ops.proof.trace import trace as follow
+    from vmops.tasks.proof.places import both, groups_around
 
     if from_ is None or to is None:
         raise InventoryError("trace: from where to where?", cure="fab trace --from web1 --to web2")

@@ -11,8 +11,8 @@ from vmops.core.facts.question import Answers, Question, Unanswered, text_of
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.facts.wiring import SWITCH, TAPS, VSWITCHD_IS_DEAD
 from vmops.core.script.command import StepResult
-from vmops.core.tools.net import probe
-from vmops.core.tools.net.probe import Probe, Sighting
+from vmops.core.tools.proof import probe
+from vmops.core.tools.proof.probe import Probe, Sighting
 
 SENT, LEARNED = "probes", "learned probes"
 LIMIT_S = 60.0

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.core.facts.net.trace import tracing
+from vmops.core.facts.proof.trace import tracing
 from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.plan.proof import story
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.judge import Evidence, judge
 from vmops.core.plan.proof.story import Found, Story
-from vmops.core.tools.net.trace import Frame, Traced
+from vmops.core.tools.proof.trace import Frame, Traced
 from vmops.errors import NotRunning, VmopsError
 from vmops.ops.act import ask, unreadable
-from vmops.ops.net.proof import gather
+from vmops.ops.proof.prove import gather
 from vmops.ops.route import Group, Route
 
 Place = tuple[VM, Nic]

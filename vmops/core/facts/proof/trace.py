@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vmops.core.facts.question import Question, text_of
 from vmops.core.script.command import StepResult
-from vmops.core.tools.net import trace
-from vmops.core.tools.net.trace import Frame, Traced
+from vmops.core.tools.proof import trace
+from vmops.core.tools.proof.trace import Frame, Traced
 
 
 def tracing(bridge: str, frame: Frame) -> Question[Traced]:

@@ -1,0 +1,1 @@
+"""Questions that prove a network."""

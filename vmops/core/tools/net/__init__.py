@@ -1,1 +1,0 @@
-"""Looking into networks: probes, traces, captures."""

@@ -1,1 +1,0 @@
-"""Networks: proving them, and looking into them."""

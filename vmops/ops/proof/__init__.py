@@ -1,0 +1,1 @@
+"""Proving networks, looking into them, and ways to guests."""

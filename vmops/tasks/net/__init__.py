@@ -1,1 +1,0 @@
-"""Networks from the command line."""
