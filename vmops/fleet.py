@@ -15,6 +15,7 @@ from vmops.core.plan.status import VMStatus
 from vmops.core.plan.stopping import Manner
 from vmops.errors import InventoryError
 from vmops.fleet_guests import Guests
+from vmops.fleet_networks import Networks
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
 from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
@@ -42,7 +43,7 @@ logger = logging.getLogger("vmops")
 T = TypeVar("T")
 
 
-class Fleet(Guests):
+class Fleet(Guests, Networks):
     """The VMs and workers of an inventory, and all that the tasks do with them.
 
     `vms` is a name, several separated by commas, or a glob, as `--vm` takes it. A VM is on the

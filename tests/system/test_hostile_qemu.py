@@ -266,6 +266,7 @@ def test_a_worker_with_few_user_ids_gives_all_vms_nobodys(operator: Operator) ->
     operator.ok("stop", "--vm", "vm1", "--force")
     assert operator.qemus("worker1") == {}
 
+
 CONNECT = "use IO::Socket::UNIX; IO::Socket::UNIX->new(Peer => shift) or die qq($!\\n); print 1"
 
 

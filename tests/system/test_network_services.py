@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import vmops
 from vmops.lab import Lab
 
 from .course import NODE, OUTSIDE, Course
@@ -113,6 +114,29 @@ def test_what_is_broken_is_told_and_mended(course: Course, script: str, field: s
     assert course.up() == {"blue": "change", "red-1": "nothing"}
     assert course.plan() == {}
     assert course.lease("web")["address"] == "192.168.10.11"
+
+
+OUTER = [
+    ("nft delete table inet vmops_$(cat /run/vmops-net/blue/short)", "firewall"),
+    ("nft delete table inet $(cat /run/vmops-net/.uplink.uplink)", "firewall"),
+    ("echo 0 >/proc/sys/net/ipv4/conf/uplink/forwarding", "addresses and routes"),
+    ("ip link del vmu$(cat /run/vmops-net/blue/short)", "addresses and routes"),
+]
+
+
+def test_what_is_broken_of_a_way_out_is_told_and_mended(course: Course) -> None:
+    course.write(file(blue="internet = true"))
+    course.up()
+    course.lease("web")
+    for script, field in OUTER:
+        course.on_node(script)
+        found = course.plan()
+        assert set(found) == {"blue"}, script
+        assert field in found["blue"]
+        assert course.up() == {"blue": "change", "red-1": "nothing"}
+        assert course.plan() == {}, script
+        assert course.guests["web"].reaches(OUTSIDE), script
+        assert "iifname" in course.on_node("nft list table inet $(cat /run/vmops-net/.uplink.*)")
 
 
 def test_the_lease_of_an_old_mac_goes(course: Course) -> None:
@@ -282,6 +306,16 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(course: Course) -> 
     assert "sudo ip netns add vmops-blue" in shown
     assert "ip netns del vmops-blue" in course.operator.ok("--dry", "net.down").out
     assert picture(course) == before
+
+
+def test_the_same_from_python(course: Course) -> None:
+    fleet = vmops.Fleet(vmops.load(course.operator.hosts_toml))
+    assert [one.action for one in fleet.networks_up() if one.network == "blue"] == ["nothing"]
+    (blue,) = [one for one in fleet.networks_status("blue") if one.network == "blue"]
+    assert (blue.worker, blue.state, blue.drift) == (NODE, "up", ())
+    assert all(not one.to_do for one in fleet.networks_plan())
+    assert {one.network for one in fleet.networks_down("blue") if one.changed} == {"blue"}
+    assert fleet.networks_down("blue")[0].action == "nothing"
 
 
 def test_doctor_names_what_a_node_lacks(course: Course) -> None:

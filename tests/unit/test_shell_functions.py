@@ -96,6 +96,7 @@ def test_the_text_that_travels_is_a_whole_function(name: str, shell: str) -> Non
         (("start_qemu", "vm1", "60", "5:5", "qemu", "-m", "1 2"), "sudo qemu -m '1 2' -runas 5:5"),
         (("raise_taps", "t1", "t 2"), "sudo ip link set dev t1 up\nsudo ip link set dev 't 2' up"),
         (("report_process", "vm1"), "sudo cat /run/vmops/vm1/pid"),
+        (("load_rules", "blue"), "sudo nsenter --net=/run/netns/vmops-blue nft -f -"),
         (("print_log", "vm1", "{0}"), "sudo cat /run/vmops/vm1/log/{0}"),
         (("echo", "a b"), "sudo echo 'a b'"),
     ],
@@ -118,6 +119,11 @@ def test_words_of_a_dry_run(words: tuple[str, ...], said: str) -> None:
 def test_input_in_the_words_of_a_dry_run(stdin: bytes, said: str) -> None:
     block = Block("vm1", (Step("do", (command("cat", stdin=stdin),)),))
     assert script.shown([block]) == f"# vm1: do\n{said}"
+
+
+def test_input_of_a_function_that_reads_it() -> None:
+    block = Block("blue", (Step("do", (command("load_node_rules", stdin=b"table t\n"),)),))
+    assert script.shown([block]) == "# blue: do\nsudo nft -f - <<'.'\ntable t\n."
 
 
 def test_the_package_brings_every_file_of_the_folder() -> None:

@@ -14,6 +14,9 @@ _PLACE = re.compile(r"\{(\d+)(\.\.\.|:)?\}")
 """In a function's words: `{1}` its first argument, `{3...}` the words from the third on, and `{1:}`
 these as a command of their own."""
 
+_READS = (" -", ">/dev/null")
+"""How words end whose command reads its input, which is shown behind them: `nft -f -`."""
+
 _EACH = re.compile(r"\{(\d+)\*\}")
 """A line with `{2*}` is there once for each word from the second on."""
 
@@ -39,7 +42,8 @@ def _shown(words: Sequence[str], entry: Command) -> str:
     if words[0] == functions.TALK:
         return _talk(_text(entry.stdin or b""))
     if said := functions.words_of(words[0]):
-        return _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words)))
+        text = _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words)))
+        return f"{text}{_input(entry.stdin)}" if said.endswith(_READS) else text
     return f"sudo {shlex.join(words)}{_input(entry.stdin)}"
 
 

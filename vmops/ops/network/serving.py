@@ -57,7 +57,7 @@ class _Seen(NamedTuple):
 
 
 def plan(
-    route: Route, wanted: Mapping[str, Service], *, gone: Collection[str] = ()
+    route: Route, wanted: Mapping[str, Service], gone: Collection[str] = ()
 ) -> list[NetworkOutcome]:
     """What `bring` would do about each network. Nothing is done; never raises."""
     try:
@@ -68,7 +68,7 @@ def plan(
 
 
 def bring(
-    route: Route, wanted: Mapping[str, Service], *, gone: Collection[str] = ()
+    route: Route, wanted: Mapping[str, Service], gone: Collection[str] = ()
 ) -> list[NetworkOutcome]:
     """Serve each network as it is wanted, and remove those that are `gone`: an outcome for each.
 

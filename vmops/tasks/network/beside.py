@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.output import give_table
+from vmops.tasks.frame.selection import inventory
 from vmops.tasks.frame.work import each, show_dry
 from vmops.tasks.network import serving
 
@@ -44,14 +45,12 @@ def show_networks_last(c: Context, all_of_it: bool) -> None:
 
 def _nodes(c: Context, groups: Sequence[Group] | None) -> serving.Nodes:
     if not _has_networks(c):
-        return serving.Nodes([], {}, {})
+        return serving.Nodes([], {})
     vms = None if groups is None else [vm for group in groups for vm in group.vms]
     return serving.nodes(c, vms=vms)
 
 
 def _has_networks(c: Context) -> bool:
-    from vmops.tasks.frame.selection import inventory
-
     return bool(inventory(c).networks)
 
 
@@ -59,8 +58,7 @@ def _removal(c: Context) -> tuple[list[Group], Callable[[Group], list[NetworkOut
     from vmops.ops.network.serving import remove
 
     found = serving.nodes(c)
-    names = sorted({name for gone in found.gone.values() for name in gone})
-    names = names or sorted({name for wanted in found.wanted.values() for name in wanted})
+    names = list(inventory(c).networks)
 
     def there(group: Group) -> list[NetworkOutcome]:
         return [one for one in remove(group.route, names) if one.action != "nothing"]

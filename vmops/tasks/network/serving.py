@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 
 if TYPE_CHECKING:
-    from vmops.core.devices.network.service import Service
+    from vmops.core.devices.network.service import Share
     from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM
     from vmops.ops.network.serving import NetworkOutcome
@@ -19,50 +19,38 @@ WORDS = {"start": "made", "change": "changed", "remove": "removed", "nothing": "
 
 
 class Nodes(NamedTuple):
-    """The workers that serve networks, or may still; and of each by name what it is to serve, and
-    what it is to serve no longer."""
+    """The workers that serve networks, or may still, and the share of each."""
 
     groups: list[Group]
-    wanted: dict[str, dict[str, Service]]
-    gone: dict[str, list[str]]
+    shares: dict[str, Share]
 
     def bring(self, group: Group) -> list[NetworkOutcome]:
         """Serve what is wanted there."""
         from vmops.ops.network.serving import bring
 
-        return self._of(group, bring)
+        return bring(group.route, *self.shares[group.route.worker.name])
 
     def plan(self, group: Group) -> list[NetworkOutcome]:
         """What `bring` would do there."""
         from vmops.ops.network.serving import plan
 
-        return self._of(group, plan)
-
-    def _of(self, group: Group, do: Callable[..., list[NetworkOutcome]]) -> list[NetworkOutcome]:
-        name = group.route.worker.name
-        return do(group.route, self.wanted.get(name, {}), gone=self.gone[name])
+        return plan(group.route, *self.shares[group.route.worker.name])
 
 
 def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = None) -> Nodes:
     """The networks that `--network` means, or else all, or those that these VMs are in; with those
     that they reach. Raises InventoryError."""
-    from vmops.core.devices.network.service import services
+    from vmops.core.devices.network.service import shares
 
     listed = inventory(c)
     chosen = _chosen(listed, pattern, vms)
     if not chosen:
-        return Nodes([], {}, {})
-    all_wanted = services(listed.networks, listed.vms, listed.workers)
+        return Nodes([], {})
     groups = [group._replace(vms=()) for group in groups_of_workers(c, None)]
+    found = shares(listed, chosen, [group.route.worker.name for group in groups])
     if is_dry(c):
-        groups = [group for group in groups if all_wanted.get(group.route.worker.name)]
-    names = [group.route.worker.name for group in groups]
-    wanted = {
-        name: {key: one for key, one in all_wanted.get(name, {}).items() if key in chosen}
-        for name in names
-    }
-    gone = {name: [key for key in chosen if key not in wanted[name]] for name in names}
-    return Nodes(groups, wanted, gone)
+        groups = [group for group in groups if found[group.route.worker.name].wanted]
+    return Nodes(groups, found)
 
 
 def _chosen(listed: Inventory, pattern: str | None, vms: Sequence[VM] | None) -> list[str]:

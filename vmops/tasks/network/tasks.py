@@ -102,12 +102,12 @@ def status(c: Context, network: str | None = None, format: str = "text") -> Work
     pattern = network is not None
 
     def merged(states: Sequence[NetworkStatus]) -> list[NetworkStatus]:
-        chosen = {name for names in found.wanted.values() for name in names}
+        chosen = {name for share in found.shares.values() for name in share.wanted}
         return [one for one in states if one.network in chosen or not pattern]
 
     return Work(
         found.groups,
-        lambda g: look(g.route, found.wanted[g.route.worker.name]),
+        lambda g: look(g.route, found.shares[g.route.worker.name].wanted),
         Report(_table_of_states, _state_as_dict, merged=merged),
     )
 

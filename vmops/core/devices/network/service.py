@@ -7,11 +7,12 @@ that fails can be taken back.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from vmops.core.devices.drift import Drift
+from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.addresses import hand_out
 from vmops.core.inventory.networks.model import Network
@@ -146,6 +147,24 @@ def services(
                     uplink=node.uplink or "", transit=transit, kept=(*kept, *others)
                 )
             found.setdefault(node.name, {})[name] = wanted._replace(bridge=node.bridge)
+    return found
+
+
+class Share(NamedTuple):
+    """What one worker is to serve of some networks, and which of them it is not to serve."""
+
+    wanted: Mapping[str, Service]
+    gone: tuple[str, ...]
+
+
+def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -> dict[str, Share]:
+    """The share of each of these workers in the networks that are `chosen`."""
+    everything = services(listed.networks, listed.vms, listed.workers)
+    found = {}
+    for worker in workers:
+        mine = everything.get(worker, {})
+        wanted = {name: one for name, one in mine.items() if name in chosen}
+        found[worker] = Share(wanted, tuple(name for name in chosen if name not in wanted))
     return found
 
 

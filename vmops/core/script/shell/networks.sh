@@ -98,6 +98,7 @@ make_way_out() {
     ip link del "vmu$2" 2>/dev/null
     ip link add "vmu$2" type veth peer name up netns "vmops-$1" || return 1
   fi
+  echo "$3" >"$NET_ROOT/$1/uplink"
   ip link set dev "vmu$2" alias "vmops-net:$1" up && set_ip ipv6 "vmu$2" disable_ipv6 1 &&
     ip addr replace "$4/30" dev "vmu$2" &&
     set_ip ipv4 "vmu$2" forwarding 1 &&
@@ -106,10 +107,11 @@ make_way_out() {
 }
 
 # The uplink of a node that forwards nothing yet. What it was is written down, for the last network.
-#: # where /proc/sys/net/ipv4/conf/{1}/forwarding is 0: write 1, and nft -f -
+#: # where it is 0: sudo sh -c 'echo 1 >/proc/sys/net/ipv4/conf/{1}/forwarding', and before that
+#: sudo nft -f -
 open_uplink() {
   read -r was <"/proc/sys/net/ipv4/conf/$1/forwarding"
-  [ "$was" = 0 ] || return 0
+  [ "$was" = 0 ] || [ -f "$NET_ROOT/.uplink.$1" ] || return 0
   nft -f - && echo "$2" >"$NET_ROOT/.uplink.$1" && echo 1 >"/proc/sys/net/ipv4/conf/$1/forwarding"
 }
 
@@ -127,6 +129,7 @@ close_uplinks() {
 
 #: sudo ip link del vmu{2}; sudo nft delete table inet vmops_{2}  # where they are there
 remove_way_out() {
+  rm -f "$NET_ROOT/$1/uplink"
   [ ! -e "/sys/class/net/vmu$2" ] || ip link del "vmu$2"
   ! nft list table inet "vmops_$2" >/dev/null 2>&1 || nft delete table inet "vmops_$2"
   close_uplinks
@@ -242,10 +245,27 @@ picture_of() {
   read -r short <"$NET_ROOT/$1/short"
   set -- "$1" "$short" "$({ ip -n "vmops-$1" -4 -o addr; ip -n "vmops-$1" route
     inside "$1" cat /proc/sys/net/ipv4/ip_forward
-    [ ! -e "/sys/class/net/vmu$short" ] || ip -4 -o addr show dev "vmu$short"; } 2>&1 | sha256sum)" \
+    outside_of "$1" addresses; } 2>&1 | sha256sum)" \
     "$({ inside "$1" nft -s list ruleset
-    nft -s list table inet "vmops_$short" 2>/dev/null; } 2>&1 | sha256sum)"
+    outside_of "$1" rules; } 2>&1 | sha256sum)"
   echo "${3%% *} ${4%% *}"
+}
+
+# What is of the node itself, for a network with a way out.
+outside_of() {
+  uplink=
+  { read -r uplink <"$NET_ROOT/$1/uplink"; } 2>/dev/null
+  [ -n "$uplink" ] || return 0
+  if [ "$2" = addresses ]; then
+    ip -4 -o addr show dev "vmu$short"
+    cat "/proc/sys/net/ipv4/conf/vmu$short/forwarding" "/proc/sys/net/ipv4/conf/$uplink/forwarding"
+    return
+  fi
+  nft -s list table inet "vmops_$short"
+  [ ! -f "$NET_ROOT/.uplink.$uplink" ] || {
+    read -r table <"$NET_ROOT/.uplink.$uplink"
+    nft -s list table inet "$table"
+  }
 }
 
 #: # write down in $NET_ROOT/{1} what was asked, and how it is now

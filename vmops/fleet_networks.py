@@ -1,0 +1,76 @@
+"""The services of networks, for `Fleet`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import Worker
+from vmops.ops.route import Group, Route
+
+if TYPE_CHECKING:
+    from vmops.core.devices.network.service import Share
+    from vmops.ops.network.serving import NetworkOutcome
+    from vmops.ops.network.status import NetworkStatus
+
+T = TypeVar("T")
+
+
+class Networks:
+    """What a fleet does for the networks of its inventory, on their nodes.
+
+    `networks` is a name, several separated by commas, or a glob; None means all.
+    """
+
+    inventory: Inventory
+
+    def _route(self, worker: Worker) -> Route:
+        raise NotImplementedError
+
+    def _each(self, groups: list[Group], do: Callable[[Group], Sequence[T]]) -> list[T]:
+        raise NotImplementedError
+
+    def networks_up(self, networks: str | None = None) -> list[NetworkOutcome]:
+        """Serve networks as the inventory has them, and take them from where they are no more.
+
+        What runs so already is left alone. `up` starts VMs only: call this before it.
+        """
+        from vmops.ops.network.serving import bring
+
+        groups, shares = self._shares(networks)
+        return self._each(groups, lambda g: bring(g.route, *shares[g.route.worker.name]))
+
+    def networks_plan(self, networks: str | None = None) -> list[NetworkOutcome]:
+        """What `networks_up` would do. Nothing is changed."""
+        from vmops.ops.network.serving import plan
+
+        groups, shares = self._shares(networks)
+        return self._each(groups, lambda g: plan(g.route, *shares[g.route.worker.name]))
+
+    def networks_down(self, networks: str | None = None) -> list[NetworkOutcome]:
+        """Remove what nodes serve of networks; one that is nowhere is no error."""
+        from vmops.ops.network.serving import remove
+
+        names = self._names(networks)
+        groups = [Group(self._route(worker)) for worker in self.inventory.workers.values()]
+        return self._each(groups, lambda g: remove(g.route, names))
+
+    def networks_status(self, networks: str | None = None) -> list[NetworkStatus]:
+        """What nodes serve: leases, counters, and what differs; also what the inventory lacks."""
+        from vmops.ops.network.status import status
+
+        groups, shares = self._shares(networks)
+        return self._each(groups, lambda g: status(g.route, shares[g.route.worker.name].wanted))
+
+    def _names(self, networks: str | None) -> list[str]:
+        listed = self.inventory
+        chosen = listed.networks.values() if networks is None else listed.select_networks(networks)
+        return [network.name for network in chosen]
+
+    def _shares(self, networks: str | None) -> tuple[list[Group], dict[str, Share]]:
+        from vmops.core.devices.network.service import shares
+
+        workers = self.inventory.workers
+        groups = [Group(self._route(worker)) for worker in workers.values()]
+        return groups, shares(self.inventory, self._names(networks), workers)
