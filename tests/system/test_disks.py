@@ -156,6 +156,20 @@ def test_an_image_that_is_not_there_is_told_before_anything_is_done(
     assert operator.fab("doctor", "--worker", "worker1").code == 1
 
 
+def test_an_image_that_was_taken_away_under_a_disk_is_sent_again(
+    operator: Operator, base: Base
+) -> None:
+    operator.add(of_image("web1", 21), image=False)
+    operator.ok("launch", "--vm", "web1")
+    operator.ok("stop", "--vm", "web1", "--force")
+    operator.on("worker1", "rm", f"{FOLDER}/{base.name}")
+    said = operator.fab("launch", "--vm", "web1", "--no-push")
+    assert "the image small is not there, and its disk stands on it" in said.err
+    assert "its image small is brought there first" in operator.fab("plan", "--vm", "web1").err
+    operator.ok("launch", "--vm", "web1")
+    wait_until(lambda: BANNER in operator.ok("logs", "--vm", "web1").out)
+
+
 def test_a_base_that_names_a_file_of_roots_is_refused(operator: Operator, base: Base) -> None:
     """Whoever made the image may have written into its header what QEMU is to open as root."""
     path = f"{FOLDER}/{base.name}"

@@ -110,6 +110,25 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
     assert said in f"{refused.value.what} {refused.value.cure}"
 
 
+def test_an_image_that_was_taken_away_under_a_disk_is_brought_back() -> None:
+    """Another one, of other content, would not help: its name is another."""
+    seen = world(2 * GIB)
+    gone = NOTHING_THERE[0]._replace(path=f"/home/ubuntu/{BASE.path[2:]}")
+    disk_and_gap = (*seen.images[PATH], gone)
+    seen = seen._replace(images={**seen.images, PATH: disk_and_gap, KEY: (gone,)})
+    assert disk.lacks_image(WEB, seen.images)
+    with pytest.raises(LaunchFailed, match="its disk stands on it") as refused:
+        starting.launch(WORKER, WEB, seen)
+    assert "fab image.push --image debian" in refused.value.cure
+    brought = supposed.with_images(seen, [WEB], {"debian": BASE})
+    assert starting.launch(WORKER, WEB, brought).action == "start"
+    other = gone._replace(path=gone.path.replace("a" * 64, "b" * 64))
+    elsewhere = seen._replace(images={**seen.images, PATH: (*seen.images[PATH][:1], other)})
+    assert not disk.lacks_image(WEB, elsewhere.images)
+    with pytest.raises(LaunchFailed, match="cannot open"):
+        starting.launch(WORKER, WEB, elsewhere)
+
+
 def test_a_copy_gets_the_time_that_it_takes() -> None:
     clone = replace(WEB, disk="clone")
     (copying,) = starting.launch(WORKER, clone, world()).phases

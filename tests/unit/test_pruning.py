@@ -71,6 +71,17 @@ def test_what_no_vm_can_be_called_is_kept(name: str) -> None:
     assert pruning.plans(WORKER, found, seen) == []
 
 
+def test_half_of_a_disk_is_removed_and_a_whole_one_never() -> None:
+    """A disk that no VM of this hosts.toml has may be another one's."""
+    found = pruning.leftovers(EMPTY, Left(halves=("disk-vm1-root.qcow2.new",)))
+    (half,) = found
+    assert half.name == "~/vm_images/.vmops/disk-vm1-root.qcow2.new"
+    assert pruning.plans(WORKER, found, EMPTY) == []
+    block = pruning.clearing(found)
+    assert block is not None
+    assert [c.words() for s in block.numbered() for c in s.commands] == [("remove_half_disks",)]
+
+
 def test_what_is_the_workers_own_goes_in_a_block_of_its_own() -> None:
     found = pruning.leftovers(EMPTY, Left((".said.7",), ("old",)))
     assert found == (

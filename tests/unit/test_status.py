@@ -211,6 +211,7 @@ def test_a_line_for_each_vm_in_a_pipe() -> None:
         "UPTIME": "15m 50s",
         "CPU": "1.0%",
         "MEMORY": "1 MiB",
+        "DISK": "1.0M of 1.1G",
         "VNC": "127.0.0.1:5901",
         "READ": "2.0k",
         "WRITTEN": "1.5M",

@@ -86,12 +86,19 @@ def is_missing(chain: Chain | None) -> bool:
 
 
 def lacks_image(vm: VM, images: Mapping[str, Chain]) -> bool:
-    """True where its disk has yet to be made, of an image that is not there."""
-    return (
-        vm.image is not None
-        and is_missing(images.get(vm.qcow_image))
-        and is_missing(images.get(key_of_base(vm.image)))
-    )
+    """True where its disk has yet to be made of an image that is not there, or stands on it."""
+    if vm.image is None or not is_missing(images.get(key_of_base(vm.image))):
+        return False
+    return is_missing(images.get(vm.qcow_image)) or stands_on_nothing(vm, images)
+
+
+def stands_on_nothing(vm: VM, images: Mapping[str, Chain]) -> bool:
+    """True where a VM has its disk, and the image on which that stands has been taken away."""
+    chain = images.get(vm.qcow_image) or ()
+    base = images.get(key_of_base(vm.image or "")) or ()
+    wanted = base_of(base[0].path) if base else None
+    is_gone = len(chain) > 1 and is_missing(chain[-1:])
+    return is_gone and wanted is not None and base_of(chain[-1].path) == wanted
 
 
 def refusal(vm: VM, images: Mapping[str, Chain], *, path: str, user: str) -> Fault | None:
@@ -101,7 +108,10 @@ def refusal(vm: VM, images: Mapping[str, Chain], *, path: str, user: str) -> Fau
     made is fine.
     """
     chain = images.get(vm.qcow_image)
-    if not is_missing(chain):
+    if lacks_image(vm, images) and stands_on_nothing(vm, images):
+        what = f"the image {vm.image} is not there, and its disk stands on it"
+        found = [Objection(what, f"send it there: fab image.push --image {vm.image}")]
+    elif not is_missing(chain):
         found = [*objections(chain or (), user=user), *_too_small(vm, size_of(chain))]
     elif vm.image is None:
         found = [

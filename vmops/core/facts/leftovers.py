@@ -10,18 +10,21 @@ from vmops.core.script.command import FACT_BYTES, StepResult, command
 
 class Left(NamedTuple):
     """Names, no paths. `outputs` are folders with what VMs said that were acted on at once, by a
-    script which is gone; `locks` are those that nobody holds, of VMs without a run directory."""
+    script which is gone; `locks` are those that nobody holds, of VMs without a run directory;
+    `halves` are disks whose making was cut, which nobody has written to for an hour."""
 
     outputs: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
+    halves: tuple[str, ...] = ()
 
 
 def _read(said: StepResult) -> Left:
     rows = [line.split(" ", 1) for line in lines_of(said)]
     found = {
-        kind: tuple(name for is_kind, name in rows if is_kind == kind) for kind in ("said", "lock")
+        kind: tuple(name for is_kind, name in rows if is_kind == kind)
+        for kind in ("said", "lock", "half")
     }
-    return Left(found["said"], found["lock"])
+    return Left(found["said"], found["lock"], found["half"])
 
 
 LEFT = Question("leftovers", (command("left_facts", most_bytes=FACT_BYTES),), _read)

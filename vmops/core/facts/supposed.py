@@ -70,7 +70,12 @@ def with_images(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
     brought = {
         disk.key_of_base(name): disk.unobjectionable(bases[name].path) for name in lacked if name
     }
-    return seen._replace(images={**seen.images, **brought})
+    whole = {
+        vm.qcow_image: seen.images[vm.qcow_image][:-1]
+        for vm in vms
+        if vm.image in lacked and disk.stands_on_nothing(vm, seen.images)
+    }
+    return seen._replace(images={**seen.images, **brought, **whole})
 
 
 def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:

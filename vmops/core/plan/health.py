@@ -10,10 +10,12 @@ from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.storage.boot import PACKAGE_CURE
 from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
+from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.network.state import MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import VSWITCHD_VERSION
+from vmops.core.images.names import FOLDER
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
@@ -40,7 +42,8 @@ def questions(
     folders = (free_disk_mb(folder) for folder in _folders(vms))
     tools = (MISSING_TOOLS,) if serves else ()
     asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, *tools, *folders)
-    return (*for_starting(vms, bases=bases), *asked)
+    starting = for_starting(vms, bases=bases)
+    return (*starting, *(() if OWN_DISKS in starting else (OWN_DISKS,)), *asked)
 
 
 def checks(
@@ -58,6 +61,7 @@ def checks(
         *_switch(worker, seen, answers),
         *(_network_tools(answers) if serves else ()),
         Check("memory", True, memory),
+        *_own_disks(vms, seen),
         *(_disk(folder, answers) for folder in _folders(vms)),
         *(_image(vm, seen) for vm in vms if seen.host.perl),
         *_vnc(vms, seen),
@@ -197,6 +201,24 @@ def _disk(folder: str, answers: Answers) -> Check:
     except Unanswered as reason:
         return Check(name, False, str(reason), f"there: mkdir -p {folder}")
     return Check(name, free_mb >= LOW_DISK_MB, f"{free_mb} MiB free", "make room there")
+
+
+def _own_disks(vms: Sequence[VM], seen: Observed) -> list[Check]:
+    """The disks that were made for VMs, what they may come to take, and those that no VM of
+    hosts.toml has, which are nobody's fault: another hosts.toml may have it."""
+    files, free = seen.folder.files.values(), seen.folder.free
+    if not files:
+        return []
+    used = disk.in_gib(sum(file.used for file in files))
+    found = f"{len(files)} take {used} GiB, and may come to take"
+    found += f" {disk.in_gib(seen.folder.promised)} GiB more"
+    if free is not None and seen.folder.promised > free:
+        found += f"; warning: {disk.in_gib(free)} GiB are free"
+    known = {vm.name for vm in vms}
+    others = sorted({file.vm for file in files} - known)
+    if others:
+        found += f"; of VMs that are not listed here: {', '.join(map(printable, others))}"
+    return [Check(f"disks in {FOLDER}", True, found)]
 
 
 def _image(vm: VM, seen: Observed) -> Check:

@@ -108,7 +108,10 @@ def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
             written_bytes=int(stats[_place(drive)]["wr_bytes"]),
         )
         for drive in drives
-        if drive.get("inserted") and drive["device"] != SEED_DRIVE
+        if drive.get("inserted")
+        and drive["device"] != SEED_DRIVE
+        # What can only be read is no disk: a CD, or the code of a UEFI.
+        and not drive["inserted"].get("ro")
     )
 
 

@@ -75,7 +75,7 @@ def _pruned(
 ) -> Pruned:
     if each.kept:
         return Pruned(worker, each)
-    if each.kind in ("output", "lock"):
+    if each.kind in ("output", "lock", "half a disk"):
         return Pruned(worker, each, removed=cleared is None, error=cleared)
     error = _error_of(done[each.vm])
     return Pruned(worker, each, removed=error is None, error=error)

@@ -44,7 +44,7 @@ def plain(
     found: Sequence[VMStatus], *, detailed: bool, before: Before
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and rows, one line for each VM."""
-    headings = ["VM", "WORKER", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "VNC"]
+    headings = ["VM", "WORKER", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "DISK", "VNC"]
     rows = [_line(item, before) for item in found]
     if not detailed:
         return headings, rows
@@ -67,6 +67,7 @@ def _line(item: VMStatus, before: Before) -> list[str]:
         duration(item.uptime_s) if runs else _NOTHING,
         _cpu(item, before) if runs else _NOTHING,
         f"{item.memory_mb} MiB" if runs else _NOTHING,
+        _room(item) or _NOTHING,
         _vnc(item) or _NOTHING,
     ]
 
@@ -106,7 +107,9 @@ def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[
                 *_state(item),
                 *((f"PID {item.pid}", f"up {duration(item.uptime_s)}") if runs else ()),
             ),
-            (f"{_cpu(item, before)} CPU", f"{item.memory_mb} MiB") if runs else (),
+            (f"{_cpu(item, before)} CPU", f"{item.memory_mb} MiB", *_disk_lines(item))
+            if runs
+            else (),
             (f"r {read} w {written}", f"in {received} out {sent}") if runs else (),
             _interfaces(item),
             (*((_vnc(item),) if item.vnc else ()), *images),
@@ -115,9 +118,21 @@ def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[
     return headings, rows
 
 
+def _room(item: VMStatus) -> str:
+    """What the disks of a running VM take on the worker, and how large its guest finds them."""
+    if not item.disks:
+        return ""
+    used, whole = sum(d.used for d in item.disks), sum(d.virtual_size for d in item.disks)
+    return f"{size(used)} of {size(whole)}"
+
+
 def _vnc(item: VMStatus) -> str:
     """Where its VNC listens; of a UNIX socket, whose path says nothing new, that it is one."""
     return "socket" if item.vnc.startswith("unix:") else item.vnc
+
+
+def _disk_lines(item: VMStatus) -> Cells:
+    return (f"disk {_room(item)}",) if item.disks else ()
 
 
 def _drift(item: VMStatus) -> str:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from vmops.core.facts.leftovers import Left
 from vmops.core.facts.observed import Observed
+from vmops.core.images.names import FOLDER
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import stopping
 from vmops.core.plan.phase import Plan
@@ -18,7 +19,7 @@ from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ip, ovs
 from vmops.errors import VmopsError
 
-Kind = Literal["run directory", "TAP", "port", "output", "lock"]
+Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk"]
 
 PRUNE = "prune"
 """The label of the step that clears /run/vmops, and the word for it all in the history."""
@@ -49,6 +50,7 @@ def leftovers(seen: Observed, left: Left) -> tuple[Leftover, ...]:
         found += [Leftover(kind, item, name, kept) for vm, kind, item in marks if vm == name]
     found += [Leftover("output", f"/run/vmops/{name}") for name in left.outputs]
     found += [Leftover("lock", f"/run/vmops/.lock/{name}", name) for name in left.locks]
+    found += [Leftover("half a disk", f"{FOLDER}/{name}") for name in left.halves]
     return tuple(found)
 
 
@@ -91,8 +93,10 @@ def clearing(found: Sequence[Leftover]) -> Block | None:
     """What removes that of the worker itself, each looked at again; None where there is none."""
     outputs = [each.name for each in found if each.kind == "output"]
     locks = [each.vm for each in found if each.kind == "lock"]
+    halves = [each for each in found if each.kind == "half a disk"]
     commands = (
         *((command("remove_outputs", *outputs),) if outputs else ()),
         *((command("remove_locks", *locks),) if locks else ()),
+        *((command("remove_half_disks"),) if halves else ()),
     )
     return Block("", (Step(PRUNE, commands),)) if commands else None
