@@ -188,6 +188,33 @@ def test_what_a_ruled_qemu_has_started_ends_with_it(two: Operator) -> None:
     assert two.qemus("worker1") == {"vm2": pids["vm2"]}
 
 
+HOLD = (
+    'open my $t, "+<", "/dev/net/tun" or die; my $r = pack "a16 s x22", shift, 0x1002;'
+    " ioctl $t, 0x400454ca, $r or die; exec @ARGV"
+)
+"""Opens a TAP as root, as a QEMU does, and leaves it to a program."""
+
+
+@pytest.mark.parametrize("whose", ["its own", "a stranger's"])
+def test_a_stop_ends_what_a_dead_qemu_has_left_on_its_tap_and_nothing_else(
+    two: Operator, whose: str
+) -> None:
+    pids = two.qemus("worker1")
+    two.on("worker1", "sh", "-c", f"kill -9 {pids['vm1']}; sleep 0.3")
+    be = f"setpriv --reuid={UID} --regid={UID} --clear-groups" if whose == "its own" else ""
+    hold = f"perl -e '$^F = 9; {HOLD}' tap_1_eth1 {be} sleep 300 </dev/null >/dev/null 2>&1 &"
+    left = int(two.on("worker1", "sh", "-c", f"{hold} echo $!; sleep 0.5"))
+    assert is_there(two, left)
+    refused = two.fab("launch", "--vm", "vm1")
+    assert (refused.code, "uses its TAP tap_1_eth1" in refused.err) == (1, True)
+    said = two.fab("stop", "--vm", "vm1", "--force")
+    assert said.code == (0 if whose == "its own" else 1)
+    assert is_there(two, left) == (whose != "its own")
+    assert ("uses its TAP tap_1_eth1" in said.err) == (whose != "its own")
+    assert two.taps("worker1") == {"tap_2_eth1"} | ({"tap_1_eth1"} if said.code else set())
+    two.on("worker1", "sh", "-c", f"kill -9 {left}; true")
+
+
 def test_a_vm_of_another_inventory_with_the_same_number_is_left_alone(operator: Operator) -> None:
     """It has the same user id, and another name."""
     operator.add(small_vm("vm1", 1))

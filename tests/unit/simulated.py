@@ -584,6 +584,11 @@ def _remove_run_directory(w: Simulated, words: list[str], _: str) -> None:
     w.directories.pop(words[0], None)
 
 
+def _end_left(w: Simulated, words: list[str], _: str) -> None:
+    used = {tap for qemu in w.processes.values() for tap in qemu.taps}
+    _need(not used & set(words[1:]), "a process that vmops did not start uses its TAP")
+
+
 def _abandon(w: Simulated, words: list[str], stdin: str) -> None:
     found = w.vm(words[0]).process
     if found is not None:
@@ -661,6 +666,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "start_qemu": _start_qemu,
         "open_sockets": _of_running,
         "sound_images": _nothing,
+        "end_left": _end_left,
         "reserve_log": _nothing,
         "print_log": _nothing,
         "report_process": _report_process,

@@ -229,6 +229,22 @@ def refused_restart(seen: Observed) -> None:
     restarting.restart(WORKER, VM1, seen, manner=stopping.KILLED)
 
 
+def test_a_stop_ends_what_a_dead_qemu_has_left_if_its_taps_have_its_mark() -> None:
+    alone = running()
+    dead = RunningVM("vm1", directory=True, pid=4821)
+    marked = {TAP1: ip.Tap("vmops:vm1", in_use=True), TAP2: ip.Tap("vmops:vm1")}
+    seen = alone._replace(taps=marked, vms={"vm1": dead})
+    block = stopping.stop(WORKER, VM1, seen).block
+    assert block is not None
+    assert block.numbered()[0].commands[0].argv == ("end_left", "vm1", TAP1)
+    for taps, vm in (
+        ({**marked, TAP2: ip.Tap("", in_use=True)}, dead),
+        (marked, RunningVM("vm1")),
+    ):
+        with pytest.raises(PortConflict, match="did not start"):
+            stopping.stop(WORKER, VM1, seen._replace(taps=taps, vms={"vm1": vm}))
+
+
 @pytest.mark.parametrize(
     "decide",
     [lambda seen: stopping.stop(WORKER, VM1, seen), refused_restart],

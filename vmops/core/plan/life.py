@@ -18,6 +18,7 @@ from vmops.core.tools import process
 from vmops.core.tools.process import Process
 
 LEFTOVERS, RUN_DIRECTORY, QEMU, PID = "leftovers", "run directory", "QEMU", "pid"
+LEFT = "what it left running"
 EXIT, TERM, KILL = "exit", "SIGTERM", "SIGKILL"
 
 EXIT_WAIT_S = 30

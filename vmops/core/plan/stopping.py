@@ -14,11 +14,11 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
 from vmops.core.plan.checks import check_read, check_unused, in_use
 from vmops.core.plan.guards import block_of
-from vmops.core.plan.life import EXIT, KILL, RUN_DIRECTORY, TERM, ending
+from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.starting import leftover_notes
 from vmops.core.script.command import Command, Step, command
-from vmops.core.tools import image_chain, process
+from vmops.core.tools import image_chain, ip, process
 from vmops.errors import WorkFailed
 
 
@@ -38,12 +38,14 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     Its guest is asked first, which takes its time, so the VM's lock is not held meanwhile; nor is
     it for a kill, which must not wait for somebody who is asking. A VM that is not there gives the
     action `nothing`. Raises WorkFailed where a process that is not known as the VM's uses a TAP of
-    it.
+    it; unless its QEMU has ended, which may have left that: it is for the worker to tell.
     """
-    check_unused(worker, vm, observed)
     running = observed.vm(vm.name)
+    left = _held_by_what_it_left(vm, observed)
+    if not left:
+        check_unused(worker, vm, observed)
     before: list[Step] = []
-    steps: list[Step] = []
+    steps: list[Step] = [Step(LEFT, (command("end_left", vm.name, *left),))] if left else []
     notes = leftover_notes(vm, observed, doing="stopping") if running.process is None else ()
     guards = _nobody(vm, running)
     asking = None
@@ -67,6 +69,18 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
     return Plan(vm, "stop", (phase,), notes=notes, asking=asking)
+
+
+def _held_by_what_it_left(vm: VM, observed: Observed) -> list[str]:
+    """The TAPs in use of a VM that has ended, if all of them have its mark. A QEMU that its guest
+    ruled may have left processes."""
+    running = observed.vm(vm.name)
+    if not running.directory or running.process is not None or running.odd:
+        return []
+    taps = {nic.tap: observed.taps[nic.tap] for nic in vm.nics if nic.tap in observed.taps}
+    used = {name: tap for name, tap in taps.items() if tap.in_use}
+    own = all(tap.alias == ip.alias(vm.name) for tap in used.values())
+    return sorted(used) if own else []
 
 
 def _nobody(vm: VM, running: RunningVM) -> tuple[Command, ...]:

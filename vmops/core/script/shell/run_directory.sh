@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 #
 # The run directory of a VM. It is root's. The group is that of its QEMU, which may make files
 # there once it is known who it is, and remove its own: the pidfile, as it does on a clean exit. So
@@ -64,6 +64,23 @@ end_user() {
   while pkill -KILL -U "$1" && [ "$tries" -gt 0 ]; do
     tries=$((tries - 1))
     sleep 0.02
+  done
+}
+
+# Of a VM whose QEMU has ended and whose TAPs somebody has open all the same: what that has left.
+#: # end what runs as the user of {1}, and see that nobody has {2*} open
+end_left() {
+  # shellcheck disable=SC2086 # words
+  ! recorded "$1" || end_user $user $rest
+  shift
+  found=" $(tap_facts | while read -r tap state used rest; do [ "$used" = 0 ] || echo "$tap"; done) "
+  for tap in "$@"; do
+    case "
+$found" in *[[:space:]]"$tap"[[:space:]]*)
+      echo "a process that vmops did not start uses its TAP $tap; see which:" \
+        "sudo sh -c 'grep -ls $tap /proc/[0-9]*/fdinfo/*'" >&2
+      return 1 ;;
+    esac
   done
 }
 
