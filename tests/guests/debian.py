@@ -55,8 +55,10 @@ printf '{_INTERFACES}' >"$root/etc/network/interfaces"
 echo '/dev/vda2 / ext4 defaults 0 1' >"$root/etc/fstab"
 rm -f "$root"/etc/ssh/ssh_host_*
 : >"$root/etc/machine-id"
-rm -rf "$root"/usr/share/doc/* "$root"/usr/share/locale/* "$root"/usr/share/man/* \
-    "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
+echo 'locale: C.UTF-8' >"$root/etc/cloud/cloud.cfg.d/01_image.cfg"
+for folder in usr/share/doc usr/share/man var/lib/apt/lists var/cache/apt; do
+    rm -rf "$root/$folder"/*
+done
 cp "$root"/boot/vmlinuz-* vmlinuz
 cp "$root"/boot/initrd.img-* initrd
 rm -f "$root"/boot/initrd.img-*

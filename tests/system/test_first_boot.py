@@ -160,7 +160,7 @@ def test_where_a_restart_fails_the_guest_gets_what_it_had(
 @pytest.mark.parametrize(
     ("package", "code", "words"),
     [
-        ("package-that-fails", 1, "cloud-init failed in the guest of seed1: status: odd"),
+        ("package-that-fails", 1, "cloud-init failed in its guest: status: odd"),
         ("package-that-warns", 0, "seed1 is ready, and cloud-init warns: status: odd"),
     ],
 )

@@ -114,7 +114,7 @@ class _Watch:
             why = f": {said}" if said else f": exit code {ended.code}"
             return found._replace(
                 error=WorkFailed(
-                    f"cloud-init failed in the guest of {name}{why}",
+                    f"cloud-init failed in its guest{why}",
                     worker=found.worker,
                     vm=name,
                     cure=f"see what it printed: fab logs --vm {name}",

@@ -101,7 +101,8 @@ def _user_data(seed: Seed, instance: str) -> bytes:
 
 
 def _cloud_config(seed: Seed, instance: str) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    # Else nothing in the guest resolves its own name, and sudo says so each time.
+    told: dict[str, Any] = {"manage_etc_hosts": "localhost"}
     if seed.users:
         told["users"] = [_user(user) for user in seed.users]
     if seed.packages:
