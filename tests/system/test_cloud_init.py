@@ -104,33 +104,33 @@ def test_what_the_seed_says_comes_true(operator: Operator) -> None:
 
 
 def test_the_user_logs_in_from_the_other_guest_with_the_key(operator: Operator) -> None:
-    operator.ok("cp", str(operator.folder / "key"), "deb1:/root/key")
+    operator.ok("cp", str(operator.folder / "key"), "deb1:/srv/key")
     options = "-o StrictHostKeyChecking=no -o BatchMode=yes -o KexAlgorithms=curve25519-sha256"
-    login = f"ssh -v -i /root/key {options} ops@192.168.7.2 'hostname; sudo -n id -u; echo end'"
-    inside(operator, "deb1", f"chmod 600 /root/key; {login} >/root/out 2>/root/err </dev/null &")
+    login = f"ssh -v -i /srv/key {options} ops@192.168.7.2 'hostname; sudo -n id -u; echo end'"
+    inside(operator, "deb1", f"chmod 600 /srv/key; {login} >/srv/out 2>/srv/err </dev/null &")
     said = ""
 
     def has_ended() -> bool:
         nonlocal said
-        said = inside(operator, "deb1", "cat /root/out")
+        said = inside(operator, "deb1", "cat /srv/out")
         return said.endswith("end\n")
 
     try:
         wait_until(has_ended, seconds=240)
     except AssertionError:
-        raise AssertionError(inside(operator, "deb1", "cat /root/err")) from None
+        raise AssertionError(inside(operator, "deb1", "cat /srv/err")) from None
     assert said == "deb2\n0\nend\n"
 
 
 def test_a_reboot_keeps_all(operator: Operator) -> None:
-    before = inside(operator, "deb1", f"touch /root/marker; {IDENTITY}")
+    before = inside(operator, "deb1", f"touch /srv/marker; {IDENTITY}")
     heard = ended(operator, "deb1")
     operator.fab("exec", "--vm", "deb1", "--", "systemctl", "reboot")
     wait_until(lambda: ended(operator, "deb1") > heard, seconds=BOOT_LIMIT_S)
     wait_until(answers(operator, "deb1"), seconds=120)
     assert inside(operator, "deb1", IDENTITY) == before
     assert "192.168.7.1/24" in inside(operator, "deb1", "ip -br address show lan0")
-    assert inside(operator, "deb1", "ls /root/marker; hostname") == "/root/marker\ndeb1\n"
+    assert inside(operator, "deb1", "ls /srv/marker; hostname") == "/srv/marker\ndeb1\n"
 
 
 def answers(operator: Operator, vm: str) -> Callable[[], bool]:
@@ -149,7 +149,7 @@ def test_another_seed_is_another_instance_on_the_same_disk(operator: Operator) -
     after = inside(operator, "deb1", IDENTITY).split("\n")
     assert after[0] != before[0]
     assert after[1] != before[1], "a new instance has host keys of its own"
-    assert inside(operator, "deb1", "id -un dev; ls /root/marker") == "dev\n/root/marker\n"
+    assert inside(operator, "deb1", "id -un dev; ls /srv/marker") == "dev\n/srv/marker\n"
     assert operator.fab("plan", "--vm", "deb1").code == 0
 
 
