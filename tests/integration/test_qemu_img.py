@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from vmops.core.devices.storage.folder import DiskFolder
+from vmops.core.facts.images import OWN_DISKS
 from vmops.core.images.names import FOLDER, Base, disk_path
 from vmops.core.script import functions
-from vmops.core.script.command import Command
+from vmops.core.script.command import Command, Step, StepResult, command
 from vmops.core.tools import image_chain, qemu_img
 
 USER = "nobody"
@@ -168,3 +170,69 @@ def test_it_is_the_user_who_makes_it(home: Path) -> None:
     result = do(home, qemu_img.make_disk(DISK, "qcow2", size=MIB))
     assert result.returncode != 0
     assert "Permission denied" in result.stderr
+
+
+def listed(home: Path) -> DiskFolder:
+    result = do(home, OWN_DISKS.commands[0])
+    assert (result.returncode, result.stderr) == (0, "")
+    return OWN_DISKS.read(StepResult(Step("disks", ()), 0, stdout=result.stdout.encode()))
+
+
+def test_the_disks_of_a_folder_are_listed_with_what_they_take_and_may_take(home: Path) -> None:
+    done(home, qemu_img.make_overlay(DISK, BASE, size=16 * MIB))
+    done(home, qemu_img.make_disk(disk_path("a-b.c", "data", "raw"), "raw", size=4 * MIB))
+    folder = at(home).parent
+    (folder / "disk-x-link.raw").symlink_to("/etc/passwd")
+    (folder / "disk-x-short.qcow2").write_bytes(b"QFI")
+    (folder / "disk-x-evil\n.raw").touch()
+    (folder / "disk-x-old.raw.new").touch()
+    os.mkfifo(folder / "disk-x-fifo.raw")
+    found = listed(home)
+    assert set(found.files) == {
+        "disk-web1-root.qcow2",
+        "disk-a-b.c-data.raw",
+        "disk-x-short.qcow2",
+    }
+    root, data = found.files["disk-web1-root.qcow2"], found.files["disk-a-b.c-data.raw"]
+    assert (root.vm, root.name, root.size) == ("web1", "root", 16 * MIB)
+    assert (data.vm, data.name, data.size) == ("a-b.c", "data", 4 * MIB)
+    assert 0 < root.used < MIB
+    assert data.used < MIB
+    assert found.free is not None
+    assert found.free > 0
+
+
+def test_where_there_is_no_folder_yet_there_is_room_and_no_disk(home: Path) -> None:
+    shutil.rmtree(home / "vm_images")
+    found = listed(home)
+    assert found.files == {}
+    assert found.free
+
+
+def test_variables_of_a_uefi_are_a_disk_of_their_own(home: Path, tmp_path: Path) -> None:
+    template = Path(tempfile.mkdtemp(dir="/var/tmp")) / "OVMF_VARS.fd"
+    template.parent.chmod(0o755)
+    template.write_bytes(b"\xff" * 540_672)
+    kept = disk_path("web1", "uefi", "qcow2")
+    done(home, command("make_variables", str(template), kept))
+    assert (info(at(home, kept))["format"], info(at(home, kept))["virtual-size"]) == (
+        "qcow2",
+        540_672,
+    )
+    again = do(home, command("make_variables", str(template), kept))
+    assert again.returncode != 0
+    shutil.rmtree(template.parent)
+
+
+def test_only_halves_that_nobody_writes_to_any_more_are_leftovers(home: Path) -> None:
+    folder = at(home).parent
+    for name, age_s in (("disk-a-root.qcow2.new", 7200), ("disk-b-root.qcow2.new", 60)):
+        (folder / name).touch()
+        then = (folder / name).stat().st_mtime - age_s
+        os.utime(folder / name, (then, then))
+        shutil.chown(folder / name, USER)
+    done(home, qemu_img.make_disk(DISK, "qcow2", size=MIB))
+    os.utime(at(home), (1, 1))
+    done(home, command("remove_half_disks"))
+    left = {path.name for path in folder.iterdir() if path.name.startswith("disk-")}
+    assert left == {"disk-b-root.qcow2.new", "disk-web1-root.qcow2"}

@@ -138,6 +138,25 @@ def test_a_disk_is_made_anew_on_request_and_by_nothing_else(operator: Operator, 
     )
 
 
+def test_a_header_that_a_guest_writes_into_its_raw_disk_opens_nothing(
+    operator: Operator, web: VM
+) -> None:
+    """A qcow2 header that names a file of root's: QEMU has to take it for the guest's data."""
+    operator.ok("launch", "--vm", "vm1")
+    operator.ok("stop", "--vm", "vm1", "--force")
+    raw, evil = f"{FOLDER}/disk-vm1-data.raw", "/tmp/evil.qcow2"
+    words = f"qemu-img create -q -u -f qcow2 -F raw -b /etc/shadow {evil} 1G"
+    put = f"{words} && dd if={evil} of={raw} conv=notrunc status=none && rm {evil}"
+    operator.on("worker1", "sh", "-c", put)
+    operator.ok("launch", "--vm", "vm1")
+    (status,) = operator.ok("status", "--vm", "vm1", "--format", "json").json
+    images = [image for disk in status["disks"] for image in disk["images"]]
+    assert raw in images
+    assert "/etc/shadow" not in images
+    head = operator.on("worker1", "head", "-c", "3", raw)
+    assert head == "QFI"
+
+
 def test_a_launch_that_fails_takes_away_what_it_made_and_no_more(
     operator: Operator, web: VM
 ) -> None:

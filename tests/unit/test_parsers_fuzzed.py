@@ -26,7 +26,7 @@ from vmops.core.facts import callers, host, logs, vms
 from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.script import parse as script
 from vmops.core.script.command import Block, BlockResult, Step, StepResult, command
-from vmops.core.tools import image_chain, ip, monitor, ovs, process, qmp, sockets
+from vmops.core.tools import agent, image_chain, ip, monitor, ovs, process, qmp, sockets
 
 from .worlds import VM1
 
@@ -137,6 +137,22 @@ SAID = (
     "@@PART vm1\ndirectory 7\nrecord 4821 22 7\npid 4821\n" + STAT + STATUS + QEMU + NETDEV
 ).encode()
 
+ENDED = b'{"exited": true, "exitcode": 3, "out-data": "YQ==", "err-data": "YWI="}'
+AGENTS = b"vm1 whole %d\n" % (len(ENDED) + 13) + b'{"return": ' + ENDED + b"}\n"
+ADDRESSES = (
+    b'[{"name": "eth0", "hardware-address": "52:54:00:00:00:01",'
+    b' "ip-addresses": [{"ip-address": "10.0.0.5", "prefix": 24}]}]'
+)
+
+
+def answer(raw: bytes) -> Any:
+    """What an agent answered; that it is JSON has been seen by then."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
 PARSERS = {
     "script": Parser(whole_script, FRAMES.encode()),
     "ovs": Parser(text(ovs.parse), TABLES.encode(), (ValueError,)),
@@ -153,6 +169,9 @@ PARSERS = {
         f"0: 00000003 00000000 00000000 0001 03 926 {PATH}\n".encode(),
     ),
     "talk": Parser(monitor.read_talk, TALK, (ValueError,)),
+    "talk with agents": Parser(agent.read_talk, AGENTS, (ValueError,)),
+    "end of a program": Parser(lambda raw: agent.read_end(answer(raw)), ENDED, (ValueError,)),
+    "addresses": Parser(lambda raw: agent.read_addresses(answer(raw)), ADDRESSES),
     "look": Parser(look, DRIVES, (ValueError,)),
     "chain": Parser(text(image_chain.parse), f"{CHAIN}\n".encode(), (ValueError,)),
     "chains": Parser(

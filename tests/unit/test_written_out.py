@@ -36,6 +36,13 @@ url = "https://192.0.2.7/vyos.img"
 sha256 = "{"0F" * 32}"
 format = "raw"
 {EXAMPLE}
+[vms.kept]
+image = "vyos"
+boot = "cdrom"
+iso = "cd/a.iso"
+machine = "q35"
+extra_args = ["-smbios", "type=1,serial=a"]
+disks = [{{ name = "data", size_gb = 2, format = "raw" }}, {{ name = "logs", size_gb = 1 }}]
 [vms."a.b"]
 vm_id = 9
 ram_mb = 1
