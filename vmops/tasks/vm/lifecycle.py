@@ -347,7 +347,7 @@ def reset_disk(
 
 
 def _has_disk(vm: VM, disk: str) -> None:
-    further = [each.name for each in vm.disks]
+    further = [each.name for each in vm.disks] + (["uefi"] if vm.boot == "uefi" else [])
     if disk in further or (disk == "root" and vm.image is not None):
         return
     if disk == "root":
