@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from vmops.core.devices import agent as port
 from vmops.core.plan.starting import launch
+from vmops.core.script import script
+from vmops.core.script.command import Block, Step
 from vmops.core.tools import agent, qemu
 from vmops.core.tools.agent import Address, Ended, Heard, Poll, Talk
 
@@ -107,6 +109,18 @@ def test_only_addresses_are_taken_for_addresses() -> None:
     )
     many = agent.read_addresses([card("eth0", *(["10.0.0.1"] * 5000))])
     assert len(many) == agent.MOST_ADDRESSES
+
+
+def test_a_dry_run_shows_what_is_asked_and_not_what_a_file_holds() -> None:
+    lines = (agent.write_file(3, b"secret" * 9), agent.await_end(7, seconds=2))
+    block = Block("", (Step("copy", (agent.talk([Talk("web1", lines)]),)),))
+    shown = script.shown([block]).split("\n")
+    to = "# to the guest agent of web1 (/run/vmops/web1/agent.sock): "
+    assert shown[1].startswith(f'{to}{{"execute": "guest-file-write"')
+    assert '"buf-b64": 54 bytes at most' in shown[1]
+    assert base64.b64encode(b"secret").decode()[:6] not in shown[1]
+    assert shown[2].startswith(f'{to}{{"execute": "guest-exec-status"')
+    assert shown[2].endswith(", again for up to 2 s until it is exited")
 
 
 def test_a_poll_is_a_request_of_its_own() -> None:

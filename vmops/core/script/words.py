@@ -17,6 +17,9 @@ these as a command of their own."""
 _READS = (" -", ">/dev/null")
 """How words end whose command reads its input, which is shown behind them: `nft -f -`."""
 
+_DATA = re.compile(r'"(buf-b64|input-data)": "([A-Za-z0-9+/=]*)"')
+"""What a file of a guest is to hold: who looks at a dry run or a log has no part in that."""
+
 _EACH = re.compile(r"\{(\d+)\*\}")
 """A line with `{2*}` is there once for each word from the second on."""
 
@@ -41,6 +44,8 @@ def _shown(words: Sequence[str], entry: Command) -> str:
 
     if words[0] == functions.TALK:
         return _talk(_text(entry.stdin or b""))
+    if words[0] == functions.TALK_TO_AGENTS:
+        return _talk_to_agents(_text(entry.stdin or b""))
     if said := functions.words_of(words[0]):
         text = _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words)))
         return f"{text}{_input(entry.stdin)}" if said.endswith(_READS) else text
@@ -92,3 +97,27 @@ def _talk(stdin: str) -> str:
             ending = "until QEMU has ended" if event == "-" else f"for {event}"
             said.append(f"# wait up to {seconds} s {ending}")
     return "\n".join(said)
+
+
+def _talk_to_agents(stdin: str) -> str:
+    """Talks with guest agents line by line, without the content of files."""
+    said: list[str] = []
+    vm = ""
+    for line in stdin.split("\n")[:-1]:
+        what, _, rest = line.partition(" ")
+        if what == "vm":
+            vm = rest.split(" ")[0]
+            continue
+        again = ""
+        if what == "poll":
+            seconds, key, rest = rest.split(" ", 2)
+            again = f", again for up to {seconds} s until it is {key}"
+        rest = _DATA.sub(
+            lambda found: f'"{found[1]}": {len(found[2]) // 4 * 3} bytes at most', rest
+        )
+        said.append(f"# to the guest agent of {vm} ({RunDirectory(vm).agent}): {rest}{again}")
+    return "\n".join(said)
+
+
+def _size_only(found: re.Match[str]) -> str:
+    return f'"{found[1]}": {len(found[2]) // 4 * 3} bytes at most'
