@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.guest.cloud_init import CloudInit, Login
     from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
     from vmops.core.plan.status import VMStatus
@@ -68,6 +69,7 @@ _HOMES = {
         ),
         "vmops.errors",
     ),
+    **dict.fromkeys(("CloudInit", "Login"), "vmops.core.inventory.guest.cloud_init"),
     "Fleet": "vmops.fleet",
     **dict.fromkeys(("Result", "raise_for_errors"), "vmops.results"),
     "Change": "vmops.ops.vm.changes",
@@ -83,6 +85,7 @@ _HOMES = {
 __all__ = [
     "VM",
     "Change",
+    "CloudInit",
     "CommandFailed",
     "CommandTimeout",
     "ConnectionLost",
@@ -96,6 +99,7 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "LaunchFailed",
+    "Login",
     "LoginRefused",
     "MonitorError",
     "Nic",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from base64 import b64encode
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+import fabric
 import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
 from pycdlib import PyCdlib
 
 from vmops.core.devices import machine
@@ -30,6 +35,7 @@ from vmops.core.script.command import Step, StepResult
 from vmops.errors import InventoryError
 from vmops.inventory_file import load
 from vmops.ops.vm.seeds import told, told_if_readable
+from vmops.tasks.vm.cloud_init import show
 
 from .test_inventory import complaints
 from .worlds import EMPTY, VM1, WORKER, labels, running
@@ -383,3 +389,33 @@ def test_the_cd_is_what_documents_say() -> None:
     read.get_file_from_iso_fp(out, rr_path="/meta-data")
     assert INSTANCE in out.getvalue().decode()
     read.close()
+
+
+# The task
+
+
+def test_show_prints_what_a_guest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.sh").write_text("#!/bin/sh\necho \x1b[31mred\n")
+    (tmp_path / "hosts.toml").write_text(
+        a_file('{ packages = ["vim"], user_data = "own.sh" }', "count = 2")
+        + a_file("{}").replace("vms.web", "vms.bare").replace("5901", "5999").replace("cloud", "#")
+    )
+    monkeypatch.setenv("VMOPS_HOSTS", str(tmp_path / "hosts.toml"))
+    c: Any = Context(config=fabric.Config())
+    show(c, vm="*")
+    said = capsys.readouterr()
+    assert said.out.count("# web1: user-data, text/x-shellscript\n#!/bin/sh\n") == 1
+    assert '"local-hostname": "web2"' in said.out
+    assert '"vim"' in said.out
+    assert "\x1b" not in said.out
+    assert said.err == "bare: the guest is told nothing\n"
+    show(c, vm="web2", format="json")
+    (told_,) = json.loads(capsys.readouterr().out)
+    assert told_["vm"] == "web2"
+    assert told_["instance_id"] in told_["meta_data"]
+    assert told_["network_config"] is None
+    for vm in (None, "bare", "nobody"):
+        with pytest.raises(Exit):
+            show(c, vm=vm)

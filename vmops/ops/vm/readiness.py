@@ -139,7 +139,8 @@ class _Watch:
 
 
 def _is_another(before: RunningVM | None, now: RunningVM) -> bool:
-    """True where the VM was started anew between two looks, with new logs."""
-    if before is None or before.process is None or now.process is None:
-        return before is not None and before.process is not now.process
-    return (before.process.pid, before.process.started) != (now.process.pid, now.process.started)
+    """True where what ran at the look before runs no more: the next one has new logs."""
+    if before is None or before.process is None:
+        return False
+    was, is_ = before.process, now.process
+    return is_ is None or (was.pid, was.started) != (is_.pid, is_.started)
