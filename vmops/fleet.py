@@ -170,10 +170,6 @@ class Fleet(Guests, Networks):
         """Freeze each VM, keeping its memory; one that is paused is left alone."""
         return self._each_vm(vms, at, lambda g: power.pause(g.route, g.vms))
 
-    def resume(self, vms: str, *, at: str | None = None) -> list[Outcome]:
-        """Let each paused VM continue; one that runs is left alone."""
-        return self._each_vm(vms, at, lambda g: power.resume(g.route, g.vms))
-
     def reset(self, vms: str, *, at: str | None = None) -> list[Outcome]:
         """Press the reset button of each VM; its guest is not asked."""
         return self._each_vm(vms, at, lambda g: power.reset(g.route, g.vms))

@@ -1,4 +1,4 @@
-"""Work inside guests, for `Fleet`."""
+"""Work inside guests, and guests that are set aside, for `Fleet`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,33 @@ if TYPE_CHECKING:
     from vmops.ops.guest.agent import Ran
     from vmops.ops.guest.files import Copied
     from vmops.ops.route import Group
+    from vmops.ops.vm.outcome import Outcome
 
 
 class Guests:
-    """What a fleet does by the guest agents of its VMs."""
+    """What a fleet does by the guest agents of its VMs, and what keeps guests for later."""
 
     inventory: Inventory
 
     def _placed(self, vms: Sequence[VM], at: str | None) -> list[Group]:
         raise NotImplementedError
+
+    def suspend(self, vms: str, *, at: str | None = None, discard: bool = False) -> list[Outcome]:
+        """Write each VM's memory to a file on its worker and end it; one that is suspended is left
+        alone. With `discard`, give that memory up."""
+        from vmops.ops.vm.live import suspending
+
+        turn = suspending.discard if discard else suspending.suspend
+        groups = self._placed(self.inventory.select(vms), at)
+        return [one for group in groups for one in turn(group.route, group.vms)]
+
+    def resume(self, vms: str, *, at: str | None = None) -> list[Outcome]:
+        """Let each paused VM continue and bring back each that is suspended; one that runs is left
+        alone."""
+        from vmops.ops.vm.live.suspending import resume
+
+        groups = self._placed(self.inventory.select(vms), at)
+        return [one for group in groups for one in resume(group.route, group.vms)]
 
     def exec(
         self, vms: str, argv: Sequence[str], *, at: str | None = None, timeout_s: float = 30

@@ -60,6 +60,7 @@ def is_as_asked(operator: Operator) -> bool:
     return operator.fab("plan", "--vm", "vm1").code == 0 and not status["drift"]
 
 
+@pytest.mark.timeout(300)
 def test_a_guest_gets_an_interface_that_is_moved_pulled_and_taken_out_again(
     operator: Operator, linux: VM
 ) -> None:

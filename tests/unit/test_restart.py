@@ -35,7 +35,11 @@ def test_the_old_qemu_ends_in_one_phase_and_the_new_one_starts_in_the_next() -> 
     assert made.action == "restart"
     assert "end_process vm1 4821 5000 KILL 10" in words(made, 0)
     assert "-m 1024" in words(made, 1)
-    assert [guard.argv[0] for guard in made.phases[1].block.guards] == ["not_running", "test"]
+    assert [guard.argv[0] for guard in made.phases[1].block.guards] == [
+        "not_running",
+        "test",
+        "memory_is",
+    ]
 
 
 def test_the_way_back_is_the_vm_as_it_ran() -> None:

@@ -41,6 +41,7 @@ ns = Collection(
     power.reset,
     power.pause,
     power.resume,
+    power.suspend,
     power.wait,
     status.status,
     status.ps,

@@ -37,7 +37,8 @@ class Launch(NamedTuple):
     """What the worker adds to a VM for its command line.
 
     `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
-    becomes, `home` the SSH user's, `firmware` its UEFI.
+    becomes, `home` the SSH user's, `firmware` its UEFI. With `incoming` it waits for the memory of
+    a suspended VM.
     """
 
     accel: str
@@ -47,6 +48,7 @@ class Launch(NamedTuple):
     uid: int
     home: str
     firmware: Firmware = Firmware()
+    incoming: bool = False
 
 
 class CommandLine(NamedTuple):
@@ -91,8 +93,20 @@ def build(vm: VM, launch: Launch) -> Command:
     words += drive.words(vm)
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     words += vm.extra_args
+    if launch.incoming:
+        words = [*_opened_once(words), "-incoming", "defer"]
     user = f"{launch.uid}:{launch.uid}"
     return Command((START_QEMU, vm.name, str(START_LIMIT_S), user, *words))
+
+
+def _opened_once(words: Sequence[Word]) -> list[Word]:
+    """A QEMU that waits for memory would open its disks for reading only, and again for writing
+    when its guest is to run: by then it has lost the right to."""
+    found: list[Word] = []
+    for each in words:
+        is_drive = bool(found) and found[-1] == "-drive" and isinstance(each, str)
+        found.append(f"{each},auto-read-only=off" if is_drive else each)
+    return found
 
 
 def cpu_for(vm: VM, *, accel: str) -> str:

@@ -119,7 +119,8 @@ def drift(
 ) -> list[Drift]:
     """Where the interfaces of a running VM differ from the wanted ones.
 
-    One can be added or removed while the VM runs where its monitor was `asked` what it has.
+    One can be added or removed while the VM runs where its monitor was `asked` what it has, on a
+    machine that takes cards: q35 does so only at root ports that it was started with.
     """
     by_tap = {nic.tap: nic for nic in has}
     found = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from vmops.core.devices.live import memory
+from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder, disk_file
 from vmops.core.facts.question import Question, lines_of, text_of
 from vmops.core.images.names import Base, base_of
@@ -136,6 +138,14 @@ OWN_DISKS: Question[DiskFolder] = Question(
     "disks", (command("own_disks", most_bytes=FACT_BYTES),), _read_disks
 )
 """The disks that were made for VMs, and the room for more."""
+
+
+SUSPENDED: Question[Mapping[str, Memory]] = Question(
+    "suspended VMs",
+    (command("memory_facts", most_bytes=FACT_BYTES),),
+    lambda said: dict(memory.read(line) for line in lines_of(said)),
+)
+"""The memory that is kept of VMs, by name."""
 
 
 def sum_of(base: Base) -> Question[str]:

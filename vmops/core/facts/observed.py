@@ -10,11 +10,12 @@ from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
 from vmops.core.devices.live import nics as live_nics
+from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.nic import RunningNic, Wiring
 from vmops.core.devices.storage.boot import Firmware
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.facts.host import FIRMWARE, HOST, Host
-from vmops.core.facts.images import OWN_DISKS
+from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
@@ -55,7 +56,7 @@ class Observed(NamedTuple):
     lies there. `traffic` by device and `monitors`, what each of them said, are there where they
     were asked for, and so are `qemus`, every QEMU by PID, whoever started it, `folder`, the
     disks that were made for VMs, and `seeds`, what VMs were told that are to be told something else
-    now.
+    now. `suspended` is the memory that is kept of VMs.
     """
 
     host: Host
@@ -71,6 +72,7 @@ class Observed(NamedTuple):
     folder: DiskFolder = NO_FOLDER
     seeds: Mapping[str, Written] = MappingProxyType({})
     firmware: Firmware = Firmware()
+    suspended: Mapping[str, Memory] = MappingProxyType({})
 
     @property
     def wiring(self) -> Wiring:
@@ -109,7 +111,7 @@ def for_status() -> tuple[Asked, ...]:
     Here as below, TAPs and ports are asked for before the VMs: a VM has them from before its start
     until after its end, so one that comes or goes meanwhile is not found without them.
     """
-    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, TRAFFIC)
+    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, SUSPENDED, TRAFFIC)
 
 
 def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
@@ -117,9 +119,14 @@ def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, .
     return (*for_ending(gently=gently), images(vms), OWN_DISKS)
 
 
+def for_suspending() -> tuple[Asked, ...]:
+    """What suspending VMs needs."""
+    return (*for_ending(gently=True), OWN_DISKS)
+
+
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
     """What ending VMs needs; `gently` where their guests are to be asked."""
-    return (HOST, SWITCH, TAPS, RUNNING, *((STATUSES,) if gently else ()))
+    return (HOST, SWITCH, TAPS, RUNNING, SUSPENDED, *((STATUSES,) if gently else ()))
 
 
 def for_starting(
@@ -132,7 +139,7 @@ def for_starting(
     starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
     own = (OWN_DISKS,) if any(vm.image or vm.disks or vm.boot == UEFI for vm in vms) else ()
     own = (*own, FIRMWARE) if any(vm.boot == UEFI for vm in vms) else own
-    return (*starting, *own, STATUSES if gently else statuses_of(vms))
+    return (*starting, SUSPENDED, *own, STATUSES if gently else statuses_of(vms))
 
 
 def for_restarting(
@@ -177,4 +184,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         folder=answer(OWN_DISKS, NO_FOLDER),
         seeds=answer(SEEDS, {}),
         firmware=answer(FIRMWARE, Firmware()),
+        suspended=answer(SUSPENDED, {}),
     )

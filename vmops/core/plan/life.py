@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmops.core.devices import disk, machine
+from vmops.core.devices.live import memory
 from vmops.core.devices.power import OVER
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
@@ -59,12 +60,13 @@ def ahead_of_boot(block: Block, step: Step) -> Block:
 
 
 def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
-    """The disks, the run directory, the seed, QEMU, and its PID.
+    """The disks, the run directory, the seed, QEMU, its PID, and the memory of a suspended VM.
 
     Undone, QEMU is ended, and the directory and disks that were made are removed. QEMU says why it
     cannot start in its log, which goes with the directory: the undo brings it.
     """
-    values = launch_values(worker, vm, observed)
+    suspended = vm.name in observed.suspended
+    values = launch_values(worker, vm, observed)._replace(incoming=suspended)
     run = RunDirectory(vm.name)
     paths = (run.console, *((values.screen.path,) if values.screen.path else ()))
     sockets = (path.rpartition("/")[2] for path in paths)
@@ -89,4 +91,5 @@ def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
             undo=(command("print_log", vm.name, logs.QEMU),),
         ),
         Step(PID, (command("report_process", vm.name),)),
+        *(memory.loading(vm.name) if suspended else ()),
     )

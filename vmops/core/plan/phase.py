@@ -19,6 +19,8 @@ Action = Literal[
     "snapshot",
     "revert",
     "delete snapshot",
+    "suspend",
+    "discard memory",
     "grow",
     "restart",
     "stop",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vmops.core.devices import disk, display, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live import memory
 from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.devices.storage import further
@@ -27,6 +28,7 @@ from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import ahead_of_boot, booting, clearing
 from vmops.core.plan.live import interfaces
 from vmops.core.plan.live.interfaces import plugging_of
+from vmops.core.plan.live.suspending import check_fits
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
 from vmops.core.tools import monitor, ovs, process, qmp
@@ -66,12 +68,20 @@ def launch_bare(
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
     check_boot(worker, vm, observed, room=room)
-    steps, skips = _plugging(worker, vm, observed, strict=strict)
+    check_fits(worker, vm, observed)
+    suspended = vm.name in observed.suspended
+    steps, skips = _plugging(worker, vm, observed, strict=strict or suspended)
     steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="launch")
     notes = _start_notes(worker, vm, observed)
-    phase = Phase(worker.name, block, waits_s=disk.wait_s(vm, observed.images))
+    phase = Phase(worker.name, block, waits_s=_wait_s(vm, observed))
     return Plan(vm, "start", (phase,), skips=skips, notes=notes)
+
+
+def _wait_s(vm: VM, observed: Observed) -> float:
+    """How long a start takes at most beyond what any may: copies, and memory that is read."""
+    reading_s = memory.LIMIT_S if vm.name in observed.suspended else 0
+    return disk.wait_s(vm, observed.images) + reading_s
 
 
 def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) -> Plan:
@@ -119,6 +129,8 @@ def boot(
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
     check_boot(worker, vm, observed, room=room)
+    check_fits(worker, vm, observed)
+    strict = strict or vm.name in observed.suspended
     unplugged = {n.name: port_drift(worker, vm, n, observed.wiring) for n in vm.connected}
     skips = tuple(
         Skip(name, f"is not plugged ({'; '.join(map(str, found))})")
@@ -140,7 +152,7 @@ def boot(
     )
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="boot")
     notes = _start_notes(worker, vm, observed)
-    phase = Phase(worker.name, block, waits_s=disk.wait_s(vm, observed.images))
+    phase = Phase(worker.name, block, waits_s=_wait_s(vm, observed))
     return Plan(vm, "start", (phase,), skips=skips, notes=notes)
 
 
@@ -243,6 +255,8 @@ def leftover_notes(vm: VM, observed: Observed, *, doing: str) -> tuple[str, ...]
 
 def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
     notes = leftover_notes(vm, observed, doing="starting")
+    if vm.name in observed.suspended:
+        notes = (*notes, f"{vm.name} was suspended: it goes on from its memory")
     risk = display.risk(vm.name, worker.name, launch_values(worker, vm, observed).screen)
     silence = observed.switch.lifeless(worker.bridge) if vm.connected else ""
     if silence:

@@ -45,7 +45,7 @@ class InterfaceStatus(NamedTuple):
 
 
 class VMStatus(NamedTuple):
-    """One VM at one moment. `state` is running, paused, stopped, crashed or unknown.
+    """One VM at one moment. `state` is running, paused, suspended, stopped, crashed or unknown.
 
     `unknown` comes with the `error` that says why. `monitor` is QEMU's own word, empty where it
     was not asked. `cpu_s` is the processor time that QEMU has used, `uptime_s` its age (None where
@@ -148,7 +148,8 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
     process = running.process
     if process is None:
         doubt = running.doubt(worker.name) if running.odd else None
-        return VMStatus(running.name, worker.name, worker.address, running.state, error=doubt)
+        state = "suspended" if running.name in seen.suspended and not doubt else running.state
+        return VMStatus(running.name, worker.name, worker.address, state, error=doubt)
     line = running.command_line
     return VMStatus(
         vm=running.name,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vmops.core.devices import nic, power
+from vmops.core.devices.live import memory
 from vmops.core.devices.power import Asking
 from vmops.core.devices.storage import further
-from vmops.core.facts.images import OWN_DISKS
+from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
@@ -63,8 +64,11 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
     steps += nic.unplugging(vm, observed.wiring)
     if running.directory:
         steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
+    if vm.name in observed.suspended:
+        kept = f"its memory is kept; to give it up: fab suspend --vm {vm.name} --discard"
+        notes = (*notes, f"{vm.name} is suspended: {kept}")
     if not steps and not before:
-        return Plan(vm, "nothing")
+        return Plan(vm, "nothing", notes=notes)
     block = block_of(vm, steps, guards=guards, change="stop", before=tuple(before))
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
@@ -109,8 +113,10 @@ def destroy(
     ended = stop(worker, vm, observed, manner=manner)
     if keep_disks:
         return ended
-    check_read(worker, vm, observed, IMAGES, OWN_DISKS)
+    check_read(worker, vm, observed, IMAGES, OWN_DISKS, SUSPENDED)
     steps = further.removing(vm, observed.folder)
+    if vm.name in observed.suspended:
+        steps = (*steps, memory.discarding(vm.name))
     if not steps:
         return ended
     check_closed(worker, vm, observed)

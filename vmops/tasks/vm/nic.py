@@ -43,7 +43,7 @@ def up(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]
 
 
 def _set(c: Context, pattern: str | None, *, up: bool) -> Work[Outcome]:
-    from vmops.ops.vm.links import set_link
+    from vmops.ops.vm.live.links import set_link
 
     word = "up" if up else "down"
     vms, colon, name = (pattern or "").rpartition(":")

@@ -110,23 +110,52 @@ def pause(c: Context, vm: str | None = None, format: str = "text") -> Work[Outco
 @task({"vm": options.VM, "format": options.FORMAT})
 def resume(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
     """
-    Let a paused VM continue. One that runs is left alone.
+    Let a paused VM continue, or bring back one that is suspended. One that runs is left alone.
 
     Example: fab resume --vm 'web*'
     """
-    from vmops.ops.vm import power
+    from vmops.ops.vm.live import suspending
 
-    return _turn(c, vm, "resume", power.resume)
+    return _turn(c, vm, "resume", suspending.resume)
 
 
-_DONE = {"reset": "reset", "pause": "paused", "resume": "running"}
+@task(
+    {
+        "vm": options.VM,
+        "discard": Option("Give up the memory of a suspended VM: its next launch is a boot."),
+        "format": options.FORMAT,
+    }
+)
+def suspend(
+    c: Context, vm: str | None = None, discard: bool = False, format: str = "text"
+) -> Work[Outcome]:
+    """
+    Write a VM's memory to a file on its worker and end it; `resume` or `launch` brings it back.
+
+    Its ports and TAPs go meanwhile, and the worker may be rebooted. Refused without room for the
+    memory. Example: fab suspend --vm 'web*'
+    """
+    from vmops.ops.vm.live import suspending
+
+    if discard:
+        return _turn(c, vm, "discard", suspending.discard)
+    return _turn(c, vm, "suspend", suspending.suspend)
+
+
+_DONE = {
+    "reset": "reset",
+    "pause": "paused",
+    "resume": "running",
+    "suspend": "suspended",
+    "discard": "without kept memory",
+}
 
 
 def _turn(c: Context, vm: str | None, name: str, turn: Turn) -> Work[Outcome]:
     """One of the turns of `ops.power` for each VM."""
     words = _DONE[name]
     return Work(
-        groups_of_vms(c, vm, task=name),
+        groups_of_vms(c, vm, task="suspend" if name == "discard" else name),
         lambda g: turn(g.route, g.vms),
         Report(said(lambda o: words if o.changed else f"was already {words}"), changed_as_dict),
     )

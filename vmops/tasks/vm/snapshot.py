@@ -20,8 +20,8 @@ from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
     from vmops.core.devices.live.snapshot import Snapshot
+    from vmops.ops.vm.live.snapshots import Listed
     from vmops.ops.vm.outcome import Outcome
-    from vmops.ops.vm.snapshots import Listed
 
 
 def _name(value: str) -> str | None:
@@ -44,7 +44,7 @@ def save(
     A guest stands still meanwhile, about a second for each GiB that it uses. A failed one leaves
     nothing. Example: fab snapshot.save --vm '*' --name before-class
     """
-    from vmops.ops.vm import snapshots
+    from vmops.ops.vm.live import snapshots
 
     name = _given(name, "save")
     return Work(
@@ -75,7 +75,7 @@ def revert(
     Asks on a terminal. Refused for a VM with other interfaces, disks, memory or CPUs than then.
     Example: fab snapshot.revert --vm '*' --name before-class --yes
     """
-    from vmops.ops.vm import snapshots
+    from vmops.ops.vm.live import snapshots
 
     name = _given(name, "revert")
     groups = groups_of_vms(c, vm, task="snapshot.revert")
@@ -96,7 +96,7 @@ def delete(
 
     Example: fab snapshot.delete --vm '*' --name before-class
     """
-    from vmops.ops.vm import snapshots
+    from vmops.ops.vm.live import snapshots
 
     name = _given(name, "delete")
     return Work(
@@ -113,7 +113,7 @@ def list_(c: Context, vm: str | None = None, format: str = "text") -> Work[Liste
 
     Example: fab snapshot.list --vm '*'
     """
-    from vmops.ops.vm import snapshots
+    from vmops.ops.vm.live import snapshots
 
     return Work(
         groups_of_vms(c, vm, task="snapshot.list"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmops.core.devices import disk
 from vmops.core.devices.storage import further
-from vmops.core.facts.images import OWN_DISKS
+from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import check_read
@@ -20,7 +20,7 @@ def reset(worker: Worker, vm: VM, observed: Observed, *, name: str = disk.ROOT) 
 
     Raises WorkFailed where the VM runs, or may, and where another process has the disk open.
     """
-    check_read(worker, vm, observed, IMAGES, OWN_DISKS)
+    check_read(worker, vm, observed, IMAGES, OWN_DISKS, SUSPENDED)
     running = observed.vm(vm.name)
     if running.odd:
         raise running.doubt(worker.name)
@@ -30,6 +30,13 @@ def reset(worker: Worker, vm: VM, observed: Observed, *, name: str = disk.ROOT) 
             worker=worker.name,
             vm=vm.name,
             cure=f"stop it first: fab stop --vm {vm.name}",
+        )
+    if vm.name in observed.suspended:
+        raise WorkFailed(
+            f"{vm.name} is suspended, and its memory fits this disk only",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"give its memory up first: fab suspend --vm {vm.name} --discard",
         )
     steps = further.removing(vm, observed.folder, name=name)
     if not steps:
