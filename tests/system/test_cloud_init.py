@@ -19,9 +19,12 @@ from vmops.lab import Lab
 from .lab_helpers import wait_until
 from .operator import Operator
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("VMOPS_TEST_CLOUD_INIT"), reason="takes long: scripts/test-cloud-init"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not os.environ.get("VMOPS_TEST_CLOUD_INIT"), reason="takes long: scripts/test-cloud-init"
+    ),
+    pytest.mark.timeout(2000),
+]
 
 BOOT_LIMIT_S = 900
 ENDED = "vmops: cloud-init has ended with 0 in "
