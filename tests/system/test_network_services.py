@@ -102,6 +102,7 @@ BREAKS = [
     ("ovs-vsctl del-port vml$(cat /run/vmops-net/blue/short)", "port"),
     ("echo 0 | nsenter --net=/run/netns/vmops-blue tee /proc/sys/net/ipv4/ip_forward", "addresses"),
     ("ip netns del vmops-blue", "addresses and routes firewall"),
+    ("rm /run/vmops-net/blue/spec", "network"),
 ]
 
 
@@ -262,6 +263,17 @@ def test_a_network_that_cannot_be_made_is_undone_and_the_other_stays(course: Cou
     assert course.lease("web")
 
 
+def test_an_mtu_that_the_bridge_does_not_carry_is_refused_and_the_network_stays(
+    course: Course,
+) -> None:
+    course.write(file(blue="mtu = 9000"))
+    said = course.operator.fab("net.up")
+    assert said.code == 1
+    assert "frames of 9000 bytes do not pass the bridge br-int" in said.err
+    assert course.plan() == {"blue": "mtu"}
+    assert course.lease("web")["mtu"] is None
+
+
 def test_a_vlan_that_another_file_has_served_is_refused(course: Course) -> None:
     course.write(file().replace("networks.blue", "networks.other").replace('"blue"', '"other"'))
     said = course.operator.fab("net.up")
@@ -322,3 +334,37 @@ def test_doctor_names_what_a_node_lacks(course: Course) -> None:
     found = course.operator.fab("doctor", "--format", "json").json
     checks = {one["worker"]: [c["name"] for c in one["checks"]] for one in found}
     assert {name for name, there in checks.items() if "network node" in there} == {NODE}
+
+
+CUTS = [
+    ("operator", 2_000),
+    ("operator", 4_000),
+    ("worker", 9_000),
+    ("worker", 25_000),
+    ("worker", 40_000),
+]
+
+
+def test_what_is_cut_in_the_middle_is_whole_after_the_same_command(course: Course) -> None:
+    """The connection to the node breaks while it makes networks, changes them, or removes them."""
+    course.operator.ok("net.down")
+    before = picture(course)
+    for toward, count in CUTS:
+        course.write(file(blue="internet = true", red='reach = ["blue"]'))
+        course.lab.fault(NODE, "drop", after_bytes=count, toward=toward)
+        course.operator.fab("net.up")
+        course.lab.heal(NODE)
+        course.operator.ok("net.up")
+        assert course.plan() == {}, (toward, count)
+        course.write(file(blue="internet = true\nmtu = 1400"))
+        course.lab.fault(NODE, "drop", after_bytes=count, toward=toward)
+        course.operator.fab("net.up")
+        course.lab.heal(NODE)
+        assert course.lease("web")
+        course.operator.ok("net.up")
+        assert course.plan() == {}, (toward, count)
+        course.lab.fault(NODE, "drop", after_bytes=count, toward=toward)
+        course.operator.fab("net.down")
+        course.lab.heal(NODE)
+        course.operator.ok("net.down")
+        assert picture(course) == before, (toward, count)

@@ -215,6 +215,17 @@ def test_a_vlan_that_a_network_of_another_file_has_is_refused() -> None:
     assert [change.network for change in plan.changes] == ["green"]
 
 
+def test_neither_a_forwarded_port_nor_a_link_to_the_node_is_shared_with_another_file() -> None:
+    ways = 'forward = [{ port = 80, to = "web:8080" }]\n'
+    blue = wanted(BLUE, ways, a_vm("web", 'network = "blue"'))
+    other = blue["blue"]._replace(name="other", vlan_id=7, transit="198.19.0.0")
+    _, refused = serving.bring(NODE, blue, node(other), switch(other))
+    assert "port 80 is forwarded there by network other" in str(refused["blue"])
+    other = blue["blue"]._replace(name="other", vlan_id=7, forward=())
+    _, refused = serving.bring(NODE, blue, node(other), switch(other))
+    assert "/30, its link to the node, is used there by network other" in str(refused["blue"])
+
+
 def test_two_networks_may_change_their_vlans_with_each_other() -> None:
     old = wanted(*BOTH)
     new = {

@@ -160,8 +160,11 @@ def _came_of(one: NetworkOutcome, result: BlockResult) -> NetworkOutcome:
         why = result.why or "another change of its networks goes on, for more than 30 s"
         return one._replace(error=WorkFailed(f"network {one.network}: {why}", worker=one.worker))
     failed = [step for step in result.steps if not step.ok and one.network in step.step.about]
-    if not failed:
+    if not failed and result.outcome == "done":
         return one._replace(done=True)
+    if not failed:
+        what = f"network {one.network}: it was not finished, and is as it was before"
+        return one._replace(error=WorkFailed(what, worker=one.worker, cure="fab net.status"))
     undone = [step for step in result.not_undone if one.network in step.step.about]
     back = "what it was could not be put back" if undone else "it is as it was before"
     if failed[0].step.label.startswith(steps.LINK):

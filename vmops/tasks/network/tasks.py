@@ -9,7 +9,7 @@ from invoke.collection import Collection
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
-from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give_table, say, table
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
@@ -37,6 +37,7 @@ def up(c: Context, network: str | None = None, format: str = "text") -> Work[Net
     Example: fab net.up --network blue
     """
     found = nodes(c, network)
+    _check_some(c, found.groups)
     return Work(
         found.groups,
         found.bring,
@@ -81,6 +82,11 @@ def _to_remove(c: Context, network: str | None) -> tuple[list[Group], list[str]]
     return groups, [*names, *lost]
 
 
+def _check_some(c: Context, groups: Sequence[Group]) -> None:
+    if not groups and not is_dry(c):
+        raise InventoryError(f"{inventory(c).source} has no networks", cure="see docs/networks.md")
+
+
 def _is_lost(word: str, known: Any) -> bool:
     from vmops.core.inventory.normal_form import name
 
@@ -97,8 +103,7 @@ def status(c: Context, network: str | None = None, format: str = "text") -> Work
     from vmops.ops.network.status import status as look
 
     found = nodes(c, network)
-    if not found.groups:
-        raise InventoryError(f"{inventory(c).source} has no networks", cure="see docs/networks.md")
+    _check_some(c, found.groups)
     pattern = network is not None
 
     def merged(states: Sequence[NetworkStatus]) -> list[NetworkStatus]:

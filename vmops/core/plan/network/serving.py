@@ -169,10 +169,21 @@ def refusal(
         cure = f"make it there (sudo ovs-vsctl add-br {wanted.bridge}), or set `bridge`"
         return WorkFailed(what, worker=worker.name, cure=cure)
     for name, other in others.items():
-        if other.asked and other.asked.vlan_id == wanted.vlan_id:
+        if other.asked and (what := _shared(wanted, other.asked)):
             return WorkFailed(
-                f"network {wanted.name}: VLAN {wanted.vlan_id} is served there by network {name}",
+                f"network {wanted.name}: {what} there by network {name}",
                 worker=worker.name,
                 cure=f"if nobody needs that: fab -H {worker.name} net.down --network {name}",
             )
     return None
+
+
+def _shared(wanted: Service, other: Service) -> str:
+    """What two networks of one node may not both have, and empty where they do not: those of one
+    file have been compared, but the node may serve another file's too."""
+    if other.vlan_id == wanted.vlan_id:
+        return f"VLAN {wanted.vlan_id} is served"
+    if wanted.transit and other.transit == wanted.transit:
+        return f"{wanted.transit}/30, its link to the node, is used"
+    ports = {way[:2] for way in other.forward} & {way[:2] for way in wanted.forward}
+    return f"port {min(ports)[1]} is forwarded" if ports else ""

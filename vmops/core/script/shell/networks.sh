@@ -44,6 +44,8 @@ make_network() {
   fi
   mtu=1500
   { read -r mtu <"/sys/class/net/$3/mtu"; } 2>/dev/null
+  [ "${6:-0}" -le "$mtu" ] || {
+    echo "frames of $6 bytes do not pass the bridge $3: its MTU is $mtu" >&2; return 1; }
   ip link set dev "vml$2" alias "vmops-net:$1" mtu "$mtu" || return 1
   keep_ip_off "vml$2" || return 1
   vsctl -- --may-exist add-port "$3" "vml$2" -- set Port "vml$2" "tag=$4" 'trunks=[]' 'vlan_mode=[]' \
