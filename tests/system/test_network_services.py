@@ -336,13 +336,7 @@ def test_doctor_names_what_a_node_lacks(course: Course) -> None:
     assert {name for name, there in checks.items() if "network node" in there} == {NODE}
 
 
-CUTS = [
-    ("operator", 2_000),
-    ("operator", 4_000),
-    ("worker", 9_000),
-    ("worker", 25_000),
-    ("worker", 40_000),
-]
+CUTS = [("operator", 2_000), ("worker", 9_000), ("worker", 25_000)]
 
 
 def test_what_is_cut_in_the_middle_is_whole_after_the_same_command(course: Course) -> None:
