@@ -69,7 +69,7 @@ def hold(*talks: Talk, shell: str = "dash") -> Mapping[str, Heard]:
 
 
 def ping(vm: str) -> Talk:
-    return Talk(vm, (PING,), LIMIT_S)
+    return Talk(vm, (PING,), LIMIT_S, LIMIT_S)
 
 
 def synced(client: Client) -> None:
@@ -135,7 +135,7 @@ def trickle(client: Client) -> None:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_a_healthy_agent_is_heard_after_what_was_meant_for_others(start: Start, shell: str) -> None:
     start("web1", healthy)
-    found = hold(Talk("web1", (PING, PING), LIMIT_S), shell=shell)
+    found = hold(Talk("web1", (PING, PING), LIMIT_S, LIMIT_S), shell=shell)
     assert found["web1"] == Heard("web1", ({}, {}))
 
 
@@ -212,12 +212,12 @@ def test_a_program_is_asked_after_until_it_has_ended(start: Start) -> None:
             client.say(json.dumps({"return": {"exited": ends, "exitcode": 3}}).encode() + b"\n")
 
     start("web1", serve)
-    found = hold(Talk("web1", (agent.await_end(7, seconds=20),), LIMIT_S))["web1"]
+    found = hold(Talk("web1", (agent.await_end(7, seconds=20),), LIMIT_S, LIMIT_S))["web1"]
     assert agent.read_end(found.answers[0]).exit_code == 3
     assert len(asked) == 3
     asked.clear()
     asked.extend([{}] * -1000)
-    late = hold(Talk("web1", (agent.await_end(7, seconds=0.1),), LIMIT_S))["web1"]
+    late = hold(Talk("web1", (agent.await_end(7, seconds=0.1),), LIMIT_S, LIMIT_S))["web1"]
     assert late.ended == "whole"
 
 

@@ -74,7 +74,7 @@ def test_programs_files_and_addresses(operator: Operator, web: VM, tmp_path: Pat
     late = operator.fab("exec", "--vm", "web1", "--timeout", "1", "--", "sleep", "60")
     assert late.code == 1
     assert "has not ended within 1 s, and goes on in the guest" in late.err
-    assert time.monotonic() - since < 10
+    assert time.monotonic() - since < 30
 
     data = bytes(range(256)) * 12_000
     here = tmp_path / "here"
@@ -113,7 +113,7 @@ def test_a_guest_without_an_agent_is_told_at_once(operator: Operator) -> None:
     operator.ok("launch", "--vm", "web2,vm3")
     since = time.monotonic()
     said = operator.fab("exec", "--vm", "web2,vm3", "--", "true")
-    assert time.monotonic() - since < 8
+    assert time.monotonic() - since < 20
     assert said.code == 1
     assert "no guest agent answers in it" in said.err
     assert "its QEMU was started without a port for a guest agent" in said.err

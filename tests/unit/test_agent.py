@@ -44,7 +44,7 @@ def test_words_are_carried_as_they_are() -> None:
     argv = ["/bin/echo", "a b", "$(id)", "'\n\"", "--", "ü"]
     entry = agent.talk([Talk("web1", (agent.execute(argv), agent.await_end(7, seconds=2)))])
     vm, say, poll, rest = (entry.stdin or b"").decode().split("\n")
-    assert (vm, rest) == ("vm web1 3", "")
+    assert (vm, rest) == ("vm web1 5 10", "")
     asked = json.loads(say.removeprefix("say "))
     assert asked["arguments"]["path"] == "/bin/echo"
     assert asked["arguments"]["arg"] == argv[1:]

@@ -16,7 +16,10 @@ from vmops.core.script.command import Command
 from vmops.core.script.functions import AGENT_BYTES, TALK_TO_AGENTS
 from vmops.core.tools.qmp import Request
 
-ANSWER_LIMIT_S = 3.0
+HELLO_LIMIT_S = 5.0
+"""Until it is known that there is an agent: one that listens answers in milliseconds."""
+
+ANSWER_LIMIT_S = 10.0
 
 Ending = Literal[
     "whole", "no vm", "no port", "no agent", "busy", "silent", "hung up", "too much", "not qga"
@@ -68,11 +71,13 @@ Line = Request | Poll
 
 
 class Talk(NamedTuple):
-    """What is said to one VM's agent, one after the other. `limit_s` is for each answer."""
+    """What is said to one VM's agent, one after the other. `hello_s` is for a sign of life,
+    `limit_s` for each answer."""
 
     vm: str
     lines: tuple[Line, ...]
     limit_s: float = ANSWER_LIMIT_S
+    hello_s: float = HELLO_LIMIT_S
 
 
 class Refused(NamedTuple):
@@ -101,7 +106,7 @@ def talk(talks: Sequence[Talk]) -> Command:
             raise ValueError(f"{entry.vm!r} is not the name of a VM")
     lines: list[str] = []
     for entry in talks:
-        lines.append(f"vm {entry.vm} {entry.limit_s:g}")
+        lines.append(f"vm {entry.vm} {entry.hello_s:g} {entry.limit_s:g}")
         for line in entry.lines:
             if isinstance(line, Poll):
                 lines.append(f"poll {line.seconds:g} {line.key} {line.request}")

@@ -87,7 +87,7 @@ def _late(route: Route, vm: str, argv: Sequence[str], timeout_s: float) -> Comma
 
 def addresses(route: Route, vms: Sequence[str]) -> dict[str, tuple[Address, ...]]:
     """The addresses of these guests, as far as their agents tell them at once."""
-    found = talk(route, [Talk(vm, (agent.INTERFACES,), LOOK_LIMIT_S) for vm in vms])
+    found = talk(route, [Talk(vm, (agent.INTERFACES,), LOOK_LIMIT_S, LOOK_LIMIT_S) for vm in vms])
     return {
         vm: agent.read_addresses(said.answers[0])
         for vm, said in found.items()

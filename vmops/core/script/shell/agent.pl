@@ -3,7 +3,8 @@
 # Arguments: the folder of the run directories, and the most bytes that all agents together may send. Standard
 # input, a line each:
 #
-#     vm NAME LIMIT          a VM, and the seconds that each answer may take, or 256 KiB of it
+#     vm NAME LIMIT LIMIT    a VM, and the seconds until it is known that there is an agent, and
+#                            that each answer may take, or 256 KiB of it
 #     say JSON               a request to it
 #     poll SECONDS KEY JSON  a request that is made again until its answer has no "KEY": false
 #                            any more, or the time is up
@@ -25,8 +26,8 @@ while (<STDIN>) {
     chomp;
     my ($what, $rest) = split / /, $_, 2;
     if ($what eq 'vm') {
-        my ($name, $limit) = split / /, $rest;
-        push @vms, {name => $name, limit => $limit, todo => [], heard => '', in => '', out => ''};
+        my ($name, $first, $limit) = split / /, $rest;
+        push @vms, {name => $name, first => $first, limit => $limit, todo => [], heard => '', in => '', out => ''};
     }
     elsif ($what eq 'say') { push @{$vms[-1]{todo}}, [0, '', $rest] }
     else { push @{$vms[-1]{todo}}, [split / /, $rest, 3] }
@@ -47,7 +48,7 @@ sub begin {
     if (!$vm->{lock}) {
         sysopen my $record, "$folder/process", 0x20000 | 0x8000 or return over($vm, 'no-vm');
         $vm->{lock} = $record;
-        $vm->{end} = now() + $vm->{limit};
+        $vm->{end} = now() + $vm->{first};
     }
     # LOCK_EX | LOCK_NB
     return if !flock $vm->{lock}, 6;
@@ -58,7 +59,7 @@ sub begin {
     socket my $io, 1, 1 | 2048, 0;
     connect $io, pack 'Sa108', 1, '/proc/self/fd/' . fileno $at or return over($vm, 'no-port');
     my $number = 1 + int rand 2**30;
-    @$vm{qw(io number end)} = ($io, $number, now() + $vm->{limit});
+    @$vm{qw(io number end)} = ($io, $number, now() + $vm->{first});
     my $arguments = qq({"id": $number});
     $vm->{out} = qq(\xff{"execute": "guest-sync-delimited", "arguments": $arguments}\n);
 }
