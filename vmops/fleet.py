@@ -283,7 +283,8 @@ class Fleet(Guests, Networks):
         from vmops.ops.proof.prove import prove
 
         groups = self._wherever(None, worker, empty=True)
-        return prove(groups, known=known, parallel=self.parallel)
+        networks = self.inventory.networks.values()
+        return prove(groups, known=known, networks=networks, parallel=self.parallel)
 
     def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
         """Run a command as the SSH user, in that user's shell, byte for byte.

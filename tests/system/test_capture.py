@@ -144,6 +144,16 @@ def test_without_tcpdump_every_frame_comes_all_the_same(talking: Operator) -> No
     wait_until(lambda: is_clean(talking))
 
 
+def test_a_socket_that_was_left_goes_with_the_next_one(talking: Operator) -> None:
+    make = "import socket; socket.socket(socket.AF_UNIX).bind('/run/vmops/.call.left')"
+    talking.on("worker1", "python3", "-c", make)
+    talking.on("worker1", "touch", "-d", "1 hour ago", "/run/vmops/.call.left")
+    assert not is_clean(talking)
+    file = str(talking.folder / "f.pcap")
+    talking.ok("capture", "--vm", "vm1", "--count", "1", "--write", file)
+    wait_until(lambda: is_clean(talking))
+
+
 def test_what_cannot_be_captured_is_said(operator: Operator) -> None:
     operator.add(small_vm("vm1", 1, 101), image=False)
     said = operator.fab("capture", "--vm", "vm1", "--write", str(operator.folder / "f"))

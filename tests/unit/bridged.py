@@ -9,6 +9,7 @@ from vmops.core.devices.nic import Wiring
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Interface, Settings
+from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof.ends import draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, judge
 from vmops.core.tools import ip, ovs
@@ -28,8 +29,9 @@ def vm(name: str, number: int, *vlans: int) -> VM:
 class World:
     """Workers with VMs that are plugged as they are wanted, joined by a switch."""
 
-    def __init__(self, **vms: Sequence[VM]) -> None:
-        self.drawn = draw([(WORKERS[name], mine) for name, mine in vms.items()], run=RUN)
+    def __init__(self, networks: Sequence[Network] = (), **vms: Sequence[VM]) -> None:
+        placed = [(WORKERS[name], mine) for name, mine in vms.items()]
+        self.drawn = draw(placed, run=RUN, networks=networks)
         self.ports: dict[str, dict[str, ovs.Port]] = {name: {} for name in vms}
         self.taps: dict[str, dict[str, ip.Tap]] = {name: {} for name in vms}
         self.unasked: set[str] = set()
@@ -40,7 +42,8 @@ class World:
             if isinstance(trunk := each.nic.attachment, Trunk):
                 port = port._replace(trunks=trunk.vlan_ids, vlan_mode=trunk.mode)
             self.ports[each.worker.name][tap] = port
-            self.taps[each.worker.name][tap] = ip.Tap()
+            if not each.is_gateway:
+                self.taps[each.worker.name][tap] = ip.Tap()
         for ports in self.ports.values():
             ports["trunk"] = ovs.Port("trunk", "br-int", None, ofport=1)
 

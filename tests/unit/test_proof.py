@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vmops.core.inventory.model import VM, Interface
+from vmops.core.inventory.networks.model import Network
+from vmops.core.names import NetworkNames
 from vmops.core.plan.proof.ends import Drawn, draw
 from vmops.core.plan.proof.judge import Proof, is_complete, judge
 from vmops.core.tools import ip, ovs
@@ -286,7 +290,7 @@ def test_whatever_the_switch_drops_is_told_and_nothing_else(
     vms: dict[str, list[VM]] = {"w1": [], "w2": [], "w3": []}
     for number, (worker, vlan) in enumerate(placed, start=1):
         vms[worker].append(vm(f"vm{number}", number, vlan))
-    world = World(**vms)
+    world = World((), **vms)
     world.carried = carried
     proof = world.judge()
     wrong = {(p.source.worker, p.target.worker, p.source.vlans[0]) for p in proof.pairs if not p.ok}
@@ -294,3 +298,34 @@ def test_whatever_the_switch_drops_is_told_and_nothing_else(
     for one, other, vlan in wrong:
         said = [t for t in texts(proof) if t.startswith(f"VLAN {vlan} ")]
         assert any(one in text and other in text for text in said)
+
+
+BLUE = Network("blue", vlan_id=101, subnet="192.168.7.0/24", dhcp=True, network_node="w2")
+
+
+def test_a_gateway_is_reached_by_its_network_and_by_no_other() -> None:
+    world = World([BLUE], w1=[vm("a", 1, 101), vm("b", 2, 102)], w2=[])
+    proof = world.judge()
+    assert [end.name for end in proof.ends] == ["a:eth0", "b:eth0", "blue:gateway"]
+    assert proof.faults == []
+    found = {(p.source.name, p.target.name) for p in proof.pairs if p.found}
+    assert found == {("a:eth0", "blue:gateway"), ("blue:gateway", "a:eth0")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tag": 102}, "is in VLAN 102, and hosts.toml has it in VLAN 101"),
+        (None, "the network is not served: it has no port there"),
+    ],
+)
+def test_a_gateway_that_is_not_as_it_should_be(change: dict[str, Any] | None, words: str) -> None:
+    world = World([BLUE], w1=[vm("a", 1, 101), vm("b", 2, 102)], w2=[])
+    port = NetworkNames("blue").port
+    if change is None:
+        del world.ports["w2"][port]
+    else:
+        world.change("w2", port, **change)
+    (fault,) = world.judge().faults
+    assert words in fault.what
+    assert (fault.vm, fault.interface, fault.cure) == ("blue", "gateway", "fab net.up")

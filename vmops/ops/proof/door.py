@@ -7,12 +7,13 @@ from contextlib import closing
 
 from vmops.core.inventory.model import VM
 from vmops.core.tools.proof import door as doors
-from vmops.core.tools.proof.door import Door, Echo
+from vmops.core.tools.proof.door import Door, Echo, Offer
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
 
 _LONGEST_LINE = 200
+_MOST_OFFERS = 10_000
 
 
 def connect(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Call:
@@ -46,6 +47,29 @@ def ping(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Iterator[
                     raise UnexpectedOutput("its echoes cannot be read", worker=route.worker.name)
                 turn = echo.turn
                 yield echo
+
+
+def offers(route: Route, vlan_id: int, mac: str, *, seconds: int) -> list[Offer]:
+    """Who offers that MAC an address in a VLAN of the worker. Raises as `call` does, and WorkFailed
+    where no door could be made."""
+
+    def refused(why: str) -> VmopsError:
+        what = f"VLAN {vlan_id} could not be asked for a lease: {why}"
+        return WorkFailed(what, worker=route.worker.name, cure="fab doctor")
+
+    bridge = route.worker.bridge
+    called = call(
+        route,
+        "",
+        lambda path: doors.ask_for_lease(path, bridge, vlan_id, mac, seconds=seconds),
+        refused,
+    )
+    with closing(called.socket):
+        said = b""
+        while len(said) < _MOST_OFFERS and (data := called.socket.recv(_LONGEST_LINE)):
+            said += data
+    found = (doors.parse_offer(line) for line in said.decode(errors="replace").split("\n"))
+    return [offer for offer in found if offer is not None]
 
 
 def _refused(route: Route, vm: VM) -> Callable[[str], VmopsError]:

@@ -19,7 +19,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give, give_json, say
-from vmops.tasks.frame.selection import grouped, inventory, inventory_path
+from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.tasks.proof.places import both, place
@@ -264,8 +264,10 @@ def _copy(line: socket.socket) -> None:
 def _way(c: Context, vm: str, address: str | None, port: int) -> list[str]:
     """The command that leads to a guest's port, from wherever it is called."""
     hosts = Path(inventory_path(c)).absolute()
-    program = Path(sys.executable).with_name("vmops")
-    words = ["env", f"VMOPS_HOSTS={hosts}", str(program), "ssh", "--stdio", "--vm", vm]
+    installed = Path(sys.executable).with_name("vmops")
+    program = [str(installed)] if installed.exists() else [sys.executable, "-m", "vmops"]
+    at = ["-H", host_of(c)] if host_of(c) else []
+    words = ["env", f"VMOPS_HOSTS={hosts}", *program, *at, "ssh", "--stdio", "--vm", vm]
     words += [] if address is None else ["--address", address]
     return words if port == 22 else [*words, "--port", str(port)]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
             "Ports that may be in the VLANs beside those of VMs: names separated by commas, or a"
             " glob such as 'gw-*'."
         ),
+        "services": Option("Ask each network of hosts.toml for a DHCP offer as well (2 s)."),
         "parallel": options.PARALLEL,
         "format": options.FORMAT,
     }
@@ -34,6 +35,7 @@ def verify(
     c: Context,
     vm: str | None = None,
     known: str | None = None,
+    services: bool = True,
     parallel: int = 0,
     format: str = "text",
 ) -> Proven | None:
@@ -49,10 +51,17 @@ def verify(
 
     groups = groups_of_workers(c, None)
     chosen = {each.name for each in inventory(c).select(vm)} if vm else None
-    if show_dry(c, groups, show):
+    networks = inventory(c).networks.values()
+    if show_dry(c, groups, lambda group: show(group, networks)):
         return None
     allowed = [word.strip() for word in known.split(",")] if known else []
-    found = prove(groups, known=allowed, parallel=parallel or DEFAULT_PARALLEL)
+    found = prove(
+        groups,
+        known=allowed,
+        networks=networks,
+        services=services,
+        parallel=parallel or DEFAULT_PARALLEL,
+    )
     if chosen is not None:
         found = _only(found, chosen)
     errors = found.errors

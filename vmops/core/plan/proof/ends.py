@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.attachment import Trunk, Vlan
-from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.inventory.model import VM, Interface, Nic, Worker
+from vmops.core.inventory.networks.model import Network
+from vmops.core.names import NetworkNames
 from vmops.core.tools import ovs
 from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe
@@ -19,7 +22,8 @@ class Drawn(NamedTuple):
     """An interface of a VM on a worker where that may be, with a probe for each of its VLANs.
 
     `hop` is one that the guest would have tagged for a VLAN of the inventory which is none of its
-    own; None where there is no other.
+    own; None where there is no other. A network's gateway on its node is told as the interface
+    `gateway` of a VM that has the network's name.
     """
 
     worker: Worker
@@ -27,6 +31,7 @@ class Drawn(NamedTuple):
     nic: Nic
     own: tuple[Probe, ...]
     hop: Probe | None = None
+    is_gateway: bool = False
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -71,12 +76,23 @@ class End(NamedTuple):
         return any(self.hears is None or vlan in self.hears for vlan in vlans)
 
 
-def draw(placed: Iterable[tuple[Worker, Sequence[VM]]], *, run: int) -> list[Drawn]:
-    """Every interface of these VMs that is connected, with probes of its own.
+def draw(
+    placed: Iterable[tuple[Worker, Sequence[VM]]], *, run: int, networks: Iterable[Network] = ()
+) -> list[Drawn]:
+    """Every interface of these VMs that is connected, with probes of its own; and the gateways of
+    the networks that are served on these workers.
 
     Raises InventoryError for more than there are addresses for.
     """
+    placed = list(placed)
     found = [(worker, vm, nic) for worker, vms in placed for vm in vms for nic in vm.connected]
+    gateways = [
+        (worker, *_gateway(network))
+        for network in networks
+        for worker, _ in placed
+        if network.served and network.network_node == worker.name
+    ]
+    vms, found = len(found), [*found, *gateways]
     all_vlans = vlans_of(nic for _, _, nic in found)
     needed = sum(len(vlans_of([nic])) + 1 for _, _, nic in found)
     if needed > probe.MOST:
@@ -85,9 +101,16 @@ def draw(placed: Iterable[tuple[Worker, Sequence[VM]]], *, run: int) -> list[Dra
         )
     macs = (probe.address(run, number) for number in count())
     return [
-        Drawn(worker, vm, nic, _own(nic, macs), _hop(nic, all_vlans, next(macs)))
-        for worker, vm, nic in found
+        Drawn(worker, vm, nic, _own(nic, macs), _hop(nic, all_vlans, next(macs)), number >= vms)
+        for number, (worker, vm, nic) in enumerate(found)
     ]
+
+
+def _gateway(network: Network) -> tuple[VM, Nic]:
+    """The network node's own port in a network."""
+    interface = Interface("gateway", vlan_id=network.vlan_id)
+    vm = replace(VM.lost(network.name), worker=network.network_node, interfaces=(interface,))
+    return vm, replace(vm.nics[0], tap=NetworkNames(network.name).port)
 
 
 def vlans_of(nics: Iterable[Nic]) -> tuple[int, ...]:
@@ -134,6 +157,8 @@ def ends(drawn: Iterable[Drawn], sites: Mapping[str, Site]) -> list[End]:
 
 def _is_there(each: Drawn, site: Site) -> bool:
     tap = each.nic.tap
+    if each.is_gateway:
+        return True
     running = site.running.get(each.vm.name)
     runs = running is not None and running.process is not None
     return runs or tap in site.wiring.taps or tap in site.wiring.switch.ports
@@ -152,11 +177,13 @@ def _broken(each: Drawn, site: Site) -> str:
     """Why nothing passes the interface, or empty. What is wrong with the whole switch is told of
     the worker."""
     switch, tap, bridge = site.wiring.switch, each.nic.tap, each.worker.bridge
-    if tap not in site.wiring.taps:
-        return f"it has no TAP {tap}"
-    if not site.wiring.taps[tap].up:
-        return f"its TAP {tap} is down"
     port = switch.ports.get(tap)
+    if each.is_gateway and port is None:
+        return "the network is not served: it has no port there"
+    if not each.is_gateway and tap not in site.wiring.taps:
+        return f"it has no TAP {tap}"
+    if not each.is_gateway and not site.wiring.taps[tap].up:
+        return f"its TAP {tap} is down"
     if port is None:
         return f"its TAP {tap} is no port of the switch"
     if port.bridge != switch.real(bridge):

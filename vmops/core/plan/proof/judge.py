@@ -132,7 +132,7 @@ def _faulty_ends(ends: Iterable[End]) -> list[WorkFailed]:
             worker=end.worker,
             vm=end.drawn.vm.name,
             interface=end.drawn.nic.name,
-            cure=f"fab plug --vm {end.drawn.vm.name}",
+            cure="fab net.up" if end.drawn.is_gateway else f"fab plug --vm {end.drawn.vm.name}",
         )
         for end in ends
         if end.fault

@@ -14,6 +14,14 @@ my ($path, $patience) = splice @ARGV, 0, 2;
 sub attend {
     my @user = getpwnam($ENV{VMOPS_USER} // 'root');
     umask 077;
+    # Sockets of those who were killed before their caller came.
+    my ($folder, $old) = ($path =~ s{/[^/]*$}{}r, time - $patience - 60);
+    if (opendir my $listed, $folder) {
+        for my $left (map { "$folder/$_" } grep { /^\.call\./ } readdir $listed) {
+            my @was = lstat $left;
+            unlink $left if @was && -S _ && $was[9] < $old;
+        }
+    }
     my $listening = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!\n";
     chown $user[2] // 0, -1, $path;
     my $started = fork;

@@ -1,9 +1,10 @@
 # A door into a VLAN for one caller: a port of the switch in a network namespace of its own, with an
 # address that nobody has, for as long as he stays. It stands behind attend.pl; its arguments are the
 # bridge, the VLAN, the MTU, the prefix's bits, addresses to choose from, a gateway or nothing, and what
-# is to be done: `tcp ADDRESS PORT` or `ping ADDRESS COUNT`.
+# is to be done: `tcp ADDRESS PORT`, `ping ADDRESS COUNT`, or `dhcp MAC SECONDS`, which needs no address.
 #
-# The caller is told `ok ADDRESS`, and gets the connection, or a line for each echo; or `no` and why.
+# The caller is told `ok ADDRESS`, and gets the connection, a line for each echo, or one for each offer
+# that the MAC is made; or `no` and why.
 my ($bridge, $vlan, $mtu, $bits, $choice, $gateway, $what, $target, $number) = @ARGV;
 my %unshare = (x86_64 => 272, aarch64 => 97, riscv64 => 97, ppc64le => 282, s390x => 303, i686 => 310);
 my @vsctl = ('ovs-vsctl', '--timeout=10');
@@ -71,33 +72,73 @@ sub through {
     ip('link', 'set', 'lo', 'up');
     ip('link', 'set', 'dev', $door, 'mtu', $mtu, 'addrgenmode', 'none');
     ip('link', 'set', 'dev', $door, 'up');
+    if ($what eq 'dhcp') { offers(); return }
     my $address = unused(split /,/, $choice);
     ip('addr', 'add', "$address/$bits", 'dev', $door);
     ip('route', 'add', 'default', 'via', $gateway) if length $gateway;
     $what eq 'ping' ? echoes($address) : relay($address);
 }
 
-# The first of these that nobody answers for. Without a word of a sender's address, so that nobody
-# learns one which is another's.
-sub unused {
-    my $every = unpack 'S', pack 'n', 0x0806;
+# A packet socket for one type of frame at the door, and the door's own address.
+sub wire {
+    my $type = unpack 'S', pack 'n', shift;
     socket my $wire, 17, 3, 0 or die "no packet socket: $!\n";
     my $found = qx{ip -o link show dev $door};
     my ($index) = $found =~ /^(\d+):/ or die "$door is not there\n";
     my ($mac) = $found =~ m{link/ether ([0-9a-f:]+)} or die "$door has no address\n";
-    bind $wire, pack 'S S i S C C a8', 17, $every, $index, 0, 0, 0, '' or die "$door: $!\n";
-    my $from = pack 'H12', $mac =~ tr/://dr;
+    bind $wire, pack 'S S i S C C a8', 17, $type, $index, 0, 0, 0, '' or die "$door: $!\n";
+    return ($wire, pack 'H12', $mac =~ tr/://dr);
+}
+
+# Its next frame within so many seconds, or nothing.
+sub heard {
+    my ($wire, $seconds) = @_;
+    my $waiting = '';
+    vec($waiting, fileno $wire, 1) = 1;
+    return unless select $waiting, undef, undef, $seconds > 0 ? $seconds : 0;
+    recv $wire, my $frame, 2048, 0;
+    return $frame;
+}
+
+# Who offers the MAC an address. It is asked for in the message alone: the frame has the door's own, so
+# that no switch takes the door for the guest. Nothing is requested, so no lease is made.
+sub offers {
+    my ($wire, $from) = wire(0x0800);
+    my $call = int rand 2**32;
+    my $asked = pack('C4 N n n a16 a6 x202 N', 1, 1, 6, 0, $call, 0, 0x8000, '',
+        pack('H12', $target =~ tr/://dr), 0x63825363) . "\x35\x01\x01\xff";
+    my $udp = pack('n4', 68, 67, 8 + length $asked, 0) . $asked;
+    my @head = (0x4500, 20 + length $udp, 1, 0, 0x4011);
+    my $ip = pack 'n5 n N N', @head, sum(pack 'n5 n N N', @head, 0, 0, 0xffffffff), 0, 0xffffffff;
+    say_to($caller, 'ok') or return;
+    my ($until, $again, %told) = (now() + $number, 0);
+    while ((my $left = $until - now()) > 0) {
+        if (now() >= $again) {
+            syswrite $wire, "\xff" x 6 . $from . "\x08\x00" . $ip . $udp;
+            $again = now() + 1;
+        }
+        my $frame = heard($wire, $left < 0.2 ? $left : 0.2) // next;
+        next if length $frame < 282 || unpack('C', substr $frame, 23) != 17;
+        next if unpack('n', substr $frame, 36) != 68 || unpack('N', substr $frame, 46) != $call;
+        next if unpack('C', substr $frame, 42) != 2;
+        my $offer = join ' ', map { inet_ntoa($_) } substr($frame, 26, 4), substr($frame, 58, 4);
+        next if $told{$offer}++;
+        say_to($caller, "offer $offer") or return;
+    }
+}
+
+# The first of these that nobody answers for. Without a word of a sender's address, so that nobody
+# learns one which is another's.
+sub unused {
+    my ($wire, $from) = wire(0x0806);
     for my $address (@_) {
         my $wanted = inet_aton($address);
         my $asks = pack 'a6 a6 n n n C C n a6 N a6 a4', "\xff" x 6, $from, 0x0806, 1, 0x0800, 6, 4, 1,
             $from, 0, "\0" x 6, $wanted;
         syswrite $wire, $asks . "\0" x 18;
-        my ($until, $taken) = (6, 0);
-        while ($until-- > 0 && !$taken) {
-            my $waiting = '';
-            vec($waiting, fileno $wire, 1) = 1;
-            next unless select $waiting, undef, undef, 0.05;
-            recv $wire, my $frame, 2048, 0;
+        my ($turns, $taken) = (6, 0);
+        while ($turns-- > 0 && !$taken) {
+            my $frame = heard($wire, 0.05) // next;
             $taken = 1 if length $frame >= 42 && substr($frame, 28, 4) eq $wanted
                 && substr($frame, 6, 6) ne $from;
         }

@@ -39,9 +39,30 @@ def ping(path: str, bridge: str, door: Door, target: tuple[str, int]) -> Command
     return _through(path, bridge, door, ("ping", target[0], str(target[1])))
 
 
+def ask_for_lease(path: str, bridge: str, vlan_id: int, mac: str, *, seconds: int) -> Command:
+    """Tell the caller who offers that MAC an address in the VLAN, a line each. No lease is made."""
+    door = Door(vlan_id, 0, ())
+    return _through(path, bridge, door, ("dhcp", mac, str(seconds)))
+
+
 def _through(path: str, bridge: str, door: Door, what: tuple[str, ...]) -> Command:
     where = (str(door.vlan_id), str(door.mtu), str(door.bits), ",".join(door.choice), door.gateway)
     return command("open_door", path, str(PATIENCE_S), bridge, *where, *what)
+
+
+class Offer(NamedTuple):
+    """An address that a DHCP server would give, and the server's own."""
+
+    server: str
+    address: str
+
+
+def parse_offer(line: str) -> Offer | None:
+    """One line of `ask_for_lease`; None for what is none."""
+    match line.split(" "):
+        case ["offer", server, address]:
+            return Offer(server, address)
+    return None
 
 
 def parse_echo(line: str) -> Echo | None:
