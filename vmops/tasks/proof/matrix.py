@@ -10,6 +10,8 @@ from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give_table, say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from vmops.core.plan.proof.ends import End
     from vmops.core.plan.proof.judge import Pair, Proof
 
@@ -19,6 +21,9 @@ LEGEND = (
     f"{REACHES} reaches   {APART} is kept apart   {CUT} is to reach and does not"
     f"   {LEAK} reaches and is not to   {UNKNOWN} not known"
 )
+
+_ENDLESS = 1 << 20
+"""A width that every matrix has room in."""
 
 _STYLES: Mapping[str, str] = {
     REACHES: "green",
@@ -47,10 +52,12 @@ def give_matrix(proof: Proof) -> None:
         from rich.console import Console
 
         console = Console()
-        if _width(ends) > console.width:
+        table = _drawn(ends, marks)
+        endless = console.options.update(max_width=_ENDLESS)
+        if console.measure(table, options=endless).maximum > console.width:
             _give_words(ends, marks)
             return
-        console.print(_drawn(ends, marks))
+        console.print(table)
     else:
         rows = [[*map(str, _head(n, e)), *_cells(e, ends, marks)] for n, e in enumerate(ends, 1)]
         numbers = [str(number) for number in range(1, len(ends) + 1)]
@@ -66,14 +73,7 @@ def _cells(end: End, ends: Sequence[End], marks: Mapping[tuple[int, int], str]) 
     return [SELF if end is other else marks.get((id(end), id(other)), " ") for other in ends]
 
 
-def _width(ends: Sequence[End]) -> int:
-    """Of the drawn matrix, in characters."""
-    heads = [_head(len(ends), end) for end in ends]
-    columns = [max(len(head[column]) for head in heads) + 2 for column in range(4)]
-    return sum(columns) + len(ends) * (len(str(len(ends))) + 1) + 2
-
-
-def _drawn(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> object:
+def _drawn(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -96,6 +96,8 @@ def _drawn(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> object:
 def _give_words(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> None:
     rows = []
     for end in ends:
+        if any((id(end), id(other)) not in marks for other in ends if other is not end):
+            continue  # with --vm: one of which only a part is asked
         by_mark: dict[str, list[str]] = {}
         for other in ends:
             by_mark.setdefault(marks.get((id(end), id(other)), SELF), []).append(other.name)
