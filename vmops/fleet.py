@@ -276,10 +276,7 @@ class Fleet(Guests, Networks):
         return self._each(groups, lambda g: [examine(g.route, g.vms, bases, nodes=nodes)])
 
     def verify(self, worker: str | None = None, *, known: Sequence[str] = ()) -> Proven:
-        """Prove by frames who reaches whom on every worker, or one, and that nobody else does.
-
-        `known` are names and globs of ports that may be in the VLANs beside those of VMs.
-        """
+        """Prove by frames who reaches whom, and nobody else; `known` ports may be there."""
         from vmops.ops.proof.prove import prove
 
         groups = self._wherever(None, worker, empty=True)

@@ -57,9 +57,9 @@ def fails(course: Course) -> Said:
 def test_gateways_and_leases_as_they_should_be(served: Course) -> None:
     said = served.operator.ok("verify", "--format", "json")
     reach = {(p["from"], p["to"]) for p in said.json if p["found"] == "reach"}
-    assert ("blue1:eth0", "blue:gateway") in reach
-    assert ("blue:gateway", "blue2:eth0") in reach
-    assert ("blue1:eth0", "green:gateway") not in reach
+    assert ("blue1:eth1", "blue:gateway") in reach
+    assert ("blue:gateway", "blue2:eth1") in reach
+    assert ("blue1:eth1", "green:gateway") not in reach
     assert len(said.json) == 30
 
 
