@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmops.core.inventory.complaints import did_you_mean, show
-from vmops.core.plan.proof.ends import vlans_of
 from vmops.errors import InventoryError
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory
@@ -24,6 +22,8 @@ def place(c: Context, text: str) -> Place:
 
 def both(c: Context, one: str, other: str) -> tuple[Place, Place]:
     """Two interfaces; where one is left out, the first that shares a VLAN with the other."""
+    from vmops.core.plan.proof.ends import vlans_of
+
     pairs = [(a, b) for a in _candidates(c, one) for b in _candidates(c, other) if a != b]
     if not pairs:
         raise InventoryError(f"{one} and {other} are the same interface")
@@ -32,6 +32,8 @@ def both(c: Context, one: str, other: str) -> tuple[Place, Place]:
 
 
 def _candidates(c: Context, text: str) -> list[Place]:
+    from vmops.core.inventory.complaints import did_you_mean, show
+
     name, colon, interface = text.partition(":")
     listed = inventory(c)
     vm = listed.vm(name)

@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import sys
-from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from vmops.tasks.proof.places import both, place
 from vmops.tasks.typed.rest import rest
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Interface
+
     from vmops.core.inventory.model import VM, Nic
     from vmops.core.tools.proof.door import Door, Echo
 
@@ -202,9 +203,11 @@ def _known(c: Context, vm: VM) -> IPv4Interface | None:
 def _address(c: Context, vm: VM, nic: Nic, given: str | None) -> IPv4Interface:
     """The guest's address: the one that is given, or hosts.toml's. Raises InventoryError."""
     if given is not None:
+        from ipaddress import IPv4Interface
+
         try:
             found = IPv4Interface(given)
-        except (AddressValueError, NetmaskValueError, ValueError) as error:
+        except ValueError as error:
             raise InventoryError(f"--address {given}: {error}") from error
         if "/" not in given:
             raise InventoryError(f"--address {given}: must have its prefix, as 192.0.2.7/24")
