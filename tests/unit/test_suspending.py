@@ -14,6 +14,8 @@ from vmops.core.devices.live import memory
 from vmops.core.devices.live.memory import Memory
 from vmops.core.facts.images import SUSPENDED
 from vmops.core.facts.observed import Observed
+from vmops.core.inventory.guest.cloud_init import CloudInit
+from vmops.core.inventory.guest.told import Seed
 from vmops.core.inventory.model import VM, Disk
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.drift import launch_values
@@ -154,3 +156,17 @@ def test_a_first_line_that_cannot_be_read_starts_nothing(line: str) -> None:
 
 def test_what_was_written_is_read() -> None:
     assert memory.read('vm1 {"argv": ["qemu", "-m"]}') == ("vm1", Memory(("qemu", "-m")))
+
+
+def test_memory_of_a_machine_with_a_seed_does_not_fit_one_without() -> None:
+    told = replace(VM1, cloud_init=CloudInit(), seed=Seed("vm1"))
+    for then, now, said in (
+        (told, VM1, "cloud_init: a seed -> none"),
+        (VM1, told, "cloud_init: no seed -> one"),
+    ):
+        (differs,) = memory.differences(
+            suspended(then).suspended["vm1"], now, launch_values(WORKER, now, EMPTY)
+        )
+        assert differs == said
+    same = suspended(told).suspended["vm1"]
+    assert list(memory.differences(same, told, launch_values(WORKER, told, EMPTY))) == []

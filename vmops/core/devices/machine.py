@@ -69,6 +69,7 @@ class CommandLine(NamedTuple):
     machine: str = ""
     extra: tuple[str, ...] = ()
     nics: tuple[RunningNic, ...] = ()
+    has_seed: bool = False
 
 
 def build(vm: VM, launch: Launch) -> Command:
@@ -141,6 +142,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         machine=_kind(found),
         extra=_extra(argv),
         nics=nic.parse(found),
+        has_seed=drive.is_there(found),
     )
 
 

@@ -55,6 +55,8 @@ def differences(memory: Memory, vm: VM, launch: machine.Launch) -> Iterator[str]
             yield str(item)
     words = machine.build(vm, launch).words()
     now = machine.parse(words[words.index(qemu.BINARY) :])
+    if then.has_seed != now.has_seed:
+        yield "cloud_init: " + ("a seed -> none" if then.has_seed else "no seed -> one")
     for what, had, has in (("interfaces", then.nics, now.nics), ("disks", then.disks, now.disks)):
         if had != has:
             yield f"{what}: {_listed(had)} -> {_listed(has)}"

@@ -38,6 +38,11 @@ def words(vm: VM) -> tuple[str, ...]:
     return (*bus, "-drive", drive, "-device", f"scsi-cd,bus={DRIVE}bus.0,drive={DRIVE}")
 
 
+def is_there(found: qemu.Options) -> bool:
+    """True where a command line has it."""
+    return any(each.get("id") == DRIVE for each in qemu.every(found, "drive"))
+
+
 def bringing(vm: VM, *, group: int) -> tuple[Step, ...]:
     """What puts the CD into the run directory, for root and that group alone. It goes with it."""
     assert vm.seed is not None or not vm.is_told, "what a guest is told is read before it starts"
