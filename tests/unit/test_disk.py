@@ -162,6 +162,22 @@ def test_a_running_vm_gets_a_larger_disk_by_its_own_qemu_and_never_a_smaller_one
     assert with_more.action == "restart"
 
 
+@pytest.mark.parametrize(
+    ("drive", "device"),
+    [
+        ("file=/a,format=qcow2,if=virtio", "virtio0"),
+        ("file=/a,format=qcow2", "ide0-hd0"),
+        ("file=/a,format=qcow2,if=none,id=root", "root"),
+    ],
+)
+def test_the_drive_of_a_running_vm_is_called_as_its_qemu_calls_it(drive: str, device: str) -> None:
+    """Also where an older vmops has started it."""
+    argv = ["qemu", "-drive", drive]
+    (request,) = disk.growing(replace(WEB, disk_gb=3), world(2 * GIB).images, argv)
+    assert request.arguments == {"device": device, "size": 3 * GIB}
+    assert disk.growing(replace(WEB, disk_gb=2), world(2 * GIB).images, argv) == ()
+
+
 def test_destroy_removes_the_disk_that_was_made_and_no_other() -> None:
     made = stopping.destroy(WORKER, WEB, world(GIB))
     assert (made.action, labels(made)) == ("destroy", ["remove disk"])
