@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import vmops
 from vmops.core.inventory.inventory import Inventory
 from vmops.inventory_file import load
 from vmops.lab import Lab
 
 from .net_guests import Guest
-from .operator import ROOT, Operator, Said
+from .operator import ROOT, Operator
 
 NODE = "worker3"
 OUTSIDE = "203.0.113.254"
@@ -41,25 +41,28 @@ class Course:
         self.operator.hosts_toml.write_text(f"{head}\n{body}")
         return load(self.operator.hosts_toml)
 
-    def exercise(self, number: int) -> dict[str, Any]:
+    def exercise(self, number: int) -> dict[str, str]:
         """Go to an exercise: the action for each network."""
         self.write(networks_of(ROOT / "examples" / f"exercise-{number}.toml"))
         return self.up()
 
-    def up(self) -> dict[str, Any]:
-        """Serve what hosts.toml says: the action for each network."""
-        said = self.operator.ok("net.up", "--format", "json").json
-        return {one["network"]: one["action"] for one in said}
+    def up(self) -> dict[str, str]:
+        """Serve what hosts.toml says: the action for each network. In this process: a `fab` takes
+        most of its time to start."""
+        return {one.network: one.action for one in vmops.raise_for_errors(self.fleet.networks_up())}
 
     def plan(self) -> dict[str, str]:
-        """What net.up would change, as `plan` tells it: each network with its fields, in text."""
-        said = self.operator.fab("plan", "--format", "json").json
-        nets = [one for one in said if "network" in one]
+        """What net.up would change: each network with its fields, in text."""
         return {
-            one["network"]: " ".join(field["field"] for field in one["fields"])
-            for one in nets
-            if one["action"] != "nothing"
+            one.network: " ".join(drift.field for drift in one.drift)
+            for one in vmops.raise_for_errors(self.fleet.networks_plan())
+            if one.to_do
         }
+
+    @property
+    def fleet(self) -> vmops.Fleet:
+        """What hosts.toml says now."""
+        return vmops.Fleet(vmops.load(self.operator.hosts_toml))
 
     def status(self) -> dict[str, Any]:
         """What the nodes serve, by network."""
@@ -102,8 +105,3 @@ class Course:
 
     def set_static(self, guest: str, address: str) -> None:
         self.guests[guest].configure(f"{address}/24", address.rpartition(".")[0] + ".1")
-
-
-def shown(said: Said) -> Any:
-    """The JSON of a command that may have failed."""
-    return json.loads(said.out)

@@ -71,7 +71,8 @@ def as_dict(outcome: NetworkOutcome) -> dict[str, Any]:
         "action": outcome.action,
         "changed": outcome.changed,
         "fields": [
-            {"field": d.field, "running": d.running, "wanted": d.wanted} for d in outcome.drift
+            {"field": d.field, "running": d.running, "wanted": d.wanted, "live": d.live}
+            for d in outcome.drift
         ],
     }
 
