@@ -21,6 +21,7 @@ from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import changes, lifecycle, power, waiting
+from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome, without_absent
 from vmops.ops.vm.status import Survey, merged, survey
 from vmops.ops.worker.doctor import Health, examine
@@ -85,7 +86,8 @@ class Fleet(Guests, Networks):
         """
         groups = self._placed(self.inventory.select(vms), at)
         asked = NOWHERE if here or at is not None else self._others(groups)
-        terms = Terms(strict=strict, overcommit=overcommit, bases=self._bases(groups))
+        bases = self._bases(groups)
+        terms = Terms(strict=strict, overcommit=overcommit, bases=bases, today=today())
         return self._launched(groups, terms, asked)
 
     def plug(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
@@ -210,12 +212,14 @@ class Fleet(Guests, Networks):
         groups = self._placed(self._chosen(vms), None)
         gently = lifecycle.GENTLY if restart else None
         terms = Terms(overcommit=overcommit, restart=gently, bases=self._bases(groups))
+        terms = terms._replace(today=today(), at_end="stop")
         return self._launched(groups, terms, self._everywhere(named=vms is not None))
 
     def plan(self, vms: str | None = None, *, overcommit: bool = False) -> list[changes.Change]:
         """What `up` would do about each VM. Nothing is changed."""
         groups = self._placed(self._chosen(vms), None)
-        terms = Terms(overcommit=overcommit, bases=self._bases(groups))
+        bases = self._bases(groups)
+        terms = Terms(overcommit=overcommit, bases=bases, today=today(), at_end="stop")
         asked = self._everywhere(named=vms is not None)
         return self._each(groups, lambda g: changes.changes(g.route, g.vms, terms, asked))
 

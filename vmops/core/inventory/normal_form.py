@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Sequence
+from datetime import date
 
 from vmops.core.inventory.guest import keys
 
@@ -53,6 +54,19 @@ def bridge(value: str) -> str | None:
 def user(value: str) -> str | None:
     """A login name, also one of a directory service with its domain: `anna@lab`, `LAB\\anna`."""
     return value if USER.fullmatch(value) else None
+
+
+DAY = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+
+
+def day(value: str) -> str | None:
+    """A day that there is, as ISO 8601 writes it."""
+    if not DAY.fullmatch(value):
+        return None
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        return None
 
 
 def cpu(value: str) -> str | None:

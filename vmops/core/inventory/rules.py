@@ -242,6 +242,13 @@ VM: Mapping[str, Rule] = {
         lambda value: tuple(value) if len(value) <= MAX_INTERFACES else None,
         schema={"maxItems": MAX_INTERFACES},
     ),
+    "expires": Rule(
+        str,
+        'the last day of the VM, as in "2027-01-31"',
+        normal.day,
+        optional=True,
+        schema=matching(normal.DAY),
+    ),
     "worker": Rule(
         str,
         "the name of one of the workers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -12,7 +13,10 @@ from vmops.core.plan import restarting, starting
 from vmops.core.plan.capacity import refusal, taken, thin
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
+from vmops.core.plan.upkeep.expiry import AtEnd, ended, is_over
 from vmops.errors import LaunchFailed, WorkFailed
+
+GENTLY = Manner()
 
 Kind = Callable[..., Plan]
 """`starting.launch`, `starting.launch_bare` or `starting.boot`."""
@@ -24,7 +28,8 @@ class Terms(NamedTuple):
     `strict` refuses a VM of which an interface cannot be plugged, and `overcommit` starts VMs
     beyond the memory that is available. `restart` says how a VM that runs otherwise than asked is
     ended; None ends none. `bare` starts a VM of which no interface can be plugged. `bases` are the
-    images that disks may be made of.
+    images that disks may be made of. `today` tells whose time is over, and `at_end` what is done
+    about these; without a day nobody's is.
     """
 
     strict: bool = False
@@ -32,6 +37,8 @@ class Terms(NamedTuple):
     restart: Manner | None = None
     bare: bool = False
     bases: Bases = NO_BASES
+    today: date | None = None
+    at_end: AtEnd = "refuse"
 
 
 def plans(
@@ -50,6 +57,8 @@ def plans(
 
     def decide(vm: VM) -> Plan | WorkFailed:
         try:
+            if is_over(vm, terms.today):
+                return ended(worker, vm, observed, manner=GENTLY, at_end=terms.at_end)
             found = kind(worker, vm, observed, strict=terms.strict, room=False)
             if found.action == "restart" and terms.restart is not None:
                 again = restarting.restart(worker, vm, observed, manner=terms.restart, room=False)

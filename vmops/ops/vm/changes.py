@@ -28,9 +28,9 @@ from vmops.ops.vm.seeds import told
 class Change(NamedTuple):
     """What `up` would do about one VM.
 
-    `action` is start, nothing, replug, change (its interfaces), grow (its disks) or restart;
-    refused where `up` would fail, and unknown where the worker could not be asked: then `error`
-    says why. `drift` are the fields that differ.
+    `action` is start, nothing, replug, change (its interfaces), grow (its disks), restart, or stop
+    (it has expired); refused where `up` would fail, and unknown where the worker could not be
+    asked: then `error` says why. `drift` are the fields that differ.
     """
 
     vm: str
@@ -44,7 +44,7 @@ class Change(NamedTuple):
     @property
     def to_do(self) -> bool:
         """True where `up` would change something."""
-        return self.action in ("start", "replug", "change", "grow", "restart")
+        return self.action in ("start", "replug", "change", "grow", "restart", "stop")
 
 
 def look_everywhere(routes: Sequence[Route]) -> Elsewhere:

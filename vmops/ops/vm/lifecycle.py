@@ -191,6 +191,8 @@ def restart(
 
 
 def _came_of(route: Route, done: Done) -> Outcome:
+    if done.plan is not None and done.plan.action == "stop":
+        return outcome.stopped(done)
     if len(done.results) < 2 or done.results[1].outcome != "changed":
         return outcome.restarted(done)
     try:

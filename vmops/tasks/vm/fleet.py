@@ -67,11 +67,13 @@ def up(
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
+    from vmops.ops.vm.expiring import today
 
     groups = groups_of_fleet(c, vm, worker, to_start=True)
     served = networks_first(c, None if (vm, worker) == (None, None) else groups)
     gently = lifecycle.GENTLY if restart else None
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases_to_start(c, groups))
+    terms = terms._replace(today=today(), at_end="stop")
     elsewhere = everywhere(c, groups, named=vm is not None)
     supply = supplier(c, push=push)
     return Work(
@@ -166,9 +168,11 @@ def plan(
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm.changes import changes
+    from vmops.ops.vm.expiring import today
 
     groups = groups_of_fleet(c, vm, worker, to_start=True)
     terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
+    terms = terms._replace(today=today(), at_end="stop")
     elsewhere = everywhere(c, groups, named=vm is not None)
     if vm is None:
         say_lost(c, elsewhere)
@@ -203,6 +207,7 @@ def _came_up(outcome: Outcome) -> str:
         "change": "changed",
         "grow": "disks made larger",
         "restart": "restarted",
+        "stop": "expired: stopped",
     }
     return words.get(outcome.action, "already runs")
 

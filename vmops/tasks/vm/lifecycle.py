@@ -65,9 +65,11 @@ def launch(
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
+    from vmops.ops.vm.expiring import today
 
     groups = groups_of_vms(c, vm, task="launch")
     terms = Terms(strict=strict, overcommit=overcommit, bases=bases_to_start(c, groups))
+    terms = terms._replace(today=today())
     elsewhere = other_workers(c, groups, here=here)
     supply = supplier(c, push=push)
     return Work(

@@ -110,9 +110,11 @@ def _looking(c: Context, groups: list[Group], *, detailed: bool, parallel: int) 
     homes = {name: vm.worker for name, vm in inventory(c).vms.items() if vm.worker is not None}
 
     def look(group: Group) -> list[Survey]:
+        from vmops.ops.vm.expiring import today, warned
         from vmops.ops.vm.status import survey, with_homes
 
         found = survey(group.route, group.vms, unmanaged=not detailed)
+        found = warned(found, group.vms, today())
         return [with_homes(found, homes)]
 
     def together(surveys: Sequence[Survey]) -> list[Survey]:
