@@ -60,7 +60,7 @@ def test_where_it_ends_and_why(
 def test_two_vlans_on_one_worker_are_kept_apart(plugged: Operator) -> None:
     said = plugged.fab("trace", "--from", "vm1", "--to", "vm2")
     assert said.code == 1
-    assert "in VLAN 101 and in VLAN 102 are kept apart" in said.err
+    assert "the one is in VLAN 101 and the other in VLAN 102, which are kept apart" in said.err
 
 
 def test_a_flow_for_some_frames_only(plugged: Operator) -> None:

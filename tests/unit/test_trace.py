@@ -162,7 +162,8 @@ def test_two_vlans_are_kept_apart() -> None:
     far = Traced(NORMAL, (Output("tap_3_eth0", None),))
     found = told(three(), "a1", "b2", OUT, far)
     assert found.error is not None
-    assert "in VLAN 101 and in VLAN 102 are kept apart" in found.error.what
+    why = "the one is in VLAN 101 and the other in VLAN 102, which are kept apart"
+    assert why in found.error.what
 
 
 def test_an_interface_that_is_broken_at_its_end() -> None:
@@ -175,7 +176,7 @@ def test_an_interface_that_is_broken_at_its_end() -> None:
         "port tap_3_eth0 gives it out, and its TAP tap_3_eth0 is down"
     )
     assert found.error is not None
-    assert found.error.cure == "fab plug --vm b1"
+    assert found.error.cure == "fab plug --vm b1; if it runs: fab up --vm b1"
 
 
 def test_on_one_worker() -> None:

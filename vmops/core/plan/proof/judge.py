@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
-from vmops.core.plan.proof.ends import End, vlans_of
+from vmops.core.plan.proof.ends import Drawn, End, vlans_of
 from vmops.core.plan.proof.paths import Seen, broken_ways, passes
 from vmops.core.tools import ovs
 from vmops.core.tools.proof.probe import Probe, Sighting
@@ -132,11 +132,17 @@ def _faulty_ends(ends: Iterable[End]) -> list[WorkFailed]:
             worker=end.worker,
             vm=end.drawn.vm.name,
             interface=end.drawn.nic.name,
-            cure="fab net.up" if end.drawn.is_gateway else f"fab plug --vm {end.drawn.vm.name}",
+            cure=_plugging(end.drawn),
         )
         for end in ends
         if end.fault
     ]
+
+
+def _plugging(drawn: Drawn) -> str:
+    if drawn.is_gateway:
+        return "fab net.up"
+    return f"fab plug --vm {drawn.vm.name}; if it runs: fab up --vm {drawn.vm.name}"
 
 
 def _leaks(ends: Sequence[End], seen: Seen) -> list[WorkFailed]:

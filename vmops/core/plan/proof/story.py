@@ -172,8 +172,11 @@ def _why(one: End, other: End, last: Passage, proof: Proof) -> VmopsError:
     vlans = set(one.vlans) & set(other.vlans)
     what = f"frames of {one.name} do not come to {other.name}"
     if not vlans:
-        what += f": {_vlans(one).strip()} and {_vlans(other).strip()} are kept apart"
-        return WorkFailed(what, cure="put both in one VLAN, if they are to reach each other")
+        what += f": the one is{_vlans(one)} and the other{_vlans(other)}, which are kept apart"
+        return WorkFailed(
+            what,
+            cure="put both in one VLAN; whether their networks are routed (reach) is not looked at",
+        )
     for fault in proof.faults:
         if fault.vm in both or (not fault.vm and _is_about(fault, one, other, vlans)):
             return WorkFailed(f"{what}: {_with_place(fault)}", cure=fault.cure)
