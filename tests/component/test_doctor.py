@@ -9,6 +9,7 @@ import fabric
 import pytest
 
 from tests.unit.worlds import VM1
+from vmops.core.images.names import FOLDER
 from vmops.core.inventory.model import VM
 from vmops.core.plan.health import Check
 from vmops.ops.route import Route
@@ -41,8 +42,15 @@ def vm_at(image: str) -> VM:
 def test_an_image_folder_that_is_missing(look: Callable[..., Health], home: Path) -> None:
     check = named(look(vm_at("~/nowhere/vm1.qcow2")), "folder ~/nowhere")
     assert not check.ok
-    assert "No such file" in check.found
+    assert check.found == "there is no such folder"
     assert check.cure == "there: mkdir -p ~/nowhere"
+
+
+def test_the_folder_of_own_disks_is_made_by_the_first_of_them(
+    look: Callable[..., Health], home: Path
+) -> None:
+    check = named(look(vm_at(f"{FOLDER}/disk-vm1-root.qcow2")), f"folder {FOLDER}")
+    assert (check.ok, check.found) == (True, "not there yet; the first image or disk makes it")
 
 
 def test_an_image_that_is_a_folder(look: Callable[..., Health], home: Path) -> None:

@@ -32,10 +32,10 @@ RUN_TIMEOUT = Option(
 @task({"worker": options.WORKER, "format": options.FORMAT})
 def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[examined.Health]:
     """
-    Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports; and
-    dnsmasq and nftables where it serves networks.
+    Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
 
-    Each failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be reached.
+    Where it serves networks, dnsmasq and nftables too. Each failure names its cure. Exit code 1 if
+    a check fails, 3 if the worker cannot be reached.
     Example: fab -H 10.0.10.1 doctor
     """
     from vmops.ops.worker.doctor import examine

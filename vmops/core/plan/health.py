@@ -199,7 +199,11 @@ def _disk(folder: str, answers: Answers) -> Check:
     try:
         free_mb = answers[free_disk_mb(folder)]
     except Unanswered as reason:
-        return Check(name, False, str(reason), f"there: mkdir -p {folder}")
+        if not str(reason).endswith(": No such file or directory"):
+            return Check(name, False, str(reason), f"there: ls -ld {folder}")
+        if folder == FOLDER:
+            return Check(name, True, "not there yet; the first image or disk makes it")
+        return Check(name, False, "there is no such folder", f"there: mkdir -p {folder}")
     return Check(name, free_mb >= LOW_DISK_MB, f"{free_mb} MiB free", "make room there")
 
 
