@@ -118,6 +118,7 @@ def test_h_is_help(program: str, task: str, run: Run) -> None:
         (UNDER_A_NAME, "vm.launch", "fab vm.launch --vm NAME; fab vm.launch --help\n"),
         (UNDER_A_NAME, "launch", "did you mean: fab vm.launch\n"),
         (UNDER_A_NAME, "vm.launch vm1", "  fab vm.launch --vm vm1\n"),
+        (OURS, "status --vm a.txt b.txt", "a glob stands in quotes: --vm '*'"),
         (UNDER_A_NAME, "vm.stop --vm ''", "error: --vm '': the value is empty"),
     ],
 )

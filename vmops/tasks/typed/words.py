@@ -74,6 +74,11 @@ def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
     if meant is not None:
         return f"there is no task {word!r}\n  did you mean: {program} {meant}"
     if task is not None and "vm" in context.args:
+        if given := context.args["vm"].value:
+            return (
+                f"{task} takes no {word!r} behind --vm {given}\n"
+                f"  {program} {task} --help; a glob stands in quotes: --vm '*'"
+            )
         return f"{task}: a VM is named with --vm\n  {program} {task} --vm {word}"
     listed = f"{program} --list shows all tasks"
     return f"there is no task {word!r}\n  {listed}"
