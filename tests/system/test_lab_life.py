@@ -149,7 +149,7 @@ def test_an_address_that_is_taken_leaves_no_lab(own_lab: LabUp, tmp_path: Path) 
     taken = own_lab(1).status().workers[0]
     network = taken.address.rpartition(".")[0]
     second = Lab(tmp_path / "second")
-    with pytest.raises(WorkFailed, match=r"worker1 cannot be reached: .*in use"):
+    with pytest.raises(WorkFailed, match=r"worker1 cannot listen at .*, port .*in use"):
         second.up(1, network=network)
     with pytest.raises(WorkFailed, match=r"--network .* --port"):
         second.up(1, network=network)

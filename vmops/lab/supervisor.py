@@ -112,7 +112,8 @@ class Supervisor:
         except OSError as error:
             await child.end()
             raise WorkFailed(
-                f"{name} cannot be reached: {error.strerror or error}",
+                f"{name} cannot listen at {self.layout.address(number)}, port {self.layout.port}:"
+                f" {os.strerror(error.errno) if error.errno else error}",
                 cure="choose another place for the lab: --network 127.0.N, or --port",
             ) from error
         self.workers[name] = Worker(number, child, relay)
