@@ -41,7 +41,7 @@ def test_the_documented_systems_vm_is_seen_guarded_and_stopped(documented: Opera
     assert documented.ok("pid", "--vm", "vm1").out == f"{pid}\n"
     planned = documented.fab("plan", "--vm", "vm1", "--format", "json")
     assert planned.json[0]["action"] == "restart"
-    assert "is not a stranger" in documented.ok("adopt", "--vm", "vm1").err
+    assert "is vmops' own already" in documented.ok("adopt", "--vm", "vm1").err
     assert documented.fab("unplug", "--vm", "vm1").code == 1
     assert "nothing is left behind" in documented.ok("-H", "worker1", "prune").err
     documented.ok("stop", "--vm", "vm1")

@@ -292,6 +292,8 @@ def _state(one: Found) -> str:
 
 
 def _table(found: Sequence[Found]) -> None:
+    if not found:
+        say("no image is there")
     rows = [
         [
             one.worker,

@@ -222,7 +222,7 @@ def adopt(c: Context, vm: str | None = None, pid: int = 0, format: str = "text")
         groups,
         lambda g: take_over(g.route, g.vms, pid=pid, listed=listed),
         Report(
-            said(lambda o: f"{'adopted' if o.changed else 'is not a stranger'}{_pid(o)}"),
+            said(lambda o: ("adopted" if o.changed else "is vmops' own already") + _pid(o)),
             started_as_dict,
         ),
     )

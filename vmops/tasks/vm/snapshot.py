@@ -13,7 +13,7 @@ from vmops.tasks.frame.confirm import ask
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import changed_as_dict, said
-from vmops.tasks.frame.output import table
+from vmops.tasks.frame.output import say, table
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -136,6 +136,8 @@ def _print(found: Any) -> None:
         for one in found
         for each, differs in zip(one.snapshots, one.differs, strict=True)
     ]
+    if not rows and not any(one.error for one in found):
+        say("no snapshot is there")
     table(("VM", "WORKER", "SNAPSHOT", "TAKEN (UTC)", "MEMORY", "REVERT"), _row)(rows)
 
 
