@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _more_than_nothing(count: int) -> str | None:
-    return None if count >= 0 else "must be 1 or more"
+    return None if count >= 0 else "must be 1 or more, or 0 for no end"
 
 
 @task(
@@ -31,7 +31,7 @@ def _more_than_nothing(count: int) -> str | None:
         "vm": Option("VM and interface, such as web1:eth0; of a VM alone its first one."),
         "write": Option("Write the frames to this file, instead of standard output."),
         "filter": Option("Only these frames, in the words of tcpdump, such as 'port 80'."),
-        "count": Option("End after so many frames.", _more_than_nothing),
+        "count": Option("End after so many frames (default: no end).", _more_than_nothing),
     }
 )
 def capture(

@@ -161,7 +161,7 @@ def plan(
     format: str = "text",
 ) -> Work[Change]:
     """
-    Show what `up` would change: start, replug or restart, and which fields differ.
+    Show what `up` would do: start, replug, change or restart, and which fields differ.
 
     Exit code 0 if there is nothing to do, 4 if there is, 1 if `up` would fail, 3 if a worker
     cannot be reached. Example: fab plan --format json
