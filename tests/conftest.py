@@ -1,11 +1,14 @@
 """For all rings: signals and sizes are as on a terminal, and property tests are held to no time for
-one example, the machine may be busy."""
+one example, the machine may be busy. In CI a tool that is missing is a failure."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("vmops", deadline=None)
@@ -29,3 +32,24 @@ take_signals_as_a_terminal_gives_them()
 # The workers of pytest-xdist have them, and they count for more than the size of a terminal.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+
+LEFT_OUT = ("takes long:", "this very test runs over SSH")
+"""How the reasons begin for which a test may be skipped in CI too."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a failure in CI of what is skipped because this machine lacks something."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        why = reason_of(report.longrepr)
+        if not why.startswith(LEFT_OUT):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which is a failure in CI: {why}"
+    return report
+
+
+def reason_of(longrepr: Any) -> str:
+    """Why a test was skipped, in the words of its author."""
+    said = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return said.removeprefix("Skipped: ")
