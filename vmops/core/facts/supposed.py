@@ -116,9 +116,15 @@ def running_whole(worker: Worker, vms: Sequence[VM]) -> Observed:
     return seen._replace(monitors=said)
 
 
-def with_snapshots(worker: Worker, vms: Sequence[VM]) -> Observed:
-    """The same, each VM with one disk, and with no snapshot."""
-    inserted = {"ro": False, "drv": "qcow2", "node-name": "#block001", "image": {}}
+def with_snapshots(worker: Worker, vms: Sequence[VM], *names: str) -> Observed:
+    """The same, each VM with one disk, which has snapshots of these names."""
+    from vmops.core.devices.live.snapshot import Shape, machine_of, tag_of
+    from vmops.core.devices.machine import CommandLine
+
+    shape = Shape(machine_of(CommandLine()))
+    kept = [{"name": tag_of(name, shape), "date-sec": 0, "vm-state-size": 0} for name in names]
+    image = {"snapshots": kept}
+    inserted = {"ro": False, "drv": "qcow2", "node-name": "#block001", "image": image}
     drive = {"device": "root", "inserted": inserted}
     answers: tuple[Any, ...] = ({"status": qmp.RUNNING}, [drive], [{"devices": []}], [])
     said = {vm.name: Heard(vm.name, answers=answers) for vm in vms}

@@ -102,7 +102,7 @@ def read(heard: Heard, line: CommandLine, *, vm_id: int) -> Found:
         states = {str(job["id"]): str(job["status"]) for job in jobs}
         return Found(
             str(status["status"]),
-            Shape(_machine(line), dict(_cards(buses, line, vm_id))),
+            Shape(machine_of(line), dict(_cards(buses, line, vm_id))),
             tuple(_disk(one) for one in writable),
             tuple(_snapshots(writable)),
             states.get(_JOB, states.get(_UNDO, "")),
@@ -111,7 +111,8 @@ def read(heard: Heard, line: CommandLine, *, vm_id: int) -> Found:
         raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
 
 
-def _machine(line: CommandLine) -> str:
+def machine_of(line: CommandLine) -> str:
+    """What a shape says of the machine beside its cards."""
     cpu = "".join((line.cpu or "default").split())
     return f"{line.ram_mb}MiB/{line.cores}/{line.accel}/{cpu}"
 

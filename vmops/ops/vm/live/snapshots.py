@@ -44,12 +44,12 @@ def save(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
 def revert(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
     """Take each VM back to its snapshot of that name; refused for one that is another machine by
     now. Where QEMU fails at it, the VM stands still and has to be restarted."""
-    return _do(route, vms, lambda vm, seen: plans.revert(route.worker, vm, seen, name=name))
+    return _do(route, vms, lambda vm, seen: plans.revert(route.worker, vm, seen, name=name), name)
 
 
 def delete(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
     """Remove each VM's snapshot of that name."""
-    return _do(route, vms, lambda vm, seen: plans.delete(route.worker, vm, seen, name=name))
+    return _do(route, vms, lambda vm, seen: plans.delete(route.worker, vm, seen, name=name), name)
 
 
 def listed(route: Route, vms: Sequence[VM]) -> list[Listed]:
@@ -76,13 +76,16 @@ def _questions(vms: Sequence[VM]) -> tuple[facts.Asked, ...]:
     return (HOST, OWN_DISKS, RUNNING, monitor_facts.asked_of(vms, *snapshot.LOOK))
 
 
-def _do(route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan]) -> list[Outcome]:
+def _do(
+    route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan], *supposedly: str
+) -> list[Outcome]:
+    """Do it; a dry run supposes that snapshots of these names are there."""
     done = carry_out(
         route,
         vms,
         one_by_one(decide),
         questions=_questions,
-        suppose=supposed.with_snapshots,
+        suppose=lambda worker, some: supposed.with_snapshots(worker, some, *supposedly),
     )
     found = []
     for item in done:

@@ -66,7 +66,7 @@ def _do(route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan])
         vms,
         one_by_one(decide),
         questions=lambda _: facts.for_suspending(),
-        suppose=supposed.running_whole,
+        suppose=supposed.running,
     )
     found = []
     for item in done:
