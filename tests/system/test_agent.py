@@ -88,7 +88,10 @@ def test_programs_files_and_addresses(operator: Operator, web: VM, tmp_path: Pat
     assert (tmp_path / "back").read_bytes() == data
     operator.ok("cp", "web1:/etc/inittab", str(tmp_path))
     assert (tmp_path / "inittab").read_text().startswith("::sysinit")
-    left = operator.ok("exec", "--vm", "web1", "--", "sh", "-c", "ls -a /tmp").out
+    onto = operator.fab("cp", str(here), "web1:/tmp")
+    assert onto.code == 1
+    assert "name the file in it: web1:/tmp/here" in onto.err
+    left = operator.ok("exec", "--vm", "web1", "--", "sh", "-c", "ls -a / /tmp").out
     assert "vmops-part" not in left
     for words in (("web1:/no/such", "x"), (str(here), "web1:/no/such/folder/x")):
         failed = operator.fab("cp", *words)

@@ -26,7 +26,7 @@ PIECES = 24
 MOST_BYTES = 1 << 30
 """What is fetched of one file at most: a guest may have one that never ends."""
 
-_PLACE = 'chmod "$1" -- "$2" && mv -fT -- "$2" "$3"'
+_PLACE = 'chmod "$1" -- "$2" && mv -fT -- "$2" "$3" || { rm -f -- "$2"; exit 1; }'
 _MOVE_LIMIT_S = 30
 
 
@@ -96,7 +96,8 @@ def upload(route: Route, vm: VM, source: Path, target: str) -> Copied:
     if failed is None and moved.ended is not None and moved.ended.exit_code:
         said = moved.ended.stderr.decode(errors="replace").strip()[:500]
         what = f"{target} could not be put in its place: {said}"
-        failed = WorkFailed(what, worker=route.worker.name, vm=vm.name)
+        cure = f"of a folder name the file in it: {vm.name}:{target}/{source.name}"
+        failed = WorkFailed(what, worker=route.worker.name, vm=vm.name, cure=cure)
     return done._replace(size=size, error=failed)
 
 
