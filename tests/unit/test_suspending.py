@@ -91,6 +91,13 @@ def test_a_launch_goes_on_from_the_memory_and_leaves_no_interface_out() -> None:
     assert gone.startswith("discard_aside")
     (start,) = [word for word in commands(made, "QEMU") if word.startswith("start_qemu")]
     assert "-incoming defer" in start
+    # And once it runs, that is nothing it has too much.
+    argv = tuple(start.split()[start.split().index(qemu.BINARY) :])
+    seen = running()
+    process = seen.vm("vm1").process
+    assert process is not None
+    mine = seen.vm("vm1")._replace(process=process._replace(argv=argv))
+    assert starting.launch(WORKER, VM1, seen._replace(vms={"vm1": mine})).action == "nothing"
     assert ",auto-read-only=off" in start
     assert made.block is not None
     plugs = [step for step in made.block.numbered() if step.label.startswith("plug eth")]

@@ -92,10 +92,10 @@ def build(vm: VM, launch: Launch) -> Command:
     words += further.words(vm, launch.home)
     words += agent.words(vm)
     words += drive.words(vm)
-    words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
-    words += vm.extra_args
     if launch.incoming:
         words = [*_opened_once(words), "-incoming", "defer"]
+    words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
+    words += vm.extra_args
     user = f"{launch.uid}:{launch.uid}"
     return Command((START_QEMU, vm.name, str(START_LIMIT_S), user, *words))
 
