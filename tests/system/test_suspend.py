@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.guests import cache_directory, counter_image, counts
-from vmops.core.inventory.model import VM, Interface
+from vmops.core.inventory.model import VM, Disk, Interface
 
 from .lab_helpers import wait_until
 from .operator import Operator
@@ -128,3 +128,18 @@ def test_a_file_that_is_cut_short_starts_nothing_and_stays(operator: Operator) -
     operator.on("worker1", "sh", "-c", f"cat /tmp/whole >{MEMORY}; rm /tmp/whole")
     operator.ok("up")
     assert json.loads(operator.ok("status", "--format", "json").out)[0]["state"] == "running"
+
+
+def test_further_disks_are_there_when_it_is_back(operator: Operator) -> None:
+    """QEMU opens them once, for writing, as it does its first one."""
+    vm = counter(operator)
+    vm = replace(vm, disks=(Disk("data", size_gb=1, format="raw"), Disk("logs", size_gb=1)))
+    operator.vms = [(vm, "worker1")]
+    operator.write()
+    operator.ok("restart", "--force", "--vm", "vm1")
+    operator.ok("suspend", "--vm", "vm1")
+    operator.ok("resume", "--vm", "vm1")
+    assert state(operator) == "running"
+    assert operator.fab("plan").code == 0
+    operator.ok("destroy", "--yes", "--force", "--vm", "vm1")
+    assert files(operator) == []
