@@ -85,7 +85,8 @@ def build(vm: VM, launch: Launch) -> Command:
     words += [*display.words(launch.screen), *nic.words(vm)]
     words += [*disk.words(vm, launch.image)]
     words += ["-daemonize", "-cpu", launch.cpu, "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
-    words += ["-pidfile", run.pidfile]
+    # Where there is no interface QEMU would make one, with a way out through the worker.
+    words += ["-pidfile", run.pidfile, "-nic", "none"]
     for socket in (run.monitor, run.monitor_for_humans):
         words += ["-qmp", f"unix:{socket},server=on,wait=off"]
     words += [*boot.machine_words(vm), *boot.words(vm, launch.home, launch.firmware)]
