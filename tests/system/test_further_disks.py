@@ -138,7 +138,7 @@ def test_a_disk_is_made_anew_on_request_and_by_nothing_else(operator: Operator, 
     operator.ok("launch", "--vm", "vm1")
     operator.ok("stop", "--vm", "vm1", "--force")
     assert operator.on("worker1", "head", "-c", "4", raw) == "mine"
-    assert "disk removed" in operator.ok("reset-disk", "--vm", "vm1", "--disk", "data").err
+    assert "disk removed" in operator.ok("reset-disk", "--vm", "vm1", "--disk", "data", "--yes").err
     assert there(operator) == {"disk-vm1-root.qcow2", "disk-vm1-logs.qcow2"}
     assert operator.fab("reset-disk", "--vm", "vm1", "--disk", "no").code == 2
     assert "disk removed" in operator.ok("reset-disk", "--vm", "vm1", "--yes").err

@@ -25,17 +25,19 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
     the task with exit code 1.
     """
     names = {vm.name for group in groups for vm in group.vms}
-    if len(names) > 1:
-        ask(c, groups, verb, yes=yes)
-
-
-def ask(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> None:
-    """The same for one VM too: for what cannot be taken back."""
-    if is_dry(c):
+    if len(names) < 2 or is_dry(c):
         return
     say(f"{verb}: {in_short(groups)}")
     if not yes and _somebody_is_there():
         _go_on()
+
+
+def ask(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> None:
+    """Before what cannot be taken back, for one VM too: as `be_sure`."""
+    what = f"{verb}: {in_short(groups)}"
+    if yes and not is_dry(c):
+        say(what)
+    be_sure(c, what, yes=yes, cure="--yes goes on without asking")
 
 
 def be_sure(c: Context, what: str, *, yes: bool, cure: str) -> None:

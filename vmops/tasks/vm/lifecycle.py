@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
-from vmops.tasks.frame.confirm import ask
+from vmops.tasks.frame.confirm import ask, confirm
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
@@ -289,14 +289,18 @@ def destroy(
     """
     Stop a VM as `stop` does and remove the disks that vmops has made for it.
 
-    Asks on a terminal. Images stay, and so does a qcow_image. The next launch makes a new disk.
+    Asks first, and takes --yes where nobody can be asked. Images stay, and so does a qcow_image.
+    The next launch makes a new disk.
     Example: fab destroy --vm web1 --yes
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
     groups = groups_of_vms(c, vm, task="destroy")
-    ask(c, groups, "stop" if keep_disks else "remove, with all that is on their disks", yes=yes)
+    if keep_disks:
+        confirm(c, groups, "stop", yes=yes)
+    else:
+        ask(c, groups, "remove, with all that is on their disks", yes=yes)
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
@@ -329,7 +333,8 @@ def reset_disk(
     """
     Remove the disk that vmops has made for a VM; the next launch makes it anew.
 
-    Asks on a terminal. Refused while the VM runs. A qcow_image is never removed.
+    Asks first, and takes --yes where nobody can be asked. Refused while the VM runs. A qcow_image
+    is never removed.
     Example: fab reset-disk --vm web1 --disk data --yes
     """
     from vmops.ops.vm import lifecycle

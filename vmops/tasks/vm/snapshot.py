@@ -72,7 +72,8 @@ def revert(
     """
     Take running VMs back to a snapshot, memory and disks; what came after it is lost.
 
-    Asks on a terminal. Refused for a VM with other interfaces, disks, memory or CPUs than then.
+    Asks first, and takes --yes where nobody can be asked. Refused for a VM with other interfaces,
+    disks, memory or CPUs than then.
     Example: fab snapshot.revert --vm '*' --name before-class --yes
     """
     from vmops.ops.vm.live import snapshots
