@@ -26,8 +26,9 @@ from vmops.core.inventory.guest.cloud_init import CloudInit, Login
 from vmops.core.inventory.guest.told import GuestNic, GuestUser, Seed, Written
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.inventory.model import VM, Interface
-from vmops.core.plan import restarting, starting
+from vmops.core.plan import group, restarting, starting
 from vmops.core.plan.drift import drift
+from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import KILLED
 from vmops.core.script import script
@@ -322,15 +323,27 @@ OLD = Written("vmops-0123456789abcdef01234567", b"the old CD")
         (replace(TOLD, seed=None), OLD.instance, []),
     ],
 )
-def test_another_seed_than_is_wanted_is_a_change_that_needs_a_restart(
+def test_another_seed_than_is_wanted_waits_for_the_next_start(
     vm: VM, has: str, said: list[str]
 ) -> None:
     seen = with_seed(running(vm), has)
     found = drift(WORKER, vm, seen)
     assert [str(one) for one in found] == said
-    assert not any(one.live for one in found)
+    assert all(one.how == "at its next start" for one in found)
     plan = starting.launch(WORKER, vm, seen)
-    assert plan.action == ("restart" if said else "nothing")
+    assert (plan.action, plan.drift) == ("nothing", found)
+    (asked,) = group.plans(WORKER, [vm], seen, terms=Terms(restart=KILLED))
+    assert isinstance(asked, Plan)
+    assert asked.action == ("restart" if said else "nothing")
+
+
+def test_another_seed_keeps_nothing_else_from_being_changed_live() -> None:
+    seen = with_seed(running(TOLD), "")
+    ports = {name: port._replace(tag=9) for name, port in seen.switch.ports.items()}
+    seen = seen._replace(switch=seen.switch._replace(ports=ports))
+    plan = starting.launch(WORKER, TOLD, seen)
+    assert plan.action == "replug"
+    assert {one.how for one in plan.drift} == {"live", "at its next start"}
 
 
 def way_back(vm: VM, seen: Observed) -> list[str] | None:

@@ -7,16 +7,23 @@ from typing import NamedTuple
 
 
 class Drift(NamedTuple):
-    """One field: what runs and what is wanted. `live` when it can change without a restart."""
+    """One field: what runs and what is wanted. `live` when it can change without a restart, `later`
+    when it can wait for the VM's next start."""
 
     field: str
     running: str
     wanted: str
     live: bool = False
+    later: bool = False
 
     def is_of(self, fields: Sequence[str]) -> bool:
         """True when the field is one of these, or a part of one."""
         return any(self.field == field or self.field.startswith(f"{field}.") for field in fields)
+
+    @property
+    def how(self) -> str:
+        """What it takes, in a word or two."""
+        return "live" if self.live else "at its next start" if self.later else "restart"
 
     def __str__(self) -> str:
         return f"{self.field}: {self.running} -> {self.wanted}"

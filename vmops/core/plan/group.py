@@ -60,7 +60,8 @@ def plans(
             if is_over(vm, terms.today):
                 return ended(worker, vm, observed, manner=GENTLY, at_end=terms.at_end)
             found = kind(worker, vm, observed, strict=terms.strict, room=False)
-            if found.action == "restart" and terms.restart is not None:
+            waits = any(d.later for d in found.drift)
+            if (found.action == "restart" or waits) and terms.restart is not None:
                 again = restarting.restart(worker, vm, observed, manner=terms.restart, room=False)
                 found = again._replace(drift=found.drift)
         except WorkFailed as reason:

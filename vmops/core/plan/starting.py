@@ -164,7 +164,12 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
         if (reason := nic.conflict(vm, n, observed.wiring))
     )
     fields = tuple(f"interfaces.{skip.interface}" for skip in left_out)
-    found = tuple(d for d in drift(worker, vm, observed) if not d.is_of(fields))
+    differs = tuple(d for d in drift(worker, vm, observed) if not d.is_of(fields))
+    found = tuple(d for d in differs if not d.later)
+    if later := tuple(d for d in differs if d.later):
+        state = (*state, *later)
+        what = "; ".join(map(str, later))
+        note = (*note, f"{what}, from its next start on; to restart it: fab restart --vm {vm.name}")
     if not found and not (strict and left_out):
         return Plan(vm, "nothing", drift=state, skips=left_out, notes=note)
     if not all(item.live for item in found):

@@ -242,8 +242,10 @@ def _differs(change: Change) -> str:
     if change.error is not None:
         return change.error.what
     if change.action == "nothing":
-        return "; ".join(map(str, change.drift)) or "-"
-    return "; ".join(f"{d} ({'live' if d.live else 'restart'})" for d in change.drift) or "-"
+        told = (f"{d} ({d.how})" if d.later else str(d) for d in change.drift)
+    else:
+        told = (f"{d} ({d.how})" for d in change.drift)
+    return "; ".join(told) or "-"
 
 
 def _up_as_dict(outcome: Outcome) -> dict[str, Any]:

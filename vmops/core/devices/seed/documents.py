@@ -43,14 +43,14 @@ def kind_of(user_data: bytes) -> str:
 
 
 def documents(seed: Seed) -> Mapping[str, bytes]:
-    """The files of the seed by name. Raises ValueError for `user_data` of no known kind."""
+    """The files of the seed by name. Raises ValueError for `user_data` of no known kind.
+
+    The instance-id is made of what is asked for, and not of how it is said here: a newer vmops must
+    not make another instance of every guest.
+    """
     network = _network(seed.nics)
-    told = _user_data(seed, "")
-    parts = (seed.hostname.encode(), told, network)
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(len(part).to_bytes(8, "big") + part)
-    instance = f"vmops-{sha.hexdigest()[:24]}"
+    asked = json.dumps({**seed._asdict(), "user_data": seed.user_data.hex()})
+    instance = f"vmops-{hashlib.sha256(asked.encode()).hexdigest()[:24]}"
     meta = {"instance-id": instance, "local-hostname": seed.hostname}
     files = {META_DATA: _yaml(meta), USER_DATA: _user_data(seed, instance)}
     return MappingProxyType(files | ({NETWORK: network} if network else {}))

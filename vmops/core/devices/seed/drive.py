@@ -71,14 +71,17 @@ def _packed(cd: bytes) -> bytes:
 
 def drift(vm: VM, running: str) -> list[Drift]:
     """Where a running VM has another seed than it is to have; `running` is its instance-id, empty
-    without one. Nothing is known of a seed that could not be read."""
+    without one. Nothing is known of a seed that could not be read.
+
+    A guest reads it when it starts: what else differs need not wait for that.
+    """
     if vm.seed is None and vm.is_told:
         return []
     wanted = "" if vm.seed is None else instance_of(vm.seed)
     if running == wanted:
         return []
     has, wants = (f"{SEED} {short(one)}" if one else NONE for one in (running, wanted))
-    return [Drift("cloud_init", has, wants)]
+    return [Drift("cloud_init", has, wants, later=True)]
 
 
 def short(instance: str) -> str:
