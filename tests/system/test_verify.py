@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from vmops.lab import Lab
@@ -115,7 +117,7 @@ def test_the_cure_that_is_named_cures(plugged: Operator, broken: Break) -> None:
     with broken(plugged):
         said = plugged.fab("verify")
         cure = said.err.partition("\n  fab ")[2].partition("\n")[0]
-        plugged.ok(*cure.split())
+        plugged.ok(*shlex.split(cure, comments=True))
         plugged.ok("verify")
 
 

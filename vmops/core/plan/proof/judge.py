@@ -142,7 +142,7 @@ def _faulty_ends(ends: Iterable[End]) -> list[WorkFailed]:
 def _plugging(drawn: Drawn) -> str:
     if drawn.is_gateway:
         return "fab net.up"
-    return f"fab plug --vm {drawn.vm.name}; if it runs: fab up --vm {drawn.vm.name}"
+    return f"fab plug --vm {drawn.vm.name}  # or, if it runs: fab up --vm {drawn.vm.name}"
 
 
 def _leaks(ends: Sequence[End], seen: Seen) -> list[WorkFailed]:
