@@ -8,6 +8,7 @@ import pytest
 
 from vmops.core.devices import machine
 from vmops.core.devices.display import Screen
+from vmops.core.script import functions
 from vmops.core.script.command import Block, Command, Step
 from vmops.core.tools import qemu
 
@@ -17,8 +18,14 @@ from .test_script import SHELLS, run
 WORDS = 'for word in "$@"; do echo "$word"; done'
 
 
+@pytest.fixture(autouse=True)
+def runs_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "RUN_ROOT", str(tmp_path))
+
+
 def start(program: str, folder: Path, shell: str) -> tuple[int, list[str], list[str]]:
     """The exit code, the words on standard output, and the lines of complaint."""
+    (folder / VM1.name).mkdir()
     binary = folder / "qemu"
     binary.write_text(f"#!/bin/sh\n{program}\n")
     binary.chmod(0o755)

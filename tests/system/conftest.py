@@ -108,7 +108,12 @@ def fleet(wide_lab: Lab, tmp_path: Path) -> Iterator[Operator]:
 
 @pytest.fixture
 def plugged(operator: Operator) -> Operator:
-    """On each of two workers a VM in VLAN 101 and one in VLAN 102, plugged and not booted."""
+    """On each of two workers a VM in VLAN 101 and one in VLAN 102, plugged and not booted.
+
+    VMs of other tests had the same MACs elsewhere, and these send nothing that would tell a switch.
+    """
+    for worker in ("worker1", "worker2"):
+        operator.on(worker, "ovs-appctl", "fdb/flush")
     for number, (worker, vlan) in enumerate(
         ((worker, vlan) for worker in ("worker1", "worker2") for vlan in (101, 102)), start=1
     ):

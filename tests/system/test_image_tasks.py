@@ -228,6 +228,7 @@ def test_a_worker_fetches_an_image_itself(operator: Operator, debian: str, tmp_p
     try:
         content = (tmp_path / "debian.qcow2").read_bytes()
         operator.lab.run("worker1", ["sh", "-c", "cat >/var/tmp/web/d.qcow2"], stdin=content)
+        wait_until(lambda: ":8099" in operator.on("worker1", "ss", "-Hltn"))
         url = f"http://{address}:8099/d.qcow2"
         operator.extra = f'[images.debian]\nurl = "{url}"\nsha256 = "{debian}"\n'
         operator.write()

@@ -129,10 +129,16 @@ def test_a_worker_that_stops_answering_is_noticed(
 
 
 def test_the_work_goes_on_when_the_operator_is_cut_off(bad: Lab, worker: Worker) -> None:
-    bad.run("worker1", ["rm", "-f", "/tmp/finished"])
-    threading.Timer(0.3, bad.fault, ("worker1", "reset")).start()
+    bad.run("worker1", ["rm", "-f", "/tmp/begun", "/tmp/finished"])
+
+    def cut_off() -> None:
+        wait_until(lambda: bad.run("worker1", ["sh", "-c", "ls /tmp/begun || :"]).stdout)
+        bad.fault("worker1", "reset")
+
+    threading.Thread(target=cut_off).start()
+    script = "touch /tmp/begun; sleep 2; echo >/dev/stdout; touch /tmp/finished"
     with pytest.raises(ConnectionLost):
-        exchange(worker, "sleep 1; echo >/dev/stdout; touch /tmp/finished", time_limit=30)
+        exchange(worker, script, time_limit=30)
     bad.heal("worker1")
     wait_until(lambda: exchange(worker, "test -e /tmp/finished", time_limit=9).exit_code == 0)
 
