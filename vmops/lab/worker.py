@@ -147,7 +147,7 @@ def write_etc(name: str, host_key: bytes, sshd_options: tuple[str, ...]) -> None
     sudoers.chmod(0o440)
     Path("/etc/hostname").write_text(f"{name}\n")
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
-    # This machine's own name server is not to be reached from here: whoever asked it waited for 10 s.
+    # This machine's own is not to be reached from here: whoever asked it waited for ten seconds.
     resolv = Path("/etc/resolv.conf")
     resolv.unlink(missing_ok=True)
     resolv.write_text(f"nameserver {OUTSIDE_HOST}\n")
