@@ -3,7 +3,8 @@
 # for people; a test compares the two. Here they count where nobody looks in between: a QEMU that has
 # just ended may have written over its image's header.
 my ($images, $backings) = (0, 0);
-while (<STDIN>) {
+# All is read before it is judged: who is still writing would complain of a broken pipe.
+for (<STDIN>) {
   chomp;
   check(), next if $_ eq "";
   /^name / or next;
