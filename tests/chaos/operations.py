@@ -110,9 +110,11 @@ OPERATIONS = (
     Operation("prune-plugged", ("prune", "--yes"), "plugged", "gone"),
     Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
     Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
+    # A snapshot of that name is refused where there is one, also to whom could not hear of his own.
     Operation(
         *("snapshot", ("snapshot.save", "--vm", "web1", "--name", "s1"), "running", "running"),
         same_qemu=True,
+        known="the same command again: exit 1",
     ),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
     Operation("adopt", _web1("adopt"), "documented", "adopted", same_qemu=True),

@@ -164,6 +164,7 @@ HEADER = """
 cd /home/ubuntu/vm_images
 qemu-img create -q -u -f qcow2 -F raw -b /etc/shadow /tmp/forged.qcow2 1M
 dd if=/tmp/forged.qcow2 of=vm1.qcow2 conv=notrunc status=none
+rm /tmp/forged.qcow2
 """
 
 

@@ -35,7 +35,8 @@ def test_workers_do_not_see_each_other(lab: Lab) -> None:
     find = "pgrep -fx 'sleep 31415' | wc -l; ls /tmp; ps -e | wc -l"
     here = ssh(lab, "worker1", find).stdout.split()
     there = ssh(lab, "worker2", find).stdout.split()
-    assert here[:2] == ["1", "mine"]
+    assert here[0] == "1"
+    assert "mine" in here
     assert there[0] == "0"
     assert "mine" not in there
     assert int(there[-1]) < 20

@@ -117,9 +117,10 @@ def test_failures_are_collected_and_leave_nothing(operator: Operator) -> None:
         (listed,) = operator.ok("snapshot.list", "--vm", "vm1", "--format", "json").json
         assert [one["name"] for one in listed["snapshots"]] == ["one"]
         assert states(operator) == {"vm1": "running"}
+        # Whether there is room to go back depends on what the guest has written by now.
         said = operator.fab("snapshot.revert", "--vm", "vm1", "--name", "one", "--yes")
-        assert "it could not be taken back, and stands still: " in said.err
-        assert states(operator) == {"vm1": "paused"}
+        stands = "it could not be taken back, and stands still: " in said.err
+        assert (said.code, states(operator)["vm1"]) == ((1, "paused") if stands else (0, "running"))
     finally:
         operator.ok("stop", "--force", "--vm", "vm1")
         operator.on("worker1", "umount", "-l", f"{disk}.d")
