@@ -415,7 +415,7 @@ def _gone_taps(w: Simulated, words: list[str], _: str) -> None:
 
 
 def _vsctl(w: Simulated, words: list[str], _: str) -> None:
-    """One transaction: all of it, or nothing."""
+    """One transaction: all of it, or nothing. What somebody has untagged is not its doing."""
     ports = dict(w.ports)
     change: list[list[str]] = [[]]
     for word in words:
@@ -426,7 +426,8 @@ def _vsctl(w: Simulated, words: list[str], _: str) -> None:
     for entry in change[1:]:
         _change(w, ports, [word for word in entry if word != "--if-exists"], entry)
     for name, port in ports.items():
-        if port.tag is None and not port.trunks and name not in w.trunks:
+        is_open = port.tag is None and not port.trunks and name not in w.trunks
+        if is_open and w.ports.get(name) != port:
             w.wrong.append(f"port {name} of {port.owner} has no tag")
     w.ports = ports
 

@@ -200,6 +200,15 @@ def test_a_port_is_changed_where_it_is_and_put_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
+    "was", [port(VM1, TAP1, None), port(VM1, TAP1, None, ofport=-1, error="no such device")]
+)
+def test_a_port_that_was_open_to_every_vlan_keeps_the_one_it_was_given(was: ovs.Port) -> None:
+    """An undo would open it again, and perhaps what another operator has closed meanwhile."""
+    made = starting.launch(WORKER, VM1, with_port(running(), was))
+    assert undo(made, "plug eth1") == [f"restore_tap {TAP1} vmops:vm1 vmops:vm1 up 1500"]
+
+
+@pytest.mark.parametrize(
     "was",
     [
         port(VM1, TAP1, None)._replace(bridge="br0"),

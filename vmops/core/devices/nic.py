@@ -250,8 +250,11 @@ def plug_step(job: Plugging, nics: Sequence[Nic]) -> Step:
     replaced = [tap for tap in ports if tap not in kept]
     made = [tap for tap in taps if tap not in there or tap not in ports]
     undo = [ovs.unplug_own(vm, made)] if made else []
-    if kept or moved:
-        before = [*(ports[tap] for tap in kept), *moved]
+    # One that somebody has opened to every VLAN of our bridge keeps its new one: none is made so.
+    bridge = wiring.switch.real(job.worker.bridge)
+    before = [ports[tap] for tap in kept if not ports[tap].is_open]
+    before += [port for port in moved if not (port.is_open and port.bridge == bridge)]
+    if before:
         undo.append(ovs.put_back(before, kept=kept))
     return Step(
         PLUG_ALL,

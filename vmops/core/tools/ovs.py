@@ -44,6 +44,11 @@ class Port(NamedTuple):
         return self.external_ids.get(OWNER) or self.external_ids.get("iface-id", "")
 
     @property
+    def is_open(self) -> bool:
+        """True where it belongs to no VLAN, and so lets all of them in."""
+        return self.tag is None and not self.trunks
+
+    @property
     def is_pulled(self) -> bool:
         """True where `nic.down` has pulled the cable that its guest sees."""
         return LINK in self.external_ids
