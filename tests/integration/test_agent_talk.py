@@ -18,7 +18,8 @@ import pytest
 from vmops.core.script import functions, script
 from vmops.core.script.command import Block, Step
 from vmops.core.tools import agent
-from vmops.core.tools.agent import Heard, Refused, Talk
+from vmops.core.tools.agent import AgentHeard, AgentTalk
+from vmops.core.tools.monitor import Refused
 from vmops.core.tools.qmp import Request
 
 from ..component.fake_qemu import Client, FakeQemu, Serve
@@ -54,7 +55,7 @@ def start(root: Path) -> Iterator[Start]:
         fake.close()
 
 
-def hold(*talks: Talk, shell: str = "dash") -> Mapping[str, Heard]:
+def hold(*talks: AgentTalk, shell: str = "dash") -> Mapping[str, AgentHeard]:
     block = Block("vm", (Step("talk", (agent.talk(talks),), may_fail=True),))
     text = script.render([block], nonce=NONCE)
     done = subprocess.run([shell, "-c", text], capture_output=True, timeout=60, check=True)
@@ -68,8 +69,8 @@ def hold(*talks: Talk, shell: str = "dash") -> Mapping[str, Heard]:
     return found
 
 
-def ping(vm: str) -> Talk:
-    return Talk(vm, (PING,), LIMIT_S, LIMIT_S)
+def ping(vm: str) -> AgentTalk:
+    return AgentTalk(vm, (PING,), LIMIT_S, LIMIT_S)
 
 
 def synced(client: Client) -> None:
@@ -135,8 +136,8 @@ def trickle(client: Client) -> None:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_a_healthy_agent_is_heard_after_what_was_meant_for_others(start: Start, shell: str) -> None:
     start("web1", healthy)
-    found = hold(Talk("web1", (PING, PING), LIMIT_S, LIMIT_S), shell=shell)
-    assert found["web1"] == Heard("web1", ({}, {}))
+    found = hold(AgentTalk("web1", (PING, PING), LIMIT_S, LIMIT_S), shell=shell)
+    assert found["web1"] == AgentHeard("web1", ({}, {}))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_one_that_misbehaves_costs_its_own_talk_in_a_short_time(
     # How much one gets to say in so short a time is a matter of the load.
     assert found["bad"].ended in ended.split(", ")
     assert agent.why(found["bad"])
-    assert found["good"] == Heard("good", ({},))
+    assert found["good"] == AgentHeard("good", ({},))
 
 
 def test_without_a_port_or_a_vm_nobody_is_waited_for(root: Path, start: Start) -> None:
@@ -212,12 +213,12 @@ def test_a_program_is_asked_after_until_it_has_ended(start: Start) -> None:
             client.say(json.dumps({"return": {"exited": ends, "exitcode": 3}}).encode() + b"\n")
 
     start("web1", serve)
-    found = hold(Talk("web1", (agent.await_end(7, seconds=20),), LIMIT_S, LIMIT_S))["web1"]
+    found = hold(AgentTalk("web1", (agent.await_end(7, seconds=20),), LIMIT_S, LIMIT_S))["web1"]
     assert agent.read_end(found.answers[0]).exit_code == 3
     assert len(asked) == 3
     asked.clear()
     asked.extend([{}] * -1000)
-    late = hold(Talk("web1", (agent.await_end(7, seconds=0.1),), LIMIT_S, LIMIT_S))["web1"]
+    late = hold(AgentTalk("web1", (agent.await_end(7, seconds=0.1),), LIMIT_S, LIMIT_S))["web1"]
     assert late.ended == "whole"
 
 

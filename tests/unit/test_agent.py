@@ -17,7 +17,7 @@ from vmops.core.plan.starting import launch
 from vmops.core.script import script
 from vmops.core.script.command import Block, Step
 from vmops.core.tools import agent, qemu
-from vmops.core.tools.agent import Address, Ended, Heard, Poll, Talk
+from vmops.core.tools.agent import Address, AgentHeard, AgentTalk, Ended, Poll
 
 from .test_disk import WEB, world
 from .worlds import EMPTY, VM1, WORKER, commands
@@ -42,7 +42,7 @@ def test_a_vm_with_an_image_has_a_port_and_the_documented_one_has_none() -> None
 
 def test_words_are_carried_as_they_are() -> None:
     argv = ["/bin/echo", "a b", "$(id)", "'\n\"", "--", "ü"]
-    entry = agent.talk([Talk("web1", (agent.execute(argv), agent.await_end(7, seconds=2)))])
+    entry = agent.talk([AgentTalk("web1", (agent.execute(argv), agent.await_end(7, seconds=2)))])
     vm, say, poll, rest = (entry.stdin or b"").decode().split("\n")
     assert (vm, rest) == ("vm web1 5 10", "")
     asked = json.loads(say.removeprefix("say "))
@@ -51,7 +51,7 @@ def test_words_are_carried_as_they_are() -> None:
     assert poll.startswith('poll 2 exited {"execute": "guest-exec-status"')
     for name in ("", ".lock", "a/b", "a b", "a\nsay {}"):
         with pytest.raises(ValueError, match="is not the name"):
-            agent.talk([Talk(name, ())])
+            agent.talk([AgentTalk(name, ())])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_only_addresses_are_taken_for_addresses() -> None:
 
 def test_a_dry_run_shows_what_is_asked_and_not_what_a_file_holds() -> None:
     lines = (agent.write_file(3, b"secret" * 9), agent.await_end(7, seconds=2))
-    block = Block("", (Step("copy", (agent.talk([Talk("web1", lines)]),)),))
+    block = Block("", (Step("copy", (agent.talk([AgentTalk("web1", lines)]),)),))
     shown = script.shown([block]).split("\n")
     to = "# to the guest agent of web1 (/run/vmops/web1/agent.sock): "
     assert shown[1].startswith(f'{to}{{"execute": "guest-file-write"')
@@ -126,7 +126,7 @@ def test_a_dry_run_shows_what_is_asked_and_not_what_a_file_holds() -> None:
 def test_a_poll_is_a_request_of_its_own() -> None:
     poll = agent.await_end(7, seconds=2)
     assert isinstance(poll, Poll)
-    assert agent.why(Heard("web1")) == ""
+    assert agent.why(AgentHeard("web1")) == ""
     assert (
         base64.b64decode(json.loads(str(agent.write_file(3, b"\0a")))["arguments"]["buf-b64"])
         == b"\0a"

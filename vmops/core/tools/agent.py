@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from vmops.core.script.command import Command
 from vmops.core.script.functions import AGENT_BYTES, TALK_TO_AGENTS
+from vmops.core.tools.monitor import Refused
 from vmops.core.tools.qmp import Request
 
 HELLO_LIMIT_S = 5.0
@@ -70,7 +71,7 @@ Line = Request | Poll
 """What a talk consists of."""
 
 
-class Talk(NamedTuple):
+class AgentTalk(NamedTuple):
     """What is said to one VM's agent, one after the other. `hello_s` is for a sign of life,
     `limit_s` for each answer."""
 
@@ -80,13 +81,7 @@ class Talk(NamedTuple):
     hello_s: float = HELLO_LIMIT_S
 
 
-class Refused(NamedTuple):
-    """The agent's reason for refusing a request."""
-
-    text: str
-
-
-class Heard(NamedTuple):
+class AgentHeard(NamedTuple):
     """What came of a talk: an answer to each of its lines in order, as far as they came."""
 
     vm: str
@@ -95,7 +90,7 @@ class Heard(NamedTuple):
     said: str = ""
 
 
-def talk(talks: Sequence[Talk]) -> Command:
+def talk(talks: Sequence[AgentTalk]) -> Command:
     """All these talks at once, by one process. What it prints is for `read_talk`.
 
     It bounds itself. It ends with 0 when every line was answered, granted or not. Raises ValueError
@@ -116,7 +111,7 @@ def talk(talks: Sequence[Talk]) -> Command:
     return Command((TALK_TO_AGENTS,), stdin, most_bytes=AGENT_BYTES + 65536)
 
 
-def why(heard: Heard) -> str:
+def why(heard: AgentHeard) -> str:
     """In words, why a talk did not come to its end; empty where it did."""
     refused = next((answer for answer in heard.answers if isinstance(answer, Refused)), None)
     if refused is not None:
@@ -125,9 +120,9 @@ def why(heard: Heard) -> str:
     return f"{words}: {heard.said}" if words and heard.said else words
 
 
-def read_talk(raw: bytes) -> Mapping[str, Heard]:
+def read_talk(raw: bytes) -> Mapping[str, AgentHeard]:
     """What came of each talk, by VM. Raises ValueError where the frame around them is broken."""
-    found: dict[str, Heard] = {}
+    found: dict[str, AgentHeard] = {}
     at = 0
     while at < len(raw):
         end = raw.find(b"\n", at)
@@ -139,12 +134,12 @@ def read_talk(raw: bytes) -> Mapping[str, Heard]:
         at = end + 1
         if end < 0 or length < 0 or len(raw) - at < length:
             raise ValueError("the talk with the guest agents is cut short")
-        found[vm] = _heard(Heard(vm, ended=ended), raw[at : at + length])
+        found[vm] = _heard(AgentHeard(vm, ended=ended), raw[at : at + length])
         at += length
     return found
 
 
-def _heard(found: Heard, lines: bytes) -> Heard:
+def _heard(found: AgentHeard, lines: bytes) -> AgentHeard:
     answers: list[Any] = []
     for line in lines.split(b"\n")[:-1]:
         try:

@@ -6,16 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vmops.core.facts.question import Question, Unanswered
-from vmops.core.facts.vms import RUNNING, RunningVM
+from vmops.core.facts.question import Question
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.script.command import StepResult
 from vmops.core.tools import agent
-from vmops.core.tools.agent import Address, Ended, Heard, Line, Talk
+from vmops.core.tools.agent import Address, AgentHeard, AgentTalk, Ended, Line
 from vmops.errors import CommandTimeout, MonitorError, VmopsError
-from vmops.ops.act import ask as ask_worker
-from vmops.ops.act import running_of, unreadable
-from vmops.ops.guest.monitors import frozen, not_running
+from vmops.ops.guest.monitors import beside_what_runs, cannot_answer
 from vmops.ops.route import Route
 
 LOOK_LIMIT_S = 1.0
@@ -48,7 +46,7 @@ def execute(
     """
     worker = route.worker.name
     until = time.monotonic() + timeout_s
-    begun = talk(route, [Talk(vm.name, (agent.execute(argv),)) for vm in vms])
+    begun = talk(route, [AgentTalk(vm.name, (agent.execute(argv),)) for vm in vms])
     pids: dict[str, int] = {}
     ran = {vm.name: Ran(vm.name, worker) for vm in vms}
     for vm, said in begun.items():
@@ -61,7 +59,9 @@ def execute(
         return list(ran.values())
     while pids:
         seconds = max(0.1, min(POLL_S, until - time.monotonic()))
-        asked = [Talk(vm, (agent.await_end(pid, seconds=seconds),)) for vm, pid in pids.items()]
+        asked = [
+            AgentTalk(vm, (agent.await_end(pid, seconds=seconds),)) for vm, pid in pids.items()
+        ]
         for vm, said in talk(route, asked).items():
             ended = said if isinstance(said, VmopsError) else _read(route, vm, said, agent.read_end)
             if isinstance(ended, VmopsError):
@@ -87,7 +87,9 @@ def _late(route: Route, vm: str, argv: Sequence[str], timeout_s: float) -> Comma
 
 def addresses(route: Route, vms: Sequence[str]) -> dict[str, tuple[Address, ...]]:
     """The addresses of these guests, as far as their agents tell them at once."""
-    found = talk(route, [Talk(vm, (agent.INTERFACES,), LOOK_LIMIT_S, LOOK_LIMIT_S) for vm in vms])
+    found = talk(
+        route, [AgentTalk(vm, (agent.INTERFACES,), LOOK_LIMIT_S, LOOK_LIMIT_S) for vm in vms]
+    )
     return {
         vm: agent.read_addresses(said.answers[0])
         for vm, said in found.items()
@@ -95,15 +97,12 @@ def addresses(route: Route, vms: Sequence[str]) -> dict[str, tuple[Address, ...]
     }
 
 
-def talk(route: Route, talks: Sequence[Talk]) -> dict[str, Heard | VmopsError]:
+def talk(route: Route, talks: Sequence[AgentTalk]) -> dict[str, AgentHeard | VmopsError]:
     """Hold these talks, all at once: what was heard of each VM, or why there was nothing.
 
     NotRunning where there is no QEMU, MonitorError where there is no agent, or it says no. Never
     raises a VmopsError.
     """
-    if not talks:
-        return {}
-    names = [each.vm for each in talks]
     limit_s = sum(_limit_s(line, each.limit_s) for each in talks for line in each.lines)
     question = Question(
         "guest agents",
@@ -112,35 +111,28 @@ def talk(route: Route, talks: Sequence[Talk]) -> dict[str, Heard | VmopsError]:
         time_limit_s=_LONGEST_S + limit_s,
         may_fail=True,
     )
-    try:
-        answers = ask_worker(route, RUNNING, question)
-        seen = running_of(route, answers, names)
-        heard = _supposed(talks) if route.transcript is not None else answers[question]
-    except Unanswered as error:
-        return dict.fromkeys(names, unreadable(route, error))
-    except VmopsError as error:
-        return dict.fromkeys(names, error)
-    found: dict[str, Heard | VmopsError] = {}
-    for each in talks:
-        said = heard.get(each.vm, Heard(each.vm, ended="no vm"))
-        found[each.vm] = _failure(route, seen[each.vm], said) or said
-    return found
+
+    def judged(running: RunningVM, said: AgentHeard | None) -> AgentHeard | VmopsError:
+        said = said or AgentHeard(running.name, ended="no vm")
+        return _failure(route, running, said) or said
+
+    return beside_what_runs(route, [each.vm for each in talks], question, _supposed(talks), judged)
 
 
 def _limit_s(line: Line, answer_s: float) -> float:
     return answer_s + (line.seconds if isinstance(line, agent.Poll) else 0)
 
 
-def _heard(said: StepResult) -> Mapping[str, Heard]:
+def _heard(said: StepResult) -> Mapping[str, AgentHeard]:
     return agent.read_talk(said.stdout)
 
 
-def _supposed(talks: Sequence[Talk]) -> Mapping[str, Heard]:
+def _supposed(talks: Sequence[AgentTalk]) -> Mapping[str, AgentHeard]:
     """For a dry run: every request is granted."""
-    return {each.vm: Heard(each.vm, tuple({"pid": 0} for _ in each.lines)) for each in talks}
+    return {each.vm: AgentHeard(each.vm, tuple({"pid": 0} for _ in each.lines)) for each in talks}
 
 
-def _read(route: Route, vm: str, said: Heard, read: Any) -> Any:
+def _read(route: Route, vm: str, said: AgentHeard, read: Any) -> Any:
     """The last answer, read; or the error for what it is not."""
     try:
         return read(said.answers[-1])
@@ -154,14 +146,10 @@ def unreadable_answer(route: Route, vm: str, why: Exception) -> MonitorError:
     return MonitorError(what, worker=route.worker.name, vm=vm)
 
 
-def _failure(route: Route, running: RunningVM, heard: Heard) -> VmopsError | None:
+def _failure(route: Route, running: RunningVM, heard: AgentHeard) -> VmopsError | None:
     worker, vm = route.worker.name, running.name
-    if running.odd:
-        return running.doubt(worker)
-    if running.process is None:
-        return not_running(vm, running.state, worker)
-    if running.process.stopped:
-        return frozen(vm, running, worker)
+    if silent := cannot_answer(running, worker):
+        return silent
     why = agent.why(heard)
     if not why:
         return None

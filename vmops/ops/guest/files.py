@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from vmops.core.inventory.model import VM
 from vmops.core.tools import agent
-from vmops.core.tools.agent import Heard, Line, Talk
+from vmops.core.tools.agent import AgentHeard, AgentTalk, Line
 from vmops.errors import InventoryError, VmopsError, WorkFailed
 from vmops.ops.guest.agent import execute, talk, unreadable_answer
 from vmops.ops.route import Route
@@ -185,7 +185,7 @@ def _number(route: Route, vm: VM, request: Line) -> int:
 
 def _said(route: Route, vm: VM, lines: Sequence[Line]) -> Sequence[Any]:
     """What the agent answers. Raises the error of a VM whose agent does not."""
-    found: Heard | VmopsError = talk(route, [Talk(vm.name, tuple(lines))])[vm.name]
+    found: AgentHeard | VmopsError = talk(route, [AgentTalk(vm.name, tuple(lines))])[vm.name]
     if isinstance(found, VmopsError):
         raise found
     return found.answers

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from vmops.core.facts.monitors import said_to
-from vmops.core.facts.question import Unanswered
+from vmops.core.facts.question import Question, Unanswered
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.names import RunDirectory
 from vmops.core.tools import monitor, qmp
@@ -17,6 +17,8 @@ from vmops.ops.act import ask as ask_worker
 from vmops.ops.act import running_of, unreadable
 from vmops.ops.route import Route
 
+T = TypeVar("T")
+
 
 def talk(route: Route, talks: Sequence[Talk]) -> dict[str, Heard | VmopsError]:
     """Hold these talks, all at once: what was heard of each VM, or why there was nothing.
@@ -24,23 +26,38 @@ def talk(route: Route, talks: Sequence[Talk]) -> dict[str, Heard | VmopsError]:
     NotRunning where there is no QEMU, MonitorError where it does not answer or says no. Never
     raises a VmopsError.
     """
-    if not talks:
+    lines = {each.vm: each.lines for each in talks}
+
+    def judged(running: RunningVM, said: Heard | None) -> Heard | VmopsError:
+        said = said or Heard(running.name, ended="no socket")
+        return failure(route, running, said, lines[running.name]) or said
+
+    return beside_what_runs(route, list(lines), said_to(talks), _supposed(talks), judged)
+
+
+def beside_what_runs(
+    route: Route,
+    vms: Sequence[str],
+    question: Question[Mapping[str, T]],
+    supposed: Mapping[str, T],
+    judged: Callable[[RunningVM, T | None], T | VmopsError],
+) -> dict[str, T | VmopsError]:
+    """What each VM said to the question, judged by how it runs, which is asked beside it.
+
+    A dry run takes what is `supposed`. Where the worker cannot be asked, or its answer not be
+    read, that is every VM's error. Never raises a VmopsError.
+    """
+    if not vms:
         return {}
-    names = [each.vm for each in talks]
-    question = said_to(talks)
     try:
         answers = ask_worker(route, RUNNING, question)
-        seen = running_of(route, answers, names)
-        heard = _supposed(talks) if route.transcript else answers[question]
+        seen = running_of(route, answers, vms)
+        heard = supposed if route.transcript is not None else answers[question]
     except Unanswered as error:
-        return dict.fromkeys(names, unreadable(route, error))
+        return dict.fromkeys(vms, unreadable(route, error))
     except VmopsError as error:
-        return dict.fromkeys(names, error)
-    found: dict[str, Heard | VmopsError] = {}
-    for each in talks:
-        said = heard.get(each.vm, Heard(each.vm, ended="no socket"))
-        found[each.vm] = failure(route, seen[each.vm], said, each.lines) or said
-    return found
+        return dict.fromkeys(vms, error)
+    return {vm: judged(seen[vm], heard.get(vm)) for vm in vms}
 
 
 def ask(route: Route, vms: Sequence[str], *requests: Request) -> dict[str, list[Any] | VmopsError]:
@@ -77,12 +94,8 @@ def failure(
     """Why a talk of these lines, in so many seconds each, did not come to its end; None where it
     did."""
     worker, vm = route.worker.name, running.name
-    if running.odd:
-        return running.doubt(worker)
-    if running.process is None:
-        return not_running(vm, running.state, worker)
-    if running.process.stopped:
-        return frozen(vm, running, worker)
+    if silent := cannot_answer(running, worker):
+        return silent
     if monitor.is_refused(heard):
         return MonitorError(_refusal(heard, lines), worker=worker, vm=vm)
     why = monitor.why(heard)
@@ -92,6 +105,15 @@ def failure(
     if heard.ended == "busy":
         why += f": no greeting within {limit_s:g} s"
     return MonitorError(why, worker=worker, vm=vm, cure=cure if heard.ended == "busy" else "")
+
+
+def cannot_answer(running: RunningVM, worker: str) -> VmopsError | None:
+    """Why neither a VM's monitor nor its guest can say anything; None where they may."""
+    if running.odd:
+        return running.doubt(worker)
+    if running.process is None:
+        return not_running(running.name, running.state, worker)
+    return frozen(running.name, running, worker) if running.process.stopped else None
 
 
 def _refusal(heard: Heard, lines: Sequence[Line]) -> str:
