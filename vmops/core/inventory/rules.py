@@ -309,6 +309,14 @@ SETTINGS: Mapping[str, Rule] = {
     ),
 }
 
+NETWORK_NODE = Rule(
+    str,
+    "the name of one of the workers",
+    normal.name,
+    optional=True,
+    schema=matching(normal.NAME),
+)
+
 FLEET: Mapping[str, Rule] = {
     "link_vlans": Rule(
         str,
@@ -317,13 +325,7 @@ FLEET: Mapping[str, Rule] = {
         optional=True,
         schema={"pattern": "^[0-9]{1,4} *- *[0-9]{1,4}$"},
     ),
-    "network_node": Rule(
-        str,
-        "the name of one of the workers",
-        normal.name,
-        optional=True,
-        schema=matching(normal.NAME),
-    ),
+    "network_node": NETWORK_NODE,
 }
 """What [defaults] says that no worker says for itself."""
 

@@ -9,6 +9,7 @@ from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give, say
 
 if TYPE_CHECKING:
+    from vmops.core.devices.drift import Drift
     from vmops.ops.vm.outcome import Outcome
 
 Sentence = Callable[["Outcome"], str]
@@ -56,6 +57,11 @@ def started_as_dict(outcome: Outcome) -> dict[str, Any]:
         "changed": outcome.changed and outcome.error is None,
         "skipped_interfaces": [skip.interface for skip in outcome.skipped],
     }
+
+
+def fields_as_dicts(drift: Sequence[Drift]) -> list[dict[str, Any]]:
+    """What differs, field by field, and what it takes to change it."""
+    return [one._asdict() for one in drift]
 
 
 def ended_as_dict(outcome: Outcome) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.outcomes import fields_as_dicts
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 
 if TYPE_CHECKING:
@@ -70,10 +71,7 @@ def as_dict(outcome: NetworkOutcome) -> dict[str, Any]:
         "worker": outcome.worker,
         "action": outcome.action,
         "changed": outcome.changed,
-        "fields": [
-            {"field": d.field, "running": d.running, "wanted": d.wanted, "live": d.live}
-            for d in outcome.drift
-        ],
+        "fields": fields_as_dicts(outcome.drift),
     }
 
 

@@ -8,7 +8,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import confirm
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, started_as_dict
+from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
 from vmops.tasks.frame.output import table
 from vmops.tasks.frame.places import bases_to_start, everywhere, say_lost
 from vmops.tasks.frame.selection import groups_of_fleet
@@ -258,9 +258,6 @@ def _change_as_dict(change: Change) -> dict[str, Any]:
         "vm": change.vm,
         "worker": change.worker,
         "action": change.action,
-        "fields": [
-            {"field": d.field, "running": d.running, "wanted": d.wanted, "live": d.live}
-            for d in change.drift
-        ],
+        "fields": fields_as_dicts(change.drift),
         "skipped_interfaces": [skip.interface for skip in change.skipped],
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmops.core.inventory import normal_form as normal
-from vmops.core.inventory.rules import NAME, Rule, matching, one_of, whole
+from vmops.core.inventory.rules import NAME, NETWORK_NODE, Rule, matching, one_of, whole
 
 MOST_FORWARDS = 256
 PROTOCOLS = ("tcp", "udp")
@@ -110,13 +110,7 @@ NETWORK: Mapping[str, Rule] = {
         _few,
         schema={"maxItems": MOST_FORWARDS},
     ),
-    "network_node": Rule(
-        str,
-        "the name of one of the workers",
-        normal.name,
-        optional=True,
-        schema=matching(normal.NAME),
-    ),
+    "network_node": NETWORK_NODE,
 }
 
 LINK: Mapping[str, Rule] = {
