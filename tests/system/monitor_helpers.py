@@ -23,9 +23,11 @@ class Listener:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def tell(self, command: str) -> None:
+    def tell(self, command: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"execute": command}).encode() + b"\n")
+        words = {key.replace("_", "-"): value for key, value in arguments.items()}
+        request = {"execute": command, "arguments": words}
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:

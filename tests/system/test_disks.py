@@ -85,6 +85,9 @@ def test_a_disk_is_made_once_kept_and_removed_by_destroy_alone(
     operator.ok("launch", "--vm", "web1")
     operator.ok("destroy", "--vm", "web1", "--keep-disks", "--force", "--yes")
     assert disk(web).rpartition("/")[2] in there(operator)
+    unasked = operator.fab("destroy", "--vm", "web1")
+    assert (unasked.code, "nobody is there to be asked" in unasked.err) == (2, True)
+    assert disk(web).rpartition("/")[2] in there(operator)
     said = operator.ok("destroy", "--vm", "web1", "--yes")
     assert said.err.endswith("web1 on worker1: removed\n")
     assert there(operator) == {base.name, disk(other).rpartition("/")[2]}

@@ -12,6 +12,7 @@ from vmops.core.inventory.model import VM, Interface
 from vmops.core.names import tap_name
 
 from .lab_helpers import wait_until
+from .monitor_helpers import listening
 from .operator import ROOT, Operator, small_vm
 
 VM1 = VM(
@@ -366,3 +367,12 @@ def test_status_json_is_as_documented(operator: Operator) -> None:
     (documented,) = expected["interfaces"]
     found["interfaces"] = [{key: nic[key] for key in documented}]
     assert {key: found[key] for key in expected} == expected
+
+
+def test_a_vm_without_interfaces_has_no_way_to_anybody(operator: Operator) -> None:
+    """QEMU would give it a card of its own, with a way out through the worker."""
+    vm = operator.add(small_vm("vm1", 1))
+    operator.ok("launch", "--vm", "vm1")
+    with listening(operator, vm) as monitor:
+        monitor.tell("human-monitor-command", command_line="info network")
+        assert monitor.hear() == {"return": ""}

@@ -21,7 +21,7 @@ from .broken import (
     tap_down,
     wrong_tag,
 )
-from .operator import Operator, Said
+from .operator import Operator, Said, small_vm
 
 
 def found(said: Said) -> dict[tuple[str, str], str]:
@@ -200,3 +200,11 @@ def test_the_labs_switch_leaves_vlans_out_by_task(plugged: Operator, lab: Lab) -
         assert plugged.fab(*words, env=at).code == 0
     plugged.ok("verify")
     assert plugged.fab(*words, "--without", "4095", env=at).code == 2
+
+
+def test_where_nothing_is_plugged_nothing_is_proved(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101), image=False)
+    said = operator.fab("verify")
+    assert said.code == 1
+    assert "left out, as they are not plugged: vm1" in said.err
+    assert "nothing was proved: none of these VMs is plugged\n  fab up" in said.err

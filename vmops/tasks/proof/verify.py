@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vmops.errors import WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
@@ -73,6 +74,8 @@ def verify(
         give_matrix(found.proof)
     _say_left_out(c, found, chosen)
     finish(errors)
+    if not found.proof.ends:
+        raise WorkFailed("nothing was proved: none of these VMs is plugged", cure="fab up")
     if found.proof.pairs and format != options.JSON:
         say(_summary(found.proof.pairs))
     return found
