@@ -4,7 +4,6 @@ import os
 import random
 import re
 import shlex
-import signal
 import threading
 import time
 from base64 import b64decode
@@ -17,7 +16,6 @@ import pytest
 
 from vmops.core.script.render import PRIVATE
 from vmops.errors import CommandTimeout, ConnectionLost, WorkFailed
-from vmops.remote.clock import WorkerClock
 from vmops.remote.counters import counted
 from vmops.remote.exchange import SHELLS, Reply, exchange
 from vmops.remote.ssh.connection import connection
@@ -68,48 +66,6 @@ def test_both_streams_and_the_exit_code_come_back(start: Start, config: fabric.C
     script = "echo out; echo err >&2; exit 7"
     reply = exchange(start().worker(), script, time_limit=10, config=config)
     assert reply == Reply(b"out\n", b"err\n", 7)
-
-
-def test_what_comes_too_late_is_sent_again_by_who_still_waits(
-    start: Start, config: fabric.Config, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker, kept = start().worker(), home / "kept"
-    exchange(worker, "", time_limit=10, config=config)
-    latest = WorkerClock.latest
-    known = iter(["1"])
-    monkeypatch.setattr(WorkerClock, "latest", lambda clock: next(known, "") or latest(clock))
-    script = f"echo once >>{kept}; echo {'x' * 100_000} | head -c 4"
-    assert exchange(worker, script, time_limit=10, config=config).stdout == b"xxxx"
-    assert kept.read_text() == "once\n"
-
-
-def test_what_always_comes_too_late_is_not_sent_for_ever(
-    start: Start, config: fabric.Config, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(WorkerClock, "latest", lambda clock: "1")
-    with pytest.raises(WorkFailed, match="its connection is too slow"):
-        exchange(start().worker(), f"echo >{home}/kept", time_limit=10, config=config)
-    assert not (home / "kept").exists()
-
-
-def test_what_a_hanging_connection_held_is_not_done_any_more(
-    start: Start, config: fabric.Config, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loop stands still, as a link that hangs, and goes on when nobody waits any more."""
-    monkeypatch.setattr("vmops.remote.clock.HELD_UP_S", 1)
-    worker, kept = start().worker(), home / "kept"
-    who = "ps -o ppid= -p $PPID"
-    loop = int(exchange(worker, who, time_limit=10, config=config).stdout)
-    os.kill(loop, signal.SIGSTOP)
-    with ThreadPoolExecutor() as pool:
-        sent = pool.submit(exchange, worker, f"echo >{kept}", time_limit=10, config=config)
-        time.sleep(3)
-        connection(worker, config=config).close()
-        with pytest.raises(ConnectionLost):
-            sent.result()
-    os.kill(loop, signal.SIGCONT)
-    assert wait_for(lambda: not is_alive(loop) or None, 5)
-    assert not kept.exists()
 
 
 @pytest.mark.parametrize(
