@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmops.tasks import ns
+from vmops.tasks.frame.options import as_option
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -89,7 +90,7 @@ def _entry(name: str, task: Any) -> str:
 
 
 def _row(argument: Any) -> str:
-    name = argument.name.replace("_", "-")
+    name = as_option(argument.name)
     letters = "".join(f"`-{n}`, " for n in argument.names if len(n) == 1)
     value = "" if argument.kind is bool else f" {_KINDS[argument.kind]}"
     said = " ".join((argument.help or "").split()).replace("|", "\\|")

@@ -6,6 +6,7 @@ import re
 
 from tests.reference import GLOSSARY, REFERENCE, glossary_page, tasks_page, words
 from vmops.tasks import ns
+from vmops.tasks.frame.options import as_option
 
 CURE = "it is out of date: run scripts/reference"
 
@@ -22,7 +23,7 @@ def test_the_reference_has_every_task_and_option() -> None:
         entry = rest.partition("\n### ")[0]
         assert f"    fab {'-H' if name in ('launch', 'ps') else ''}".rstrip() in entry
         for argument in ns[name].get_arguments():
-            option = argument.name.replace("_", "-")
+            option = as_option(argument.name)
             shown = option.upper() if argument.positional else rf"--(\[no-\])?{option}"
             assert re.search(rf"`{shown}[ `]", entry), (name, option)
 

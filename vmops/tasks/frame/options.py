@@ -88,16 +88,17 @@ def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text for text in texts):
-            raise InventoryError(f"--{_dashed(name)} '': the value is empty", cure=_LEAVE_OUT)
+            raise InventoryError(f"--{as_option(name)} '': the value is empty", cure=_LEAVE_OUT)
         rule = options[name].rule if name in options else None
         wrong = rule(value) if rule and value is not None else None
         if wrong:
             shown = f"{value:g}" if isinstance(value, int | float) else repr(value)
-            raise InventoryError(f"--{_dashed(name)} {shown}: {wrong}")
+            raise InventoryError(f"--{as_option(name)} {shown}: {wrong}")
 
 
 _LEAVE_OUT = "give it a value, or leave it out"
 
 
-def _dashed(name: str) -> str:
+def as_option(name: str) -> str:
+    """A parameter's name as it is typed, behind --."""
     return name.rstrip("_").replace("_", "-")

@@ -1,4 +1,4 @@
-"""Guests over the network, from the command line: ssh, ssh-config, ping."""
+"""Guests over the network from the command line: ssh, ssh-config, ping."""
 
 from __future__ import annotations
 

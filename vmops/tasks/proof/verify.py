@@ -41,7 +41,7 @@ def verify(
     format: str = "text",
 ) -> Proven | None:
     """
-    Prove by frames who reaches whom, and that nobody else does, against hosts.toml.
+    Prove with real frames that VMs reach whom hosts.toml says, and nobody else.
 
     A probe is sent at the port of each interface that is plugged, as if its guest had, and looked
     for at every worker. Guests have no part in it. Exit code 1 where anything differs, 3 where a

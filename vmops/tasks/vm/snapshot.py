@@ -41,8 +41,8 @@ def save(
     """
     Save the memory and all disks of running VMs under a name, inside their qcow2 files.
 
-    A guest stands still meanwhile, about a second for each GiB that it uses. A failed one leaves
-    nothing. Example: fab snapshot.save --vm '*' --name before-class
+    A guest stands still meanwhile, the longer the more memory it uses. A failed one leaves nothing.
+    Example: fab snapshot.save --vm '*' --name before-class
     """
     from vmops.ops.vm.live import snapshots
 
