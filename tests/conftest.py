@@ -1,5 +1,6 @@
 """For all rings: signals and sizes are as on a terminal, and property tests are held to no time for
-one example, the machine may be busy. In CI a tool that is missing is a failure."""
+one example, the machine may be busy. In CI a tool that is missing is a failure, and property tests
+try the same examples each time: CI judges a change, not what chance has found in another's."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-settings.register_profile("vmops", deadline=None)
+IN_CI = bool(os.environ.get("CI"))
+
+settings.register_profile("vmops", deadline=None, derandomize=IN_CI)
 settings.load_profile("vmops")
 
 
@@ -41,7 +44,7 @@ LEFT_OUT = ("takes long:", "this very test runs over SSH")
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Make a failure in CI of what is skipped because this machine lacks something."""
     report = yield
-    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         why = reason_of(report.longrepr)
         if not why.startswith(LEFT_OUT):
             report.outcome = "failed"
