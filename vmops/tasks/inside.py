@@ -45,7 +45,7 @@ def execute(
     from vmops.ops.guest.agent import execute as run
 
     words = rest()
-    if not words:
+    if not words or not words[0]:
         raise InventoryError("exec: which program?", cure="fab exec --vm NAME -- PROGRAM ARGUMENT")
     groups = groups_of_vms(c, vm, task="exec")
     several = sum(len(group.vms) for group in groups) > 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vmops.tasks.frame.context import Context, is_dry, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import complain, say
-from vmops.tasks.frame.selection import inventory, other_routes
+from vmops.tasks.frame.selection import begin_to_connect, inventory, other_routes
 from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def bases(c: Context, groups: Sequence[Group]) -> Bases:
 
 def bases_to_start(c: Context, groups: Sequence[Group]) -> Bases:
     """The same, after what their guests are told has been read: a bad file of that is told before a
-    worker is contacted."""
+    worker is contacted. Then the way to it is begun."""
     from vmops.ops.image.bases import bases_to_start as of_groups
 
-    return of_groups(inventory(c), groups)
+    found = of_groups(inventory(c), groups)
+    begin_to_connect(c, groups)
+    return found

@@ -82,16 +82,17 @@ def _given_with_host(c: Host) -> tuple[str | None, int | None]:
 
 
 def groups_of_vms(
-    c: Context, pattern: str | None, *, task: str, elsewhere: bool = False
+    c: Context, pattern: str | None, *, task: str, elsewhere: bool = False, early: bool = True
 ) -> list[Group]:
     """The VMs that `--vm` names, grouped by worker; with `elsewhere` all on that of -H, wherever
-    they are pinned. Raises InventoryError."""
+    they are pinned. Not `early` for a task that may still refuse what it was told: nothing is
+    contacted then. Raises InventoryError."""
     if not pattern:
         raise InventoryError(f"{task}: which VM?", cure=f"fab {task} --vm NAME; fab {task} --help")
     listed = inventory(c)
     chosen = listed.select(pattern)
     if not elsewhere:
-        return grouped(c, listed, chosen)
+        return grouped(c, listed, chosen, early=early)
     at = worker_at(c, listed)
     if at is None:
         raise InventoryError(f"{task}: --elsewhere needs a worker", cure="name it with -H")
@@ -110,13 +111,15 @@ class Named(NamedTuple):
         return self.group.route
 
 
-def groups_with_lost(c: Context, pattern: str | None, *, task: str) -> list[Group]:
+def groups_with_lost(
+    c: Context, pattern: str | None, *, task: str, early: bool = True
+) -> list[Group]:
     """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name: for
     what ends them or looks at them. Raises InventoryError."""
     from vmops.core.inventory.model import VM
 
     found = []
-    for one in named_vms(c, pattern, task=task):
+    for one in named_vms(c, pattern, task=task, early=early):
         known = {vm.name: vm for vm in one.group.vms}
         vms = tuple(known[name] if name in known else VM.lost(name) for name in one.names)
         found.append(one.group._replace(vms=vms))
@@ -128,7 +131,7 @@ def is_lost(c: Context, vm: str) -> bool:
     return vm not in inventory(c).vms
 
 
-def named_vms(c: Context, pattern: str | None, *, task: str) -> list[Named]:
+def named_vms(c: Context, pattern: str | None, *, task: str, early: bool = True) -> list[Named]:
     """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name.
 
     A name that nothing has is then told by the worker. Raises InventoryError.
@@ -138,11 +141,14 @@ def named_vms(c: Context, pattern: str | None, *, task: str) -> list[Named]:
     words = [word.strip() for word in (pattern or "").split(",")]
     lost = [] if at is None else [word for word in words if _is_lost(word, listed)]
     known = ",".join(word for word in words if word not in lost)
-    groups = groups_of_vms(c, known, task=task) if known or not lost else []
+    groups = groups_of_vms(c, known, task=task, early=early) if known or not lost else []
     if at is not None and lost:
         vms = [vm for group in groups for vm in group.vms]
         names = dict.fromkeys([*(vm.name for vm in vms), *lost])
-        return [Named(_begun(c, [_group(c, at, vms)])[0], tuple(names))]
+        group = _group(c, at, vms)
+        if early:
+            begin_to_connect(c, [group])
+        return [Named(group, tuple(names))]
     return [Named(group, tuple(vm.name for vm in group.vms)) for group in groups]
 
 
@@ -162,7 +168,7 @@ def in_place(c: Context, vm: str, error: NotRunning) -> NotRunning:
     return NotRunning(error.what, worker=error.worker, vm=error.vm, cure=cure)
 
 
-def grouped(c: Context, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
+def grouped(c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = True) -> list[Group]:
     """Each VM with its worker; -H decides where it may."""
     at = worker_at(c, listed)
     placed: dict[str, tuple[Worker, list[VM]]] = {}
@@ -170,17 +176,19 @@ def grouped(c: Context, listed: Inventory, vms: Sequence[VM]) -> list[Group]:
         worker = listed.worker_of(vm, host_of(c) or None)
         worker = at if at is not None else worker
         placed.setdefault(worker.name, (worker, []))[1].append(vm)
-    return _begun(c, [_group(c, worker, mine) for worker, mine in placed.values()])
+    found = [_group(c, worker, mine) for worker, mine in placed.values()]
+    return _begun(c, found) if early else found
 
 
 def groups_of_workers(
-    c: Context, names: str | None, listed: Inventory | None = None
+    c: Context, names: str | None, listed: Inventory | None = None, *, early: bool = True
 ) -> list[Group]:
     """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
 
-    Raises InventoryError.
+    `early` is as for `groups_of_vms`. Raises InventoryError.
     """
-    return _begun(c, _all_groups(c, names, listed or inventory(c)))
+    found = _all_groups(c, names, listed or inventory(c))
+    return _begun(c, found) if early else found
 
 
 def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]:
@@ -210,14 +218,15 @@ def groups_of_fleet(
     """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
 
     A VM that is pinned to no worker is looked for on each; but where it is `to_start`, -H has to
-    place it, or a hosts.toml with one worker. Raises InventoryError.
+    place it, or a hosts.toml with one worker; then nothing is contacted yet, as files here are
+    still to be read. Raises InventoryError.
     """
     listed = inventory(c)
     host = host_of(c)
     _check_place(c, names)
     chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
     if host and pattern:
-        return grouped(c, listed, chosen)
+        return grouped(c, listed, chosen, early=not to_start)
     free = [vm for vm in chosen if vm.worker is None]
     if to_start and free and not host and len(listed.workers) != 1:
         if not names:
@@ -235,7 +244,7 @@ def groups_of_fleet(
             f"{listed.source}: no VM{f' matching {pattern!r}' if pattern else ''} is{where}",
             cure="-H WORKER places a VM that is pinned to none" if free else "",
         )
-    return _begun(c, groups)
+    return groups if to_start else _begun(c, groups)
 
 
 def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
@@ -246,10 +255,14 @@ def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
 
 
 def _begun(c: Context, groups: list[Group]) -> list[Group]:
+    begin_to_connect(c, groups)
+    return groups
+
+
+def begin_to_connect(c: Context, groups: Sequence[Group]) -> None:
     """With one worker, begin to connect now: what the task imports next costs as long."""
     if len(groups) == 1 and not is_dry(c):
         groups[0].route.connect_early()
-    return groups
 
 
 def other_routes(c: Context, groups: Sequence[Group]) -> list[Route]:

@@ -54,7 +54,7 @@ def console(
     Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
     """
     _check_sense(timeout)
-    group, (name,) = _only_one(named_vms(c, vm, task="console"), asked=vm)
+    group, (name,) = _only_one(named_vms(c, vm, task="console", early=False), asked=vm)
     from vmops.ops.guest.console import ending, open_line
 
     if show_dry(c, [group], lambda g: open_line(g.route, name, lines=lines)):

@@ -51,7 +51,7 @@ def screenshot(
     from vmops.ops.guest.screen import screenshots
     from vmops.tasks.guest import picture_files
 
-    groups = groups_with_lost(c, vm, task="screenshot")
+    groups = groups_with_lost(c, vm, task="screenshot", early=False)
     names = [item.name for group in groups for item in group.vms]
     if output == STANDARD_OUTPUT:
         _check_stdout(as_json=format == options.JSON, each=each)

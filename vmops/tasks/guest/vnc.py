@@ -89,7 +89,7 @@ def vnc(
 
 
 def _only(c: Context, vm: str | None) -> Group:
-    groups = groups_with_lost(c, vm, task="vnc")
+    groups = groups_with_lost(c, vm, task="vnc", early=False)
     count = sum(len(group.vms) for group in groups)
     if count > 1:
         raise InventoryError(

@@ -61,7 +61,7 @@ def push(
     name when the worker's own sha256 is right. Example: fab image.push --image debian-12
     """
     chosen = _of_kind(c, image, "file", "push", "pull")
-    return _bringing(groups_of_workers(c, worker), chosen, parallel)
+    return _bringing(groups_of_workers(c, worker, early=False), chosen, parallel)
 
 
 @task(_BRINGING)
@@ -79,7 +79,7 @@ def pull(
     Example: fab image.pull --image vyos --worker worker1
     """
     chosen = _of_kind(c, image, "url", "pull", "push")
-    return _bringing(groups_of_workers(c, worker), chosen, parallel)
+    return _bringing(groups_of_workers(c, worker, early=False), chosen, parallel)
 
 
 def _bringing(groups: Sequence[Group], chosen: Sequence[Image], parallel: int) -> Work[Brought]:
@@ -204,7 +204,7 @@ def remove(
     if unused == bool(image):
         raise InventoryError("image.remove: which images?", cure="name them: --image, or --unused")
     bases, wanted = _meant(c, image)
-    groups = groups_of_workers(c, worker)
+    groups = groups_of_workers(c, worker, early=False)
     what = "what is unused" if unused else f"image {image}"
     workers = ", ".join(group.route.worker.name for group in groups)
     be_sure(c, f"remove {what} from {workers}", yes=yes, cure="--yes removes without asking")

@@ -47,7 +47,7 @@ def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = 
     chosen = _chosen(listed, pattern, vms)
     if not chosen:
         return Nodes([], {})
-    groups = [group._replace(vms=()) for group in groups_of_workers(c, None)]
+    groups = [group._replace(vms=()) for group in groups_of_workers(c, None, early=False)]
     found = shares(listed, chosen, [group.route.worker.name for group in groups])
     if is_dry(c):
         groups = [group for group in groups if found[group.route.worker.name].wanted]

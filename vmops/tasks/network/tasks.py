@@ -70,7 +70,7 @@ def down(c: Context, network: str | None = None, format: str = "text") -> Work[N
 
 def _to_remove(c: Context, network: str | None) -> tuple[list[Group], list[str]]:
     listed = inventory(c)
-    groups = [group._replace(vms=()) for group in groups_of_workers(c, None)]
+    groups = [group._replace(vms=()) for group in groups_of_workers(c, None, early=False)]
     if network is None:
         return groups, list(listed.networks)
     words = [word.strip() for word in network.split(",")]

@@ -50,7 +50,7 @@ def verify(
     from vmops.ops.fleet import DEFAULT_PARALLEL
     from vmops.ops.proof.prove import prove, show
 
-    groups = groups_of_workers(c, None)
+    groups = groups_of_workers(c, None, early=False)
     chosen = {each.name for each in inventory(c).select(vm)} if vm else None
     networks = inventory(c).networks.values()
     if show_dry(c, groups, lambda group: show(group, networks)):

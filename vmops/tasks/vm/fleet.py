@@ -70,10 +70,10 @@ def up(
     from vmops.ops.vm.expiring import today
 
     groups = groups_of_fleet(c, vm, worker, to_start=True)
-    served = networks_first(c, None if (vm, worker) == (None, None) else groups)
     gently = lifecycle.GENTLY if restart else None
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases_to_start(c, groups))
     terms = terms._replace(today=today(), at_end="stop")
+    served = networks_first(c, None if (vm, worker) == (None, None) else groups)
     elsewhere = everywhere(c, groups, named=vm is not None)
     supply = supplier(c, push=push)
     return Work(

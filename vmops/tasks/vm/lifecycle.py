@@ -67,7 +67,7 @@ def launch(
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
 
-    groups = groups_of_vms(c, vm, task="launch")
+    groups = groups_of_vms(c, vm, task="launch", early=False)
     terms = Terms(strict=strict, overcommit=overcommit, bases=bases_to_start(c, groups))
     terms = terms._replace(today=today())
     elsewhere = other_workers(c, groups, here=here)
@@ -148,7 +148,7 @@ def boot(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="boot")
+    groups = groups_of_vms(c, vm, task="boot", early=False)
     terms = Terms(strict=strict, bases=bases_to_start(c, groups))
     return Work(
         groups,
@@ -214,7 +214,7 @@ def adopt(c: Context, vm: str | None = None, pid: int = 0, format: str = "text")
     """
     from vmops.ops.vm.adopt import adopt as take_over
 
-    groups = groups_with_lost(c, vm, task="adopt")
+    groups = groups_with_lost(c, vm, task="adopt", early=False)
     if pid and sum(len(group.vms) for group in groups) > 1:
         raise InventoryError(f"--pid {pid} is one VM's, and --vm {vm} means several")
     listed = inventory(c).vms
@@ -296,7 +296,7 @@ def destroy(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="destroy")
+    groups = groups_of_vms(c, vm, task="destroy", early=False)
     if keep_disks:
         confirm(c, groups, "stop", yes=yes)
     else:
@@ -339,7 +339,7 @@ def reset_disk(
     """
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="reset-disk")
+    groups = groups_of_vms(c, vm, task="reset-disk", early=False)
     for each in (vm for group in groups for vm in group.vms):
         _has_disk(each, disk)
     what = "the disk" if disk == "root" else f"the disk {disk}"

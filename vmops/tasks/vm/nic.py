@@ -50,7 +50,7 @@ def _set(c: Context, pattern: str | None, *, up: bool) -> Work[Outcome]:
     if not colon or not vms or not name:
         cure = f"fab nic.{word} --vm web1:eth1"
         raise InventoryError(f"nic.{word}: which interface of which VM?", cure=cure)
-    groups = groups_of_vms(c, vms, task=f"nic.{word}")
+    groups = groups_of_vms(c, vms, task=f"nic.{word}", early=False)
     for vm in (vm for group in groups for vm in group.vms):
         names = [nic.name for nic in vm.nics]
         if name not in names:

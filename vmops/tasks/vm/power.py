@@ -58,10 +58,10 @@ def restart(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="restart")
+    groups = groups_of_vms(c, vm, task="restart", early=False)
+    terms = Terms(bases=bases_to_start(c, groups))
     elsewhere = other_workers(c, groups, here=here)
     manner = Manner(force=force, timeout_s=timeout)
-    terms = Terms(bases=bases_to_start(c, groups))
     return Work(
         groups,
         lambda g: lifecycle.restart(
@@ -190,7 +190,7 @@ def wait(
     """
     from vmops.ops.vm import waiting
 
-    groups = groups_of_vms(c, vm, task="wait")
+    groups = groups_of_vms(c, vm, task="wait", early=False)
     waiting.check(state, [vm for group in groups for vm in group.vms])
     return Work(
         groups,

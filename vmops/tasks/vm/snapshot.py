@@ -79,7 +79,7 @@ def revert(
     from vmops.ops.vm.live import snapshots
 
     name = _given(name, "revert")
-    groups = groups_of_vms(c, vm, task="snapshot.revert")
+    groups = groups_of_vms(c, vm, task="snapshot.revert", early=False)
     ask(c, groups, f"take back to {name} (what came after it is lost)", yes=yes)
     return Work(
         groups,

@@ -1,0 +1,129 @@
+"""Words that mean nothing: exit code 2, one error that says it, and no worker is contacted."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FAB = Path(sys.executable).with_name("fab")
+ROOT = Path(__file__).parents[2]
+
+HOSTS = """
+[workers.w1]
+address = "127.0.0.1"
+port = {port}
+
+[networks.blue]
+vlan_id = 8
+
+[images.lost]
+file = "no/such.qcow2"
+
+[vm_defaults]
+worker = "w1"
+ram_mb = 32
+cores = 1
+interfaces = [{{ name = "eth0", vlan_id = 7 }}]
+
+[vms.a]
+qcow_image = "/a.qcow2"
+
+[vms.b]
+qcow_image = "/b.qcow2"
+
+[vms.told]
+qcow_image = "/told.qcow2"
+cloud_init = {{ user_data = "no/such.yaml" }}
+"""
+
+
+@pytest.fixture
+def ear() -> Iterator[socket.socket]:
+    """What hears whoever connects."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "--vm", "a"],
+        ["exec", "--vm", "a", "--", ""],
+        ["exec", "--vm", "nope", "--", "true"],
+        ["cp", "x", "y"],
+        ["cp", "a:/x", "b:/y"],
+        ["cp", "a:x", "."],
+        ["net.up", "--network", ""],
+        ["net.up", "--network", "nope"],
+        ["net.down", "--network", "blu"],
+        ["verify", "--vm", ""],
+        ["verify", "--vm", "nope"],
+        ["trace", "--from", "a"],
+        ["trace", "--from", "", "--to", "a"],
+        ["trace", "--from", "a:nope", "--to", "a"],
+        ["capture", "--vm", "a:nope"],
+        ["capture", "--vm", "a", "--count", "-1"],
+        ["graph", "--format", "nope"],
+        ["ping", "--vm", "a", "--to", "a"],
+        ["ssh", "--vm", "a"],
+        ["nic.down", "--vm", "a"],
+        ["nic.up", "--vm", "a:"],
+        ["snapshot.save", "--vm", "a"],
+        ["snapshot.save", "--vm", "a", "--name", "a\nb"],
+        ["snapshot.revert", "--vm", "a", "--name", "s1"],
+        ["nic.down", "--vm", "a:nope"],
+        ["suspend", "--vm", "nope"],
+        ["launch", "--vm", "told"],
+        ["boot", "--vm", "told"],
+        ["restart", "--vm", "told"],
+        ["up"],
+        ["plan", "--vm", "told"],
+        ["adopt", "--vm", "a,b", "--pid", "7"],
+        ["screenshot", "--vm", "a,b", "--output", "-", "--each"],
+        ["vnc", "--vm", "a,b"],
+        ["console", "--vm", "a,b"],
+        ["type", "--vm", "a"],
+        ["sendkey", "--vm", "a", "--keys", "no-such-key"],
+        ["image.push", "--image", "nope"],
+        ["image.push"],
+        ["image.remove"],
+        ["image.remove", "--unused"],
+        ["script"],
+        ["status", "--vm", "nope"],
+        ["destroy", "--vm", "a"],
+        ["reset-disk", "--vm", "a", "--disk", ""],
+        ["reset-disk", "--vm", "a", "--disk", "nope", "--yes"],
+        ["wait", "--vm", "a", "--state", "redy"],
+        ["cloud-init.show", "--vm", "a"],
+    ],
+    ids=" ".join,
+)
+def test_bad_words_are_told_and_nothing_is_contacted(
+    words: list[str], ear: socket.socket, tmp_path: Path
+) -> None:
+    (tmp_path / "fabfile.py").write_text("from vmops.tasks import ns\n")
+    (tmp_path / "hosts.toml").write_text(HOSTS.format(port=ear.getsockname()[1]))
+    known = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [FAB, *words],
+        cwd=tmp_path,
+        env=known,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("error: ") == 1
+    assert (done.stdout, "Traceback" in done.stderr) == ("", False)
+    with pytest.raises(BlockingIOError):
+        ear.accept()
