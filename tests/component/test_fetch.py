@@ -15,9 +15,9 @@ import pytest
 from vmops.core.images.names import Base
 from vmops.core.images.progress import Progress
 from vmops.errors import ConnectionLost, WorkFailed
-from vmops.remote import fetch as fetching
-from vmops.remote.fetch import fetch
-from vmops.remote.program import Program
+from vmops.remote.image import fetch as fetching
+from vmops.remote.image.fetch import fetch
+from vmops.remote.image.program import Program
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker

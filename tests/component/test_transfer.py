@@ -13,9 +13,9 @@ import pytest
 from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Progress
 from vmops.errors import CommandTimeout, ConnectionLost, UnexpectedOutput, WorkFailed
-from vmops.remote import transfer
-from vmops.remote.image_file import ImageFile
-from vmops.remote.transfer import push
+from vmops.remote.image import transfer
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.transfer import push
 from vmops.wait import wait_for
 
 from .fake_worker import FakeWorker

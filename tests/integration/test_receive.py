@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from vmops.core.images.names import Base
 from vmops.core.images.stream import end, filler, header, runs
 from vmops.core.script.functions import program
-from vmops.remote.image_file import ImageFile
-from vmops.remote.transfer import RECEIVER
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.transfer import RECEIVER
 
 PLAIN, PACKED = "0", "1"
 WAYS = pytest.mark.parametrize("way", [PLAIN, PACKED])

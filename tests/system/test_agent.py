@@ -16,8 +16,8 @@ from vmops.core.images.names import Base
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.inventory_file import load
-from vmops.remote.image_file import ImageFile
-from vmops.remote.transfer import push
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.transfer import push
 
 from .lab_helpers import wait_until
 from .operator import Operator, small_vm

@@ -12,8 +12,8 @@ from tests.guests import PROMPT, cache_directory, linux_image
 from vmops.core.images.names import Base
 from vmops.core.inventory.model import VM, Disk
 from vmops.inventory_file import load
-from vmops.remote.image_file import ImageFile
-from vmops.remote.transfer import push
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.transfer import push
 
 from .lab_helpers import wait_until
 from .operator import Operator, small_vm

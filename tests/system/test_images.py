@@ -13,8 +13,8 @@ from vmops.core.tools import image_chain, qemu_img
 from vmops.inventory_file import load
 from vmops.lab import Lab
 from vmops.remote.exchange import exchange
-from vmops.remote.image_file import ImageFile
-from vmops.remote.transfer import push
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.transfer import push
 
 DISK = disk_path("images-test", "root", "qcow2")
 

@@ -12,7 +12,7 @@ from vmops.core.images.header import objection
 from vmops.core.inventory.image import Image
 from vmops.errors import InventoryError
 from vmops.ops.image.local import base_of
-from vmops.remote import image_file
+from vmops.remote.image import image_file
 
 
 @given(

@@ -8,7 +8,7 @@ from vmops.core.images.header import HEAD_BYTES, objection
 from vmops.core.images.names import Base
 from vmops.core.inventory.image import Image
 from vmops.errors import InventoryError
-from vmops.remote.image_file import ImageFile
+from vmops.remote.image.image_file import ImageFile
 
 
 def path_of(image: Image) -> Path:

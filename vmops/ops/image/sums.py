@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vmops.core.images.names import is_digest
-from vmops.remote.image_file import ImageFile
+from vmops.remote.image.image_file import ImageFile
 
 _SETTLED_NS = 2_000_000_000
 """A file that was changed within the resolution of its time may change again unseen."""

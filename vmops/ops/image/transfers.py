@@ -69,7 +69,7 @@ def _brought(route: Route, image: Image, on_progress: Callable[[Progress], None]
             words = f"# as the SSH user: curl {printable(image.url)} >{base.path}"
             route.transcript.noted(worker, f"{words}, unless it is there")
             return Brought(image.name, worker.name, base)
-        from vmops.remote.fetch import fetch
+        from vmops.remote.image.fetch import fetch
 
         done = fetch(worker, image.url, base=base, on_progress=on_progress, config=route.config)
     else:
@@ -79,7 +79,7 @@ def _brought(route: Route, image: Image, on_progress: Callable[[Progress], None]
                 words = f"# send {path_of(image)} as {base.path}, unless it is there"
                 route.transcript.noted(worker, words)
                 return Brought(image.name, worker.name, base)
-            from vmops.remote.transfer import push
+            from vmops.remote.image.transfer import push
 
             done = push(worker, file, base=base, on_progress=on_progress, config=route.config)
     return Brought(

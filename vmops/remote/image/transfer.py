@@ -19,8 +19,8 @@ from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
 from vmops.errors import CommandTimeout, WorkFailed
-from vmops.remote.image_file import ImageFile
-from vmops.remote.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.image_file import ImageFile
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
 from vmops.remote.ssh.transport import WorkerTransport

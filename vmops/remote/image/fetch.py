@@ -11,10 +11,10 @@ from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
 from vmops.errors import WorkFailed
-from vmops.remote.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.transfer import Pushed, Report
 from vmops.remote.ssh.connection import connection
 from vmops.remote.ssh.transport import WorkerTransport
-from vmops.remote.transfer import Pushed, Report
 
 FETCHER = ("arrival.pl", "fetch.pl")
 
