@@ -20,7 +20,13 @@ def test_a_port_that_was_retagged_by_hand_is_replugged(fleet: Operator) -> None:
     assert column(planned.out, 2) == ["nothing", "nothing", "replug", *["nothing"] * 3]
     (found,) = fleet.fab("plan", "--vm", "b1", "--format", "json").json
     assert found["fields"] == [
-        {"field": "interfaces.eth1.vlan_id", "running": "999", "wanted": "111", "live": True}
+        {
+            "field": "interfaces.eth1.vlan_id",
+            "running": "999",
+            "wanted": "111",
+            "live": True,
+            "later": False,
+        }
     ]
     assert column(fleet.ok("up").out, 2)[2] == "replugged"
     port = fleet.port("worker2", tap)

@@ -35,7 +35,13 @@ def test_plan_and_up_tell_of_guests_that_stand_still(operator: Operator) -> None
 
 
 def state(running: str) -> dict[str, object]:
-    return {"field": "state", "running": running, "wanted": "running", "live": False}
+    return {
+        "field": "state",
+        "running": running,
+        "wanted": "running",
+        "live": False,
+        "later": False,
+    }
 
 
 def test_what_another_operator_is_stopping_has_not_crashed(operator: Operator) -> None:
