@@ -17,10 +17,14 @@ IMPORTED = (
     "import sys; from importlib import abc\n"
     "class Slow(abc.MetaPathFinder):\n"
     "    def find_spec(self, name, path, target=None):\n"
-    "        if name == '{0}': print('here', flush=True); import time; time.sleep(60)\n"
+    "        if name == '{0}': import time; print('here', flush=True); {1}\n"
     "sys.meta_path.insert(0, Slow())\n"
 )
 """Makes the import of a module last until Ctrl-C comes."""
+
+LASTING = "[time.sleep(0.05) for _ in range(1200)]"
+"""A minute, in pieces: Python looks for a signal between them. One that comes just before a
+long sleep begins would be seen at its end."""
 
 RUN = "from vmops.__main__ import main\nsys.argv = ['vmops', 'ps']\nmain()\n"
 
@@ -52,14 +56,14 @@ def interrupted(code: str, folder: Path) -> tuple[int, str]:
     ],
 )
 def test_while_modules_are_imported(module: str, tmp_path: Path) -> None:
-    code, err = interrupted(IMPORTED.format(module) + RUN, tmp_path)
+    code, err = interrupted(IMPORTED.format(module, LASTING) + RUN, tmp_path)
     assert code == EXIT_CODE
     assert err.startswith("interrupted")
     assert len(err.splitlines()) == 1
 
 
 def test_after_the_last_task(tmp_path: Path) -> None:
-    last = "atexit.register(lambda: (print('here', flush=True), time.sleep(60)))\n"
+    last = f"atexit.register(lambda: (print('here', flush=True), {LASTING}))\n"
     code, err = interrupted(
         "import atexit, sys, time\n"
         + last
