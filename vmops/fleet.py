@@ -284,8 +284,7 @@ class Fleet(Guests, Networks):
         from vmops.ops.proof.prove import prove
 
         groups = self._wherever(None, worker, empty=True)
-        networks = self.inventory.networks.values()
-        return prove(groups, known=known, networks=networks, parallel=self.parallel)
+        return prove(groups, listed=self.inventory, known=known, parallel=self.parallel)
 
     def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
         """Run a command as the SSH user, in that user's shell, byte for byte.

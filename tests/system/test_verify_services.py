@@ -56,11 +56,20 @@ def fails(course: Course) -> Said:
 
 def test_gateways_and_leases_as_they_should_be(served: Course) -> None:
     said = served.operator.ok("verify", "--format", "json")
-    reach = {(p["from"], p["to"]) for p in said.json if p["found"] == "reach"}
+    pairs = [item for item in said.json if item["kind"] == "pair"]
+    reach = {(p["from"], p["to"]) for p in pairs if p["found"] == "reach"}
     assert ("blue1:eth1", "blue:gateway") in reach
     assert ("blue:gateway", "blue2:eth1") in reach
     assert ("blue1:eth1", "green:gateway") not in reach
-    assert len(said.json) == 30
+    assert len(pairs) == 30
+    assert {s["service"]: s["found"] for s in said.json if s.get("network") == "blue"} == {
+        **dict.fromkeys(("gateway", "dhcp", "dns", "internet"), "open"),
+        **dict.fromkeys(("reach", "node", "kept"), "shut"),
+    }
+    text = served.operator.ok("verify")
+    headings = "NETWORK  GATEWAY  DHCP  DNS  INTERNET  TO green  TO blue  NODE  KEPT"
+    assert headings in text.out.splitlines()
+    assert "of networks 8 services work and 6 ways are shut" in text.err
 
 
 def test_a_second_dhcp_server_is_found(served: Course) -> None:

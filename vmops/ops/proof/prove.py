@@ -12,25 +12,22 @@ from typing import NamedTuple
 from vmops.core.facts.proof import probes as facts
 from vmops.core.facts.proof.probes import Site
 from vmops.core.facts.question import Unanswered
+from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof.ends import Drawn, draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, is_complete, judge
-from vmops.core.plan.proof.leases import Asking, askings, lease_faults
-from vmops.core.tools.proof.door import Offer
+from vmops.core.plan.proof.services import Passage
 from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import FleetFailed, VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.fleet import on_each
-from vmops.ops.proof.door import offers
+from vmops.ops.proof import services as serving
 from vmops.ops.route import Group, Route
 from vmops.wait import wait_for
 
 PATIENCE_S = 2.0
 """How long a frame may take from one worker to another."""
-
-LEASE_S = 2
-"""How long a DHCP server may take to make an offer."""
 
 SENDS_AGAIN_AFTER = 2
 """Looks after which what has not come is sent once more: the first frame into a tunnel is lost."""
@@ -39,10 +36,16 @@ _PAUSE_S = 0.1
 
 
 class Proven(NamedTuple):
-    """The proof, and why workers could not be asked."""
+    """The proof, and why workers could not be asked.
+
+    `passages` are what each network lets its guests do; `crowded` networks were not tried, as no
+    address of theirs is free.
+    """
 
     proof: Proof
     unasked: Sequence[VmopsError] = ()
+    passages: Sequence[Passage] = ()
+    crowded: Sequence[str] = ()
 
     @property
     def errors(self) -> list[VmopsError]:
@@ -61,56 +64,34 @@ def show(group: Group, networks: Iterable[Network] = ()) -> None:
     drawn = draw([(group.route.worker, group.vms)], run=0, networks=networks)
     _send(group.route, drawn)
     _look(group.route, 0)
+    serving.show(group.route, networks)
 
 
 def prove(
     groups: Sequence[Group],
     *,
+    listed: Inventory,
     known: Collection[str] = (),
-    networks: Iterable[Network] = (),
     services: bool = True,
     parallel: int,
 ) -> Proven:
     """Who of these workers' VMs and of the gateways of networks reaches whom, against what
     hosts.toml wants.
 
-    `known` are names and globs of ports that may be in the VLANs besides. With `services` each
-    network is also asked who gives leases there, which takes 2 s. Never raises a
-    VmopsError. Nothing is left behind but addresses of the probes in the switches' tables, which
-    forget them by themselves.
+    `known` are names and globs of ports that may be in the VLANs besides. With `services` it is
+    also tried what each network lets its guests do, and who gives leases there, which takes 2 s.
+    Never raises a VmopsError. Nothing is left behind but addresses of the probes in the switches'
+    tables, and of a guest that is none in a gateway's, which forget them by themselves.
     """
+    networks = listed.networks.values()
     evidence, unasked = gather(groups, networks=networks, parallel=parallel)
     proof = judge(evidence, known=known)
-    wanted = askings(networks, evidence.ends) if services else []
-    faults = [*proof.faults, *_lease_faults(groups, wanted, parallel)]
-    return Proven(proof._replace(faults=faults), unasked)
-
-
-def _lease_faults(
-    groups: Sequence[Group], wanted: Sequence[Asking], parallel: int
-) -> list[VmopsError]:
-    """What is wrong with DHCP; all networks are asked at once."""
-    routes = {group.route.worker.name: group.route for group in groups}
-    kept = [Group(routes[asking.worker]) for asking in wanted]
-    by_group = dict(zip(map(id, kept), wanted, strict=True))
-    found: dict[str, tuple[Asking, list[Offer]]] = {}
-    faults: list[VmopsError] = []
-
-    def ask_one(group: Group) -> list[Offer] | VmopsError:
-        asking = by_group[id(group)]
-        vlan, mac = asking.network.vlan_id, asking.mac
-        try:
-            return offers(group.route, vlan, mac, seconds=LEASE_S)
-        except VmopsError as error:
-            return error
-
-    for group, said in on_each(kept, ask_one, parallel=parallel) if kept else ():
-        asking = by_group[id(group)]
-        if isinstance(said, VmopsError):
-            faults.append(said)
-        else:
-            found[asking.network.name] = (asking, said)
-    return [*faults, *lease_faults(found)]
+    if not services:
+        return Proven(proof, unasked)
+    able = [group for group in groups if group.route.worker.name in evidence.sites]
+    found = serving.prove_services(able, evidence.ends, listed=listed, parallel=parallel)
+    faults = [*proof.faults, *found.faults]
+    return Proven(proof._replace(faults=faults), unasked, found.passages, found.crowded)
 
 
 def gather(

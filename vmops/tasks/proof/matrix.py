@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vmops.core.plan.proof.ends import End
     from vmops.core.plan.proof.judge import Pair, Proof
+    from vmops.core.plan.proof.services import Passage
 
 REACHES, APART, CUT, LEAK, UNKNOWN, SELF = "o", ".", "X", "!", "?", "-"
 
@@ -35,8 +36,8 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def mark(pair: Pair) -> str:
-    """The character of a pair."""
+def mark(pair: Pair | Passage) -> str:
+    """The character of a pair, or of what a network lets its guests do."""
     if pair.found is None:
         return UNKNOWN
     if pair.found:
@@ -109,3 +110,22 @@ def _give_words(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> No
         reached = ", ".join(by_mark.get(REACHES, [])) or "-"
         rows.append([*_head(0, end)[1:], reached, "; ".join(wrong) or "-"])
     give_table(("INTERFACE", "VLAN", "WORKER", "REACHES", "WRONG"), rows)
+
+
+def give_services(passages: Sequence[Passage]) -> None:
+    """What each network lets its guests do, in the characters of the matrix: a row for each."""
+    by_row: dict[str, dict[str, str]] = {}
+    columns: dict[str, None] = {}
+    for passage in sorted(passages, key=lambda each: _ORDER.index(each.service)):
+        heading = f"TO {one_line(passage.to)}" if passage.to else passage.service.upper()
+        columns[heading] = None
+        by_row.setdefault(passage.network, {})[heading] = mark(passage)
+    if by_row:
+        rows = [
+            [one_line(name), *(by_row[name].get(column, "") for column in columns)]
+            for name in dict.fromkeys(passage.network for passage in passages)
+        ]
+        give_table(("NETWORK", *columns), rows)
+
+
+_ORDER = ("gateway", "dhcp", "dns", "internet", "reach", "node", "kept")
