@@ -154,11 +154,11 @@ def _entry(placed: tuple[VM, str]) -> str:
     for key in ("disk", "disk_gb", "cpu", "disk_model", "boot", "iso", "machine"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
     lines += [f"extra_args = {json.dumps(list(vm.extra_args))}"] if vm.extra_args else []
+    told = None if vm.cloud_init is None else vm.cloud_init.to_dict()
+    lines += [] if told is None else [f"cloud_init = {in_toml(told)}"]
     for disk in vm.disks:
         lines.append(f"[[vms.{json.dumps(vm.name)}.disks]]")
         lines += [f'name = "{disk.name}"', f"size_gb = {disk.size_gb}", f'format = "{disk.format}"']
-    told = None if vm.cloud_init is None else vm.cloud_init.to_dict()
-    lines += [] if told is None else [f"cloud_init = {in_toml(told)}"]
     for nic in vm.interfaces:
         lines.append(f"[[vms.{json.dumps(vm.name)}.interfaces]]")
         lines += [f"name = {json.dumps(nic.name)}", f'model = "{nic.model}"']

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "trace": "tells a story to a person",
     "capture": "lasts as long as somebody reads",
     "graph": "makes a picture for a person",
+    "export": "makes a file for another program",
     "ssh": "lasts as long as somebody is logged in",
     "ssh-config": "makes a file for another program",
     "ping": "tells as it comes",

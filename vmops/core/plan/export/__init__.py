@@ -1,0 +1,1 @@
+"""A VM in the words of another system."""

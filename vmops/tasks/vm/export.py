@@ -1,0 +1,151 @@
+"""The way out: export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vmops.errors import InventoryError, WorkFailed
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.output import give_bytes, say
+from vmops.tasks.frame.selection import groups_of_vms, inventory
+from vmops.tasks.frame.task import task
+from vmops.tasks.typed.program import as_typed
+
+if TYPE_CHECKING:
+    from vmops.core.inventory.model import VM, Worker
+    from vmops.core.plan.export.leaving import Exported, Leaving
+
+FORMATS = ("libvirt", "proxmox", "incus", "script")
+
+
+class _Given(NamedTuple):
+    """What the operator has said of the place that the VM goes to."""
+
+    format: str
+    home: str | None
+    bridge: str | None
+    storage: str | None
+
+
+def _absolute(path: str) -> str | None:
+    return None if path.startswith("/") else "must be a path from / on"
+
+
+@task(
+    {
+        "vm": options.VM,
+        "format": Option("libvirt, proxmox, incus or script.", options.one_of(*FORMATS)),
+        "output": Option("The file to write, or a folder; several VMs need a folder."),
+        "home": Option(
+            "The SSH user's home on the worker, for ~ in paths; default: /home/USER.", _absolute
+        ),
+        "bridge": Option("The bridge to plug into there; default: the worker's."),
+        "storage": Option("Where disks go: Proxmox' storage (local-lvm) or Incus' pool (default)."),
+    }
+)
+def export(
+    c: Context,
+    vm: str | None = None,
+    format: str | None = None,
+    output: str | None = None,
+    home: str | None = None,
+    bridge: str | None = None,
+    storage: str | None = None,
+) -> None:
+    """
+    Write a VM down for libvirt, Proxmox or Incus, or as one shell script without vmops.
+
+    No worker is contacted and nothing is changed. What does not go along, and what is to be done
+    there, is said. Example: fab export --format libvirt --vm web1 --output web1.xml
+    """
+    from vmops.ops.vm.seeds import told
+
+    if format is None:
+        cure = f"say --format {' or '.join((', '.join(FORMATS[:-1]), FORMATS[-1]))}"
+        raise InventoryError("export: for what?", cure=cure)
+    if storage is not None and format not in ("proxmox", "incus"):
+        raise InventoryError(f"--storage {storage}: {format} has no storages", cure="leave it out")
+    groups = groups_of_vms(c, vm, task="export", early=False)
+    pairs = [(group.route.worker, each) for group in groups for each in group.vms]
+    if len(pairs) > 1 and (output is None or not _is_folder(output)):
+        raise InventoryError(
+            f"--vm {vm} means {len(pairs)} VMs, and each is a file of its own",
+            cure="name a folder for them: --output FOLDER/",
+        )
+    seeds = told([each for _, each in pairs], source=inventory(c).source)
+    given = _Given(format, home, bridge, storage)
+    ready = [
+        (each, _exported(_leaving(worker, each, given), given))
+        for (worker, _), each in zip(pairs, seeds, strict=True)
+    ]
+    for each, found in ready:
+        if output is None:
+            give_bytes(found.text.encode())
+            if found.seed is not None:
+                what = "its seed, which tells its guest, is a file: it is written with --output"
+                say(one_line(f"{each.name}: {what}"))
+        else:
+            _write(output, each, found)
+        _say_notes(found.notes)
+
+
+def _is_folder(output: str) -> bool:
+    return output.endswith("/") or Path(output).expanduser().is_dir()
+
+
+def _leaving(worker: Worker, vm: VM, given: _Given) -> Leaving:
+    from vmops.core.plan.export.leaving import Leaving, home_of
+
+    # The script finds the home out by itself.
+    home = given.home or ("" if given.format == "script" else home_of(worker))
+    bridge = given.bridge or worker.bridge
+    return Leaving(vm, worker, home.rstrip("/"), bridge, given.storage or "")
+
+
+def _exported(leaving: Leaving, given: _Given) -> Exported:
+    from vmops.core.plan.export.formats import FORMATS as BY_NAME
+    from vmops.core.plan.export.leaving import needs_home
+
+    found = BY_NAME[given.format](leaving)
+    if given.format != "libvirt" or given.home is not None or not needs_home(leaving.vm):
+        return found
+    guess = f"{leaving.vm.name}: ~ is taken for {leaving.home}: if it is not, say --home"
+    return found._replace(notes=(*found.notes, guess))
+
+
+def _say_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        say(as_typed(one_line(note)))
+
+
+def _write(output: str, vm: VM, found: Exported) -> None:
+    from vmops.core.plan.export.leaving import seed_file
+
+    path = Path(output).expanduser()
+    try:
+        if _is_folder(output):
+            path.mkdir(parents=True, exist_ok=True)
+            path = path / f"{vm.name}{found.suffix}"
+        files = {path: found.text.encode()}
+        if found.seed is not None:
+            files[path.with_name(seed_file(vm))] = found.seed
+        for file, content in files.items():
+            _put(file, content, secret=vm.seed is not None)
+            say(f"{file} is written")
+    except OSError as error:
+        raise WorkFailed(f"cannot write {error.filename or path}: {error.strerror}") from error
+
+
+def _put(file: Path, content: bytes, *, secret: bool) -> None:
+    """Write a file; one with what a guest is told, which may be secret, for its owner alone."""
+    found = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o666)
+    with os.fdopen(found, "wb") as opened:
+        if secret:
+            os.fchmod(opened.fileno(), 0o600)
+        opened.write(content)
