@@ -128,6 +128,10 @@ OPERATIONS = (
     ),
     Operation("destroy", _disk1("destroy", "--yes", "--timeout", "3"), "running", "gone", DISK),
     Operation("image-push", ("image.push", "--image", "sent"), "absent", "whole", SENT),
+    Operation(
+        *("image-push-fan-out", ("image.push", "--image", "sent", "--fan-out"), "absent", "whole"),
+        vms=SENT,
+    ),
     Operation("image-push-on", ("image.push", "--image", "sent"), "partial", "whole", SENT),
     Operation("image-pull", ("image.pull", "--image", "fetched"), "absent", "whole", FETCHED),
     Operation(

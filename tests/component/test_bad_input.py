@@ -93,6 +93,7 @@ def ear() -> Iterator[socket.socket]:
         ["sendkey", "--vm", "a", "--keys", "no-such-key"],
         ["image.push", "--image", "nope"],
         ["image.push"],
+        ["image.push", "--fan-out"],
         ["image.remove"],
         ["image.remove", "--unused"],
         ["script"],

@@ -21,6 +21,8 @@ NAMES = sorted(functions._functions())
 BEFORE = {
     "receive.pl": ("arrival.pl",),
     "fetch.pl": ("arrival.pl",),
+    "beside.pl": ("arrival.pl", "once.pl"),
+    "give.pl": ("once.pl",),
     "capture.pl": ("attend.pl",),
     "door.pl": ("attend.pl",),
 }

@@ -17,7 +17,8 @@ from vmops.ops.route import Route
 
 class Brought(NamedTuple):
     """What came of one image on one worker. `changed` is that it was not there before; `sent` are
-    the bytes that went over the line, or that the worker got; `resumed_at` where it went on."""
+    the bytes that went over the line, or that the worker got; `resumed_at` where it went on;
+    `giver` the worker that has sent it, empty for this machine and for a url."""
 
     image: str
     worker: str
@@ -27,6 +28,8 @@ class Brought(NamedTuple):
     resumed_at: int = 0
     seconds: float = 0.0
     error: VmopsError | None = None
+    giver: str = ""
+    notes: tuple[str, ...] = ()
 
 
 Tell = Callable[[str, str, Progress | None], None]

@@ -12,7 +12,7 @@ from invoke.collection import Collection
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import be_sure
-from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.context import Context, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give_table, say
@@ -34,6 +34,7 @@ KEPT = Option(
     "As image.list shows it: names of hosts.toml, a glob, or 8 digits or more of a base's sha256."
 )
 YES = Option("Do not ask first.")
+FAN_OUT = Option("Send each image once from here, and on from worker to worker (docs/images.md).")
 
 _BRINGING = {
     "image": IMAGE,
@@ -46,22 +47,29 @@ _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _SHORT = 12
 
 
-@task(_BRINGING)
+@task({**_BRINGING, "fan_out": FAN_OUT})
 def push(
     c: Context,
     image: str | None = None,
     worker: str | None = None,
     parallel: int = 0,
+    fan_out: bool = False,
     format: str = "text",
 ) -> Work[Brought]:
     """
     Send images of hosts.toml to workers; what is there is not sent again.
 
     Without their zeros, packed where both sides have zstd, on with what was cut. An image gets its
-    name when the worker's own sha256 is right. Example: fab image.push --image debian-12
+    name when the worker's own sha256 is right. Example: fab image.push --image debian-12 --fan-out
     """
+    if fan_out and is_host(c):
+        raise InventoryError(
+            "image.push: --fan-out goes from worker to worker, and -H is about one at a time",
+            cure="name them with --worker; without it, all of them are meant",
+        )
     chosen = _of_kind(c, image, "file", "push", "pull")
-    return _bringing(groups_of_workers(c, worker, early=False), chosen, parallel)
+    groups = groups_of_workers(c, worker, early=False)
+    return _bringing(groups, chosen, parallel, fan_out=fan_out)
 
 
 @task(_BRINGING)
@@ -82,7 +90,9 @@ def pull(
     return _bringing(groups_of_workers(c, worker, early=False), chosen, parallel)
 
 
-def _bringing(groups: Sequence[Group], chosen: Sequence[Image], parallel: int) -> Work[Brought]:
+def _bringing(
+    groups: Sequence[Group], chosen: Sequence[Image], parallel: int, *, fan_out: bool = False
+) -> Work[Brought]:
     from vmops.ops.image.local import base_of
     from vmops.ops.image.transfers import bring
 
@@ -100,9 +110,19 @@ def _bringing(groups: Sequence[Group], chosen: Sequence[Image], parallel: int) -
             shows[:] = [show]
             yield
 
+    def work(group: Group) -> Sequence[Brought]:
+        if fan is not None:
+            return fan.bring(group.route, tell=tell)
+        return bring(group.route, chosen, tell=tell)
+
+    fan = None
+    if fan_out:
+        from vmops.ops.image.fan_out import FanOut
+
+        fan = FanOut(groups, chosen)
     return Work(
         groups,
-        lambda g: bring(g.route, chosen, tell=tell),
+        work,
         Report(_say_brought, brought_as_dict),
         parallel=parallel,
         around=around,
@@ -120,7 +140,8 @@ def in_words(one: Brought) -> str:
     if not one.changed:
         return "it is there already"
     again = f", from {size(one.resumed_at)} on" if one.resumed_at else ""
-    return f"{size(one.sent)} in {one.seconds:.1f} s{again}"
+    giver = f" from {one.giver}" if one.giver else ""
+    return f"{size(one.sent)}{giver} in {one.seconds:.1f} s{again}"
 
 
 def brought_as_dict(one: Brought) -> dict[str, Any]:
@@ -134,6 +155,7 @@ def brought_as_dict(one: Brought) -> dict[str, Any]:
         "sent_bytes": one.sent,
         "resumed_at": one.resumed_at,
         "seconds": round(one.seconds, 3),
+        "from": one.giver or None,
     }
 
 

@@ -16,6 +16,7 @@ if ($data - $used > $free) {
 }
 $packs &&= program('zstd');
 print "at $at ", $packs ? 'zstd' : 'plain', "\n";
+by_another_worker() if defined &by_another_worker;
 my $in = *STDIN;
 if ($packs) {
     undef $in;
