@@ -189,8 +189,24 @@ def test_libvirt_defines_and_starts_the_vm_and_plugs_it(libvirtd: Operator, web1
     dumped = ET.fromstring(libvirtd.on(WORKER, *SYSTEM, "dumpxml", "web1"))
     macs = [mac.get("address") for mac in dumped.findall("devices/interface/mac")]
     assert macs == [nic.mac for nic in web1.nics]
+    back = libvirtd.ok("-H", WORKER, "from-libvirt", "--vm", "web1")
+    assert "web1-seed.iso is left out" in back.err
+    assert "has a VM of that name already" in back.err
     libvirtd.on(WORKER, *SYSTEM, "destroy", "web1")
     libvirtd.on(WORKER, *SYSTEM, "undefine", "web1")
     nothing_is_left(libvirtd, web1)
-    # Out and back: vmops starts it again.
+    # Out and back: what libvirt has said of it is a VM that vmops starts again.
+    head = libvirtd.lab.inventory.read_text().partition("\n[vms.")[0]
+    libvirtd.hosts_toml.write_text(f"{head}\n{back.out}")
     libvirtd.ok("launch", "--vm", "web1")
+    shown = libvirtd.ok("status", "--vm", "web1", "--format", "json").json[0]
+    assert (shown["state"], shown["drift"]) == ("running", [])
+    assert vlans(libvirtd, "tap_1_trunk").splitlines() == ["10", "[20, 30]", "native-untagged"]
+    assert [nic["mac"] for nic in shown["interfaces"]] == macs
+
+
+def test_a_domain_that_is_not_there_is_told_with_virshs_words(libvirtd: Operator) -> None:
+    said = libvirtd.fab("-H", WORKER, "from-libvirt", "--vm", "nobody")
+    assert said.code == 1
+    assert "failed to get domain 'nobody'" in said.err
+    assert said.out == ""

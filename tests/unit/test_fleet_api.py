@@ -21,6 +21,7 @@ ELSEWHERE = {
     "capture": "lasts as long as somebody reads",
     "graph": "makes a picture for a person",
     "export": "makes a file for another program",
+    "from-libvirt": "makes lines for a person's hosts.toml",
     "ssh": "lasts as long as somebody is logged in",
     "ssh-config": "makes a file for another program",
     "ping": "tells as it comes",

@@ -19,7 +19,7 @@ from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.network import tasks as networks  # noqa: E402
 from vmops.tasks.proof import capture, graph, ssh, trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
-from vmops.tasks.vm import cloud_init, export, fleet, nic, power, snapshot, status  # noqa: E402
+from vmops.tasks.vm import cloud_init, export, fleet, from_libvirt, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
 
 leave_to_us()
@@ -62,6 +62,7 @@ ns = Collection(
     ssh.ping,
     inventory.inventory,
     export.export,
+    from_libvirt.from_libvirt,
     worker.doctor,
     worker.prune,
     worker.history,

@@ -1,7 +1,8 @@
 """A VM as a domain of libvirt's, for `virsh define`.
 
 Its disks stay where they are. What libvirt has no word for, the VM's number, the names of its
-interfaces and the sizes of its disks, goes along as metadata of our own.
+interfaces and the sizes of its disks, goes along as metadata of our own:
+`from_libvirt` reads it back.
 """
 
 from __future__ import annotations

@@ -1,0 +1,406 @@
+"""Domains of libvirt's in the words of hosts.toml: such as people have, and our own come back."""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.exported import NAMES, leaving
+from vmops.core.devices import disk
+from vmops.core.devices.machine import cpu_for
+from vmops.core.inventory.inventory import parse
+from vmops.core.inventory.machine.extra import DEVICES
+from vmops.core.inventory.model import VM, Disk, Interface, Worker
+from vmops.core.inventory.rules import MODELS
+from vmops.core.plan.export.from_libvirt import Found, from_libvirt, in_toml
+from vmops.core.plan.export.leaving import Leaving
+from vmops.core.plan.export.libvirt import libvirt
+
+# As virt-install makes one on Ubuntu, in libvirt's own network.
+USUAL = """
+<domain type='kvm'>
+  <name>jammy</name>
+  <uuid>5f9ae4a5-8ea0-43a3-8c4a-0e7b37f2d9c4</uuid>
+  <metadata>
+    <libosinfo:libosinfo xmlns:libosinfo="http://libosinfo.org/xmlns/libvirt/domain/1.0">
+      <libosinfo:os id="http://ubuntu.com/ubuntu/22.04"/>
+    </libosinfo:libosinfo>
+  </metadata>
+  <memory unit='KiB'>2097152</memory>
+  <currentMemory unit='KiB'>2097152</currentMemory>
+  <vcpu placement='static'>2</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc-q35-jammy'>hvm</type>
+    <boot dev='hd'/>
+  </os>
+  <features><acpi/><apic/><vmport state='off'/></features>
+  <cpu mode='host-passthrough' check='none' migratable='on'/>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file='/var/lib/libvirt/images/jammy.qcow2'/>
+      <target dev='vda' bus='virtio'/>
+      <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>
+    </disk>
+    <disk type='file' device='cdrom'>
+      <driver name='qemu' type='raw'/>
+      <target dev='sda' bus='sata'/>
+      <readonly/>
+    </disk>
+    <controller type='usb' index='0' model='qemu-xhci' ports='15'/>
+    <interface type='network'>
+      <mac address='52:54:00:6b:3c:58'/>
+      <source network='default'/>
+      <model type='virtio'/>
+    </interface>
+    <serial type='pty'><target type='isa-serial' port='0'/></serial>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <graphics type='vnc' port='-1' autoport='yes' listen='0.0.0.0'/>
+    <video><model type='virtio' heads='1' primary='yes'/></video>
+    <memballoon model='virtio'/>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+</domain>
+"""
+
+# On Open vSwitch, with UEFI, LVM below it and a second disk.
+ON_LVM = """
+<domain type='kvm' id='7'>
+  <name>db-1</name>
+  <memory unit='GiB'>8</memory>
+  <vcpu>4</vcpu>
+  <os firmware='efi'>
+    <type machine='q35'>hvm</type>
+    <loader readonly='yes' secure='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.ms.fd</loader>
+    <nvram>/var/lib/libvirt/qemu/nvram/db-1_VARS.fd</nvram>
+  </os>
+  <cpu mode='custom' match='exact'>
+    <model fallback='allow'>Skylake-Server-IBRS</model>
+    <topology sockets='1' dies='1' cores='2' threads='2'/>
+    <feature policy='require' name='md-clear'/>
+    <feature policy='disable' name='hle'/>
+  </cpu>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file="/srv/the data's.img"/>
+      <target dev='sdb' bus='scsi'/>
+      <boot order='2'/>
+    </disk>
+    <disk type='block' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source dev='/dev/vg0/db-1'/>
+      <target dev='sda' bus='scsi'/>
+      <boot order='1'/>
+    </disk>
+    <interface type='bridge'>
+      <mac address='52:54:00:AA:00:01'/>
+      <source bridge='ovsbr0'/>
+      <vlan trunk='yes'>
+        <tag id='100' nativeMode='untagged'/>
+        <tag id='200'/>
+        <tag id='300'/>
+      </vlan>
+      <virtualport type='openvswitch'>
+        <parameters interfaceid='09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f'/>
+      </virtualport>
+      <target dev='vnet12'/>
+      <model type='virtio'/>
+    </interface>
+    <interface type='bridge'>
+      <mac address='52:54:00:aa:00:02'/>
+      <source bridge='ovsbr0'/>
+      <vlan><tag id='42'/></vlan>
+      <virtualport type='openvswitch'/>
+    </interface>
+    <graphics type='vnc' port='5907' autoport='no' listen='127.0.0.1'/>
+  </devices>
+</domain>
+"""
+
+# A desktop with much that has no word here.
+DESKTOP = """
+<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">
+  <name>win11</name>
+  <memory unit="bytes">4294967297</memory>
+  <vcpu current="1">2</vcpu>
+  <os><type arch="x86_64" machine="pc-q35-7.2">hvm</type></os>
+  <cpu mode="host-model"/>
+  <devices>
+    <disk type="file" device="cdrom">
+      <driver name="qemu" type="raw"/>
+      <source file="/isos/win11.iso"/>
+      <target dev="sdb" bus="sata"/>
+      <boot order="1"/>
+    </disk>
+    <disk type="file" device="disk">
+      <driver name="qemu" type="qcow2"/>
+      <source file="/home/me/win11.qcow2"/>
+      <target dev="sda" bus="sata"/>
+      <boot order="2"/>
+    </disk>
+    <disk type="file" device="floppy"><target dev="fda" bus="fdc"/></disk>
+    <interface type="user"><mac address="52:54:00:aa:00:03"/><model type="ne2k_pci"/></interface>
+    <graphics type="spice" autoport="yes"/>
+    <sound model="ich9"/>
+    <tpm model="tpm-crb"><backend type="emulator" version="2.0"/></tpm>
+    <hostdev mode="subsystem" type="pci" managed="yes"/>
+    <hostdev mode="subsystem" type="usb"/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value="-fw_cfg"/>
+    <qemu:arg value="file=/etc/shadow"/>
+  </qemu:commandline>
+</domain>
+"""
+
+
+def read(xml: str, worker: str = "") -> Found:
+    return from_libvirt(xml.encode(), worker=worker)
+
+
+def said(found: Found) -> str:
+    return "\n".join(found.notes)
+
+
+def test_a_usual_domain_is_taken_and_what_it_lacks_is_said() -> None:
+    found = read(USUAL, "w1")
+    assert tomllib.loads(in_toml(found))["vms"]["jammy"] == {
+        "worker": "w1",
+        "ram_mb": 2048,
+        "cores": 2,
+        "qcow_image": "/var/lib/libvirt/images/jammy.qcow2",
+        "disk_model": "virtio",
+        "machine": "q35",
+        "interfaces": [{"name": "eth0", "mac": "52:54:00:6b:3c:58", "model": "virtio"}],
+    }
+    for what in ("pc-q35-jammy", "eth0: it is in no VLAN", "listens on 0.0.0.0", "rng"):
+        assert what in said(found)
+
+
+def test_a_domain_on_open_vswitch_keeps_its_vlans_and_its_order_of_disks() -> None:
+    found = read(ON_LVM)
+    assert tomllib.loads(in_toml(found))["vms"]["db-1"] == {
+        "ram_mb": 8192,
+        "cores": 4,
+        "vnc_port": 5907,
+        "qcow_image": "~/vm_images/db-1.qcow2",
+        "disk_model": "virtio",
+        "cpu": "Skylake-Server-IBRS,+md-clear,-hle",
+        "machine": "q35",
+        "boot": "uefi",
+        "interfaces": [
+            {
+                "name": "eth0",
+                "vlan_id": 100,
+                "trunks": [200, 300],
+                "mac": "52:54:00:aa:00:01",
+                "model": "virtio",
+            },
+            {"name": "eth1", "vlan_id": 42, "mac": "52:54:00:aa:00:02", "model": "rtl8139"},
+        ],
+    }
+    for what in (
+        "qemu-img convert -f raw -O qcow2 /dev/vg0/db-1 ~/vm_images/db-1.qcow2",
+        "qemu-img convert -f raw -O raw '/srv/the data'\"'\"'s.img' ~/vm_images/.vmops/",
+        'name = "sdb", size_gb = ITS SIZE, format = "raw"',
+        "secure boot",
+        "topology",
+        "-O qcow2 /var/lib/libvirt/qemu/nvram/db-1_VARS.fd ~/vm_images/.vmops/disk-db-1-uefi",
+        "is on scsi",
+    ):
+        assert what in said(found)
+
+
+def test_a_desktop_says_all_that_stays_behind() -> None:
+    found = read(DESKTOP)
+    table = tomllib.loads(in_toml(found))["vms"]["win11"]
+    assert (table["boot"], table["iso"]) == ("cdrom", "/isos/win11.iso")
+    assert (table["qcow_image"], table["ram_mb"]) == ("/home/me/win11.qcow2", 4097)
+    assert table["machine"] == "pc-q35-7.2"
+    assert "disk_model" not in table
+    assert "extra_args" not in table
+    for what in (
+        *("no whole number", "host-model", "floppy fda", "of type user", "no model ne2k_pci"),
+        *("spice", "sound, tpm, hostdev", "file=/etc/shadow"),
+    ):
+        assert what in said(found)
+
+
+@pytest.mark.parametrize(
+    ("xml", "why"),
+    [
+        ("", "no XML"),
+        ("<domain", "no XML"),
+        ("<?xml version='1.0' encoding='klingon'?><domain/>", "no XML|encoding"),
+        ("<?xml version='1.0' encoding='utf-16'?><domain/>", "no XML|encoding"),
+        ("<network><name>default</name></network>", "must be a <domain>"),
+        ("<domainsnapshot><name>s</name></domainsnapshot>", "must be a <domain>"),
+        ("<!DOCTYPE domain [<!ENTITY a 'b'>]><domain/>", "DOCTYPE"),
+        ("<domain type='xen'><name>x</name><os><type>linux</type></os></domain>", "os type"),
+        (USUAL.replace("x86_64", "aarch64"), "aarch64"),
+        (USUAL.replace("jammy<", "my VM<"), "cannot be a VM's"),
+        (USUAL.replace("2097152", "much"), "how much memory"),
+        (USUAL.replace("KiB", "furlongs"), "how much memory"),
+        (USUAL.replace("device='disk'", "device='lun'"), "has no disk"),
+        (ON_LVM.replace("<tag id='200'/>", "<tag id='100'/>"), "cannot be a VM here"),
+        (ON_LVM.replace("AA:00:01", "aa:00:02"), "cannot be a VM here"),
+    ],
+)
+def test_what_cannot_be_a_vm_is_refused(xml: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read(xml)
+
+
+def what_it_is(vm: VM, *, home: str, accel: str) -> dict[str, Any]:
+    """All of a VM that libvirt can know."""
+    return {
+        "name": vm.name,
+        "vm_id": vm.vm_id,
+        "size": (vm.ram_mb, vm.cores, vm.vnc_port),
+        "first": (disk.absolute(vm.qcow_image, home), vm.image, vm.disk, vm.disk_gb),
+        "disks": (vm.drive_model, vm.disks),
+        "machine": (vm.machine or "pc", cpu_for(vm, accel=accel), vm.extra_args),
+        "boot": (vm.boot or "disk", vm.iso and disk.absolute(vm.iso, home)),
+        "nics": [
+            (nic.name, nic.tap, nic.mac, nic.model, nic.vlan_id, nic.interface.trunks)
+            for nic in vm.connected
+        ],
+    }
+
+
+def comes_back(found: Leaving) -> None:
+    xml = libvirt(found).text
+    back = in_toml(from_libvirt(xml.encode()))
+    images = '[images.debian]\nfile = "debian.qcow2"\n'
+    (vm,) = parse(back + images, source="hosts.toml").vms.values()
+    accel = "tcg" if found.worker.accel == "tcg" else "kvm"
+    assert what_it_is(vm, home=found.home, accel=accel) == what_it_is(
+        found.vm, home=found.home, accel=accel
+    )
+
+
+@pytest.mark.parametrize("accel", ["kvm", "tcg"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_vm_that_left_comes_back_as_it_was(name: str, accel: str) -> None:
+    comes_back(leaving(name, accel=accel))
+
+
+NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+PATH = st.text(
+    alphabet=st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/"),
+    min_size=1,
+    max_size=20,
+).map(lambda text: f"/srv/x{text}.qcow2")
+VLAN = st.integers(1, 4094)
+
+
+@st.composite
+def interfaces(draw: st.DrawFn) -> list[Interface]:
+    names = draw(st.lists(NAME, max_size=4, unique=True))
+    found = []
+    for place, name in enumerate(names):
+        native = draw(st.none() | VLAN)
+        trunks = [vlan for vlan in draw(st.sets(VLAN, max_size=3)) if vlan != native]
+        mac = f"52:54:01:00:00:{place:02x}" if draw(st.booleans()) else ""
+        model = draw(st.sampled_from(MODELS))
+        found.append(Interface(name, vlan_id=native, trunks=tuple(trunks), mac=mac, model=model))
+    return found
+
+
+@st.composite
+def leavings(draw: st.DrawFn) -> Leaving:
+    names = st.from_regex(r"[a-z0-9][a-z0-9_]{0,10}", fullmatch=True)
+    disks = draw(
+        st.lists(names.filter(lambda name: name not in ("root", "uefi")), max_size=3, unique=True)
+    )
+    image = draw(st.none() | st.just("debian"))
+    boot = draw(st.sampled_from([None, "disk", "uefi", "cdrom"]))
+    features = st.lists(st.sampled_from(["+aes", "-vmx", "+avx2", "-hle"]), unique=True)
+    models = st.sampled_from(["host", "max", "Nehalem", "EPYC-Rome-v2"])
+    cpu = draw(st.none() | st.builds(lambda m, f: ",".join([m, *f]), models, features))
+    vm = VM(
+        draw(NAME),
+        vm_id=draw(st.integers(1, 65535)),
+        ram_mb=draw(st.integers(1, 1 << 24)),
+        cores=draw(st.integers(1, 255)),
+        vnc_port=draw(st.none() | st.integers(5900, 65535)),
+        qcow_image="" if image else draw(PATH),
+        image=image,
+        disk_gb=draw(st.none() | st.integers(1, 99)) if image else None,
+        disk="clone" if image and draw(st.booleans()) else None,
+        disks=tuple(
+            Disk(name, size_gb=draw(st.integers(1, 9)), format=draw(st.sampled_from(FORMATS)))
+            for name in disks
+        ),
+        cpu=cpu,
+        disk_model=draw(st.sampled_from([None, "ide", "virtio"])),
+        boot=boot,
+        iso=draw(PATH) if boot == "cdrom" else None,
+        machine=draw(st.sampled_from([None, "pc", "q35", "pc-q35-7.2", "pc-i440fx-6.2"])),
+        extra_args=("-device", draw(st.sampled_from(DEVICES))) if draw(st.booleans()) else (),
+        interfaces=tuple(draw(interfaces())),
+    )
+    accel = draw(st.sampled_from(["kvm", "tcg", "auto"]))
+    home = draw(st.sampled_from(["/root", "/home/ubuntu", "/srv/odd, home"]))
+    return Leaving(vm, Worker("w1", address="192.0.2.1", accel=accel), home, "br-int")
+
+
+FORMATS = ("qcow2", "raw")
+
+
+@given(leavings())
+def test_every_vm_that_leaves_comes_back(found: Leaving) -> None:
+    comes_back(found)
+
+
+TAGS = st.sampled_from(
+    [
+        *("name", "os", "type", "memory", "vcpu", "devices", "disk", "source", "driver", "target"),
+        *("interface", "mac", "vlan", "tag", "model", "virtualport", "cpu", "feature", "graphics"),
+        *("metadata", "boot", "loader", "nvram", "domain"),
+    ]
+)
+WORDS = st.sampled_from(
+    ["", "0", "-1", "1", "4095", "x", "hvm", "x86_64", "qcow2", "99999999999999999999", "é", "\"'"]
+) | st.text(alphabet=string.printable[:95], max_size=10)
+KEYS = st.sampled_from(
+    [
+        *("type", "device", "file", "dev", "bus", "id", "trunk", "nativeMode", "address", "name"),
+        *("mode", "policy", "port", "unit", "order", "arch", "machine"),
+    ]
+)
+
+
+@st.composite
+def nonsense(draw: st.DrawFn, depth: int = 3) -> str:
+    tag = "domain" if depth == 3 else draw(TAGS)
+    attributes = draw(st.dictionaries(KEYS, WORDS, max_size=3))
+    written = "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
+    inside = [draw(nonsense(depth - 1)) for _ in range(draw(st.integers(0, 4)))] if depth else []
+    return f"<{tag}{written}>{escape(draw(WORDS))}{''.join(inside)}</{tag}>"
+
+
+@given(st.one_of(nonsense(), st.sampled_from([USUAL, ON_LVM, DESKTOP])), st.data())
+def test_whatever_it_says_is_refused_or_makes_a_hosts_toml(xml: str, data: st.DataObject) -> None:
+    """Values are exchanged for others at random, in domains that are good too."""
+    parts = xml.split("'")
+    for _ in range(data.draw(st.integers(0, 4))):
+        if len(parts) > 2:
+            place = data.draw(st.integers(0, (len(parts) - 2) // 2)) * 2 + 1
+            parts[place] = data.draw(
+                st.sampled_from(["", "0", "-5", "x,y", "70000", "openvswitch"])
+            )
+    try:
+        found = from_libvirt("'".join(parts).encode())
+    except ValueError:
+        return
+    (vm,) = parse(in_toml(found), source="hosts.toml").vms.values()
+    assert vm.name == found.name
