@@ -37,6 +37,7 @@ _MODULES = (
     "virtio_net",
     "virtio_blk",
     "virtio_console",
+    "virtio_balloon",
 )
 """In the order in which they are loaded: each after those it needs. A kernel may have some of them
 built in."""

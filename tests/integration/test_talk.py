@@ -5,6 +5,7 @@ Whatever a monitor does is bounded, and costs its own VM's talk only.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ from vmops.core.tools.monitor import (
     Need,
     Refused,
     Talk,
+    WithFile,
     WithTap,
     is_refused,
     read_talk,
@@ -530,3 +532,45 @@ def test_a_tap_that_cannot_be_opened_ends_the_talk_before_anything_is_asked(star
     heard = hold(Talk("vm1", (WithTap("x" * 17), qmp.STATUS), LIMIT_S))["vm1"]
     assert (heard.ended, heard.answers) == ("no tap", ())
     assert "x" * 17 in why(heard)
+
+
+def lent(path: Path, *, writable: bool = False) -> Heard:
+    file = WithFile(str(path), 7, writable=writable)
+    return hold(Talk("vm1", (file, qmp.STATUS), LIMIT_S))["vm1"]
+
+
+def test_a_file_is_handed_over_as_the_ssh_user_may_open_it(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start("vm1", healthy)
+    monkeypatch.setenv("VMOPS_USER", getpass.getuser())
+    path = tmp_path / "a disk, with 'odd' words"
+    path.write_text("mine")
+    heard = lent(path, writable=True)
+    assert (heard.ended, len(heard.answers)) == ("whole", 2)
+
+    path.chmod(0)
+    # Root may open everything.
+    monkeypatch.setenv("VMOPS_USER", "nobody" if os.getuid() == 0 else getpass.getuser())
+    heard = lent(path)
+    assert (heard.ended, heard.answers) == ("no file", ())
+    assert "Permission denied" in why(heard)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a folder", "a FIFO", "a socket"])
+def test_what_is_no_file_is_not_handed_over(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    start("vm1", healthy)
+    monkeypatch.setenv("VMOPS_USER", getpass.getuser())
+    path = tmp_path / "it"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        path = tmp_path / "vm1" / "qmp.sock"
+    for writable in (True, False):
+        heard = lent(path, writable=writable)
+        assert (heard.ended, heard.answers) == ("no file", ())
+        assert str(path) in why(heard)

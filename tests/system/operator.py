@@ -153,6 +153,7 @@ def _entry(placed: tuple[VM, str]) -> str:
         lines.append(f"{key} = {json.dumps(getattr(vm, key))}")
     for key in ("disk", "disk_gb", "cpu", "disk_model", "boot", "iso", "machine"):
         lines += [f"{key} = {json.dumps(getattr(vm, key))}"] if getattr(vm, key) else []
+    lines += ["balloon = true"] if vm.balloon else []
     lines += [f"extra_args = {json.dumps(list(vm.extra_args))}"] if vm.extra_args else []
     told = None if vm.cloud_init is None else vm.cloud_init.to_dict()
     lines += [] if told is None else [f"cloud_init = {in_toml(told)}"]

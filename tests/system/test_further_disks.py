@@ -110,9 +110,8 @@ def test_they_are_kept_and_a_smaller_one_is_refused_until_the_vm_is_destroyed(
     operator.ok("launch", "--vm", "vm1")
     assert operator.on("worker1", "stat", "-c", "%s", raw) == f"{2 << 30}\n"
     assert operator.on("worker1", "head", "-c", "4", raw) == "mine"
-    for without in ((), (replace(DATA, size_gb=1),)):
-        change(operator, replace(web, disks=without))
-        assert operator.fab("launch", "--vm", "vm1").code == 1
+    change(operator, replace(web, disks=(replace(DATA, size_gb=1),)))
+    assert operator.fab("launch", "--vm", "vm1").code == 1
     said = operator.fab("restart", "--vm", "vm1", "--force")
     assert "a disk is not made smaller" in said.err
     assert operator.qemus("worker1").keys() == {"vm1"}

@@ -122,6 +122,7 @@ DRIVES = json.dumps(
         [{"device": "d", "inserted": {"image": {"filename": "/a", "virtual-size": 5}}}],
         [{"device": "d", "stats": {"rd_bytes": 1, "wr_bytes": 2}}],
         [{"label": "agent", "frontend-open": True}],
+        [{"fdset-id": 7, "fds": [{"fd": 9, "opaque": "/a"}]}],
     ]
 ).encode()
 CHAIN = f"name {b'/a'.hex()} as {b'qcow2'.hex()} looks qcow2 mode 0644 owner 7 size 9\n"

@@ -71,7 +71,7 @@ def counted(drive: dict[str, Any], read: int, written: int) -> dict[str, Any]:
 def test_a_look_is_the_status_and_the_disks(
     drives: list[Any], counters: list[Any], disks: tuple[Drive, ...]
 ) -> None:
-    assert qmp.read_look([RUNNING, drives, counters, []]) == Look("running", disks)
+    assert qmp.read_look([RUNNING, drives, counters, [], []]) == Look("running", disks)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_a_request_is_written_as_the_monitor_reads_it() -> None:
     ],
 )
 def test_a_look_tells_whether_a_guest_agent_listens(ports: list[Any], agent: bool | None) -> None:
-    assert qmp.read_look([RUNNING, [], [], ports]).agent is agent
+    assert qmp.read_look([RUNNING, [], [], ports, []]).agent is agent

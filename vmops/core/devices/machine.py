@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vmops.core.devices import agent, console, disk, display, nic
 from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
+from vmops.core.devices.live import balloon
 from vmops.core.devices.nic import RunningNic
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
@@ -70,6 +71,7 @@ class CommandLine(NamedTuple):
     extra: tuple[str, ...] = ()
     nics: tuple[RunningNic, ...] = ()
     has_seed: bool = False
+    has_balloon: bool = False
 
 
 def build(vm: VM, launch: Launch) -> Command:
@@ -93,6 +95,7 @@ def build(vm: VM, launch: Launch) -> Command:
     words += further.words(vm, launch.home)
     words += agent.words(vm)
     words += drive.words(vm)
+    words += balloon.words(vm)
     if launch.incoming:
         words = [*_opened_once(words), "-incoming", "defer"]
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
@@ -144,6 +147,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         extra=_extra(argv),
         nics=nic.parse(found),
         has_seed=drive.is_there(found),
+        has_balloon=balloon.is_there(found),
     )
 
 
@@ -170,6 +174,9 @@ def drift(line: CommandLine, vm: VM, launch: Launch) -> list[Drift]:
     )
     found = [Drift(name, word(has), word(want)) for name, has, want in pairs if has != want]
     found += display.drift(line.screen, launch.screen)
+    if line.has_balloon != vm.balloon:
+        has, want = word(line.has_balloon), word(vm.balloon)
+        found.append(Drift("balloon", has, want, later=True))
     if line.image != launch.image:
         found.append(Drift("qcow_image", line.image, launch.image))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmops.core.devices.live import nics
+from vmops.core.devices.live import drives, nics
 from vmops.core.facts.question import Question
 from vmops.core.facts.wiring import where_vms
 from vmops.core.inventory.model import VM
@@ -38,13 +38,16 @@ def _heard_where_vms(said: StepResult) -> Mapping[str, Heard]:
     return {} if said.stdout.strip() == NO_VMS.encode() else _heard(said)
 
 
+_STATUS = (qmp.STATUS, nics.NETWORK, *drives.HAS)
+
+
 def statuses_of(vms: Sequence[VM]) -> Question[Mapping[str, Heard]]:
-    """QEMU's word for what the guests of these VMs do, and their interfaces; nothing is run where
-    none of them is there.
+    """QEMU's word for what the guests of these VMs do, and what it has by now of interfaces and
+    drives; nothing is run where none of them is there.
 
     Whatever nobody has said of one is not known: a monitor may be busy.
     """
-    return asked_of(vms, qmp.STATUS, nics.NETWORK)
+    return asked_of(vms, *_STATUS)
 
 
 def asked_of(vms: Sequence[VM], *lines: Line) -> Question[Mapping[str, Heard]]:
@@ -55,13 +58,13 @@ def asked_of(vms: Sequence[VM], *lines: Line) -> Question[Mapping[str, Heard]]:
     return Question(NAME, (asked,), _heard_where_vms, may_fail=True)
 
 
-STATUSES = _said_to_all(qmp.STATUS, nics.NETWORK, limit_s=ANSWER_LIMIT_S)
-"""QEMU's word for what each guest does, `status_of`, and its interfaces."""
+STATUSES = _said_to_all(*_STATUS, limit_s=ANSWER_LIMIT_S)
+"""The same of every VM: `status_of`, its interfaces and drives."""
 
 LOOK = (*qmp.LOOK, nics.NETWORK)
 
-LOOKS = _said_to_all(*LOOK, limit_s=LOOK_LIMIT_S)
-"""All that the status of a VM shows of its monitor: `look_of`, and its interfaces."""
+LOOKS = _said_to_all(*LOOK, *drives.MORE, limit_s=LOOK_LIMIT_S)
+"""All that the status of a VM shows of its monitor: `look_of`, its interfaces and drives."""
 
 
 def status_of(heard: Heard | None) -> tuple[str, str]:
@@ -81,6 +84,7 @@ def status_of(heard: Heard | None) -> tuple[str, str]:
 
 def look_of(heard: Heard) -> qmp.Look:
     """A VM as its monitor shows it. Raises ValueError with the reason where it does not."""
+    heard = monitor.only(heard, LOOK)
     if len(heard.answers) < len(LOOK) or monitor.is_refused(heard):
         raise ValueError(monitor.why(heard))
     return qmp.read_look(heard.answers[: len(qmp.LOOK)])

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
+from vmops.core.devices.live import drives as live_drives
 from vmops.core.devices.live import nics as live_nics
+from vmops.core.devices.live.drives import Drives
 from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.nic import RunningNic, Wiring
 from vmops.core.devices.storage.boot import Firmware
@@ -99,6 +101,13 @@ class Observed(NamedTuple):
     def _nics(self, vm: str) -> tuple[tuple[RunningNic, ...], bool]:
         running = self.vm(vm)
         return live_nics.has(running.command_line.nics, running.taps, self.monitors.get(vm))
+
+    def drives(self, vm: str) -> Drives:
+        """The disks, CD and memory that the VM's QEMU has by now: see `live.drives.has`."""
+        running = self.vm(vm)
+        line = running.command_line
+        heard = self.monitors.get(vm) if running.process else None
+        return live_drives.has(line.disks, line.boot, heard)
 
     def image_path(self, image: str) -> str:
         """An image's absolute path: a leading `~` is the SSH user's home."""

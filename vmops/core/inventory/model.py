@@ -108,8 +108,9 @@ class VM:
     image, and `qcow_image` is where that disk lies. `disks` are further ones, which are made for it
     empty. `cpu` is QEMU's word for a model, None the best that the accelerator has; `disk_model`
     None is the documented "ide", with an image virtio. Without a `vnc_port` the screen is a UNIX
-    socket that only `vnc` leads to. `boot` is "disk", "uefi" or "cdrom", which has an `iso`;
+    socket that only `vnc` leads to. `boot` is "disk", "uefi" or "cdrom", a drive with the `iso`;
     `machine` is QEMU's word for a kind of PC, and `extra_args` are more words for it.
+    With a `balloon` the guest can be asked for a part of its memory.
     After the day that `expires` names `up` stops the VM.
     `cloud_init` names what the guest is told at its first boot, and `seed` is that with the files
     read that it names; None where nobody has read them (`ops.vm.seeds.told`).
@@ -136,6 +137,7 @@ class VM:
     extra_args: tuple[str, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
+    balloon: bool = False
     expires: str | None = None
     cloud_init: CloudInit | None = None
     seed: Seed | Written | None = field(default=None, compare=False, repr=False)
@@ -236,6 +238,7 @@ class VM:
             "qcow_image": self.qcow_image,
             **{key: value for key, value in more.items() if value is not None},
             **{key: getattr(self, key) for key in KEYS[:3] if getattr(self, key) is not None},
+            **({"balloon": True} if self.balloon else {}),
             **({"expires": self.expires} if self.expires else {}),
             **({"extra_args": list(self.extra_args)} if self.extra_args else {}),
             **({"disks": [_disk_to_dict(disk) for disk in self.disks]} if self.disks else {}),

@@ -242,6 +242,9 @@ VM: Mapping[str, Rule] = {
         lambda value: tuple(value) if len(value) <= MAX_INTERFACES else None,
         schema={"maxItems": MAX_INTERFACES},
     ),
+    "balloon": Rule(
+        bool, "true for a VM whose ram_mb can change while it runs", lambda value: value
+    ),
     "expires": Rule(
         str,
         'the last day of the VM, as in "2027-01-31"',

@@ -37,6 +37,13 @@ def refusal(
     )
 
 
+def no_room(worker: Worker, vm: VM, observed: Observed) -> LaunchFailed | None:
+    """The same for the disks alone of a VM that runs and gets some."""
+    for what, cure in _disk_faults([vm], observed):
+        return LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+    return None
+
+
 def taken(worker: Worker, vm: VM, observed: Observed, among: Sequence[str]) -> LaunchFailed | None:
     """Why this VM cannot start though others may: a VM that runs has its VNC port, and is not one
     of those that are started or restarted with it. hosts.toml has renamed it, perhaps."""

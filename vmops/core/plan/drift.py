@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live.drives import Drives
+from vmops.core.devices.machine import CommandLine, Launch
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
+from vmops.core.devices.storage.boot import RunningBoot
 from vmops.core.facts.observed import Observed
+from vmops.core.inventory.machine.rules import DISK
 from vmops.core.inventory.model import VM, Worker
 
 
@@ -36,17 +42,41 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     running = observed.vm(vm.name)
     if running.process is None:
         return ()
-    line = running.command_line
+    line, has = running.command_line, observed.drives(vm.name)
+    # On q35 cards are taken at root ports that it was started with, and it has none to spare.
+    takes_cards = not line.machine.startswith(("q35", "pc-q35"))
     return (
-        *machine.drift(line, vm, launch_values(worker, vm, observed)),
+        *_of_machine(vm, line, has, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
-        *further.drift(vm, line.disks, observed.images, home=observed.host.home),
+        *further.drift(
+            vm, has.disks, observed.images, home=observed.host.home, asked=has.said and takes_cards
+        ),
         *drive.drift(vm, running.seed),
         *nic.drift(
             worker,
             vm,
             observed.nics(vm.name),
             observed.wiring,
-            asked=observed.nics_were_said(vm.name) and not line.machine.startswith("q35"),
+            asked=observed.nics_were_said(vm.name) and takes_cards,
         ),
     )
+
+
+def _of_machine(vm: VM, line: CommandLine, has: Drives, launch: Launch) -> Iterator[Drift]:
+    """Its CD and memory are what they are by now, and change without a restart where there is a
+    drive, and a balloon."""
+    now = line
+    if has.cd is not None:
+        now = line._replace(boot=RunningBoot(line.boot.boot, has.cd))
+    if has.ram_mb:
+        now = now._replace(ram_mb=has.ram_mb)
+    for item in machine.drift(now, vm, launch):
+        if item.field == "iso":
+            yield item._replace(live=has.said and has.cd is not None)
+        elif item.field == "boot" and has.said and has.cd is not None and item.wanted == DISK:
+            # Without a medium the firmware goes on to the disk: the drive itself can wait.
+            yield item._replace(later=True)
+        elif item.field == "ram_mb":
+            yield item._replace(live=bool(has.ram_mb) and vm.ram_mb <= line.ram_mb)
+        else:
+            yield item

@@ -100,7 +100,7 @@ def _without_holder(images: Mapping[str, Chain], found: Process | None) -> Mappi
 
 def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
     """The VM as its QEMU was started; None where that cannot be told from its command line."""
-    line = observed.vm(vm.name).command_line
+    line, drives = observed.vm(vm.name).command_line, observed.drives(vm.name)
     cards = [card for card in observed.nics(vm.name) if not card.is_bare]
     names = {nic.tap: (nic, at) for nic, at in zip(vm.nics, vm.interfaces, strict=True)}
     if line.uuid != vm.uuid or any(nic.tap not in names or not nic.device for nic in cards):
@@ -134,10 +134,11 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
             vnc_port=line.screen.port or None,
             **own,
             boot=line.boot.boot if line.boot.boot != DISK else None,
-            iso=line.boot.iso or None,
+            iso=drives.cd or None,
+            balloon=line.has_balloon,
             machine=line.machine or None,
             extra_args=line.extra,
-            disks=_disks_as_they_run(vm, line.disks),
+            disks=_disks_as_they_run(vm, [each for each in drives.disks if each.attached]),
             cpu=line.cpu or None,
             disk_model=line.disk_model or None,
             interfaces=tuple(interfaces),

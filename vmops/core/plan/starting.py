@@ -11,7 +11,6 @@ from vmops.core.devices.drift import Drift
 from vmops.core.devices.live import memory
 from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
-from vmops.core.devices.storage import further
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import tap_is_hashed
@@ -26,13 +25,12 @@ from vmops.core.plan.checks import (
 from vmops.core.plan.drift import drift, launch_values
 from vmops.core.plan.guards import block_of, still_absent
 from vmops.core.plan.life import ahead_of_boot, booting, clearing
-from vmops.core.plan.live import interfaces
+from vmops.core.plan.live import drives, interfaces
 from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.live.suspending import check_fits
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
-from vmops.core.tools import monitor, ovs, process, qmp
-from vmops.core.tools.monitor import Talk
+from vmops.core.tools import ovs, process, qmp
 from vmops.errors import LaunchFailed, PortConflict
 
 
@@ -179,8 +177,8 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     ):
         check_forwarding(worker, observed)
     replug = _changed(worker, vm, observed, strict=strict)
-    if any(item.is_of(["disk_gb", "disks"]) for item in found):
-        replug = _with_growth(worker, vm, observed, replug)
+    if any(item.is_of(drives.FIELDS) for item in found):
+        replug = drives.with_changes(worker, vm, observed, replug, found, strict=strict)
     return replug._replace(drift=(*state, *found), notes=(*note, *replug.notes))
 
 
@@ -205,23 +203,6 @@ def _changed(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Pla
     block = block_of(vm, (*plugs, *changes), guards=guards, change="change")
     phase = Phase(worker.name, block, waits_s=len(too_many) * RELEASE_LIMIT_S)
     return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=_hashed(vm))
-
-
-def _with_growth(worker: Worker, vm: VM, observed: Observed, replug: Plan) -> Plan:
-    """The same plan, with the disks made larger under the running guest."""
-    running = observed.vm(vm.name)
-    assert running.process is not None, "only what runs is asked to"
-    still = process.still_running(vm.name, running.process)
-    block = replug.block or block_of(vm, (), guards=(still,), change="grow")
-    requests = (
-        *disk.growing(vm, observed.images, running.process.argv),
-        *further.growing(vm, observed.images),
-    )
-    grow = Step(disk.GROW, (monitor.talk([Talk(vm.name, requests)]),))
-    waits_s = replug.phases[0].waits_s if replug.phases else 0.0
-    phase = Phase(worker.name, block._replace(steps=(*block.steps, grow)), waits_s=waits_s)
-    action: Action = replug.action if replug.phases else "grow"
-    return replug._replace(action=action, phases=(phase,))
 
 
 def standing(

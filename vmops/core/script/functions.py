@@ -16,6 +16,7 @@ from vmops.core.names import HISTORY, NET_ROOT, RUN_ROOT
 START_QEMU: Final = "start_qemu"
 VSCTL: Final = "vsctl"
 TALK: Final = "talk_to_monitors"
+WITH_FILES: Final = "with_files"
 TALK_TO_AGENTS: Final = "talk_to_agents"
 WHERE_VMS: Final = "where_vms"
 NO_VMS: Final = "none"

@@ -92,6 +92,10 @@ def _talk(stdin: str) -> str:
             said.append(f"# go on if the answer {how} {bytes.fromhex(rest).decode()}")
         elif what == "tap":
             said.append(f"# to the same: getfd {rest}, with /dev/net/tun opened as that TAP")
+        elif what == "file":
+            _, path, request = rest.split(" ", 2)
+            opened = f"with {bytes.fromhex(path).decode()} opened as the SSH user"
+            said.append(f"# to the same: {request}, {opened}")
         else:
             seconds, _, event, *_ = rest.split(" ")
             ending = "until QEMU has ended" if event == "-" else f"for {event}"

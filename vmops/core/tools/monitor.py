@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from vmops.core.script.command import Command
-from vmops.core.script.functions import MONITOR_BYTES, TALK
+from vmops.core.script.functions import MONITOR_BYTES, TALK, WITH_FILES
 from vmops.core.tools.qmp import Request
 
 ANSWER_LIMIT_S = 5.0
@@ -30,6 +30,7 @@ Ending = Literal[
     "too much",
     "not qmp",
     "no tap",
+    "no file",
     "other",
 ]
 """How a talk ended.
@@ -38,8 +39,8 @@ Ending = Literal[
 and QEMU is still there; `hung up`: QEMU closed the session, which it does when it ends, awaited or
 not; `no socket`: nobody listens; `held`: a signal holds QEMU (SIGSTOP); `busy`: nobody greeted, as
 others have its turn or QEMU stands still; `silent`: an answer, or an event that had to come, did
-not come in time; `no tap`: a TAP could not be opened, or not be handed over; `other`:
-an answer was not the one that was needed.
+not come in time; `no tap`, `no file`: it could not be opened, or not be handed over;
+`other`: an answer was not the one that was needed.
 """
 
 _ENDINGS: Final[Mapping[str, Ending]] = {
@@ -52,6 +53,7 @@ _ENDINGS: Final[Mapping[str, Ending]] = {
     "too-much": "too much",
     "not-qmp": "not qmp",
     "no-tap": "no tap",
+    "no-file": "no file",
     "other": "other",
 }
 
@@ -76,6 +78,17 @@ class WithTap(NamedTuple):
     tap: str
 
 
+class WithFile(NamedTuple):
+    """Open that file, with the rights of the SSH user, and give it to QEMU (`add-fd`).
+
+    QEMU then opens it as /dev/fdset/`set`, and calls it `path`, which has no `~`.
+    """
+
+    path: str
+    set: int
+    writable: bool = False
+
+
 class Need(NamedTuple):
     """Go on only where the answer before holds this text, or where it is `absent` there."""
 
@@ -83,7 +96,7 @@ class Need(NamedTuple):
     absent: bool = False
 
 
-Line = Request | Await | WithTap | Need
+Line = Request | Await | WithTap | WithFile | Need
 """What a talk consists of."""
 
 EVERY_VM = "*"
@@ -141,7 +154,9 @@ def talk(talks: Sequence[Talk]) -> Command:
     lines = [line for entry in talks for line in _lines(entry)]
     stdin = "".join(f"{line}\n" for line in lines).encode()
     most = sum(_MOST_VMS if entry.vm == EVERY_VM else 1 for entry in talks)
-    return Command((TALK,), stdin, most_bytes=most * 2 * MONITOR_BYTES)
+    opens = any(isinstance(line, WithFile) for entry in talks for line in entry.lines)
+    words = (WITH_FILES, TALK) if opens else (TALK,)
+    return Command(words, stdin, most_bytes=most * 2 * MONITOR_BYTES)
 
 
 def _lines(entry: Talk) -> Iterator[str]:
@@ -151,6 +166,10 @@ def _lines(entry: Talk) -> Iterator[str]:
             yield f"say {line}"
         elif isinstance(line, WithTap):
             yield f"tap {line.tap}"
+        elif isinstance(line, WithFile):
+            request = Request("add-fd", {"fdset-id": line.set, "opaque": line.path})
+            how = "rw" if line.writable else "ro"
+            yield f"file {how} {line.path.encode().hex()} {request}"
         elif isinstance(line, Need):
             yield f"{'lack' if line.absent else 'need'} {line.text.encode().hex()}"
         else:
@@ -161,6 +180,12 @@ def _lines(entry: Talk) -> Iterator[str]:
 
 def _either(holding: str | tuple[str, ...]) -> tuple[str, ...]:
     return (holding,) if isinstance(holding, str) else holding
+
+
+def only(heard: Heard, lines: Sequence[Line]) -> Heard:
+    """What was answered to the first requests of a talk, which were these."""
+    requests = sum(isinstance(line, Request | WithTap | WithFile) for line in lines)
+    return heard._replace(answers=heard.answers[:requests])
 
 
 def is_refused(heard: Heard) -> bool:
@@ -182,6 +207,7 @@ def why(heard: Heard) -> str:
         "too much": "its monitor says too much",
         "not qmp": "what its monitor says is no QMP",
         "no tap": "its TAP cannot be handed over",
+        "no file": "its file cannot be handed over",
         "other": "QEMU has something else in that place",
     }
     if heard.ended not in words:

@@ -32,11 +32,16 @@ RESUME = Request("cont")
 WAKE_UP = Request("system_wakeup")
 QUIT = Request("quit")
 
+BLOCK = Request("query-block")
+FILES = Request("query-fdsets")
+"""The files that it was given, opened; each says what it is called."""
+
 LOOK = (
     STATUS,
-    Request("query-block"),
+    BLOCK,
     Request("query-blockstats"),
     Request("query-chardev"),
+    FILES,
 )
 """All that `read_look` needs, sent at once."""
 
@@ -88,20 +93,25 @@ def read_status(answer: Any) -> str:
 def read_look(answers: Sequence[Any]) -> Look:
     """What `LOOK` was answered. Raises ValueError when that cannot be read."""
     try:
-        status, drives, counters, ports = answers
-        return Look(read_status(status), _disks(drives, counters), _agent(ports))
+        status, drives, counters, ports, files = answers
+        names = {
+            f"/dev/fdset/{one['fdset-id']}": str(fd.get("opaque", ""))
+            for one in files
+            for fd in one["fds"]
+        }
+        return Look(read_status(status), _disks(drives, counters, names), _agent(ports))
     except (KeyError, TypeError, AttributeError, OverflowError) as unreadable:
         raise ValueError(f"the monitor's answer lacks {unreadable}") from unreadable
 
 
-def _disks(drives: Any, counters: Any) -> tuple[Drive, ...]:
+def _disks(drives: Any, counters: Any, names: Mapping[str, str]) -> tuple[Drive, ...]:
     """The drives that have a medium, each with the counters of its place in the machine; the seed's
     is no disk."""
     stats = {_place(entry): entry["stats"] for entry in counters}
     return tuple(
         Drive(
             device=drive["device"] or drive["qdev"],
-            images=tuple(_chain(drive["inserted"]["image"])),
+            images=tuple(names.get(name) or name for name in _chain(drive["inserted"]["image"])),
             virtual_size=int(drive["inserted"]["image"]["virtual-size"]),
             used=int(drive["inserted"]["image"].get("actual-size", 0)),
             read_bytes=int(stats[_place(drive)]["rd_bytes"]),

@@ -96,6 +96,7 @@ def failure(
     worker, vm = route.worker.name, running.name
     if silent := cannot_answer(running, worker):
         return silent
+    heard = monitor.only(heard, lines)
     if monitor.is_refused(heard):
         return MonitorError(_refusal(heard, lines), worker=worker, vm=vm)
     why = monitor.why(heard)

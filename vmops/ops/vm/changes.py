@@ -28,7 +28,8 @@ from vmops.ops.vm.seeds import told
 class Change(NamedTuple):
     """What `up` would do about one VM.
 
-    `action` is start, nothing, replug, change (its interfaces), grow (its disks), restart, or stop
+    `action` is start, nothing, replug, change (its interfaces, disks, CD or
+    memory), grow (its disks), restart, or stop
     (it has expired); refused where `up` would fail, and unknown where the worker could not be
     asked: then `error` says why. `drift` are the fields that differ.
     """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from vmops.core.devices import power
+from vmops.core.devices.live import balloon, disks
 from vmops.core.devices.live import nics as live
 from vmops.core.devices.nic import PLUG_ALL, Skip
 from vmops.core.devices.power import Asked
 from vmops.core.plan import life
 from vmops.core.script.command import BlockResult, StepResult
 from vmops.core.tools import monitor
+from vmops.core.tools.monitor import Heard
 from vmops.errors import ConnectionLost, Evidence, LaunchFailed, StopTimeout, VmopsError, WorkFailed
 from vmops.ops.act import Done
 
@@ -67,8 +69,8 @@ def _replug_failed(done: Done, result: BlockResult) -> WorkFailed | None:
     if not failed:
         return None
     what = "; ".join(f"{skip.interface} could not be {_word(result, skip)}" for skip in failed)
-    kept = [entry for entry in _failed(result) if entry.step.label.startswith(f"{live.REMOVE} ")]
-    if len(kept) == len(failed):
+    asked = [entry for entry in _failed(result) if entry.step.label.startswith(tuple(_WHY))]
+    if len(asked) == len(failed):
         cure = f"to ask again: fab launch --vm {done.vm.name}; or fab restart --vm {done.vm.name}"
         name, worker = done.vm.name, done.worker.name
         return WorkFailed(f"{name} runs, but {what}", worker=worker, vm=name, cure=cure)
@@ -167,11 +169,26 @@ def _failed(result: BlockResult) -> list[StepResult]:
 
 
 def _word(result: BlockResult, skip: Skip) -> str:
-    removed = any(
-        entry.step.label.startswith(f"{live.REMOVE} ") and skip.interface in entry.step.about
-        for entry in _failed(result)
-    )
-    return f"{'removed' if removed else 'plugged'}: {skip.reason}"
+    labels = (e.step.label for e in _failed(result) if skip.interface in e.step.about)
+    label = next(labels, "")
+    word = next((word for begin, word in _WORDS.items() if label.startswith(begin)), "plugged")
+    return f"{word}: {skip.reason}"
+
+
+_WORDS = {
+    f"{live.REMOVE} ": "removed",
+    f"{live.ADD} disk ": "added",
+    disks.CHANGE_CD: "changed",
+    balloon.CHANGE: "changed",
+}
+"""What could not be done, by how the label of the step begins."""
+
+_WHY: Mapping[str, Callable[[Heard], str]] = {
+    f"{live.REMOVE} ": live.why_kept,
+    disks.CHANGE_CD: disks.why_unchanged,
+    balloon.CHANGE: balloon.why_unchanged,
+}
+"""What a talk says of it, where that is more than its monitor does."""
 
 
 def reason_of(entry: StepResult) -> str:
@@ -180,9 +197,9 @@ def reason_of(entry: StepResult) -> str:
         (heard,) = monitor.read_talk(entry.stdout).values()
     except ValueError:
         return entry.reason()
-    if entry.step.label.startswith(f"{live.REMOVE} "):
-        return live.why_kept(heard) or entry.reason()
-    return monitor.why(heard) or entry.reason()
+    label = entry.step.label
+    why = next((read for begin, read in _WHY.items() if label.startswith(begin)), monitor.why)
+    return why(heard) or entry.reason()
 
 
 def _launch_failed(done: Done, failure: StepResult, result: BlockResult) -> LaunchFailed:

@@ -19,7 +19,10 @@ VARIABLES = "uefi"
 
 MAKE = "UEFI variables"
 PACKAGE_CURE = "there: sudo apt install ovmf"
-_CODE, _VARS, _ISO = "uefi-code", "uefi-vars", "boot-iso"
+CD = "boot-iso"
+"""What QEMU calls the CD drive, and the medium that it was started with."""
+
+_CODE, _VARS = "uefi-code", "uefi-vars"
 
 Chains = Mapping[str, Chain]
 
@@ -53,12 +56,14 @@ def machine_words(vm: VM) -> tuple[str, ...]:
 
 def words(vm: VM, home: str, firmware: Firmware) -> tuple[str, ...]:
     """The CD, from which is booted first; or the firmware and its variables."""
+    if vm.boot == CDROM and vm.iso is None:
+        return ("-device", f"ide-cd,id={CD},bootindex=0")
     if vm.boot == CDROM and vm.iso is not None:
         path = qemu.escaped(disk.absolute(vm.iso, home))
         file = f"file.driver=file,file.filename={path}"
         return (
-            *("-blockdev", f"driver=raw,node-name={_ISO},read-only=on,{file}"),
-            *("-device", f"ide-cd,drive={_ISO},id={_ISO},bootindex=0"),
+            *("-blockdev", f"driver=raw,node-name={CD},read-only=on,{file}"),
+            *("-device", f"ide-cd,drive={CD},id={CD},bootindex=0"),
         )
     if vm.boot != UEFI:
         return ()
@@ -73,8 +78,10 @@ def words(vm: VM, home: str, firmware: Firmware) -> tuple[str, ...]:
 def parse(found: qemu.Options) -> RunningBoot:
     """What a command line boots from."""
     nodes = {node.get("node-name", ""): node for node in qemu.every(found, "blockdev")}
-    if _ISO in nodes:
-        return RunningBoot(CDROM, nodes[_ISO].get("file.filename", ""))
+    if CD in nodes:
+        return RunningBoot(CDROM, nodes[CD].get("file.filename", ""))
+    if any(device.get("id") == CD for device in qemu.every(found, "device")):
+        return RunningBoot(CDROM)
     return RunningBoot(UEFI) if _VARS in nodes else RunningBoot()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import GIB, Fault, in_gib, is_missing
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.images.names import FOLDER, disk_path
+from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.model import VM
 from vmops.core.inventory.model import Disk as Wanted
 from vmops.core.script.command import Command, Step
@@ -22,11 +23,12 @@ _NODE = "disk-"
 
 
 class RunningDisk(NamedTuple):
-    """A further disk as a QEMU was started with it; `path` is absolute."""
+    """A further disk as a QEMU has it; `path` is absolute. Without a card it is not `attached`."""
 
     name: str
     path: str
     format: str
+    attached: bool = True
 
 
 Chains = Mapping[str, Chain]
@@ -35,6 +37,30 @@ Chains = Mapping[str, Chain]
 def path_of(vm: VM, wanted: Wanted) -> str:
     """Where it lies, `~` being the SSH user's home."""
     return disk_path(vm.name, wanted.name, wanted.format)
+
+
+def node_of(name: str) -> str:
+    """What QEMU calls the disk of that name: its back end, and its card."""
+    return f"{_NODE}{name}"
+
+
+def name_of(node: str) -> str:
+    """The disk that is called so; empty where that is none of ours."""
+    name = node.removeprefix(_NODE)
+    return name if name != node and normal.disk_name(name) is not None else ""
+
+
+def back_end(wanted: Wanted, path: str) -> dict[str, Any]:
+    """`words` for a QEMU that runs: its block device."""
+    file = {"driver": "file", "filename": path, "discard": "unmap"}
+    node = node_of(wanted.name)
+    return {"driver": wanted.format, "node-name": node, "discard": "unmap", "file": file}
+
+
+def card(wanted: Wanted) -> dict[str, Any]:
+    """The same: its card."""
+    node = node_of(wanted.name)
+    return {"driver": "virtio-blk-pci", "drive": node, "id": node, "serial": wanted.name}
 
 
 def words(vm: VM, home: str) -> tuple[str, ...]:
@@ -48,7 +74,7 @@ def words(vm: VM, home: str) -> tuple[str, ...]:
 
 def _words(vm: VM, wanted: Wanted, home: str) -> tuple[str, ...]:
     path = qemu.escaped(disk.absolute(path_of(vm, wanted), home))
-    node = f"{_NODE}{wanted.name}"
+    node = node_of(wanted.name)
     file = f"file.driver=file,file.filename={path},file.discard=unmap"
     return (
         *("-blockdev", f"driver={wanted.format},node-name={node},discard=unmap,{file}"),
@@ -154,15 +180,18 @@ def removing(vm: VM, folder: DiskFolder, *, name: str = "") -> tuple[Step, ...]:
     return (Step(disk.REMOVE, commands),)
 
 
-def drift(vm: VM, has: tuple[RunningDisk, ...], images: Chains, *, home: str) -> Iterator[Drift]:
-    """Where the further disks of a running VM and the wanted ones differ; a larger one is live."""
+def drift(
+    vm: VM, has: tuple[RunningDisk, ...], images: Chains, *, home: str, asked: bool = False
+) -> Iterator[Drift]:
+    """Where the further disks of a running VM and the wanted ones differ; a larger one is live, and
+    one more or less where its monitor was `asked`."""
     running = {each.name: each for each in has}
     for wanted in vm.disks:
         field = f"disks.{wanted.name}"
         found = running.pop(wanted.name, None)
         path = path_of(vm, wanted)
         if found is None:
-            yield Drift(field, "none", f"{wanted.size_gb} GiB")
+            yield Drift(field, "none", f"{wanted.size_gb} GiB", live=asked)
         elif found.format != wanted.format:
             yield Drift(f"{field}.format", found.format, wanted.format)
         elif found.path != disk.absolute(path, home):
@@ -170,15 +199,18 @@ def drift(vm: VM, has: tuple[RunningDisk, ...], images: Chains, *, home: str) ->
         elif (size := disk.size_of(images.get(path))) and size != wanted.size_gb * GIB:
             live = size < wanted.size_gb * GIB
             yield Drift(f"{field}.size_gb", in_gib(size), str(wanted.size_gb), live=live)
-    for name in running:
-        yield Drift(f"disks.{name}", "attached", "none")
+        elif not found.attached:
+            yield Drift(field, "open without a card", "attached", live=asked)
+    for name, found in running.items():
+        how = "attached" if found.attached else "open without a card"
+        yield Drift(f"disks.{name}", how, "none", live=asked)
 
 
 def growing(vm: VM, images: Chains) -> tuple[Request, ...]:
     """What makes those of a running VM larger that are too small: its QEMU does, which has them
     open."""
     return tuple(
-        Request("block_resize", {"node-name": f"{_NODE}{each.name}", "size": each.size_gb * GIB})
+        Request("block_resize", {"node-name": node_of(each.name), "size": each.size_gb * GIB})
         for each in vm.disks
         if 0 < disk.size_of(images.get(path_of(vm, each))) < each.size_gb * GIB
     )

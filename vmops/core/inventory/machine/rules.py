@@ -35,8 +35,6 @@ def machine_faults(values: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with these keys together, in values that are good each by itself."""
     found = list(extra.extra_faults(values.get("extra_args") or ()))
     boot, path = values.get("boot"), values.get("iso")
-    if boot == CDROM and path is None:
-        found.append(Fault(("iso",), f'missing: must be {ISO_TEXT}, as boot is "{CDROM}"'))
     if boot != CDROM and path is not None:
         found.append(Fault(("iso",), f'{show(path)}: must be left out, as boot is not "{CDROM}"'))
     return found

@@ -23,7 +23,8 @@ def suspend(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Write the VM's memory to a file beside its disks, end its QEMU, and remove ports and TAPs.
 
     Refused where there is no room for it, where the guest stands still already, and where the VM's
-    interfaces were changed while it ran: its command line would not make that machine again.
+    interfaces, disks, CD or memory were changed while it ran: its command line would not make that
+    machine again.
     """
     running = observed.vm(vm.name)
     assert running.process is not None, "only what runs is suspended"
@@ -35,11 +36,9 @@ def suspend(worker: Worker, vm: VM, observed: Observed) -> Plan:
         raise MonitorError(why or "it has no monitor that vmops knows", **where)
     if status != qmp.RUNNING:
         raise WorkFailed(f"it is {status}", **where, cure=f"fab resume --vm {vm.name}")
-    cards = {(card.tap, card.device, card.mac) for card in observed.nics(vm.name)}
-    if cards != {(card.tap, card.device, card.mac) for card in running.command_line.nics}:
+    if changed := _changed(vm, observed):
         raise WorkFailed(
-            "its interfaces were changed while it ran, so its memory would fit no machine that is"
-            " started",
+            f"{changed} changed while it ran, so its memory would fit no machine that is started",
             **where,
             cure=f"fab restart --vm {vm.name}, then suspend it",
         )
@@ -61,6 +60,19 @@ def suspend(worker: Worker, vm: VM, observed: Observed) -> Plan:
     guards = (process.still_running(vm.name, running.process),)
     block = block_of(vm, steps, guards=guards, change="suspend")
     return Plan(vm, "suspend", (Phase(worker.name, block, waits_s=memory.LIMIT_S),))
+
+
+def _changed(vm: VM, observed: Observed) -> str:
+    """In words, what its QEMU has by now that it was not started with."""
+    line, has = observed.vm(vm.name).command_line, observed.drives(vm.name)
+    cards = {(card.tap, card.device, card.mac) for card in observed.nics(vm.name)}
+    if cards != {(card.tap, card.device, card.mac) for card in line.nics}:
+        return "its interfaces were"
+    if set(has.disks) != set(line.disks):
+        return "its disks were"
+    if has.cd is not None and has.cd != line.boot.iso:
+        return "its CD was"
+    return "its memory was" if has.ram_mb and has.ram_mb != line.ram_mb else ""
 
 
 def discard(worker: Worker, vm: VM, observed: Observed) -> Plan:

@@ -6,7 +6,10 @@
 #: {1:}
 take_back() {
   answer=$("$@") && return 0
-  case $answer in *'"DeviceNotFound"'*|*'"DeviceNotActive"'*|*'File descriptor named'*'not found'*) return 0 ;; esac
+  case $answer in
+    *'"DeviceNotFound"'*|*'"DeviceNotActive"'*|*'File descriptor named'*'not found'*) return 0 ;;
+    *'Failed to find node with node-name='*) return 0 ;;
+  esac
   printf '%s\n' "$answer"
   return 1
 }
@@ -18,6 +21,28 @@ unless_open() {
     echo "PID $1 has its TAP $2 still open" >&2
     return 1
   fi
+  shift 2
+  "$@"
+}
+
+# For talks that open files with the rights of the SSH user.
+#: {1:}
+with_files() {
+  VMOPS_IDS="$(id -u -- "$VMOPS_USER") $(id -G -- "$VMOPS_USER")" || return 1
+  export VMOPS_IDS
+  "$@"
+}
+
+# The same for a file, which a path may lead to no more by now.
+#: {3:}  # unless PID {1} has {2} open
+unless_file_open() {
+  for open in "/proc/$1/fd"/*; do
+    # shellcheck disable=SC3013 # dash has it, and so have bash and busybox
+    if [ "$open" -ef "$2" ]; then
+      echo "PID $1 has $2 still open" >&2
+      return 1
+    fi
+  done
   shift 2
   "$@"
 }

@@ -7,6 +7,7 @@
 #                                 a star the lines that follow are for every VM there is
 #     say JSON                    a request to it
 #     tap NAME                    getfd, with that TAP, opened
+#     file ro|rw HEX JSON         this request, with the file of that path, opened as the SSH user
 #     need HEX                    a text that the answer before must hold; `lack`: must not
 #     wait SECONDS stop|go EVENT|- HEX
 #                                 for an event, or for the session's end (-); HEX are texts,
@@ -134,6 +135,11 @@ sub go_on {
             my $why = give($vm, $tap) or next;
             return over($vm, 'no-tap', "$tap: $why");
         }
+        if (@$todo && $todo->[0][0] eq 'file') {
+            my ($how, $hex, $request) = split / /, (shift @$todo)->[1], 3;
+            my $why = lend($vm, pack('H*', $hex), $how eq 'rw' ? 2 : 0, $request) or next;
+            return over($vm, 'no-file', $why);
+        }
         my $next = shift @$todo or return over($vm, 'whole');
         my ($seconds, $then, $event, $hex) = split / /, $next->[1];
         $vm->{wait} = [$then, $event, $hex ? map { pack 'H*', $_ } split /,/, $hex : ''];
@@ -144,25 +150,51 @@ sub go_on {
 }
 
 # Opens a TAP as QEMU does, and hands it over: why not, or an empty text. A QEMU that has dropped its
-# rights may open none where /dev/net/tun is root's. Perl has no sendmsg: it is called by its number,
-# that of the machine this perl is made for. All has been answered that was asked, so the few bytes
-# find room in the socket.
+# rights may open none where /dev/net/tun is root's.
 sub give {
     my ($vm, $tap) = @_;
     # Root would make one that is not there.
     -e "/sys/class/net/$tap/tun_flags" or return 'there is no such TAP';
-    open my $self, '<', '/proc/self/exe' or return "$!";
-    sysread $self, my $head, 20;
-    my $sendmsg = {62 => 46, 183 => 211}->{unpack 'x18 S', $head} or return 'an unknown machine';
     # O_RDWR | O_NONBLOCK; TUNSETIFF with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
     sysopen my $device, '/dev/net/tun', 2 | 2048 or return "/dev/net/tun: $!";
     ioctl $device, 0x400454ca, pack 'a16 S x22', $tap, 0x2 | 0x1000 | 0x4000 or return "$!";
+    return hand($vm, qq({"execute": "getfd", "arguments": {"fdname": "$tap"}}), $device);
+}
+
+# The same for a file, which is opened with the rights of the SSH user and no others: it may have
+# been replaced since it was judged. A FIFO is not waited for.
+sub lend {
+    my ($vm, $path, $mode, $request) = @_;
+    my ($user, @groups) = split / /, $ENV{VMOPS_IDS} // '';
+    @groups or return "$path: whose it may be is not known";
+    my $own = $);
+    $) = "$groups[0] @groups";
+    $> = $user;
+    my $file;
+    my $why = $> != $user ? "no way to user $user: $!"
+        : sysopen($file, $path, $mode | 2048) ? '' : "$!";
+    $> = 0;
+    $) = $own;
+    return "$path: $why" if $why;
+    -f $file || !$mode && -b $file or return "$path is no file";
+    return hand($vm, $request, $file);
+}
+
+# Sends a request and a descriptor. Perl has no sendmsg: it is called by its number, that of the
+# machine this perl is made for. All has been answered that was asked, so the few bytes find room in
+# the socket.
+sub hand {
+    my ($vm, $request, $file) = @_;
+    open my $self, '<', '/proc/self/exe' or return "$!";
+    sysread $self, my $head, 20;
+    my $sendmsg = {62 => 46, 183 => 211}->{unpack 'x18 S', $head} or return 'an unknown machine';
     my $id = ++$vm->{id};
-    my $text = qq({"id": "vmops-$id", "execute": "getfd", "arguments": {"fdname": "$tap"}}\n);
+    $request =~ s/^\{/{"id": "vmops-$id", /;
+    my $text = "$request\n";
     # A struct iovec; a struct cmsghdr with SOL_SOCKET, SCM_RIGHTS and the descriptor; the msghdr
     # that has both.
     my $words = pack 'P Q', $text, length $text;
-    my $rights = pack 'Q l l l x4', 20, 1, 1, fileno $device;
+    my $rights = pack 'Q l l l x4', 20, 1, 1, fileno $file;
     my $message = pack 'Q L x4 P Q P Q L x4', 0, 0, $words, 1, $rights, length $rights, 0;
     my $sent = syscall $sendmsg, fileno $vm->{io}, $message, 0;
     return $sent < 0 ? "$!" : 'it was cut short' if $sent != length $text;
