@@ -30,6 +30,7 @@ ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
 DEAF = ("deaf1",)
 DISK = ("disk1",)
+PLUG = ("plug1",)
 SENT, FETCHED = ("sent",), ("fetched",)
 
 
@@ -38,9 +39,9 @@ class Operation:
     """Words that an operator types, from one state of these VMs to another.
 
     With `changed`, hosts.toml gives web1's first interface another VLAN than the one it started
-    with, and disk1 a larger disk. With `same_qemu`, a QEMU that ran before is the one that runs
-    after. `known` is a part of the text of a violation that is known and not mended yet: it is
-    reported, and fails no sample.
+    with, disk1 a larger disk and plug1 a further one. With `same_qemu`, a QEMU that ran before is
+    the one that runs after. `known` is a part of the text of a violation that is known and not
+    mended yet: it is reported, and fails no sample.
     """
 
     name: str
@@ -123,6 +124,11 @@ OPERATIONS = (
     Operation("grow-cold", _disk1("launch"), "kept", "running", DISK, changed=True),
     Operation(
         *("grow-live", _disk1("launch"), "running", "running", DISK),
+        changed=True,
+        same_qemu=True,
+    ),
+    Operation(
+        *("hotplug-disk", ("launch", "--vm", "plug1"), "running", "running", PLUG),
         changed=True,
         same_qemu=True,
     ),

@@ -14,6 +14,8 @@ from .targets import Image, Target
 
 PROBE = Path(__file__).with_name("probe.py")
 LOOK_LIMIT_S = 60
+FURTHER = ("data",)
+"""Names of further disks that VMs may have."""
 FOLDERS = ("/run/vmops/web10", "/home/ubuntu")
 
 
@@ -37,24 +39,29 @@ class Shape:
     """What is there of one VM.
 
     `disk` is how large the one is that was made for it, in GiB, empty without one; or the state of
-    an image, in the words of image.list.
+    an image, in the words of image.list. `further` are its further disks: the file, and whether a
+    QEMU of its has that open.
     """
 
     qemus: int
     nics: tuple[Nic, ...] = ()
     directory: bool = False
     disk: str = ""
+    further: tuple[tuple[str, bool], ...] = ()
 
     @property
     def is_nothing(self) -> bool:
         """Nothing at all is there."""
-        left = self.qemus or self.directory or self.disk
+        left = self.qemus or self.directory or self.disk or self.further
         return not (left or any(n.has_tap or n.has_port for n in self.nics))
 
     def __str__(self) -> str:
         there = ", ".join(str(nic) for nic in self.nics if nic.has_tap or nic.has_port)
         directory = "a run directory" if self.directory else "no run directory"
         disk = f", disk: {self.disk}" if self.disk else ""
+        disk += "".join(
+            f", {name} ({'open' if is_open else 'closed'})" for name, is_open in self.further
+        )
         return f"{self.qemus} QEMU, {directory}, {there or 'no interfaces'}{disk}"
 
 
@@ -87,7 +94,7 @@ def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Imag
             sessions += "listener" not in process["argv"][0]
         else:
             strangers.append(process)
-    shapes = {target.name: _shape(seen, target, len(qemus[target.name])) for target in targets}
+    shapes = {target.name: _shape(seen, target, qemus[target.name]) for target in targets}
     shapes |= {image.name: Shape(0, disk=_image_state(seen, image)) for image in images}
     qemus |= {image.name: [] for image in images}
     return Look(
@@ -110,7 +117,7 @@ def _runs(argv: Sequence[str], target: Target) -> bool:
     return disk and Path(argv[0]).name.startswith("qemu-system")
 
 
-def _shape(seen: Mapping[str, Any], target: Target, qemus: int) -> Shape:
+def _shape(seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, int]]) -> Shape:
     ports = {row["name"]: row["tag"] for row in seen["ovs"]["port"]}
     links = seen["links"]
     nics = tuple(
@@ -124,7 +131,13 @@ def _shape(seen: Mapping[str, Any], target: Target, qemus: int) -> Shape:
         for tap in target.taps
     )
     disk = _disk(seen, target) if target.disk_gb else ""
-    return Shape(qemus, nics, target.name in seen["directories"], disk)
+    opened = {name for pid, _ in qemus for name in seen["open"].get(str(pid), ())}
+    further = tuple(
+        (name, name in opened)
+        for name in map(target.file_of, FURTHER)
+        if name in opened or _named(seen, name) or _named(seen, f"{name}.new")
+    )
+    return Shape(len(qemus), nics, target.name in seen["directories"], disk, further)
 
 
 def _named(seen: Mapping[str, Any], name: str) -> list[Any] | None:
@@ -161,6 +174,7 @@ def _others(
     """Everything beside the targets, flat: what it is, and how it looks."""
     taps = {tap for target in targets for tap in target.taps}
     files = [target.image for target in targets] + [image.base.name for image in images]
+    files += [target.file_of(name) for target in targets for name in FURTHER]
     own_files = {f"{name}{end}" for name in files for end in ("", ".new", ".part")}
     own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
     found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}

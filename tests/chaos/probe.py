@@ -44,6 +44,17 @@ def processes() -> list[dict[str, Any]]:
     return found
 
 
+def open_disks() -> dict[int, list[str]]:
+    """The disks that each process has open."""
+    found: dict[int, list[str]] = {}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            path = descriptor.readlink()
+            if path.suffix in (".qcow2", ".raw"):
+                found.setdefault(int(descriptor.parts[2]), []).append(path.name)
+    return found
+
+
 def flocks() -> list[str]:
     """The files of /run that somebody holds by flock, as vmops holds its locks.
 
@@ -100,6 +111,7 @@ def main() -> None:
     run = Path("/run/vmops")
     there = {
         "processes": processes(),
+        "open": open_disks(),
         "flocks": flocks(),
         "links": links(),
         "ovs": tables(),

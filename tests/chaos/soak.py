@@ -23,10 +23,11 @@ WORDS = tuple(
     dict.fromkeys(
         (operation.words, operation.changed)
         for operation in OPERATIONS
-        if not (operation.changed and "disk1" in operation.vms)
+        if not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
-"""A disk that was made larger stays so, and the other inventory would not have it."""
+"""A disk that was made larger stays so, and the other inventory would not have it. No guest here
+lets go of a disk."""
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
 

@@ -14,6 +14,7 @@ class Target:
     """A small VM with one interface, eth1 and on, for each VLAN.
 
     With `disk_gb` its disk is made of the image that is sent, otherwise it is a file of its own.
+    `further` are the names of further disks.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Target:
     vlans: tuple[int, ...]
     deaf: bool = False
     disk_gb: int = 0
+    further: tuple[str, ...] = ()
 
     @property
     def taps(self) -> dict[str, int]:
@@ -32,6 +34,10 @@ class Target:
         """The name of its disk's file."""
         return f"disk-{self.name}-root.qcow2" if self.disk_gb else f"{self.name}.qcow2"
 
+    def file_of(self, further: str) -> str:
+        """The name of a further disk's file."""
+        return f"disk-{self.name}-{further}.qcow2"
+
     def moved(self) -> Target:
         """The same with its first interface in another VLAN."""
         return replace(self, vlans=(self.vlans[0] + 100, *self.vlans[1:]))
@@ -39,6 +45,10 @@ class Target:
     def grown(self) -> Target:
         """The same with a larger disk."""
         return replace(self, disk_gb=self.disk_gb + 1)
+
+    def with_disk(self) -> Target:
+        """The same with a further disk."""
+        return replace(self, further=("data",))
 
     def toml(self, worker: str) -> str:
         """Its part of hosts.toml."""
@@ -54,6 +64,8 @@ class Target:
             lines += ['image = "sent"', f"disk_gb = {self.disk_gb}"]
         else:
             lines.append(f'qcow_image = "~/vm_images/{self.image}"')
+        for name in self.further:
+            lines += [f"[[vms.{self.name}.disks]]", f'name = "{name}"', "size_gb = 1"]
         for number, vlan in enumerate(self.vlans, start=1):
             lines += [
                 f"[[vms.{self.name}.interfaces]]",
@@ -69,10 +81,11 @@ TARGETS = (
     Target("web3", 3, (103,)),
     Target("deaf1", 4, (104,), deaf=True),
     Target("disk1", 5, (105,), disk_gb=1),
+    Target("plug1", 6, (106,)),
 )
+_CHANGES = {"web1": Target.moved, "disk1": Target.grown, "plug1": Target.with_disk}
 CHANGED = tuple(
-    target.grown() if target.disk_gb else target.moved() if target.name == "web1" else target
-    for target in TARGETS
+    _CHANGES[target.name](target) if target.name in _CHANGES else target for target in TARGETS
 )
 """The same in the changed hosts.toml."""
 NEIGHBOUR = Target("web10", 10, (101,))

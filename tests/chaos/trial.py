@@ -70,6 +70,8 @@ def is_as_wanted(shape: Shape, target: Target, state: State) -> bool:
         return shape.is_nothing
     if target.disk_gb and shape.disk != str(target.disk_gb):
         return False
+    if shape.further != tuple((target.file_of(name), shape.qemus > 0) for name in target.further):
+        return False
     plugged = all(
         nic.has_port and nic.has_tap and nic.tag == target.taps[nic.tap] for nic in shape.nics
     )
