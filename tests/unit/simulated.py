@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from vmops.core.devices import machine
+from vmops.core.devices.disk import is_missing, unobjectionable
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
@@ -31,7 +32,7 @@ from vmops.core.script.command import (
 )
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.image_chain import Chain
-from vmops.core.tools.monitor import Heard
+from vmops.core.tools.monitor import Heard, Refused
 from vmops.core.tools.process import Process
 
 Manner = Literal["refused", "reported", "cut", "gone"]
@@ -49,7 +50,11 @@ class Cut(Exception):
 
 @dataclass
 class Qemu:
-    """A process that has TAPs open. `vm` is empty for one that somebody else has started."""
+    """A process that has TAPs open. `vm` is empty for one that somebody else has started.
+
+    `disks` are its further ones: the file of each, and `cards` those that have a card. The guest of
+    a `stubborn` one lets go of none.
+    """
 
     started: int
     argv: tuple[str, ...]
@@ -57,6 +62,20 @@ class Qemu:
     vm: str = ""
     held: bool = False
     deaf: bool = False
+    stubborn: bool = False
+    disks: dict[str, str] = field(default_factory=dict)
+    cards: set[str] = field(default_factory=set)
+
+    def drives(self) -> tuple[Any, ...]:
+        """What its monitor answers to what is asked of drives."""
+        first = {"node-name": "#block1", "drv": "qcow2", "file": "/first", "ro": False}
+        nodes = {
+            name: {"node-name": f"disk-{name}", "drv": path.rpartition(".")[2], "file": path}
+            for name, path in self.disks.items()
+        }
+        attached = [first, *(node for name, node in nodes.items() if name in self.cards)]
+        blocks = [{"removable": False, "qdev": "", "inserted": node} for node in attached]
+        return blocks, [], [first, *nodes.values()], Refused("no balloon")
 
 
 @dataclass
@@ -91,7 +110,7 @@ class Simulated:
     ports: dict[str, ovs.Port] = field(default_factory=dict)
     processes: dict[int, Qemu] = field(default_factory=dict)
     directories: dict[str, Directory] = field(default_factory=dict)
-    images: Mapping[str, Chain] = field(default_factory=dict)
+    images: dict[str, Chain] = field(default_factory=dict)
     clock: int = 100
     fault: Fault | None = None
     commands: int = 0
@@ -123,7 +142,7 @@ class Simulated:
             vms=running,
             images=self.images,
             monitors={
-                name: Heard(name, answers=({"status": qmp.RUNNING},))
+                name: Heard(name, answers=({"status": qmp.RUNNING}, *_drives(self, found)))
                 for name, found in running.items()
                 if found.process and not self.processes[found.process.pid].held
             },
@@ -246,10 +265,18 @@ class Simulated:
             self,
             taps=dict(self.taps),
             ports=dict(self.ports),
-            processes={pid: replace(qemu) for pid, qemu in self.processes.items()},
+            processes={
+                pid: replace(qemu, disks=dict(qemu.disks), cards=set(qemu.cards))
+                for pid, qemu in self.processes.items()
+            },
+            images=dict(self.images),
             directories={vm: replace(found) for vm, found in self.directories.items()},
             wrong=list(self.wrong),
         )
+
+
+def _drives(worker: Simulated, found: RunningVM) -> tuple[Any, ...]:
+    return worker.processes[found.process.pid].drives() if found.process else ()
 
 
 def _resolved(argv: Sequence[Word], flags: set[str]) -> Iterator[str]:
@@ -558,7 +585,8 @@ def _await_end(w: Simulated, words: list[str], _: str) -> None:
 
 
 def _talk(w: Simulated, _: list[str], stdin: str) -> None:
-    """Its guest powers off when the button is pressed, or QEMU quits when it is told to."""
+    """Its guest powers off when the button is pressed, QEMU quits when it is told to, and disks
+    come and go."""
     vm = stdin.split(" ")[1]
     found = w.vm(vm).process
     _need(found, "no socket")
@@ -567,6 +595,81 @@ def _talk(w: Simulated, _: list[str], stdin: str) -> None:
     _need(not (qemu.held or qemu.deaf), "busy")
     if '"system_powerdown"' in stdin or '"quit"' in stdin:
         w.ends(found.pid, cleanly=True)
+    for line in stdin.split("\n")[1:]:
+        what, rest = [*line.split(" ", 1), ""][:2]
+        if what == "lack":
+            nodes = [f'"node-name": "disk-{name}"' for name in qemu.disks]
+            _need(bytes.fromhex(rest).decode() not in nodes, "other")
+        elif what == "say":
+            _of_drives(w, qemu, json.loads(rest))
+
+
+def _of_drives(w: Simulated, qemu: Qemu, request: dict[str, Any]) -> None:
+    given = request.get("arguments", {})
+    name = str(given.get("node-name", given.get("id", ""))).removeprefix("disk-")
+    if request["execute"] == "blockdev-add":
+        _need(name not in qemu.disks, "Duplicate nodes")
+        path = f"/home/ubuntu/vm_images/.vmops/disk-{qemu.vm}-{name}.{given['driver']}"
+        qemu.disks[name] = path
+        _need_file(w, path)
+    elif request["execute"] == "device_add":
+        _need(name in qemu.disks and name not in qemu.cards, "there is such a card")
+        qemu.cards.add(name)
+    elif request["execute"] == "device_del":
+        _need(name in qemu.cards, "DeviceNotFound")
+        _need(not qemu.stubborn, "silent")
+        qemu.cards.remove(name)
+    elif request["execute"] == "blockdev-del":
+        _need(name in qemu.disks, "Failed to find node")
+        _need(name not in qemu.cards, "is in use")
+        del qemu.disks[name]
+    else:
+        known = ("query-named-block-nodes", "remove-fd", "system_powerdown", "query-status", "quit")
+        assert request["execute"] in known, f"what does {request['execute']} mean?"
+
+
+def _take_back(w: Simulated, words: list[str], stdin: str) -> None:
+    try:
+        _COMMANDS[words[0]](w, words[1:], stdin)
+    except Failed as failed:
+        _need(str(failed) in ("DeviceNotFound", "Failed to find node"), str(failed))
+
+
+def _with_files(w: Simulated, words: list[str], stdin: str) -> None:
+    _COMMANDS[words[0]](w, words[1:], stdin)
+
+
+def _unless_file_open(w: Simulated, words: list[str], stdin: str) -> None:
+    pid, path, command, *rest = words
+    found = w.processes.get(int(pid))
+    _need(found is None or path not in found.disks.values(), "still open")
+    _COMMANDS[command](w, rest, stdin)
+
+
+def _is_there(w: Simulated, path: str) -> bool:
+    return not is_missing(w.images.get(path))
+
+
+def _need_file(w: Simulated, path: str) -> None:
+    _need(_is_there(w, path.replace("/home/ubuntu", "~")), "No such file")
+
+
+def _make_disk(w: Simulated, words: list[str], _: str) -> None:
+    format, path, size = words
+    _no_disk(w, [path], "")
+    (image,) = unobjectionable(path, format)
+    w.images[path] = (image._replace(virtual_size=int(size)),)
+
+
+def _no_disk(w: Simulated, words: list[str], _: str) -> None:
+    _need(not _is_there(w, words[0]), "there is one")
+
+
+def _remove_disk(w: Simulated, words: list[str], _: str) -> None:
+    path = words[0].replace("~", "/home/ubuntu")
+    if any(path in qemu.disks.values() for qemu in w.processes.values()):
+        w.wrong.append(f"{path} went under a running QEMU")
+    w.images.pop(words[0], None)
 
 
 def _make_run_directory(w: Simulated, words: list[str], _: str) -> None:
@@ -608,7 +711,10 @@ def _start_qemu(w: Simulated, words: list[str], _: str) -> None:
     _need(line.screen.port not in screens, "Address already in use")
     _need(not used & set(taps), "Device or resource busy")
     w.wrong += [f"QEMU makes a TAP {tap} of its own" for tap in taps if tap not in w.taps]
-    pid = w.begins(Qemu(w.clock, argv, taps, vm=vm))
+    for each in line.disks:
+        _need_file(w, each.path)
+    disks = {each.name: each.path for each in line.disks}
+    pid = w.begins(Qemu(w.clock, argv, taps, vm=vm, disks=disks, cards=set(disks)))
     w.directories[vm].pidfile = pid
 
 
@@ -660,6 +766,12 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "record_process": _record_process,
         "await_end": _await_end,
         "talk_to_monitors": _talk,
+        "take_back": _take_back,
+        "with_files": _with_files,
+        "unless_file_open": _unless_file_open,
+        "make_disk": _make_disk,
+        "no_disk": _no_disk,
+        "remove_disk": _remove_disk,
         "make_run_directory": _make_run_directory,
         "bring_seed": _bring_seed,
         "remove_run_directory": _remove_run_directory,

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vmops.core.devices import nic
 from vmops.core.inventory.guest.cloud_init import CloudInit
-from vmops.core.inventory.model import VM, Interface
+from vmops.core.inventory.model import VM, Disk, Interface
 from vmops.core.plan import stopping
 from vmops.core.plan.group import Terms
 from vmops.core.plan.stopping import KILLED, Manner
@@ -45,6 +45,7 @@ VM3 = replace(
     VM1, name="vm3", vm_id=1003, vnc_port=5903, interfaces=(Interface("eth1"), Interface("eth2"))
 )
 NAMES = ("vm1", "vm2", "vm3")
+DATA, LOGS = Disk("data", size_gb=1, format="raw"), Disk("logs", size_gb=1)
 
 GENTLY = Manner(timeout_s=1.0)
 KINDS: dict[str, Callable[[Sequence[VM]], list[Outcome]]] = {
@@ -109,7 +110,7 @@ class Planner(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.wanted = {vm.name: vm for vm in (VM1, VM2, VM3)}
-        self.worker = Simulated(HOST, images=EMPTY.images)
+        self.worker = Simulated(HOST, images=dict(EMPTY.images))
         self.foreign_taps: dict[str, ip.Tap] = {}
         self.foreign_ports: dict[str, ovs.Port] = {}
         self.foreign_pids: dict[int, Qemu] = {}
@@ -223,7 +224,12 @@ class Planner(RuleBasedStateMachine):
             return runs or used
         if kind in ENDING:
             return used
-        return used or others or (runs and kind in ("launch", "launch strictly", "boot"))
+        keeps = any(
+            self.worker.processes[pid].stubborn
+            and self.worker.processes[pid].disks.keys() - {each.name for each in vm.disks}
+            for pid in self.worker.qemus(vm.name)
+        )
+        return used or others or keeps or (runs and kind in ("launch", "launch strictly", "boot"))
 
     def is_reached(
         self, kind: str, vm: VM, worker: Simulated, *, allow_lost_start: bool = False
@@ -238,6 +244,10 @@ class Planner(RuleBasedStateMachine):
             return
         if kind in STARTING or kind == "boot":
             assert runs
+            (pid,) = worker.qemus(vm.name)
+            qemu = worker.processes[pid]
+            if not (qemu.held or qemu.deaf):
+                assert {each.name for each in vm.disks} == qemu.disks.keys() == qemu.cards
         if kind == "boot":
             return
         for card in vm.connected:
@@ -281,6 +291,28 @@ class Planner(RuleBasedStateMachine):
     @rule(name=one, ram_mb=st.sampled_from([512, 768]))
     def other_memory_is_wanted(self, name: str, ram_mb: int) -> None:
         self.wanted[name] = replace(self.wanted[name], ram_mb=ram_mb)
+
+    @rule(name=one, which=st.lists(st.sampled_from([DATA, LOGS]), unique=True))
+    def other_disks_are_wanted(self, name: str, which: list[Disk]) -> None:
+        self.wanted[name] = replace(self.wanted[name], disks=tuple(which))
+
+    @rule(
+        kind=st.sampled_from(["launch", "launch strictly", "up --restart", "boot"]),
+        name=one,
+        which=st.lists(st.sampled_from([DATA, LOGS]), unique=True),
+        fault=faults,
+    )
+    def disks_come_and_go(
+        self, kind: str, name: str, which: list[Disk], fault: Fault | None
+    ) -> None:
+        """A command for a VM that runs, as a rule, with other disks than are wanted by now."""
+        self.other_disks_are_wanted(name, which)
+        self.command(kind, [name], fault)
+
+    @rule(name=one, stubborn=st.booleans())
+    def a_guest_lets_go_of_nothing(self, name: str, stubborn: bool) -> None:
+        for pid in self.worker.qemus(name):
+            self.worker.processes[pid].stubborn = stubborn
 
     @rule(name=one, tag=st.one_of(st.none(), st.integers(101, 104)))
     def a_port_is_changed_by_hand(self, name: str, tag: int | None) -> None:
