@@ -186,6 +186,16 @@ def test_what_does_not_go_along_is_said() -> None:
     assert any("one-time password" in note for note in libvirt(leaving("plain")).notes)
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_a_balloon_goes_along(has: bool) -> None:
+    found = leaving("bare")
+    found = found._replace(vm=replace(found.vm, balloon=has))
+    model = "virtio" if has else "none"
+    assert f'<memballoon model="{model}"' in libvirt(found).text
+    assert f"\nballoon: {found.vm.ram_mb if has else 0}\n" in proxmox(found).text
+    assert ("virtio-balloon-pci,id=balloon" in script(found).text) is has
+
+
 def test_a_path_is_one_word_wherever_a_shell_reads_it() -> None:
     hostile = "/srv/a b'$(reboot)\";.qcow2"
     found = leaving("bare")

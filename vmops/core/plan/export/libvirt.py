@@ -73,7 +73,7 @@ def _domain(leaving: Leaving) -> ET.Element:
     _graphics(devices, leaving)
     if "-vga" not in vm.extra_args:
         ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
-    ET.SubElement(devices, "memballoon", model="none")
+    ET.SubElement(devices, "memballoon", model="virtio" if vm.balloon else "none")
     if vm.extra_args:
         line = ET.SubElement(root, f"{{{QEMU_SPACE}}}commandline")
         for word in vm.extra_args:

@@ -92,7 +92,7 @@ def _keys(leaving: Leaving) -> Iterator[tuple[str, str]]:
     vm = leaving.vm
     yield "name", re.sub(r"[^A-Za-z0-9.-]", "-", vm.name).strip("-.")
     yield "memory", str(vm.ram_mb)
-    yield "balloon", "0"
+    yield "balloon", str(vm.ram_mb) if vm.balloon else "0"
     yield "sockets", "1"
     yield "cores", str(vm.cores)
     yield "cpu", _cpu(leaving)
