@@ -189,6 +189,11 @@ def test_libvirt_defines_and_starts_the_vm_and_plugs_it(libvirtd: Operator, web1
     dumped = ET.fromstring(libvirtd.on(WORKER, *SYSTEM, "dumpxml", "web1"))
     macs = [mac.get("address") for mac in dumped.findall("devices/interface/mac")]
     assert macs == [nic.mac for nic in web1.nics]
+    # Where vmops has them too: a guest calls its interfaces after these (ens3).
+    slots = [each.get("slot") for each in dumped.findall("devices/interface/address")]
+    assert slots == ["0x03", "0x04"]
+    buses = [each.get("model") for each in dumped.findall("devices/controller[@type='scsi']")]
+    assert buses == ["virtio-scsi"]
     back = libvirtd.ok("-H", WORKER, "from-libvirt", "--vm", "web1")
     assert "web1-seed.iso is left out" in back.err
     assert "has a VM of that name already" in back.err

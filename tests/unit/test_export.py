@@ -110,6 +110,19 @@ def test_the_accelerator_decides_type_and_cpu(accel: str, type: str, mode: str |
     assert any("without KVM" in note for note in notes) == (accel == "auto")
 
 
+def test_a_seed_beside_a_virtio_disk_is_on_the_one_controller_that_is_there() -> None:
+    """libvirt counts the letters: one behind the seventh would be on a controller that no kernel
+    for clouds knows."""
+    assert [each.get("model") for each in domain("cloud").findall("devices/controller")] == [
+        "virtio-scsi",
+        "none",
+    ]
+    (target,) = [
+        each for each in domain("cloud").findall("devices/disk/target") if each.get("bus") == "scsi"
+    ]
+    assert target.get("dev") == "sda"
+
+
 def test_no_two_disks_of_a_domain_have_one_place() -> None:
     for name in NAMES:
         targets = domain(name).findall("devices/disk/target")
@@ -166,6 +179,7 @@ def test_incus_gets_keys_that_it_has(name: str) -> None:
             devices[device][key] = json.loads(value)
     assert devices["root"]["path"] == "/"
     assert all(set(found) <= INCUS[found["type"]] for found in devices.values())
+    assert "--vm --no-profiles <" in incus(leaving(name)).text
     nics = [found for found in devices.values() if found["type"] == "nic"]
     assert [nic["hwaddr"] for nic in nics] == [nic.mac for nic in leaving(name).vm.connected]
 

@@ -64,7 +64,8 @@ def _lines(leaving: Leaving) -> Iterator[str]:
     yield "tar -czf metadata.tar.gz metadata.yaml"
     file = quote(file_of(vm, first, "qcow2"))
     yield f"incus image import metadata.tar.gz {file} --alias vmops-{name}"
-    yield f"incus create vmops-{name} {name} --vm <{name}.yaml"
+    # The default profile would bring an interface of its own.
+    yield f"incus create vmops-{name} {name} --vm --no-profiles <{name}.yaml"
     if vm.disk_gb is not None:
         yield f"incus config device set {name} root size={vm.disk_gb}GiB"
     yield f"incus start {name}"

@@ -157,8 +157,8 @@ def _disks(devices: ET.Element, leaving: Leaving) -> None:
         is_old = vm.drive_model == disk.IDE
         if not is_old:
             ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
-        # The place of its own that no other CD or disk of that bus has.
-        seed = (f"{letters}d", bus) if is_old else ("sdz", "scsi")
+        # libvirt makes a controller of an older model for a letter that is far from "a".
+        seed = (f"{letters}d", bus) if is_old else ("sda", "scsi")
         _cd(devices, leaving.seed_path, seed)
 
 
