@@ -12,17 +12,20 @@ from typing import NamedTuple
 from vmops.core.facts.proof import probes as facts
 from vmops.core.facts.proof.probes import Site
 from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.networks.model import Network
-from vmops.core.plan.proof.ends import Drawn, draw, ends
+from vmops.core.plan.proof.ends import Drawn, End, draw, ends
 from vmops.core.plan.proof.judge import Evidence, Proof, is_complete, judge
+from vmops.core.plan.proof.pings import Ping
 from vmops.core.plan.proof.services import Passage
 from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import FleetFailed, VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.proof import services as serving
+from vmops.ops.proof.pings import ping_all
 from vmops.ops.route import Group, Route
 from vmops.wait import wait_for
 
@@ -39,13 +42,16 @@ class Proven(NamedTuple):
     """The proof, and why workers could not be asked.
 
     `passages` are what each network lets its guests do; `crowded` networks were not tried, as no
-    address of theirs is free.
+    address of theirs is free. `pings` are the guests that were asked for an echo; `silent` VMs had
+    no agent that could ask others.
     """
 
     proof: Proof
     unasked: Sequence[VmopsError] = ()
     passages: Sequence[Passage] = ()
     crowded: Sequence[str] = ()
+    pings: Sequence[Ping] = ()
+    silent: Sequence[str] = ()
 
     @property
     def errors(self) -> list[VmopsError]:
@@ -73,25 +79,49 @@ def prove(
     listed: Inventory,
     known: Collection[str] = (),
     services: bool = True,
+    ping: bool = False,
     parallel: int,
 ) -> Proven:
     """Who of these workers' VMs and of the gateways of networks reaches whom, against what
     hosts.toml wants.
 
     `known` are names and globs of ports that may be in the VLANs besides. With `services` it is
-    also tried what each network lets its guests do, and who gives leases there, which takes 2 s.
-    Never raises a VmopsError. Nothing is left behind but addresses of the probes in the switches'
-    tables, and of a guest that is none in a gateway's, which forget them by themselves.
+    also tried what each network lets its guests do, and who gives leases there, which takes 2 s;
+    with `ping` the guests of VMs that run are asked for echoes. Never raises a VmopsError. Nothing
+    is left behind but addresses of the probes in the switches' tables, and of a guest that is none
+    in a gateway's, which forget them by themselves.
     """
     networks = listed.networks.values()
     evidence, unasked = gather(groups, networks=networks, parallel=parallel)
     proof = judge(evidence, known=known)
-    if not services:
-        return Proven(proof, unasked)
+    proven = Proven(proof, unasked)
     able = [group for group in groups if group.route.worker.name in evidence.sites]
-    found = serving.prove_services(able, evidence.ends, listed=listed, parallel=parallel)
-    faults = [*proof.faults, *found.faults]
-    return Proven(proof._replace(faults=faults), unasked, found.passages, found.crowded)
+    if services:
+        found = serving.prove_services(able, evidence.ends, listed=listed, parallel=parallel)
+        proven = _and(proven, found.faults)._replace(passages=found.passages, crowded=found.crowded)
+    if ping:
+        said = ping_all(able, networks, _running(evidence), parallel=parallel)
+        proven = _and(proven, said.faults)._replace(pings=said.pings, silent=said.unasked)
+    return proven
+
+
+def _and(proven: Proven, faults: Iterable[VmopsError]) -> Proven:
+    proof = proven.proof
+    return proven._replace(proof=proof._replace(faults=[*proof.faults, *faults]))
+
+
+def _running(evidence: Evidence) -> dict[str, str]:
+    """The worker of each VM that runs."""
+    return {
+        end.drawn.vm.name: end.worker
+        for end in evidence.ends
+        if end.asked and (found := _process(evidence, end)) is not None and found.process
+    }
+
+
+def _process(evidence: Evidence, end: End) -> RunningVM | None:
+    site = evidence.sites.get(end.worker)
+    return None if site is None else site.running.get(end.drawn.vm.name)
 
 
 def gather(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vmops.core.plan.proof.ends import End
     from vmops.core.plan.proof.judge import Pair, Proof
+    from vmops.core.plan.proof.pings import Ping
     from vmops.core.plan.proof.services import Passage
 
 REACHES, APART, CUT, LEAK, UNKNOWN, SELF = "o", ".", "X", "!", "?", "-"
@@ -36,8 +37,8 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def mark(pair: Pair | Passage) -> str:
-    """The character of a pair, or of what a network lets its guests do."""
+def mark(pair: Pair | Passage | Ping) -> str:
+    """The character of a pair, of what a network lets its guests do, or of an echo."""
     if pair.found is None:
         return UNKNOWN
     if pair.found:
@@ -129,3 +130,21 @@ def give_services(passages: Sequence[Passage]) -> None:
 
 
 _ORDER = ("gateway", "dhcp", "dns", "internet", "reach", "node", "kept")
+
+
+def give_pings(pings: Sequence[Ping]) -> None:
+    """Who answers whom, in words: a row for each that asks."""
+    by_source: dict[str, dict[str, list[str]]] = {}
+    for ping in pings:
+        name = f"{ping.target} ({ping.address})"
+        by_source.setdefault(ping.source, {}).setdefault(mark(ping), []).append(name)
+    if by_source:
+        rows = [
+            [source, _listed(found, REACHES), _listed(found, CUT), _listed(found, LEAK)]
+            for source, found in by_source.items()
+        ]
+        give_table(("ASKED FROM", "ANSWERS", "DOES NOT", "IS NOT TO"), rows)
+
+
+def _listed(found: Mapping[str, Sequence[str]], key: str) -> str:
+    return ", ".join(found.get(key, ())) or "-"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import WorkFailed
 from vmops.tasks.frame import options
@@ -12,13 +12,10 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import finish, give_json, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry, text_of
+from vmops.tasks.frame.work import show_dry
 
 if TYPE_CHECKING:
     from vmops.core.inventory.networks.model import Network
-    from vmops.core.plan.proof.judge import Pair
-    from vmops.core.plan.proof.services import Passage
-    from vmops.errors import VmopsError
     from vmops.ops.proof.prove import Proven
 
 
@@ -28,6 +25,10 @@ if TYPE_CHECKING:
         "known": Option(
             "Ports that may be in the VLANs beside those of VMs: names separated by commas, or a"
             " glob such as 'gw-*'."
+        ),
+        "ping": Option(
+            "Also ask the guests of VMs that run for echoes: from their gateways and, with a guest"
+            " agent, from each other."
         ),
         "services": Option(
             "Try what each network lets its guests do as well, and who gives leases there (2 s)."
@@ -40,6 +41,7 @@ def verify(
     c: Context,
     vm: str | None = None,
     known: str | None = None,
+    ping: bool = False,
     services: bool = True,
     parallel: int = 0,
     format: str = "text",
@@ -67,18 +69,22 @@ def verify(
         listed=listed,
         known=allowed,
         services=services,
+        ping=ping,
         parallel=parallel or DEFAULT_PARALLEL,
     )
     if chosen is not None:
         found = _only(found, chosen, networks)
     errors = found.errors
     if format == options.JSON:
-        give_json(_as_list(found))
+        from vmops.tasks.proof.rows import as_list
+
+        give_json(as_list(found))
     elif found.proof.ends:
-        from vmops.tasks.proof.matrix import give_matrix, give_services
+        from vmops.tasks.proof.matrix import give_matrix, give_pings, give_services
 
         give_matrix(found.proof)
         give_services(found.passages)
+        give_pings(found.pings)
     _say_left_out(c, found, chosen)
     finish(errors)
     if not found.proof.ends:
@@ -99,7 +105,8 @@ def _only(found: Proven, chosen: set[str], networks: Iterable[Network]) -> Prove
     mine = {network.name for network in networks if {m.vm for m in network.members} & chosen}
     passages = [passage for passage in found.passages if passage.network in mine]
     proof = found.proof._replace(pairs=pairs, faults=faults)
-    return found._replace(proof=proof, passages=passages)
+    pings = [each for each in found.pings if {each.source, each.target} & chosen]
+    return found._replace(proof=proof, passages=passages, pings=pings)
 
 
 def _say_left_out(c: Context, found: Proven, chosen: set[str] | None) -> None:
@@ -113,6 +120,9 @@ def _say_left_out(c: Context, found: Proven, chosen: set[str] | None) -> None:
     if absent:
         more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
         say(f"left out, as they are not plugged: {', '.join(absent[:8])}{more}")
+    if found.silent:
+        names = f"{', '.join(found.silent[:8])}{' and more' if len(found.silent) > 8 else ''}"
+        say(f"not asked to ask others, as no guest agent with a ping answers: {names}")
     if found.crowded:
         names = ", ".join(found.crowded)
         say(f"not tried what they let their guests do, as none of their addresses is free: {names}")
@@ -132,55 +142,3 @@ def _summary(found: Proven) -> str:
     return (
         f"{said}; of networks {open_ways} services work and {len(tried) - open_ways} ways are shut"
     )
-
-
-def _as_list(found: Proven) -> list[dict[str, Any]]:
-    """An object for each pair and each service; and one for each fault, in words."""
-    return [
-        *(_pair_as_dict(pair) for pair in found.proof.pairs),
-        *(_passage_as_dict(passage) for passage in found.passages),
-        *(_fault_as_dict(error) for error in found.errors),
-    ]
-
-
-def _pair_as_dict(pair: Pair) -> dict[str, Any]:
-    words = {True: "reach", False: "apart", None: "unknown"}
-    return {
-        "kind": "pair",
-        "from": pair.source.name,
-        "to": pair.target.name,
-        "from_worker": pair.source.worker,
-        "to_worker": pair.target.worker,
-        "from_vlans": list(pair.source.vlans),
-        "to_vlans": list(pair.target.vlans),
-        "wanted": words[pair.wanted],
-        "found": words[pair.found],
-        "ok": pair.ok,
-        "error": None,
-    }
-
-
-def _passage_as_dict(passage: Passage) -> dict[str, Any]:
-    words = {True: "open", False: "shut", None: "unknown"}
-    return {
-        "kind": "service",
-        "network": passage.network,
-        "service": passage.service,
-        "to": passage.to or None,
-        "wanted": words[passage.wanted],
-        "found": words[passage.found],
-        "counted": passage.counted,
-        "ok": passage.ok,
-        "error": None,
-    }
-
-
-def _fault_as_dict(error: VmopsError) -> dict[str, Any]:
-    return {
-        "kind": "fault",
-        "worker": error.worker or None,
-        "vm": error.vm or None,
-        "interface": error.interface or None,
-        "ok": False,
-        "error": text_of([error]),
-    }
