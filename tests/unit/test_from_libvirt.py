@@ -179,6 +179,7 @@ def test_a_usual_domain_is_taken_and_what_it_lacks_is_said() -> None:
         "qcow_image": "/var/lib/libvirt/images/jammy.qcow2",
         "disk_model": "virtio",
         "machine": "q35",
+        "balloon": True,
         "interfaces": [{"name": "eth0", "mac": "52:54:00:6b:3c:58", "model": "virtio"}],
     }
     for what in ("pc-q35-jammy", "eth0: it is in no VLAN", "listens on 0.0.0.0", "rng"):
@@ -267,6 +268,7 @@ def what_it_is(vm: VM, *, home: str, accel: str) -> dict[str, Any]:
         "size": (vm.ram_mb, vm.cores, vm.vnc_port),
         "first": (disk.absolute(vm.qcow_image, home), vm.image, vm.disk, vm.disk_gb),
         "disks": (vm.drive_model, vm.disks),
+        "balloon": vm.balloon,
         "machine": (vm.machine or "pc", cpu_for(vm, accel=accel), vm.extra_args),
         "boot": (vm.boot or "disk", vm.iso and disk.absolute(vm.iso, home)),
         "nics": [
@@ -344,6 +346,7 @@ def leavings(draw: st.DrawFn) -> Leaving:
         disk_model=draw(st.sampled_from([None, "ide", "virtio"])),
         boot=boot,
         iso=draw(PATH) if boot == "cdrom" else None,
+        balloon=draw(st.booleans()),
         machine=draw(st.sampled_from([None, "pc", "q35", "pc-q35-7.2", "pc-i440fx-6.2"])),
         extra_args=("-device", draw(st.sampled_from(DEVICES))) if draw(st.booleans()) else (),
         interfaces=tuple(draw(interfaces())),

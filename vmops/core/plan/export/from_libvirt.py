@@ -84,6 +84,7 @@ def from_libvirt(xml: bytes, *, worker: str = "") -> Found:
         "cpu": _cpu(root, said),
         "machine": _machine(machine.get("machine", ""), said),
         "extra_args": _extra_args(root, said),
+        "balloon": _has_balloon(root) or None,
     }
     table |= {key: value for key, value in values.items() if value not in (None, [])}
     table |= _boot(root, table, said)
@@ -211,6 +212,12 @@ def _extra_args(root: ET.Element, said: Notes) -> list[str]:
         said.append(f"its words for QEMU are not taken: {' '.join(words)}")
         return []
     return words
+
+
+def _has_balloon(root: ET.Element) -> bool:
+    """libvirt writes one into every domain that does not say "none"."""
+    balloon = root.find("devices/memballoon")
+    return balloon is not None and balloon.get("model", "").startswith("virtio")
 
 
 def _rest(root: ET.Element, said: Notes) -> None:
