@@ -16,6 +16,7 @@ from vmops.core.plan.stopping import Manner
 from vmops.errors import InventoryError
 from vmops.fleet_guests import Guests
 from vmops.fleet_networks import Networks
+from vmops.fleet_placing import Placing
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
 from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
@@ -44,7 +45,7 @@ logger = logging.getLogger("vmops")
 T = TypeVar("T")
 
 
-class Fleet(Guests, Networks):
+class Fleet(Guests, Networks, Placing):
     """The VMs and workers of an inventory, and all that the tasks do with them.
 
     `vms` is a name, several separated by commas, or a glob, as `--vm` takes it. A VM is on the
@@ -212,7 +213,7 @@ class Fleet(Guests, Networks):
         groups = self._placed(self._chosen(vms), None)
         gently = lifecycle.GENTLY if restart else None
         terms = Terms(overcommit=overcommit, restart=gently, bases=self._bases(groups))
-        terms = terms._replace(today=today(), at_end="stop")
+        terms = terms._replace(today=today(), at_end="stop", unnamed=vms is None)
         return self._launched(groups, terms, self._everywhere(named=vms is not None))
 
     def plan(self, vms: str | None = None, *, overcommit: bool = False) -> list[changes.Change]:
@@ -220,6 +221,7 @@ class Fleet(Guests, Networks):
         groups = self._placed(self._chosen(vms), None)
         bases = self._bases(groups)
         terms = Terms(overcommit=overcommit, bases=bases, today=today(), at_end="stop")
+        terms = terms._replace(unnamed=vms is None)
         asked = self._everywhere(named=vms is not None)
         return self._each(groups, lambda g: changes.changes(g.route, g.vms, terms, asked))
 
@@ -357,7 +359,7 @@ class Fleet(Guests, Networks):
         return found._replace(unasked={})
 
     def _bases(self, groups: list[Group]) -> Bases:
-        return bases_to_start(self.inventory, groups)
+        return bases_to_start(self.inventory, [vm for group in groups for vm in group.vms])
 
     def _launched(self, groups: list[Group], terms: Terms, asked: Elsewhere) -> list[Outcome]:
         supply = supplier_of(self.inventory.images)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,10 @@ class Operator:
                 found[name] = int(pid)
         return found
 
-    def clean_up(self) -> None:
-        """Kill what is left, past vmops, so that no test sees another's VMs."""
-        for worker in {worker for _, worker in self.vms}:
+    def clean_up(self, workers: Iterable[str] = ()) -> None:
+        """Kill what is left, past vmops, so that no test sees another's VMs: on the workers of its
+        own VMs, and on these."""
+        for worker in {*(worker for _, worker in self.vms), *workers}:
             pids = " ".join(map(str, self.qemus(worker).values()))
             script = (
                 # It holds its image's lock until it is gone.

@@ -18,6 +18,7 @@ from vmops.core.inventory.networks.links import read_topology, spread
 from vmops.core.inventory.networks.model import Member
 from vmops.core.inventory.networks.reading import both_ways, join, read_network
 from vmops.core.inventory.normal_form import path_from
+from vmops.core.inventory.placement.apart import apart_faults
 from vmops.core.inventory.rules import Rule
 from vmops.core.inventory.tables import (
     REQUIRED_OF_WORKER,
@@ -82,6 +83,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
+    hosts.faults += apart_faults(hosts.vms)
     return hosts
 
 

@@ -17,6 +17,7 @@ from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
 from vmops.core.inventory.networks.faults import contradictions
 from vmops.core.inventory.networks.model import Forward, Network
+from vmops.core.inventory.placement.apart import apart, apart_faults
 from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
 
@@ -60,10 +61,9 @@ class Inventory:
             for key, item in items.items()
             if key != item.name
         ]
-        faults += conflicts(
-            {name: _endpoint(worker) for name, worker in self.workers.items()},
-            {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()},
-        )
+        vms = {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()}
+        faults += conflicts({name: _endpoint(worker) for name, worker in self.workers.items()}, vms)
+        faults += apart_faults(vms)
         faults += unknown_images(
             {name: {"image": vm.image} for name, vm in self.vms.items()}, self.images
         )
@@ -147,6 +147,11 @@ class Inventory:
         members = network.members if network is not None else ()
         mine = (m.address for m in members if (m.vm, m.interface) == (vm, nic.name))
         return next(mine, None) or None
+
+    @property
+    def apart(self) -> Mapping[str, frozenset[str]]:
+        """For each VM those that may not be on one worker with it, whichever of the two says so."""
+        return apart({name: vm.apart for name, vm in self.vms.items()})
 
     @property
     def network_nodes(self) -> frozenset[str]:

@@ -111,7 +111,8 @@ class VM:
     socket that only `vnc` leads to. `boot` is "disk", "uefi" or "cdrom", a drive with the `iso`;
     `machine` is QEMU's word for a kind of PC, and `extra_args` are more words for it.
     With a `balloon` the guest can be asked for a part of its memory.
-    After the day that `expires` names `up` stops the VM.
+    After the day that `expires` names `up` stops the VM. `apart` are VMs, by name or glob, that may
+    not be on one worker with it; without `autostart` an `up` of all leaves it stopped.
     `cloud_init` names what the guest is told at its first boot, and `seed` is that with the files
     read that it names; None where nobody has read them (`ops.vm.seeds.told`).
     """
@@ -138,6 +139,8 @@ class VM:
     interfaces: tuple[Interface, ...] = ()
     worker: str | None = None
     balloon: bool = False
+    apart: tuple[str, ...] = ()
+    autostart: bool = True
     expires: str | None = None
     cloud_init: CloudInit | None = None
     seed: Seed | Written | None = field(default=None, compare=False, repr=False)
@@ -240,6 +243,8 @@ class VM:
             **{key: getattr(self, key) for key in KEYS[:3] if getattr(self, key) is not None},
             **({"balloon": True} if self.balloon else {}),
             **({"expires": self.expires} if self.expires else {}),
+            **({"apart": list(self.apart)} if self.apart else {}),
+            **({} if self.autostart else {"autostart": False}),
             **({"extra_args": list(self.extra_args)} if self.extra_args else {}),
             **({"disks": [_disk_to_dict(disk) for disk in self.disks]} if self.disks else {}),
             "interfaces": [_interface_to_dict(interface) for interface in self.interfaces],

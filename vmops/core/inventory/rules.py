@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.machine import extra
 from vmops.core.inventory.machine import rules as machine
+from vmops.core.inventory.placement import apart
 from vmops.core.names import MAX_VM_ID
 
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
@@ -259,6 +260,17 @@ VM: Mapping[str, Rule] = {
         optional=True,
         schema=matching(normal.NAME),
     ),
+    "apart": Rule(
+        list,
+        apart.TEXT,
+        apart.patterns,
+        schema={
+            "maxItems": apart.MOST,
+            "items": {"type": "string", **matching(apart.PATTERN)},
+            "uniqueItems": True,
+        },
+    ),
+    "autostart": Rule(bool, "false for a VM that up starts only by its name", lambda value: value),
 }
 
 SEVERAL: Mapping[str, Rule] = {

@@ -23,9 +23,7 @@ def refusal(
     A VM that runs is one to be restarted: what it holds now counts as free. With `overcommit`
     memory is not looked at.
     """
-    faults = [*_port_faults(vms, observed), *_disk_faults(vms, observed)]
-    if not overcommit:
-        faults.extend(_memory_faults(vms, observed))
+    faults = lacking(vms, observed, overcommit=overcommit)
     if not faults:
         return None
     what = "; ".join(what for what, _ in faults)
@@ -42,6 +40,14 @@ def no_room(worker: Worker, vm: VM, observed: Observed) -> LaunchFailed | None:
     for what, cure in _disk_faults([vm], observed):
         return LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
     return None
+
+
+def lacking(vms: Sequence[VM], observed: Observed, *, overcommit: bool) -> list[Fault]:
+    """What there is no room for, where all of these VMs are to start."""
+    faults = [*_port_faults(vms, observed), *_disk_faults(vms, observed)]
+    if not overcommit:
+        faults.extend(_memory_faults(vms, observed))
+    return faults
 
 
 def taken(worker: Worker, vm: VM, observed: Observed, among: Sequence[str]) -> LaunchFailed | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -29,7 +30,9 @@ class Terms(NamedTuple):
     beyond the memory that is available. `restart` says how a VM that runs otherwise than asked is
     ended; None ends none. `bare` starts a VM of which no interface can be plugged. `bases` are the
     images that disks may be made of. `today` tells whose time is over, and `at_end` what is done
-    about these; without a day nobody's is.
+    about these; without a day nobody's is. `unnamed` is that all VMs are meant and none by its
+    name: then one without autostart is left stopped. `apart` names for each VM those that it may
+    not be started beside.
     """
 
     strict: bool = False
@@ -39,6 +42,21 @@ class Terms(NamedTuple):
     bases: Bases = NO_BASES
     today: date | None = None
     at_end: AtEnd = "refuse"
+    unnamed: bool = False
+    apart: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+def is_left_off(vm: VM, observed: Observed, terms: Terms) -> bool:
+    """True for a VM that does not run, and is to be started by its name only."""
+    return terms.unnamed and not vm.autostart and observed.vm(vm.name).state in _OFF
+
+
+_OFF = ("stopped", "crashed")
+
+
+def left_off(vm: VM) -> str:
+    """What to say of such a one."""
+    return f"{vm.name} is left stopped: autostart is false; to start it: fab up --vm {vm.name}"
 
 
 def plans(
@@ -59,6 +77,8 @@ def plans(
         try:
             if is_over(vm, terms.today):
                 return ended(worker, vm, observed, manner=GENTLY, at_end=terms.at_end)
+            if is_left_off(vm, observed, terms):
+                return Plan(vm, "nothing", notes=(left_off(vm),))
             found = kind(worker, vm, observed, strict=terms.strict, room=False)
             waits = any(d.later for d in found.drift)
             if (found.action == "restart" or waits) and terms.restart is not None:
@@ -103,6 +123,7 @@ def _with_room(
     observed: Observed,
     terms: Terms,
 ) -> list[Plan | WorkFailed]:
+    decided = _kept_apart(worker, decided, observed, terms)
     starts = _starts(decided)
     names = {vm.name for vm in starts}
     alone = {vm.name: taken(worker, vm, observed, tuple(names)) for vm in starts}
@@ -113,6 +134,34 @@ def _with_room(
         return _noted(decided, thin(worker, starts, observed))
     names = {vm.name for vm in starts}
     return [refused if vm.name in names else p for vm, p in zip(vms, decided, strict=True)]
+
+
+def _kept_apart(
+    worker: Worker, decided: Sequence[Plan | WorkFailed], observed: Observed, terms: Terms
+) -> list[Plan | WorkFailed]:
+    """The same, where no VM starts beside one that it is to be apart from: of two that would start
+    together the first does."""
+    there = {name for name, running in observed.vms.items() if running.process is not None}
+    found: list[Plan | WorkFailed] = []
+    for plan in decided:
+        if not isinstance(plan, Plan) or not (plan.phases and plan.action == "start"):
+            found.append(plan)
+            continue
+        name = plan.vm.name
+        beside = sorted(terms.apart.get(name, frozenset()) & there)
+        found.append(_not_beside(worker, name, beside[0]) if beside else plan)
+        if not beside:
+            there.add(name)
+    return found
+
+
+def _not_beside(worker: Worker, name: str, other: str) -> LaunchFailed:
+    return LaunchFailed(
+        f"{name} is not started beside {other}: they are to be apart",
+        worker=worker.name,
+        vm=name,
+        cure=f"stop that one, or to start it all the same: fab -H {worker.name} launch --vm {name}",
+    )
 
 
 def _noted(decided: Sequence[Plan | WorkFailed], note: str) -> list[Plan | WorkFailed]:

@@ -8,17 +8,15 @@ from vmops.core.images.names import Base
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM
 from vmops.errors import InventoryError
-from vmops.ops.route import Group
 
 
-def bases_to_start(listed: Inventory, groups: Sequence[Group]) -> dict[str, Base]:
+def bases_to_start(listed: Inventory, vms: Sequence[VM]) -> dict[str, Base]:
     """The same for VMs that are to be started, after what their guests are told has been read too.
 
     Raises InventoryError for a file of that which is not good, before a worker is contacted.
     """
     from vmops.ops.vm.seeds import told
 
-    vms = [vm for group in groups for vm in group.vms]
     told(vms, source=listed.source)
     return bases_of(listed, vms)
 

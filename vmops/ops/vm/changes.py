@@ -79,7 +79,8 @@ def changes(
         )
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
-    lacking = {vm.name for vm in vms if disk.lacks_image(vm, seen.images)}
+    wanted = [vm for vm in vms if not group.is_left_off(vm, seen, terms)]
+    lacking = {vm.name for vm in wanted if disk.lacks_image(vm, seen.images)}
     seen = supposed.with_images(seen, vms, terms.bases)
     plans = group.plans(worker, vms, seen, terms=terms)
     for place, vm in enumerate(vms):

@@ -118,7 +118,8 @@ def _start(
     elsewhere: Elsewhere,
 ) -> list[Outcome]:
     def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
-        lacked = {vm.image for vm in waiting if disk.lacks_image(vm, seen.images)}
+        wanted = [vm for vm in waiting if not group.is_left_off(vm, seen, terms)]
+        lacked = {vm.image for vm in wanted if disk.lacks_image(vm, seen.images)}
         if lacked and not way.may_lack and facts.IMAGES.name not in seen.faults:
             raise _Lacking(sorted(name for name in lacked if name))
         return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=way.kind)

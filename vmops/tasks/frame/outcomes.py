@@ -52,7 +52,7 @@ def started_as_dict(outcome: Outcome) -> dict[str, Any]:
     """The documented JSON object of a launch."""
     return {
         "vm": outcome.vm,
-        "worker": outcome.worker,
+        "worker": outcome.worker or None,
         "pid": outcome.pid or None,
         "changed": outcome.changed and outcome.error is None,
         "skipped_interfaces": [skip.interface for skip in outcome.skipped],

@@ -14,36 +14,43 @@ from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.core.devices.disk import Bases
+    from vmops.core.inventory.model import VM
     from vmops.core.plan.elsewhere import Elsewhere
     from vmops.ops.route import Group
 
 
-def other_workers(c: Context, groups: Sequence[Group], *, here: bool) -> Elsewhere:
+def other_workers(
+    c: Context, groups: Sequence[Group], *, here: bool, known: Elsewhere | None = None
+) -> Elsewhere:
     """What runs on the workers of the inventory that are not those of the groups.
 
-    Nobody is asked where -H or `here` names the place.
+    Nobody is asked where -H or `here` names the place, or where it is `known`.
     """
     from vmops.core.plan.elsewhere import NOWHERE
     from vmops.ops.vm.changes import look_everywhere
 
     if here or is_host(c) or is_dry(c):
         return NOWHERE
-    return look_everywhere(other_routes(c, groups))
+    return known or look_everywhere(other_routes(c, groups))
 
 
-def everywhere(c: Context, groups: Sequence[Group], *, named: bool) -> Elsewhere:
+def everywhere(
+    c: Context, groups: Sequence[Group], *, named: bool, known: Elsewhere | None = None
+) -> Elsewhere:
     """What runs on all workers of the inventory, for `up` and `plan`.
 
     One that cannot be asked is said, unless it is among the groups, whose VMs say it. Where VMs are
     `named` none is started that may run there; of the whole inventory what can be is started, and
-    the exit code says that a worker was not reached.
+    the exit code says that a worker was not reached. Nobody is asked for what is `known` already.
     """
     from vmops.core.plan.elsewhere import NOWHERE
     from vmops.ops.vm.changes import look_everywhere
 
     if is_dry(c):
         return NOWHERE
-    found = look_everywhere([*(group.route for group in groups), *other_routes(c, groups)])
+    found = known
+    if found is None:
+        found = look_everywhere([*(group.route for group in groups), *other_routes(c, groups)])
     if named:
         return found
     at = {group.route.worker.name for group in groups}
@@ -72,11 +79,16 @@ def bases(c: Context, groups: Sequence[Group]) -> Bases:
     return bases_of(inventory(c), vms)
 
 
-def bases_to_start(c: Context, groups: Sequence[Group]) -> Bases:
+def bases_to_start(c: Context, groups: Sequence[Group], free: Sequence[VM] = ()) -> Bases:
     """The same, after what their guests are told has been read: a bad file of that is told before a
-    worker is contacted. Then the way to it is begun."""
-    from vmops.ops.image.bases import bases_to_start as of_groups
-
-    found = of_groups(inventory(c), groups)
+    worker is contacted. Then the way to it is begun. `free` are VMs that have no worker yet."""
+    found = bases_of_vms(c, [*(vm for group in groups for vm in group.vms), *free])
     begin_to_connect(c, groups)
     return found
+
+
+def bases_of_vms(c: Context, vms: Sequence[VM]) -> Bases:
+    """The same for these VMs; nothing is contacted."""
+    from vmops.ops.image.bases import bases_to_start as of_vms
+
+    return of_vms(inventory(c), vms)

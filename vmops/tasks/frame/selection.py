@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmops.errors import InventoryError, NotRunning
+from vmops.errors import FleetFailed, InventoryError, NotRunning
 from vmops.tasks.frame.context import Context, Host, is_dry, is_host
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.output import say
 from vmops.tasks.typed.program import hosts_option
 
 if TYPE_CHECKING:
@@ -169,15 +171,39 @@ def in_place(c: Context, vm: str, error: NotRunning) -> NotRunning:
 
 
 def grouped(c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = True) -> list[Group]:
-    """Each VM with its worker; -H decides where it may."""
+    """Each VM with its worker; -H decides where it may. One that hosts.toml gives none is where it
+    runs, or has its disk: all workers are asked."""
     at = worker_at(c, listed)
+    found_at = _found(c, listed, vms)
     placed: dict[str, tuple[Worker, list[VM]]] = {}
     for vm in vms:
-        worker = listed.worker_of(vm, host_of(c) or None)
+        if found_at.get(vm.name) == "":
+            continue
+        worker = listed.worker_of(vm, host_of(c) or found_at.get(vm.name))
         worker = at if at is not None else worker
         placed.setdefault(worker.name, (worker, []))[1].append(vm)
     found = [_group(c, worker, mine) for worker, mine in placed.values()]
     return _begun(c, found) if early else found
+
+
+def _found(c: Context, listed: Inventory, vms: Sequence[VM]) -> dict[str, str]:
+    """The worker of each VM that hosts.toml gives none, empty for one that is nowhere. Where all
+    are, that is said as the place is not known."""
+    free = [vm for vm in vms if vm.worker is None]
+    if not free or host_of(c) or is_dry(c) or len(listed.workers) < 2:
+        return {}
+    from vmops.ops.worker.placing import find
+
+    choices = find(other_routes(c, ()), free)
+    if errors := [choice.error for choice in choices if choice.error is not None]:
+        raise FleetFailed(errors)
+    found = {choice.vm.name: choice.worker for choice in choices}
+    nowhere = [name for name, worker in found.items() if not worker]
+    if len(nowhere) == len(vms):
+        return {}
+    for name in nowhere:
+        say(one_line(f"{name} is on no worker: nothing of it was found"))
+    return found
 
 
 def groups_of_workers(
@@ -212,45 +238,87 @@ def _check_place(c: Context, names: str | None) -> None:
         raise InventoryError("-H and --worker both say where", cure="leave one of them out")
 
 
-def groups_of_fleet(
-    c: Context, pattern: str | None, names: str | None, *, to_start: bool
-) -> list[Group]:
+def groups_of_fleet(c: Context, pattern: str | None, names: str | None) -> list[Group]:
     """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
 
-    A VM that is pinned to no worker is looked for on each; but where it is `to_start`, -H has to
-    place it, or a hosts.toml with one worker; then nothing is contacted yet, as files here are
-    still to be read. Raises InventoryError.
+    A VM that is pinned to no worker is looked for on each. Raises InventoryError.
     """
     listed = inventory(c)
-    host = host_of(c)
     _check_place(c, names)
     chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
-    if host and pattern:
-        return grouped(c, listed, chosen, early=not to_start)
-    free = [vm for vm in chosen if vm.worker is None]
-    if to_start and free and not host and len(listed.workers) != 1:
-        if not names:
-            raise _unplaced(listed, free)
-        chosen = tuple(vm for vm in chosen if vm.worker is not None)
-    kept = set(chosen)
+    if host_of(c) and pattern:
+        return grouped(c, listed, chosen)
+    groups = _of_fleet(c, listed, chosen, names)
+    if not groups and (pattern or names or host_of(c)):
+        raise _none_there(c, listed, pattern, names)
+    return _begun(c, groups)
+
+
+class ToStart(NamedTuple):
+    """VMs that are to be started: in `groups` those of which it is said where, and `free` ones that
+    have to be placed, new ones `among` these workers; None for all."""
+
+    groups: list[Group]
+    free: tuple[VM, ...] = ()
+    among: tuple[str, ...] | None = None
+
+
+def vms_to_start(c: Context, pattern: str, *, task: str) -> ToStart:
+    """The VMs that `--vm` names. Nothing is contacted yet: files here are still to be read. Raises
+    InventoryError."""
+    if not pattern:
+        return ToStart(groups_of_vms(c, pattern, task=task, early=False))
+    listed = inventory(c)
+    chosen = listed.select(pattern)
+    free = _free(c, listed, chosen)
+    return ToStart(grouped(c, listed, [vm for vm in chosen if vm not in free], early=False), free)
+
+
+def fleet_to_start(c: Context, pattern: str | None, names: str | None) -> ToStart:
+    """All VMs, or those that `--vm` and `--worker` both mean. Nothing is contacted yet. Raises
+    InventoryError."""
+    listed = inventory(c)
+    _check_place(c, names)
+    chosen = listed.select(pattern) if pattern else tuple(listed.vms.values())
+    if host_of(c) and pattern:
+        return ToStart(grouped(c, listed, chosen, early=False))
+    free = _free(c, listed, chosen)
+    groups = _of_fleet(c, listed, [vm for vm in chosen if vm not in free], names)
+    if not groups and not free and (pattern or names or host_of(c)):
+        raise _none_there(c, listed, pattern, names)
+    among = tuple(group.route.worker.name for group in _all_groups(c, names, listed))
+    return ToStart(groups, free, among if names else None)
+
+
+def _free(c: Context, listed: Inventory, vms: Sequence[VM]) -> tuple[VM, ...]:
+    """Those that have to be placed. A dry run asks nobody, and so can place none."""
+    free = tuple(vm for vm in vms if vm.worker is None)
+    if host_of(c) or len(listed.workers) == 1 or not free:
+        return ()
+    if is_dry(c) or not listed.workers:
+        raise InventoryError(
+            *(f"{listed.source}: nothing says which worker VM {vm.name} is on" for vm in free),
+            cure='place it with -H WORKER, or pin it: worker = "..." in its section',
+        )
+    return free
+
+
+def _of_fleet(c: Context, listed: Inventory, vms: Sequence[VM], names: str | None) -> list[Group]:
+    kept = set(vms)
     groups = [
         group._replace(vms=tuple(vm for vm in group.vms if vm in kept))
         for group in _all_groups(c, names, listed)
     ]
-    groups = [group for group in groups if group.vms]
-    if not groups and (pattern or names or host):
-        where = f" on {host or names}" if names or host else ""
-        raise InventoryError(
-            f"{listed.source}: no VM{f' matching {pattern!r}' if pattern else ''} is{where}",
-            cure="-H WORKER places a VM that is pinned to none" if free else "",
-        )
-    return groups if to_start else _begun(c, groups)
+    return [group for group in groups if group.vms]
 
 
-def _unplaced(listed: Inventory, free: Sequence[VM]) -> InventoryError:
+def _none_there(
+    c: Context, listed: Inventory, pattern: str | None, names: str | None
+) -> InventoryError:
+    host = host_of(c)
+    where = f" on {host or names}" if names or host else ""
     return InventoryError(
-        *(f"{listed.source}: nothing says which worker VM {vm.name} is on" for vm in free),
-        cure='place it with -H WORKER, or pin it: worker = "..." in its section',
+        f"{listed.source}: no VM{f' matching {pattern!r}' if pattern else ''} is{where}"
     )
 
 

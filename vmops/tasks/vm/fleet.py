@@ -11,7 +11,7 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
 from vmops.tasks.frame.output import table
 from vmops.tasks.frame.places import bases_to_start, everywhere, say_lost
-from vmops.tasks.frame.selection import groups_of_fleet
+from vmops.tasks.frame.selection import fleet_to_start, groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.supplying import PUSH, supplier
@@ -25,6 +25,7 @@ from vmops.tasks.network.beside import (
     show_networks_last,
     with_networks,
 )
+from vmops.tasks.placement.place import placed
 
 if TYPE_CHECKING:
     from vmops.ops.vm.changes import Change
@@ -69,12 +70,15 @@ def up(
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
 
-    groups = groups_of_fleet(c, vm, worker, to_start=True)
+    start = fleet_to_start(c, vm, worker)
     gently = lifecycle.GENTLY if restart else None
-    terms = Terms(overcommit=overcommit, restart=gently, bases=bases_to_start(c, groups))
-    terms = terms._replace(today=today(), at_end="stop")
+    bases = bases_to_start(c, start.groups, start.free)
+    terms = Terms(overcommit=overcommit, restart=gently, bases=bases)
+    terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
+    found = placed(c, start, terms)
+    groups, terms = found.groups, found.terms
     served = networks_first(c, None if (vm, worker) == (None, None) else groups)
-    elsewhere = everywhere(c, groups, named=vm is not None)
+    elsewhere = everywhere(c, groups, named=vm is not None, known=found.elsewhere)
     supply = supplier(c, push=push)
     return Work(
         groups,
@@ -84,7 +88,7 @@ def up(
         Report(
             with_networks(table(("VM", "WORKER", "RESULT", "PID"), _row_of_up), brought),
             of_both(_up_as_dict),
-            merged=lambda outcomes: [*served, *outcomes],
+            merged=lambda outcomes: [*served, *outcomes, *found.outcomes()],
             line=_line_of_up,
         ),
         parallel,
@@ -124,7 +128,7 @@ def down(
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.outcome import without_absent
 
-    groups = groups_of_fleet(c, vm, worker, to_start=False)
+    groups = groups_of_fleet(c, vm, worker)
     confirm(c, groups, "stop", yes=yes)
     all_of_it = (vm, worker) == (None, None)
     show_networks_last(c, all_of_it)
@@ -170,10 +174,12 @@ def plan(
     from vmops.ops.vm.changes import changes
     from vmops.ops.vm.expiring import today
 
-    groups = groups_of_fleet(c, vm, worker, to_start=True)
-    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
-    terms = terms._replace(today=today(), at_end="stop")
-    elsewhere = everywhere(c, groups, named=vm is not None)
+    start = fleet_to_start(c, vm, worker)
+    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, start.groups, start.free))
+    terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
+    found = placed(c, start, terms)
+    groups, terms = found.groups, found.terms
+    elsewhere = everywhere(c, groups, named=vm is not None, known=found.elsewhere)
     if vm is None:
         say_lost(c, elsewhere)
     served = planned_networks(c, None if (vm, worker) == (None, None) else groups)
@@ -183,15 +189,15 @@ def plan(
         Report(
             with_networks(table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan), planned),
             of_both(_change_as_dict),
-            merged=lambda changes: [*served, *changes],
-            exit_code=lambda found: SOMETHING_TO_DO if any(one.to_do for one in found) else 0,
+            merged=lambda changes: [*served, *changes, *found.changes()],
+            exit_code=lambda all_: SOMETHING_TO_DO if any(one.to_do for one in all_) else 0,
         ),
         parallel,
     )
 
 
 def _row_of_up(outcome: Outcome) -> list[str]:
-    return [outcome.vm, outcome.worker, _came_up(outcome), str(outcome.pid or "-")]
+    return [outcome.vm, outcome.worker or "-", _came_up(outcome), str(outcome.pid or "-")]
 
 
 def _line_of_up(outcome: Outcome) -> str:
@@ -209,7 +215,7 @@ def _came_up(outcome: Outcome) -> str:
         "restart": "restarted",
         "stop": "expired: stopped",
     }
-    return words.get(outcome.action, "already runs")
+    return words.get(outcome.action, "already runs" if outcome.pid else "left stopped")
 
 
 def _row_of_down(outcome: Outcome) -> list[str]:
@@ -235,7 +241,7 @@ def _failed(outcome: Outcome) -> str:
 
 
 def _row_of_plan(change: Change) -> list[str]:
-    return [change.vm, change.worker, change.action, _differs(change)]
+    return [change.vm, change.worker or "-", change.action, _differs(change)]
 
 
 def _differs(change: Change) -> str:
@@ -256,7 +262,7 @@ def _up_as_dict(outcome: Outcome) -> dict[str, Any]:
 def _change_as_dict(change: Change) -> dict[str, Any]:
     return {
         "vm": change.vm,
-        "worker": change.worker,
+        "worker": change.worker or None,
         "action": change.action,
         "fields": fields_as_dicts(change.drift),
         "skipped_interfaces": [skip.interface for skip in change.skipped],

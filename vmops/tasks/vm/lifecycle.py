@@ -26,10 +26,12 @@ from vmops.tasks.frame.selection import (
     in_place,
     inventory,
     is_lost,
+    vms_to_start,
 )
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.supplying import PUSH, supplier
+from vmops.tasks.placement.place import placed
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM
@@ -67,17 +69,23 @@ def launch(
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
 
-    groups = groups_of_vms(c, vm, task="launch", early=False)
-    terms = Terms(strict=strict, overcommit=overcommit, bases=bases_to_start(c, groups))
-    terms = terms._replace(today=today())
-    elsewhere = other_workers(c, groups, here=here)
+    start = vms_to_start(c, vm or "", task="launch")
+    bases = bases_to_start(c, start.groups, start.free)
+    terms = Terms(strict=strict, overcommit=overcommit, bases=bases, today=today())
+    found = placed(c, start, terms, trusting=here)
+    groups, terms = found.groups, found.terms
+    elsewhere = other_workers(c, groups, here=here, known=found.elsewhere)
     supply = supplier(c, push=push)
     return Work(
         groups,
         lambda g: lifecycle.launch(
             g.route, g.vms, terms=terms, elsewhere=elsewhere, supplier=supply
         ),
-        Report(given(_launched), started_as_dict),
+        Report(
+            given(_launched),
+            started_as_dict,
+            merged=lambda outcomes: [*outcomes, *found.outcomes()],
+        ),
     )
 
 

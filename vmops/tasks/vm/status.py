@@ -90,7 +90,7 @@ def ps(
 
 def _groups(c: Context, vm: str | None, worker: str | None) -> list[Group]:
     """The VMs that `--vm` and `--worker` both mean; without `--vm` also a worker that has none."""
-    return groups_of_fleet(c, vm, worker, to_start=False) if vm else groups_of_workers(c, worker)
+    return groups_of_fleet(c, vm, worker) if vm else groups_of_workers(c, worker)
 
 
 def _with_moved(c: Context, groups: Sequence[Group]) -> Callable[[Sequence[Survey]], list[Survey]]:

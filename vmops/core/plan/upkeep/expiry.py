@@ -45,14 +45,27 @@ def ended(worker: Worker, vm: VM, observed: Observed, *, manner: Manner, at_end:
     """What is done about a VM whose time is over: it is stopped, its disks stay. Nothing where it
     does not run. Raises LaunchFailed where its start is to be refused."""
     if at_end == "refuse":
-        raise LaunchFailed(
-            f"it has expired: its last day was {vm.expires}",
-            worker=worker.name,
-            vm=vm.name,
-            cure="set expires later in hosts.toml, or leave it out",
-        )
-    why = f"{vm.name} has expired, its last day was {vm.expires}: it is"
+        raise refused(vm, worker.name)
     if observed.vm(vm.name).process is None:
-        return Plan(vm, "nothing", notes=(f"{why} not started",))
+        return Plan(vm, "nothing", notes=(not_started(vm),))
     plan = stopping.stop(worker, vm, observed, manner=manner).noted_as("expire")
-    return plan._replace(notes=(f"{why} stopped, and its disks stay", *plan.notes))
+    return plan._replace(notes=(f"{_over(vm)} stopped, and its disks stay", *plan.notes))
+
+
+def not_started(vm: VM) -> str:
+    """What to say of a VM whose time is over and that does not run."""
+    return f"{_over(vm)} not started"
+
+
+def refused(vm: VM, worker: str = "") -> LaunchFailed:
+    """Why a VM whose time is over cannot be launched."""
+    return LaunchFailed(
+        f"it has expired: its last day was {vm.expires}",
+        worker=worker,
+        vm=vm.name,
+        cure="set expires later in hosts.toml, or leave it out",
+    )
+
+
+def _over(vm: VM) -> str:
+    return f"{vm.name} has expired, its last day was {vm.expires}: it is"

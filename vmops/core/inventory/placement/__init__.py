@@ -1,0 +1,1 @@
+"""Where VMs may be placed, as hosts.toml says it."""

@@ -1,0 +1,193 @@
+"""Which worker each VM is placed on. A pure decision.
+
+A VM stays where it runs, and goes back to where its disk or its memory is. One that has no place
+yet gets the worker with the most memory left, of those on which it could start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmops.core.facts import supposed
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.model import VM
+from vmops.core.plan.capacity import lacking
+from vmops.core.plan.group import left_off, plans
+from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
+from vmops.core.plan.placement.finding import in_doubt, twice
+from vmops.core.plan.placement.home import home, is_there, kept
+from vmops.core.plan.upkeep import expiry
+from vmops.errors import LaunchFailed, WorkFailed
+
+STEP_MB = 256
+"""Memory is compared in steps of this: a worker's own programs make it go up and down."""
+
+
+def choose(asked: Asked, wish: Wish) -> list[Choice]:
+    """The choice for each VM of the wish, in order.
+
+    A VM that runs somewhere, or may run on a worker that could not be asked, is never placed
+    anywhere else. Two VMs that are to be apart are never placed together.
+    """
+    placing = _Placing(asked, wish)
+    found: dict[str, Choice] = {}
+    for vm in wish.vms:
+        if (choice := placing.settled(vm)) is not None:
+            found[vm.name] = choice
+    open_ = [vm for vm in wish.vms if vm.name not in found]
+    for vm in sorted(open_, key=placing.difficulty, reverse=True):
+        found[vm.name] = placing.with_room(vm)
+    return [found[vm.name] for vm in wish.vms]
+
+
+class _Placing:
+    """What was asked, and what has been placed so far."""
+
+    def __init__(self, asked: Asked, wish: Wish) -> None:
+        self.asked = asked
+        self.wish = wish
+        self.terms = wish.terms._replace(overcommit=True, unnamed=False)
+        vms = wish.vms
+        self.seen = {
+            name: supposed.with_images(seen, vms, wish.terms.bases)
+            for name, seen in asked.seen.items()
+        }
+        self.starting = {
+            name: [vm for vm in wish.beside.get(name, ()) if not is_there(vm.name, seen)]
+            for name, seen in asked.seen.items()
+        }
+        self.placed: dict[str, str] = {}
+
+    def settled(self, vm: VM) -> Choice | None:
+        """The choice for a VM where nothing is left to choose."""
+        there = [name for name, seen in self.seen.items() if is_there(vm.name, seen)]
+        if len(there) > 1:
+            return twice(vm, there)
+        pinned = self.wish.pinned.get(vm.name)
+        if there and pinned not in (None, there[0]):
+            return _refused(
+                vm,
+                f"{vm.name} runs on {there[0]}, and hosts.toml has it on {pinned}",
+                f"to end it there: fab -H {there[0]} stop --vm {vm.name} --elsewhere",
+            )
+        if there:
+            return self._given(vm, there[0], "it runs there")
+        if pinned is not None:
+            return self._given(vm, pinned, "hosts.toml has it there")._replace(
+                judged=(self._judged(vm, pinned),)
+            )
+        if expiry.is_over(vm, self.terms.today):
+            if self.terms.at_end == "refuse":
+                return Choice(vm, error=expiry.refused(vm))
+            return Choice(vm, note=expiry.not_started(vm))
+        if self.wish.terms.unnamed and not vm.autostart:
+            return Choice(vm, note=left_off(vm))
+        if self.asked.unasked and not self.wish.trusting:
+            names = ", ".join(self.asked.unasked)
+            return _refused(
+                vm,
+                f"{vm.name} is not started: it may run on {names}, which could not be asked",
+                f"if you know that it does not: fab launch --vm {vm.name} --here",
+            )
+        return self._at_home(vm)
+
+    def _at_home(self, vm: VM) -> Choice | None:
+        homes = {name: why for name, seen in self.seen.items() if (why := home(vm, seen))}
+        if not homes:
+            return None
+        if len(homes) > 1:
+            return Choice(vm, error=in_doubt(vm, homes))
+        ((name, why),) = homes.items()
+        against = next(self._apart(vm, name, stopped=False), "")
+        if against:
+            return _refused(
+                vm, f"{why} is on {name}, and {against}", f"stop that one, or say -H {name}"
+            )
+        self.starting[name].append(vm)
+        return self._given(vm, name, f"{why} is there")
+
+    def _given(self, vm: VM, worker: str, reason: str) -> Choice:
+        self.placed[vm.name] = worker
+        return Choice(vm, worker, reason)
+
+    def difficulty(self, vm: VM) -> tuple[int, int]:
+        """The large ones, and those that are to be apart from many, come first."""
+        return len(self.wish.apart.get(vm.name, ())), vm.ram_mb
+
+    def with_room(self, vm: VM) -> Choice:
+        """The choice for a VM that has no place yet."""
+        judged = tuple(self._judged(vm, name) for name in self.asked.workers)
+        fitting = [one for one in judged if one.fits]
+        if not fitting:
+            told = "; ".join(f"{one.worker}: {one.why}" for one in judged)
+            what = "no worker has a place for it"
+            refused = _refused(vm, f"{what}: {told}", f"fab place --vm {vm.name} --why")
+            return refused._replace(reason=what, judged=judged)
+        best = max(fitting, key=lambda one: self._worth(vm, one))
+        self.starting[best.worker].append(vm)
+        reason = f"{best.free_mb} MiB of memory are free, the most of {len(fitting)} that fit"
+        if len(fitting) == 1:
+            reason = "no other worker has a place for it"
+        return self._given(vm, best.worker, reason)._replace(judged=judged)
+
+    def _worth(self, vm: VM, one: Judged) -> tuple[int, float, int]:
+        """More is better: memory, then CPUs for each core, then to be written further up."""
+        seen, order = self.seen[one.worker], list(self.asked.workers)
+        promised = sum(each.command_line.ram_mb for each in _running(seen))
+        promised += sum(each.ram_mb for each in self.starting[one.worker])
+        left = min(one.free_mb or 0, seen.host.memory_mb - promised) - vm.ram_mb
+        return (
+            left // STEP_MB,
+            (one.cpus or 0) / ((one.cores or 0) + vm.cores),
+            -order.index(one.worker),
+        )
+
+    def _judged(self, vm: VM, name: str) -> Judged:
+        seen = self.seen.get(name)
+        if seen is None:
+            return Judged(name, "it could not be asked")
+        starting = self.starting[name]
+        why = next(self._against(vm, name, seen), "")
+        return Judged(
+            name,
+            why,
+            free_mb=seen.host.available_mb - sum(each.ram_mb for each in starting),
+            cores=sum(each.command_line.cores for each in _running(seen))
+            + sum(each.cores for each in starting),
+            cpus=seen.host.cpus,
+        )
+
+    def _against(self, vm: VM, name: str, seen: Observed) -> Iterator[str]:
+        """What keeps the VM from being placed on the worker."""
+        if self.wish.among is not None and name not in self.wish.among:
+            yield "it is not among those that were named"
+        yield from self._apart(vm, name, stopped=True)
+        if 0 < seen.host.cpus < vm.cores:
+            yield f"{vm.name} has {vm.cores} cores, and {seen.host.cpus} CPUs are there"
+        together = [*self.starting[name], vm]
+        overcommit = self.wish.terms.overcommit
+        yield from (what for what, _ in lacking(together, seen, overcommit=overcommit))
+        (found,) = plans(self.asked.workers[name], [vm], seen, terms=self.terms)
+        if isinstance(found, WorkFailed):
+            yield found.what
+
+    def _apart(self, vm: VM, worker: str, *, stopped: bool) -> Iterator[str]:
+        """Those that are there, or will be, and may not be with it; with `stopped` also those that
+        would be started there."""
+        for other in sorted(self.wish.apart.get(vm.name, ())):
+            seen = self.seen[worker]
+            pinned = self.wish.pinned.get(other)
+            meets = is_there(other, seen) or worker in (self.placed.get(other), pinned)
+            if not meets and stopped and other not in self.placed:
+                meets = bool(kept(other, seen))
+            if meets:
+                yield f"{other} is there, and they are to be apart"
+
+
+def _running(seen: Observed) -> list[RunningVM]:
+    return [each for each in seen.vms.values() if each.process is not None]
+
+
+def _refused(vm: VM, what: str, cure: str) -> Choice:
+    return Choice(vm, error=LaunchFailed(what, vm=vm.name, cure=cure))

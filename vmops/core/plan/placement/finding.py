@@ -1,0 +1,61 @@
+"""Where a VM is that hosts.toml gives no worker. A pure decision."""
+
+from __future__ import annotations
+
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM
+from vmops.core.plan.placement.choice import Asked, Choice
+from vmops.core.plan.placement.home import home, is_there
+from vmops.errors import WorkFailed
+
+
+def find(asked: Asked, vms: tuple[VM, ...]) -> list[Choice]:
+    """For each VM, in order, the worker on which it runs, else the one that has its disk or memory.
+
+    Neither a worker nor an error is that no worker has anything of it.
+    """
+    return [_found(asked, vm) for vm in vms]
+
+
+def _found(asked: Asked, vm: VM) -> Choice:
+    runs = [name for name, seen in asked.seen.items() if is_there(vm.name, seen)]
+    if len(runs) > 1:
+        return twice(vm, runs)
+    if runs:
+        return Choice(vm, runs[0], "it runs there")
+    if asked.unasked:
+        names = ", ".join(asked.unasked)
+        what = f"{vm.name} may run on {names}, which could not be asked"
+        return Choice(vm, error=WorkFailed(what, vm=vm.name, cure="say where it is: -H WORKER"))
+    return _at_home(vm, {name: why for name, seen in asked.seen.items() if (why := _has(vm, seen))})
+
+
+def _at_home(vm: VM, homes: dict[str, str]) -> Choice:
+    if not homes:
+        return Choice(vm)
+    if len(homes) > 1:
+        return Choice(vm, error=in_doubt(vm, homes))
+    ((name, why),) = homes.items()
+    return Choice(vm, name, f"{why} is there")
+
+
+def _has(vm: VM, seen: Observed) -> str:
+    """What the worker has of it; a run directory is what a VM leaves behind that has ended."""
+    return home(vm, seen) or ("what it left" if seen.vm(vm.name).directory else "")
+
+
+def twice(vm: VM, workers: list[str]) -> Choice:
+    """The choice for a VM that runs on several workers."""
+    what = f"it runs on {' and on '.join(workers)}"
+    cure = f"end one: fab -H {workers[1]} stop --vm {vm.name}"
+    return Choice(vm, error=WorkFailed(what, vm=vm.name, cure=cure))
+
+
+def in_doubt(vm: VM, homes: dict[str, str]) -> WorkFailed:
+    """The error for a VM that several workers have something of."""
+    what = ", and ".join(f"{why} is on {name}" for name, why in homes.items())
+    return WorkFailed(
+        f"{what}: which of them it is to go on with is not known",
+        vm=vm.name,
+        cure="say it with -H WORKER, or pin it: worker = ... in its section of hosts.toml",
+    )

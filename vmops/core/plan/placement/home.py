@@ -1,0 +1,28 @@
+"""What a worker has of a VM that it could not do without."""
+
+from __future__ import annotations
+
+from vmops.core.devices import disk
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM
+
+
+def is_there(name: str, seen: Observed) -> bool:
+    """True where a VM runs, or where it is not known whether it does."""
+    return seen.vm(name).state in ("running", "unknown")
+
+
+def home(vm: VM, seen: Observed) -> str:
+    """What the worker has of a VM that does not run, without which it would not be the same VM;
+    empty where it has nothing."""
+    left = kept(vm.name, seen)
+    if left or vm.image is not None or vm.disks:
+        return left
+    return "" if disk.is_missing(seen.images.get(vm.qcow_image)) else "its image"
+
+
+def kept(name: str, seen: Observed) -> str:
+    """What was made there for a VM of that name, and is kept while it does not run."""
+    if name in seen.suspended:
+        return "its memory, as it is suspended,"
+    return "its disk" if seen.folder.of(name) else ""

@@ -1,0 +1,1 @@
+"""Where VMs run, from the command line."""
