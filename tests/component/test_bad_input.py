@@ -98,6 +98,8 @@ def ear() -> Iterator[socket.socket]:
         ["image.push", "--image", "nope"],
         ["image.push"],
         ["image.push", "--fan-out"],
+        ["graph", "--web", "--output", "lab.svg"],
+        ["graph", "--web", "--port", "70000"],
         ["image.remove"],
         ["image.remove", "--unused"],
         ["script"],

@@ -16,6 +16,7 @@ import pytest
 from websockify.websocket import WebSocket, WebSocketWantReadError
 
 from vmops.errors import MonitorError, WorkerUnreachable, WorkFailed
+from vmops.ops import private_web
 from vmops.ops.guest import novnc
 from vmops.ops.guest.novnc import Gateway
 from vmops.wait import wait_for
@@ -223,7 +224,7 @@ def test_idle_connections_keep_neither_threads_nor_the_browsers_place(gateway: G
         client.sendmsg(b"hello")
         assert received(client, 5) == b"HELLO"
         assert wait_for(
-            lambda: threading.active_count() - before <= novnc.MOST_STRANGERS + 4 or None, 10
+            lambda: threading.active_count() - before <= private_web.MOST_STRANGERS + 4 or None, 10
         )
         assert get(gateway, f"/{word(gateway)}/vnc.html")[0] == 200
         idle += [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(50)]
@@ -237,7 +238,7 @@ def test_idle_connections_keep_neither_threads_nor_the_browsers_place(gateway: G
 def test_a_stranger_that_says_nothing_is_shown_out(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(novnc, "STRANGER_LIMIT_S", 0.2)
+    monkeypatch.setattr(private_web, "STRANGER_LIMIT_S", 0.2)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as silent:
         assert silent.recv(1) == b""
 
@@ -245,7 +246,7 @@ def test_a_stranger_that_says_nothing_is_shown_out(
 def test_a_websocket_may_be_silent_for_longer(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(novnc, "STRANGER_LIMIT_S", 0.2)
+    monkeypatch.setattr(private_web, "STRANGER_LIMIT_S", 0.2)
     client = websocket(gateway, f"/{word(gateway)}/websockify")
     assert not select.select([client], [], [], 0.5)[0]
     client.sendmsg(b"here")

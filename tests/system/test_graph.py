@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import xml.etree.ElementTree as ET
+from urllib.error import URLError
+from urllib.request import urlopen
 
-from .operator import Operator
+import pytest
+
+from .lab_helpers import wait_until
+from .operator import Operator, small_vm
 
 
 def test_the_picture_of_what_runs(fleet: Operator) -> None:
@@ -30,3 +36,28 @@ def test_a_file_whose_kind_is_not_known(fleet: Operator) -> None:
     assert "--format" in said.err
     assert not (fleet.folder / "lab.png").exists()
     assert fleet.fab("graph", "--offline", "--output", "/nowhere/lab.svg").code == 1
+
+
+def test_the_page_follows_what_runs(operator: Operator) -> None:
+    operator.add(small_vm("vm1", 1, 101))
+    with operator.begin("graph", "--web", "--no-browser") as shown:
+        assert shown.stdout is not None
+        line = shown.stdout.readline()
+        url = line.removeprefix("in a browser: ").strip()
+        assert url.startswith("http://127.0.0.1:")
+
+        def picture() -> set[str | None]:
+            with urlopen(f"{url}lab.svg", timeout=30) as answer:
+                root = ET.fromstring(answer.read())
+            return {each.text for each in root.iter() if each.tag.endswith("text")}
+
+        assert {"vm1", "1 stopped", "VLAN 101"} <= picture()
+        operator.ok("launch", "--vm", "vm1")
+        wait_until(lambda: "1 running" in picture(), seconds=60)
+        operator.ok("stop", "--force", "--vm", "vm1")
+        wait_until(lambda: "1 stopped" in picture(), seconds=60)
+        shown.send_signal(signal.SIGINT)
+        shown.communicate(timeout=60)
+        assert shown.returncode == 0
+        with pytest.raises(URLError):
+            urlopen(url, timeout=10)

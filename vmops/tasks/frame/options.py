@@ -42,6 +42,14 @@ def _more_than_nothing(seconds: float) -> str | None:
     return None if seconds > 0 else "must be more than 0 seconds"
 
 
+MOST_PORT = 65535
+
+
+def a_port(port: int) -> str | None:
+    """The rule for a port of this machine; 0 is that any free one will do."""
+    return None if 0 <= port <= MOST_PORT else f"must be 1 to {MOST_PORT}, or 0 for a free one"
+
+
 JSON = "json"
 
 VM = Option("The VM's name; several separated by commas, or a glob such as 'web*'.")

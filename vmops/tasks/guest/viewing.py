@@ -6,9 +6,10 @@ A command line is for everybody to see, so the password and noVNC's address go i
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,7 +58,7 @@ def browser(url: str) -> Iterator[None]:
     quoted = html.escape(url)
     page = (
         '<!doctype html><meta charset="utf-8"><title>vmops</title>'
-        f'<meta http-equiv="refresh" content="0; url={quoted}"><a href="{quoted}">the screen</a>'
+        f'<meta http-equiv="refresh" content="0; url={quoted}"><a href="{quoted}">here it is</a>'
     )
     with TemporaryDirectory(prefix="vmops-") as folder:
         here = _written(folder, "open.html", page)
@@ -65,6 +66,25 @@ def browser(url: str) -> Iterator[None]:
         if not (usable and webbrowser.open(here.as_uri())):
             say("no browser was started: open the address above")
         yield
+
+
+@contextmanager
+def signals_noted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C, a closed terminal or a SIGTERM came, which end nothing by themselves.
+
+    What was opened is to be closed whatever ends the command, and at whatever moment.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    before = {n: h for n, h in handlers.items() if h not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _desktop() -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -25,17 +24,11 @@ if TYPE_CHECKING:
     from vmops.ops.guest.vnc import Access
     from vmops.ops.route import Group
 
-MOST_PORT = 65535
-
-
-def _port_rule(port: int) -> str | None:
-    return None if 0 <= port <= MOST_PORT else f"must be 1 to {MOST_PORT}, or 0 for a free one"
-
 
 @task(
     {
         "vm": options.ONE_VM,
-        "port": Option("The port on this machine (default: a free one).", _port_rule),
+        "port": Option("The port on this machine (default: a free one).", options.a_port),
         "web": Option("Use a browser, with noVNC."),
         "viewer": Option("Start a viewer, if one is installed (default)."),
         "browser": Option("With --web: start a browser (default)."),
@@ -73,7 +66,7 @@ def vnc(
     warning = display.risk(chosen.name, route.worker.name, screen)
     if warning:
         say(f"warning: {warning}")
-    with _signals_noted() as over, Access(route, chosen, screen, process) as access:
+    with viewing.signals_noted() as over, Access(route, chosen, screen, process) as access:
         if novnc:
             with novnc.Gateway(folder, lambda: connect(route, screen), port=port) as gateway:
                 url = gateway.url(access.password)
@@ -174,22 +167,3 @@ def _stay(
             f"the viewer ended with exit code {code}",
             cure=f"fab vnc --vm {access.vm} --no-viewer, and a viewer of your choice",
         )
-
-
-@contextmanager
-def _signals_noted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, a closed terminal or a SIGTERM came, which end nothing by themselves.
-
-    The password is to be made void whatever ends the command, and at whatever moment.
-    """
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    before = {n: h for n, h in handlers.items() if h not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

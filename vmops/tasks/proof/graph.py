@@ -9,7 +9,7 @@ from vmops.errors import InventoryError, VmopsError, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.output import finish, give_bytes, say
+from vmops.tasks.frame.output import finish, give, give_bytes, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import each, show_dry
@@ -38,10 +38,19 @@ _ENDINGS = {
             options.one_of(*FORMATS),
         ),
         "offline": Option("Draw hosts.toml alone, and ask no worker what runs."),
+        "web": Option("Show it in a browser, anew every 3 seconds, until Ctrl-C."),
+        "port": Option("With --web: a port of this machine (default: any).", options.a_port),
+        "browser": Option("With --web: start a browser (default)."),
     }
 )
 def graph(
-    c: Context, output: str | None = None, format: str | None = None, offline: bool = False
+    c: Context,
+    output: str | None = None,
+    format: str | None = None,
+    offline: bool = False,
+    web: bool = False,
+    port: int = 0,
+    browser: bool = True,
 ) -> None:
     """
     Draw the topology: workers, their VMs, the networks between them, and what runs.
@@ -51,6 +60,13 @@ def graph(
     """
     from vmops.core.plan.graph.topology import Seen, topology
 
+    if web:
+        if output is not None or format is not None:
+            raise InventoryError(
+                "graph: --web shows a page, and makes no file", cure="leave out --output, --format"
+            )
+        _show(c, offline=offline, port=port, start=browser)
+        return
     kind = format or (_ENDINGS.get(Path(output).suffix.lower(), "") if output else "svg")
     if not kind:
         known = ", ".join(_ENDINGS)
@@ -68,6 +84,35 @@ def graph(
     else:
         _write(output, text)
     finish(errors)
+
+
+def _show(c: Context, *, offline: bool, port: int, start: bool) -> None:
+    """The page, until Ctrl-C. The workers are asked while somebody has it open."""
+    from contextlib import nullcontext
+
+    from vmops.core.plan.graph.topology import Seen, topology
+    from vmops.tasks.guest import viewing
+    from vmops.tasks.proof.graph_web import Picture, PictureServer
+    from vmops.wait import wait_for
+
+    listed = inventory(c)
+    title = Path(listed.source).name
+    groups = [] if offline else groups_of_workers(c, None)
+    if groups and show_dry(c, groups, _look):
+        return
+
+    def drawn() -> str:
+        seen = Seen() if offline else _seen(each(groups, _look))[0]
+        return _written(topology(listed, seen), "svg", title)
+
+    serving = PictureServer(Picture(drawn), title=title, port=port)
+    with viewing.signals_noted() as over, serving as server:
+        url = server.url()
+        give(f"in a browser: {url}")
+        say("Ctrl-C ends it")
+        with viewing.browser(url) if start else nullcontext():
+            while not wait_for(lambda: over() or None, 60):
+                pass
 
 
 def _look(group: Group) -> list[Survey]:
