@@ -34,6 +34,7 @@ _MOST_WAITS = 8
 """It waits for one sender, and anew when that one's file was renamed meanwhile."""
 
 _PACKET = 2**15
+_TAKEN = 2**17
 _LONGEST_LINE = 1000
 
 _READ_BY_SH = 'program=$(printf %s "$1" | base64 -d) && shift && exec perl -e "$program" "$@"'
@@ -97,6 +98,15 @@ class Program:
             if line != b"waits":
                 return line.decode(errors="replace").split(" ")
         raise UnexpectedOutput("it says over and over that it waits", worker=self._worker)
+
+    def take(self, limit_s: float) -> bytes:
+        """Its next bytes, where it sends no lines; none when it has ended. Raises TimeoutError."""
+        data, self._heard = self._heard, b""
+        if not data:
+            self._channel.settimeout(limit_s)
+            data = self._channel.recv(_TAKEN)
+            self._channel.settimeout(PATIENCE_S)
+        return data
 
     def _line(self, deadline: float, limit_s: float) -> bytes:
         while b"\n" not in self._heard:
