@@ -782,6 +782,7 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "end_left": _end_left,
         "reserve_log": _nothing,
         "memory_is": _nothing,
+        "mark_is": _nothing,
         "print_log": _nothing,
         "report_process": _report_process,
     },

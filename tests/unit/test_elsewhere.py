@@ -32,7 +32,8 @@ def test_a_vm_that_was_seen_on_another_worker_is_refused(found: Plan | WorkFaile
     assert isinstance(refused, LaunchFailed)
     assert str(refused) == (
         "w1: vm1 runs on w2, and hosts.toml has it on w1\n"
-        "  to end it there: fab -H w2 stop --vm vm1 --elsewhere"
+        '  if it is to stay there: set worker = "w2" in hosts.toml;'
+        " to end it there: fab -H w2 stop --vm vm1 --elsewhere"
     )
 
 

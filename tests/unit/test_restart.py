@@ -38,6 +38,7 @@ def test_the_old_qemu_ends_in_one_phase_and_the_new_one_starts_in_the_next() -> 
     assert [guard.argv[0] for guard in made.phases[1].block.guards] == [
         "not_running",
         "test",
+        "mark_is",
         "memory_is",
     ]
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from vmops.core.devices.live import memory
 from vmops.core.devices.live.memory import Memory
+from vmops.core.devices.storage import moving
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder, disk_file
+from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.question import Question, lines_of, text_of
 from vmops.core.images.names import Base, base_of
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
@@ -146,6 +148,24 @@ SUSPENDED: Question[Mapping[str, Memory]] = Question(
     lambda said: dict(memory.read(line) for line in lines_of(said)),
 )
 """The memory that is kept of VMs, by name."""
+
+
+MOVES: Question[Mapping[str, Mark]] = Question(
+    "moves",
+    (command("move_facts", most_bytes=FACT_BYTES),),
+    lambda said: dict(moving.read(line) for line in lines_of(said)),
+)
+"""The marks of VMs that are between two workers, by name."""
+
+
+def disk_sums(paths: Sequence[str]) -> Question[Mapping[str, str]]:
+    """The sha256 of these files, by path. It reads all of them."""
+
+    def read(said: StepResult) -> Mapping[str, str]:
+        return {path: line.split()[0] for path, line in zip(paths, lines_of(said), strict=True)}
+
+    commands = tuple(command("disk_sum", path) for path in paths)
+    return Question("sums of its disks", commands, read, time_limit_s=SUM_LIMIT_S)
 
 
 def sum_of(base: Base) -> Question[str]:

@@ -16,8 +16,9 @@ from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.nic import RunningNic, Wiring
 from vmops.core.devices.storage.boot import Firmware
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
+from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.host import FIRMWARE, HOST, Host
-from vmops.core.facts.images import OWN_DISKS, SUSPENDED
+from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
@@ -58,7 +59,8 @@ class Observed(NamedTuple):
     lies there. `traffic` by device and `monitors`, what each of them said, are there where they
     were asked for, and so are `qemus`, every QEMU by PID, whoever started it, `folder`, the
     disks that were made for VMs, and `seeds`, what VMs were told that are to be told something else
-    now. `suspended` is the memory that is kept of VMs.
+    now. `suspended` is the memory that is kept of VMs, `moves` are the marks of those that are
+    between two workers.
     """
 
     host: Host
@@ -75,6 +77,7 @@ class Observed(NamedTuple):
     seeds: Mapping[str, Written] = MappingProxyType({})
     firmware: Firmware = Firmware()
     suspended: Mapping[str, Memory] = MappingProxyType({})
+    moves: Mapping[str, Mark] = MappingProxyType({})
 
     @property
     def wiring(self) -> Wiring:
@@ -120,7 +123,7 @@ def for_status() -> tuple[Asked, ...]:
     Here as below, TAPs and ports are asked for before the VMs: a VM has them from before its start
     until after its end, so one that comes or goes meanwhile is not found without them.
     """
-    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, SUSPENDED, TRAFFIC)
+    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, SUSPENDED, MOVES, TRAFFIC)
 
 
 def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
@@ -133,9 +136,15 @@ def for_suspending() -> tuple[Asked, ...]:
     return (*for_ending(gently=True), OWN_DISKS)
 
 
+def for_moving(vms: Sequence[VM], *, bases: Bases = NO_BASES) -> tuple[Asked, ...]:
+    """What moving VMs needs of either worker, beside what starting or ending them does."""
+    starting = for_starting(vms, gently=True, bases=bases)
+    return (*starting, *(q for q in (OWN_DISKS, FIRMWARE) if q not in starting))
+
+
 def for_ending(*, gently: bool = False) -> tuple[Asked, ...]:
     """What ending VMs needs; `gently` where their guests are to be asked."""
-    return (HOST, SWITCH, TAPS, RUNNING, SUSPENDED, *((STATUSES,) if gently else ()))
+    return (HOST, SWITCH, TAPS, RUNNING, SUSPENDED, MOVES, *((STATUSES,) if gently else ()))
 
 
 def for_starting(
@@ -148,7 +157,7 @@ def for_starting(
     starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
     own = (OWN_DISKS,) if any(vm.image or vm.disks or vm.boot == UEFI for vm in vms) else ()
     own = (*own, FIRMWARE) if any(vm.boot == UEFI for vm in vms) else own
-    return (*starting, SUSPENDED, *own, STATUSES if gently else statuses_of(vms))
+    return (*starting, SUSPENDED, MOVES, *own, STATUSES if gently else statuses_of(vms))
 
 
 def for_restarting(
@@ -194,4 +203,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         seeds=answer(SEEDS, {}),
         firmware=answer(FIRMWARE, Firmware()),
         suspended=answer(SUSPENDED, {}),
+        moves=answer(MOVES, {}),
     )

@@ -58,7 +58,8 @@ class Elsewhere(NamedTuple):
                 f"{vm.name} runs on {where[0]}, and hosts.toml has it on {worker.name}",
                 worker=worker.name,
                 vm=vm.name,
-                cure=f"to end it there: fab -H {where[0]} stop --vm {vm.name} --elsewhere",
+                cure=f'if it is to stay there: set worker = "{where[0]}" in hosts.toml;'
+                f" to end it there: fab -H {where[0]} stop --vm {vm.name} --elsewhere",
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vmops.core.devices import disk
 from vmops.core.devices.live import memory
-from vmops.core.devices.storage import boot, further
+from vmops.core.devices.storage import boot, further, moving
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
@@ -30,12 +30,13 @@ def block_of(
 
 def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:
     """No QEMU of the VM runs, nothing that it left is new, it was neither suspended nor brought
-    back meanwhile, and the TAPs that were there still are."""
+    back nor moved meanwhile, and the TAPs that were there still are."""
     taps = [nic.tap for nic in vm.connected if nic.tap in observed.taps]
     guards = [process.not_running(vm.name)]
     if not observed.vm(vm.name).directory:
         guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
     guards += disk.guards(vm, observed.images)
     guards += [*further.guards(vm, observed.images), *boot.guards(vm, observed.images)]
+    guards.append(moving.guard(vm.name, observed.moves))
     guards.append(memory.guard(vm.name, there=vm.name in observed.suspended))
     return (*guards, *((ip.are_there(taps),) if taps else ()))

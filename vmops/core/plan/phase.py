@@ -20,6 +20,7 @@ Action = Literal[
     "revert",
     "delete snapshot",
     "suspend",
+    "move",
     "discard memory",
     "grow",
     "restart",

@@ -28,6 +28,7 @@ from vmops.core.plan.life import ahead_of_boot, booting, clearing
 from vmops.core.plan.live import drives, interfaces
 from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.live.suspending import check_fits
+from vmops.core.plan.moving.marks import check_may_start
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.script.command import Batch, Block, Step
 from vmops.core.tools import ovs, process, qmp
@@ -65,6 +66,7 @@ def launch_bare(
     """
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
+    check_may_start(worker, vm, observed)
     check_boot(worker, vm, observed, room=room)
     check_fits(worker, vm, observed)
     suspended = vm.name in observed.suspended
@@ -126,6 +128,7 @@ def boot(
     one, and the VM's network would be dead."""
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
+    check_may_start(worker, vm, observed)
     check_boot(worker, vm, observed, room=room)
     check_fits(worker, vm, observed)
     strict = strict or vm.name in observed.suspended

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vmops.core.devices import nic, power
 from vmops.core.devices.live import memory
 from vmops.core.devices.power import Asking
-from vmops.core.devices.storage import further
+from vmops.core.devices.storage import further, moving
 from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.vms import RunningVM
@@ -16,6 +16,7 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan.checks import check_read, check_unused, in_use
 from vmops.core.plan.guards import block_of
 from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
+from vmops.core.plan.moving.marks import check_may_remove
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.starting import leftover_notes
 from vmops.core.script.command import Command, Step, command
@@ -114,14 +115,18 @@ def destroy(
     if keep_disks:
         return ended
     check_read(worker, vm, observed, IMAGES, OWN_DISKS, SUSPENDED)
+    check_may_remove(worker, vm, observed)
     steps = further.removing(vm, observed.folder)
     if vm.name in observed.suspended:
         steps = (*steps, memory.discarding(vm.name))
+    if vm.name in observed.moves:
+        steps = (*steps, moving.unmarking(vm.name))
     if not steps:
         return ended
     check_closed(worker, vm, observed)
     if not ended.phases:
-        block = block_of(vm, steps, guards=(process.not_running(vm.name),), change="destroy")
+        guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
+        block = block_of(vm, steps, guards=guards, change="destroy")
         return Plan(vm, "destroy", (Phase(worker.name, block),))
     (phase,) = ended.phases
     block = phase.block._replace(steps=(*phase.block.steps, *steps), change="destroy")

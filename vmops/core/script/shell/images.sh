@@ -199,7 +199,7 @@ remove_base() {
     [ -e "$2" ] || exit 0
     exec 9<"$2"
     flock -n -x 9 || { echo "a disk is being made on it" >&2; exit 1; }
-    for disk in disk-*; do
+    for disk in disk-* arrived-*; do
       [ -e "$disk" ] || continue
       ! head -c 65536 -- "$disk" | grep -qaF -- "$2" ||
         { echo "$disk stands on it" >&2; exit 1; }

@@ -1,0 +1,109 @@
+"""A VM between two workers: the marks that say so beside its disks, and its disks on their way.
+
+A mark is a file in the images folder. It outlives the VM's run directory and a reboot, and keeps
+the VM from being started there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from vmops.core.images.names import FOLDER
+from vmops.core.script.command import Command, Step, command
+
+MARK, UNMARK, TAKE = "mark", "remove mark", "take disks"
+
+How = Literal["leaving", "staying", "left", "expected", "unreadable"]
+
+
+class Mark(NamedTuple):
+    """What a mark says: the VM is `leaving` this worker for its `peer`, it is `staying` after all,
+    it has `left` for good, or it is `expected` here from its peer.
+
+    `token` is the same on both workers and no other move's. `ran` is that it is to be started when
+    it is there. `text` is the mark as it stands, by which it is known again.
+    """
+
+    how: How
+    peer: str = ""
+    token: str = ""
+    ran: bool = False
+    text: str = ""
+
+
+class Arriving(NamedTuple):
+    """A file that comes to a worker: `path` is what it will be called, `digest` its sha256."""
+
+    path: str
+    digest: str
+
+    @property
+    def folder(self) -> str:
+        """Where it comes to."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called there until it is taken: nothing opens a file of that name."""
+        return f"arrived-{self.digest}-{self.path.rpartition('/')[2]}"
+
+
+def mark(how: How, peer: str, token: str, *, ran: bool = False) -> Mark:
+    """A mark and its text."""
+    words = {"how": how, "peer": peer, "token": token, "ran": ran}
+    return Mark(how, peer, token, ran, json.dumps(words))
+
+
+def read(line: str) -> tuple[str, Mark]:
+    """A VM and its mark from what `move_facts` says of one. Never raises."""
+    vm, _, text = line.partition(" ")
+    try:
+        said = json.loads(text)
+        how, peer, token, ran = (said[key] for key in ("how", "peer", "token", "ran"))
+        if how in ("leaving", "staying", "left", "expected") and isinstance(ran, bool):
+            return vm, Mark(how, str(peer), str(token), ran, text)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return vm, Mark("unreadable", text=text)
+
+
+def path_of(vm: str) -> str:
+    """Where it lies, `~` being the SSH user's home."""
+    return f"{FOLDER}/moving-{vm}"
+
+
+def guard(vm: str, seen: Mapping[str, Mark]) -> Command:
+    """That the VM's mark is what was seen, or that there is still none."""
+    found = seen.get(vm)
+    return command("mark_is", path_of(vm), found.text if found else "")
+
+
+# Steps
+
+
+def marking(vm: str, wanted: Mark) -> Step:
+    """Put the mark there, in one go, in the place of one that is there."""
+    return Step(MARK, (command("write_mark", path_of(vm), wanted.text),))
+
+
+def unmarking(vm: str) -> Step:
+    """Take it away; absent is fine."""
+    return Step(UNMARK, (command("drop_mark", path_of(vm)),))
+
+
+def taking(files: Iterable[Arriving]) -> tuple[Step, ...]:
+    """Give what has come its name. What had it before is never written over."""
+    return tuple(_taking(each) for each in files)
+
+
+def _taking(file: Arriving) -> Step:
+    words = (f"{file.folder}/{file.name}", file.path)
+    back = (command("give_back_disk", *words),)
+    return Step(TAKE, (command("take_disk", *words),), undo=back, about=(file.path,))
+
+
+def forgetting(paths: Iterable[str]) -> Step:
+    """Remove what has come for these files and was not taken."""
+    return Step("what has come", tuple(command("remove_arrived", path) for path in paths))

@@ -1,0 +1,1 @@
+"""Plans that take a VM from one worker to another."""

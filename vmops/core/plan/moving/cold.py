@@ -1,0 +1,188 @@
+"""Plans of a move of a VM that does not run, one for each act on one worker. Pure decisions.
+
+Each is a block under the VM's lock on its worker, with the mark that was seen as a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.core.devices import disk
+from vmops.core.devices.storage import further, moving
+from vmops.core.devices.storage.moving import Arriving, Mark, mark
+from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
+from vmops.core.facts.observed import IMAGES, Observed
+from vmops.core.images.names import FOLDER, Base, base_of
+from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan import starting
+from vmops.core.plan.checks import check_boot, check_read, check_unused
+from vmops.core.plan.guards import block_of
+from vmops.core.plan.moving.course import Side
+from vmops.core.plan.phase import Phase, Plan
+from vmops.core.plan.stopping import Manner, check_closed, stop
+from vmops.core.script.command import Command, Step
+from vmops.core.tools import process, qemu_img
+from vmops.errors import WorkFailed
+
+MIB = 1 << 20
+
+
+def side_of(worker: Worker, vm: VM, observed: Observed) -> Side:
+    """What this worker says of the VM. Raises where that is in doubt, or could not be read."""
+    check_read(worker, vm, observed, MOVES, OWN_DISKS, IMAGES)
+    running = observed.vm(vm.name)
+    if running.odd:
+        raise running.doubt(worker.name)
+    runs = running.process is not None and running.command_line.uuid == vm.uuid
+    return Side(runs, bool(files_of(vm, observed)), observed.moves.get(vm.name))
+
+
+def files_of(vm: VM, observed: Observed) -> tuple[str, ...]:
+    """The files of the VM that are on this worker: what was made for it, and its qcow_image."""
+    files = [f"{FOLDER}/{file.file}" for file in observed.folder.of(vm.name)]
+    if vm.image is None and not disk.is_missing(observed.images.get(vm.qcow_image)):
+        files.append(vm.qcow_image)
+    return tuple(dict.fromkeys(files))
+
+
+def bases_of(worker: Worker, vm: VM, observed: Observed) -> tuple[Base, ...]:
+    """The images that its disks stand on. Raises WorkFailed for what is no image of vmops."""
+    found = []
+    for path in files_of(vm, observed):
+        for image in (observed.images.get(path) or ())[1:]:
+            base = base_of(image.path)
+            if base is None:
+                raise WorkFailed(
+                    f"its disk {path} stands on {image.path}, which vmops has not brought there",
+                    worker=worker.name,
+                    vm=vm.name,
+                    cure=f"there, with it stopped: qemu-img rebase -f qcow2 -b '' {path}",
+                )
+            found.append(base)
+    return tuple(dict.fromkeys(found))
+
+
+def check_leaves(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise WorkFailed for what keeps the VM from leaving this worker."""
+    check_read(worker, vm, observed, SUSPENDED)
+    check_unused(worker, vm, observed)
+    if vm.name in observed.suspended:
+        raise WorkFailed(
+            "it is suspended, and its memory stays where it is",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"bring it back first: fab resume --vm {vm.name};"
+            f" or give its memory up: fab suspend --vm {vm.name} --discard",
+        )
+    if observed.vm(vm.name).process is None:
+        check_closed(worker, vm, observed)
+    bases_of(worker, vm, observed)
+
+
+def check_comes(
+    worker: Worker, vm: VM, observed: Observed, source: Observed, *, starts: bool
+) -> None:
+    """Raise for what keeps the VM from coming to this worker: what its start would lack there,
+    and room for its files. Where it `starts`, room for its memory too.
+
+    Its disks are supposed to be there, and what they stand on.
+    """
+    there = {path: chain for path, chain in source.images.items() if path != vm.iso}
+    closed = {
+        path: tuple(image._replace(held=0, holders=()) for image in chain)
+        for path, chain in there.items()
+    }
+    marks = {name: one for name, one in observed.moves.items() if name != vm.name}
+    seen = observed._replace(images={**observed.images, **closed}, moves=marks)
+    if starts:
+        starting.launch(worker, vm, seen)
+    else:
+        check_boot(worker, vm, seen, room=False)
+    needed = sum(file.used for file in source.folder.of(vm.name))
+    needed += sum(
+        chain[0].used
+        for path, chain in source.images.items()
+        if path == vm.qcow_image and vm.image is None and chain
+    )
+    free = observed.folder.free
+    if free is not None and free < needed:
+        raise WorkFailed(
+            f"its disks take {needed // MIB} MiB, and {free // MIB} MiB are free in ~/vm_images",
+            worker=worker.name,
+            vm=vm.name,
+            cure="make room there",
+        )
+
+
+def expect(worker: Worker, vm: VM, observed: Observed, wanted: Mark) -> Plan:
+    """Mark the VM as expected on this worker. It has nothing of it, and starts nothing from now."""
+    check_unused(worker, vm, observed)
+    paths = [vm.qcow_image, *(further.path_of(vm, each) for each in vm.disks)]
+    guards = (*_guards(vm, observed), *(qemu_img.no_disk(path) for path in dict.fromkeys(paths)))
+    return _plan(worker, vm, (moving.marking(vm.name, wanted),), guards, change="expect")
+
+
+def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, manner: Manner) -> Plan:
+    """Stop the VM on this worker, and mark it as leaving: nothing starts it here from now on."""
+    check_leaves(worker, vm, observed)
+    ended = stop(worker, vm, observed, manner=manner)
+    steps = (moving.marking(vm.name, wanted),)
+    guard = moving.guard(vm.name, observed.moves)
+    if not ended.phases:
+        return _plan(worker, vm, steps, _guards(vm, observed), change="leave")
+    (phase,) = ended.phases
+    block = phase.block
+    block = block._replace(
+        steps=(*block.steps, *steps), guards=(*block.guards, guard), change="leave"
+    )
+    return ended._replace(action="move", phases=(phase._replace(block=block),))
+
+
+def take(worker: Worker, vm: VM, observed: Observed, files: Sequence[Arriving]) -> Plan:
+    """Give the files that have come their names, and remove the mark: from then on the VM is this
+    worker's. Until that very step it can be started nowhere."""
+    rest = moving.forgetting(file.path for file in files)
+    steps = (*moving.taking(files), rest, moving.unmarking(vm.name))
+    return _plan(worker, vm, steps, _guards(vm, observed), change="take")
+
+
+def clear(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Remove the disks that were made for the VM on this worker, which another one has by now. The
+    mark stays, and says where it went."""
+    found = observed.moves[vm.name]
+    gone = mark("left", found.peer, found.token)
+    steps = (*further.removing(vm, observed.folder), moving.marking(vm.name, gone))
+    return _plan(worker, vm, steps, _guards(vm, observed), change="clear")
+
+
+def give_up(worker: Worker, vm: VM, observed: Observed, files: Sequence[str]) -> Plan:
+    """Expect the VM no longer, and remove what has come of it."""
+    own = [path for path in files if path.startswith(f"{FOLDER}/")]
+    removals = tuple(qemu_img.remove_disk(path) for path in own)
+    steps: tuple[Step, ...] = (Step(disk.REMOVE, removals),) if removals else ()
+    steps = (*steps, moving.forgetting(files), moving.unmarking(vm.name))
+    return _plan(worker, vm, steps, _guards(vm, observed), change="give up")
+
+
+def stay(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Mark the VM as staying on this worker, which it was leaving: nobody takes it any further."""
+    was = observed.moves[vm.name]
+    steps = (moving.marking(vm.name, mark("staying", was.peer, was.token, ran=was.ran)),)
+    return _plan(worker, vm, steps, _guards(vm, observed), change="stay")
+
+
+def settle(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Remove the mark of a VM that stays: it is this worker's again."""
+    steps = (moving.unmarking(vm.name),)
+    return _plan(worker, vm, steps, _guards(vm, observed), change="settle")
+
+
+def _guards(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    return (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
+
+
+def _plan(
+    worker: Worker, vm: VM, steps: Sequence[Step], guards: tuple[Command, ...], *, change: str
+) -> Plan:
+    block = block_of(vm, steps, guards=guards, change=change)
+    return Plan(vm, "move", (Phase(worker.name, block),))

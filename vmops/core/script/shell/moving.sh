@@ -1,0 +1,98 @@
+# shellcheck shell=sh disable=SC2016,SC2154
+#
+# VMs between two workers: their marks, and the disks that come. All of it is done as the SSH user,
+# whose folder it is.
+
+in_home() {
+  path=$1
+  # shellcheck disable=SC2088
+  case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; esac
+}
+
+# mark_is MARK TEXT: an empty text is that there is no mark.
+mark_is() {
+  in_home "$1"
+  if [ ! -e "$path" ]; then [ -z "$2" ]; return; fi
+  [ -n "$2" ] && [ "$(as_ssh_user 10 head -c 4096 -- "$path")" = "$2" ]
+}
+
+# It must not be lost in a power cut that what is done next outlives.
+#: # as the SSH user: write to {1}: {2}
+write_mark() {
+  in_home "$1"
+  as_ssh_user 30 sh -c '
+    umask 077
+    mkdir -p "${1%/*}" && printf "%s\n" "$2" >"$1.new" && sync "$1.new" &&
+      mv -T -- "$1.new" "$1" && sync "${1%/*}"
+  ' vmops "$path" "$2"
+}
+
+#: # as the SSH user: rm -f {1}
+drop_mark() {
+  in_home "$1"
+  as_ssh_user 30 sh -c 'rm -f -- "$1" "$1.new" && sync "${1%/*}"' vmops "$path"
+}
+
+# A VM a line, and what its mark says; nothing is run where there is none.
+#: # as the SSH user: read each ~/vm_images/.vmops/moving-*
+move_facts() {
+  for file in "$VMOPS_HOME"/vm_images/.vmops/moving-*; do
+    [ -f "$file" ] || continue
+    as_ssh_user 10 sh -c '
+      cd "$1" && for file in moving-*; do
+        case $file in *.new) continue ;; esac
+        text=
+        IFS= read -r text <"$file"
+        printf "%s %s\n" "${file#moving-}" "$text"
+      done
+    ' vmops "${file%/*}"
+    return
+  done
+}
+
+# Whoever has cut the same move before may have named it: while the mark is there nobody else does.
+#: # as the SSH user: mv -n {1} {2}
+take_disk() {
+  in_home "$2"
+  disk=$path
+  in_home "$1"
+  as_ssh_user 30 sh -c '
+    [ ! -L "$2" ] || { echo "$2 is a link" >&2; exit 1; }
+    [ ! -e "$2" ] || exit 0
+    [ -f "$1" ] || { echo "$2 has not come" >&2; exit 1; }
+    chmod 600 "$1" && mv -T -- "$1" "$2" && sync "${2%/*}"
+  ' vmops "$path" "$disk"
+}
+
+#: # as the SSH user: mv -n {2} {1}
+give_back_disk() {
+  in_home "$2"
+  disk=$path
+  in_home "$1"
+  as_ssh_user 30 sh -c '
+    [ -e "$1" ] || [ ! -e "$2" ] || { mv -T -- "$2" "$1" && chmod 400 "$1"; }
+  ' vmops "$path" "$disk"
+}
+
+# What comes for another file whose name ends as this one's is not touched.
+#: # as the SSH user: rm -f what has come for {1}, and was not taken
+remove_arrived() {
+  in_home "$1"
+  as_ssh_user 60 sh -c '
+    cd "${1%/*}" 2>/dev/null || exit 0
+    name=${1##*/}
+    for file in arrived-*-"$name" arrived-*-"$name".part; do
+      rest=${file#arrived-}
+      case ${rest#*-} in "$name" | "$name.part") rm -f -- "$file" ;; esac
+    done
+  ' vmops "$path"
+}
+
+#: sudo -u $SUDO_USER sha256sum {1}
+# disk_sum PATH
+disk_sum() {
+  in_home "$1"
+  as_ssh_user 7200 sh -c '
+    if command -v openssl >/dev/null; then openssl dgst -sha256 -r "$1"; else sha256sum "$1"; fi
+  ' vmops "$path"
+}
