@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM
+from vmops.errors import InventoryError
 
 if TYPE_CHECKING:
+    import fabric
+
     from vmops.ops.guest.agent import Ran
     from vmops.ops.guest.files import Copied
     from vmops.ops.route import Group
@@ -20,6 +23,7 @@ class Guests:
     """What a fleet does by the guest agents of its VMs, and what keeps guests for later."""
 
     inventory: Inventory
+    config: fabric.Config | None
 
     def _placed(self, vms: Sequence[VM], at: str | None) -> list[Group]:
         raise NotImplementedError
@@ -40,6 +44,34 @@ class Guests:
 
         groups = self._placed(self.inventory.select(vms), at)
         return [one for group in groups for one in resume(group.route, group.vms)]
+
+    def migrate(
+        self,
+        vms: str,
+        to: str,
+        *,
+        cold: bool = False,
+        force: bool = False,
+        timeout_s: float = 30,
+        overcommit: bool = False,
+    ) -> list[Outcome]:
+        """Move each VM to that worker, with its disks; `cold` allows that one which runs is stopped
+        for it. The same call goes on with a move that was cut. The inventory stays as it is."""
+        from vmops.core.plan.group import Terms
+        from vmops.core.plan.stopping import Manner
+        from vmops.ops.image.bases import bases_to_start
+        from vmops.ops.route import Group, Route
+        from vmops.ops.vm.moving import migrate
+
+        listed = self.inventory.workers
+        if to not in listed:
+            raise InventoryError(f"migrate: there is no worker {to!r}")
+        routes = {name: Route(worker, self.config) for name, worker in listed.items()}
+        group = Group(routes.pop(to), self.inventory.select(vms))
+        terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, [group]))
+        manner = Manner(force=force, timeout_s=timeout_s)
+        move = migrate.Move(group.route, routes, cold=cold, manner=manner, terms=terms)
+        return migrate.migrate(move, group.vms)
 
     def exec(
         self, vms: str, argv: Sequence[str], *, at: str | None = None, timeout_s: float = 30

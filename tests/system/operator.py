@@ -142,7 +142,8 @@ class Operator:
                 " for t in /sys/class/net/tap*; do [ -e $t ] || continue; t=${t##*/};"
                 " ovs-vsctl --timeout=10 --if-exists del-port $t; ip link del $t; done;"
                 " for d in /run/vmops/*/log; do umount -l $d 2>/dev/null; done; rm -rf /run/vmops;"
-                " cd /home/ubuntu/vm_images/.vmops 2>/dev/null && rm -rf disk-* memory-*"
+                " cd /home/ubuntu/vm_images/.vmops 2>/dev/null &&"
+                " rm -rf disk-* memory-* moving-* arrived-*"
             )
             self.lab.run(worker, ["sh", "-c", script], check=False)
 

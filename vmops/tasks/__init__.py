@@ -22,6 +22,7 @@ from vmops.tasks.proof import capture, graph, ssh, trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import cloud_init, export, fleet, from_libvirt, nic, power, snapshot, status  # noqa: E402
 from vmops.tasks.vm import lifecycle as vm  # noqa: E402
+from vmops.tasks.vm import migrate as moving  # noqa: E402
 
 leave_to_us()
 
@@ -44,6 +45,7 @@ ns = Collection(
     power.pause,
     power.resume,
     power.suspend,
+    moving.migrate,
     power.wait,
     status.status,
     status.ps,

@@ -13,6 +13,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
+from vmops.core.plan.moving import marks
 from vmops.core.plan.status import VMStatus
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
@@ -75,6 +76,8 @@ def survey(
     notes |= {f"seed {n}": f"what is wanted is not all known: {e}" for n, e in enumerate(unread)}
     if monitors and route.transcript is None:
         notes |= {i.vm: _ADOPTED.format(i.vm) for i in found if seen.vm(i.vm).adopted}
+    for vm in vms:
+        notes |= {note: note for note in marks.notes(vm.name, worker.name, seen)}
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(notes.values()), errors)

@@ -1,0 +1,188 @@
+"""VMs that are moved to another worker with their disks, and moves that are cut anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.guests import boot_sector_image, cache_directory
+from vmops.core.inventory.model import Disk, Interface
+
+from .operator import Operator, small_vm
+
+FOLDER = "/home/ubuntu/vm_images/.vmops"
+WORKERS = ("worker1", "worker2")
+DISKS = ["disk-web1-data.qcow2", "disk-web1-root.qcow2"]
+NOISE = "/tmp/noise"
+MOVE = ("migrate", "--cold", "--vm", "web1", "--force", "--to")
+
+
+@pytest.fixture
+def moving(operator: Operator) -> Iterator[Operator]:
+    """web1 runs on worker1 with two disks, on which something is written; worker2 lacks its
+    image."""
+    file = boot_sector_image(cache_directory())
+    operator.extra = f"[images.small]\nfile = {json.dumps(str(file))}\n"
+    web1 = replace(
+        small_vm("web1", 21),
+        qcow_image="",
+        image="small",
+        disks=(Disk("data", size_gb=1),),
+        interfaces=(Interface("eth1", vlan_id=101),),
+    )
+    operator.add(web1, image=False)
+    operator.ok("launch", "--vm", "web1")
+    operator.ok("stop", "--force", "--vm", "web1")
+    for name, what in (
+        ("root", "write -q -P 7 512k 256k"),
+        ("data", f"write -q -s {NOISE} 700M 16M"),
+    ):
+        file_name = f"{FOLDER}/disk-web1-{name}.qcow2"
+        operator.on("worker1", "sh", "-c", f"[ -e {NOISE} ] || head -c 16M /dev/urandom >{NOISE}")
+        operator.on("worker1", "qemu-io", "-f", "qcow2", "-c", what, file_name)
+    operator.ok("launch", "--vm", "web1")
+    yield operator
+    for worker in WORKERS:
+        operator.vms.append((web1, worker))
+    operator.clean_up()
+    for worker in WORKERS:
+        operator.on(worker, "rm", "-rf", FOLDER)
+
+
+def listed(operator: Operator, worker: str) -> list[str]:
+    """What lies in the folder of images, without images."""
+    found = operator.on(worker, "sh", "-c", f"ls -A {FOLDER} 2>/dev/null || :").split()
+    return [name for name in found if not name.startswith("base-")]
+
+
+def sums(operator: Operator, worker: str) -> dict[str, str]:
+    lines = operator.on(worker, "sh", "-c", f"cd {FOLDER} && sha256sum disk-*").splitlines()
+    return {name: digest for digest, name in map(str.split, lines)}
+
+
+def running(operator: Operator) -> list[str]:
+    return [name for worker in WORKERS for name in operator.qemus(worker)]
+
+
+def place(operator: Operator, worker: str) -> None:
+    """Edit hosts.toml as it was told."""
+    operator.vms = [(vm, worker) for vm, _ in operator.vms]
+    operator.write()
+
+
+@pytest.mark.timeout(300)
+def test_a_vm_goes_with_its_disks_and_comes_back(moving: Operator) -> None:
+    moving.ok("stop", "--force", "--vm", "web1")
+    before = sums(moving, "worker1")
+    moving.ok("launch", "--vm", "web1")
+    refused = moving.fab("migrate", "--vm", "web1", "--to", "worker2")
+    assert refused.code == 1
+    assert "it runs, and would have to be stopped" in refused.err
+    assert "fab migrate --cold --vm web1 --to worker2" in refused.err
+    said = moving.ok(*MOVE, "worker2")
+    assert 'now set worker = "worker2" in vms.web1 of hosts.toml' in said.err
+    assert moving.qemus("worker1") == {}
+    assert list(moving.qemus("worker2")) == ["web1"]
+    assert sums(moving, "worker2") == before
+    assert listed(moving, "worker2") == DISKS
+    assert listed(moving, "worker1") == ["moving-web1"]
+    assert moving.taps("worker1") == set()
+    assert moving.port("worker1", "tap_21_eth1") is None
+    assert moving.port("worker2", "tap_21_eth1") is not None
+    assert "is there already" in moving.ok(*MOVE, "worker2").err
+
+    # hosts.toml still has it on worker1, which starts nothing of it.
+    assert moving.fab("plan").code == 1
+    moving.ok("-H", moving.address("worker2"), "stop", "--vm", "web1", "--elsewhere", "--force")
+    late = moving.fab("launch", "--vm", "web1")
+    assert late.code == 1
+    assert "it was moved from worker1 to worker2" in late.err
+    assert 'set worker = "worker2" in hosts.toml' in late.err
+    assert "it was moved from worker1 to worker2" in moving.ok("status", "--vm", "web1").err
+    place(moving, "worker2")
+    moving.ok("up")
+    assert moving.fab("plan").code == 0
+
+    # And back, where its name is known from before.
+    moving.ok(*MOVE, "worker1")
+    place(moving, "worker1")
+    assert moving.fab("plan").code == 0
+    assert list(moving.qemus("worker1")) == ["web1"]
+    assert moving.qemus("worker2") == {}
+    assert sums(moving, "worker1") == before
+    assert listed(moving, "worker2") == ["moving-web1"]
+
+
+POINTS = {
+    "left": ("worker1", f"{FOLDER}/moving-web1"),
+    "arriving": ("worker2", f"{FOLDER}/arrived-*-data.qcow2.part"),
+    "taken": ("worker2", f"{FOLDER}/disk-web1-data.qcow2"),
+    "started": ("worker2", "/run/vmops/web1/process"),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("point", POINTS)
+def test_a_move_whose_operator_is_killed_goes_on(moving: Operator, point: str) -> None:
+    worker, pattern = POINTS[point]
+    task = moving.begin(*MOVE, "worker2")
+    seen = f"i=0; until ls {pattern} 2>/dev/null; do i=$((i + 1)); [ $i -lt 6000 ] || exit 1; done"
+    moving.on(worker, "sh", "-c", seen)
+    task.kill()
+    task.communicate()
+    assert len(running(moving)) <= 1
+    # Whoever launches it meanwhile starts it where it may be started, or nowhere.
+    place(moving, "worker2")
+    moving.fab("launch", "--here", "--vm", "web1")
+    place(moving, "worker1")
+    status = moving.ok("status", "--vm", "web1")
+    assert len(running(moving)) <= 1
+    assert running(moving) or "fab migrate --vm web1 --to worker2" in status.err
+    moving.ok(*MOVE, "worker2")
+    assert moving.qemus("worker1") == {}
+    assert list(moving.qemus("worker2")) == ["web1"]
+    assert listed(moving, "worker1") == ["moving-web1"]
+    assert listed(moving, "worker2") == DISKS
+
+
+def test_a_move_is_given_up_until_it_is_handed_over(moving: Operator) -> None:
+    before = sums(moving, "worker1")
+    task = moving.begin(*MOVE, "worker2")
+    seen = f"until ls {FOLDER}/moving-web1 2>/dev/null; do :; done"
+    moving.on("worker1", "timeout", "60", "sh", "-c", seen)
+    task.kill()
+    task.communicate()
+    said = moving.ok("migrate", "--vm", "web1", "--to", "worker1")
+    assert "it stays on worker1" in said.err
+    assert list(moving.qemus("worker1")) == ["web1"]
+    assert moving.qemus("worker2") == {}
+    assert listed(moving, "worker1") == DISKS
+    assert listed(moving, "worker2") == []
+    moving.ok("stop", "--force", "--vm", "web1")
+    assert sums(moving, "worker1") == before
+
+
+def test_nothing_is_begun_that_cannot_end(moving: Operator) -> None:
+    """Where the destination has a disk of that name, cannot be asked, or could not start it."""
+    pid = moving.qemus("worker1")["web1"]
+    moving.on("worker2", "sh", "-c", f"mkdir -p {FOLDER}; touch {FOLDER}/disk-web1-data.qcow2")
+    said = moving.fab(*MOVE, "worker2")
+    assert (said.code, "worker2 has a disk of it already" in said.err) == (1, True)
+    moving.on("worker2", "rm", "-rf", FOLDER)
+    moving.on("worker2", "ovs-vsctl", "--timeout=10", "del-br", "br-int")
+    try:
+        said = moving.fab(*MOVE, "worker2")
+        assert (said.code, "no bridge br-int" in said.err) == (1, True)
+    finally:
+        moving.lab.heal("worker2")
+    assert moving.qemus("worker1") == {"web1": pid}
+    assert listed(moving, "worker2") == []
+    assert listed(moving, "worker1") == DISKS
+    moving.ok("stop", "--force", "--vm", "web1")
+    moving.on("worker1", "touch", f"{FOLDER}/memory-web1")
+    said = moving.fab(*MOVE, "worker2")
+    assert (said.code, "it is suspended, and its memory stays" in said.err) == (1, True)
+    assert "memory-web1" in listed(moving, "worker1")

@@ -1,0 +1,1 @@
+"""VMs that go from one worker to another."""

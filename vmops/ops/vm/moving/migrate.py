@@ -1,0 +1,355 @@
+"""A VM taken from one worker to another: both are looked at, the next act is done, and so on.
+
+What was begun by somebody else, or was cut, is gone on with: only the two workers know of it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from vmops.core.devices.storage.moving import Arriving, mark
+from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
+from vmops.core.facts.host import HOST
+from vmops.core.facts.images import MOVES, OWN_DISKS, disk_sums
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING, images
+from vmops.core.images.names import FOLDER
+from vmops.core.images.progress import Progress
+from vmops.core.inventory.model import VM
+from vmops.core.plan import starting
+from vmops.core.plan.group import Terms
+from vmops.core.plan.moving import cold, course
+from vmops.core.plan.moving.course import Ends, Next, Side
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import Manner
+from vmops.errors import VmopsError, WorkFailed
+from vmops.ops.act import LOOKS, Done, ask, execute, observe, unreadable
+from vmops.ops.fleet import on_each
+from vmops.ops.route import Group, Route
+from vmops.ops.vm import lifecycle, outcome
+from vmops.ops.vm.outcome import Outcome
+from vmops.ops.vm.seeds import told
+
+Tell = Callable[[str], None]
+"""What has been done, in a few words."""
+
+_MOST_ACTS = 12
+"""More than a move has, with those that are looked at anew."""
+
+
+class Move(NamedTuple):
+    """VMs that are to be on the worker of `to`. `others` are the ways to all other workers by name,
+    `cold` that one which runs may be stopped for it."""
+
+    to: Route
+    others: Mapping[str, Route]
+    cold: bool = False
+    manner: Manner = lifecycle.GENTLY
+    terms: Terms = lifecycle.USUAL_TERMS
+    tell: Tell = lambda words: None
+    progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
+
+
+def migrate(move: Move, vms: Sequence[VM]) -> list[Outcome]:
+    """Take each VM to the worker, one after the other: its disks, and what they stand on.
+
+    One that runs is stopped, copied and started there. Until it is handed over no worker starts it;
+    then the destination alone does. A move that was cut is gone on with. One that was leaving the
+    worker where it is to be now is given up, unless it has been handed over: then it comes back.
+    """
+    return [_one(move, vm) for vm in told(vms)]
+
+
+def _one(move: Move, vm: VM) -> Outcome:
+    to = move.to.worker.name
+    try:
+        if move.to.transcript is not None:
+            return _shown(move, vm)
+        source = _source(move, vm)
+        if source is None:
+            return Outcome(vm.name, to, "nothing")
+        return _moved(move, vm, source)
+    except VmopsError as error:
+        return Outcome(vm.name, to, "nothing", error=error)
+
+
+def _source(move: Move, vm: VM) -> Route | None:
+    """Where the VM comes from; None where it is there already. A move that is given up is."""
+    to = move.to.worker.name
+    routes = {to: move.to, **move.others}
+    seen, errors = _look(list(routes.values()), vm)
+    if to in errors:
+        raise errors[to]
+    sides = {name: cold.side_of(routes[name].worker, vm, each) for name, each in seen.items()}
+    leaving = sides[to].mark
+    if leaving is not None and leaving.how in ("leaving", "staying"):
+        if leaving.peer in errors:
+            raise errors[leaving.peer]
+        if leaving.peer in sides and course.way_back(sides[to], sides[leaving.peer]):
+            _stay(move, vm, routes[leaving.peer])
+            return None
+    found = course.source_of(vm.worker, to, sides)
+    if found is None and not (sides[to].has or sides[to].runs):
+        for error in errors.values():
+            raise error
+        raise WorkFailed(
+            "there is nothing of it to move: no worker runs it, or has a disk of it",
+            vm=vm.name,
+            cure=f"fab -H {to} launch --vm {vm.name}",
+        )
+    if found is None:
+        return None
+    if found in errors:
+        raise errors[found]
+    if found not in routes:
+        raise WorkFailed(
+            f"it is on its way from {found}, which hosts.toml does not have",
+            worker=to,
+            vm=vm.name,
+            cure=f"add workers.{found} to hosts.toml",
+        )
+    return routes[found]
+
+
+def _look(routes: Sequence[Route], vm: VM) -> tuple[dict[str, Observed], dict[str, VmopsError]]:
+    questions = (HOST, RUNNING, MOVES, OWN_DISKS, images([vm]))
+
+    def look(one: Group) -> Observed | VmopsError:
+        try:
+            return observe(one.route, questions, vms=[vm], suppose=supposed.blank)
+        except VmopsError as error:
+            return error
+
+    seen: dict[str, Observed] = {}
+    errors: dict[str, VmopsError] = {}
+    for one, said in on_each([Group(route) for route in routes], look):
+        if isinstance(said, VmopsError):
+            errors[one.route.worker.name] = said
+        else:
+            seen[one.route.worker.name] = said
+    return seen, errors
+
+
+def _stay(move: Move, vm: VM, there: Route) -> None:
+    """Take a move back that has not been handed over."""
+    here, looks, ran = move.to, LOOKS, False
+    for _ in range(_MOST_ACTS):
+        seen = _seen(vm, here), _seen(vm, there)
+        act = course.way_back(_side(here, vm, seen[0]), _side(there, vm, seen[1]))
+        if act is None:
+            break
+        ran = seen[0].moves[vm.name].ran
+        if act == "give up":
+            plan = cold.give_up(there.worker, vm, seen[1], cold.files_of(vm, seen[0]))
+            done = _do(there, vm, plan, seen[1])
+        else:
+            plan = (cold.stay if act == "stay" else cold.settle)(here.worker, vm, seen[0])
+            done = _do(here, vm, plan, seen[0])
+        looks -= done is None
+        if not looks:
+            raise _meanwhile(vm, here)
+    if vm.name in _seen(vm, here).moves:
+        raise _meanwhile(vm, here)
+    move.tell(f"{vm.name}: it stays on {here.worker.name}")
+    if ran:
+        _start(move, vm)
+
+
+def _moved(move: Move, vm: VM, source: Route) -> Outcome:
+    ends = Ends(source.worker.name, move.to.worker.name)
+    looks = LOOKS
+    is_begun = False
+    for _ in range(_MOST_ACTS):
+        seen = _seen(vm, source), _seen(vm, move.to)
+        sides = _side(source, vm, seen[0]), _side(move.to, vm, seen[1])
+        found = course.next_act(vm.name, ends, *sides)
+        if found.act == "done":
+            return Outcome(vm.name, ends.destination, "move", notes=(_noted(vm, ends),))
+        if found.act == "blocked":
+            raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
+        if sides[0].runs and not move.cold:
+            raise WorkFailed(
+                "it runs, and would have to be stopped to be moved",
+                worker=ends.source,
+                vm=vm.name,
+                cure=f"fab migrate --cold --vm {vm.name} --to {ends.destination}",
+            )
+        is_begun = is_begun or any(side.mark is not None for side in sides)
+        try:
+            is_done = _act(move, vm, source, found, seen)
+        except VmopsError as error:
+            notes = (_going_on(vm, ends),) if is_begun or found.act != "expect" else ()
+            return Outcome(vm.name, ends.destination, "nothing", notes=notes, error=error)
+        if not is_done:
+            looks -= 1
+            if not looks:
+                raise _meanwhile(vm, source)
+    raise _meanwhile(vm, source)
+
+
+def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
+    """Do one act; False where somebody has changed something since it was looked at."""
+    here, there = source.worker, move.to.worker
+    if found.act == "expect":
+        cold.check_leaves(here, vm, seen[0])
+        cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
+        token = found.token or secrets.token_hex(4)
+        wanted = mark("expected", here.name, token, ran=found.ran)
+        return _do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is not None
+    if found.act == "leave":
+        cold.check_leaves(here, vm, seen[0])
+        # What takes long is done while it runs.
+        _bring_bases(move, vm, source, seen[0])
+        wanted = mark("leaving", there.name, found.token, ran=found.ran)
+        plan = cold.leave(here, vm, seen[0], wanted, manner=move.manner)
+        done = _do(source, vm, plan, seen[0])
+        if done is not None and seen[0].vm(vm.name).process is not None:
+            move.tell(f"{vm.name}: stopped on {here.name}")
+        return done is not None
+    if found.act == "bring":
+        _bring_bases(move, vm, source, seen[0])
+        files = _bring(move, vm, source, seen)
+        return _do(move.to, vm, cold.take(there, vm, seen[1], files), seen[1]) is not None
+    if found.act == "start":
+        _start(move, vm)
+        return True
+    return _do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
+
+
+def _do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:
+    """Carry the plan out. None where what it was made of holds no more; raises what went wrong."""
+    begun = Done(vm, route.worker, plan=plan, seen=seen)
+    (done,) = execute({route.worker.name: route}, [begun])
+    if done.result is not None and done.result.outcome == "changed":
+        return None
+    came = outcome.stopped(done)
+    if came.error is not None:
+        raise came.error
+    failure = done.result.failure if done.result else None
+    if failure is not None and done.result is not None:
+        raise WorkFailed(
+            f"{failure.step.label} failed: {outcome.reason_of(failure)}",
+            worker=route.worker.name,
+            vm=vm.name,
+            cure=outcome.undone(done.result, "mend that, then the same command again"),
+        )
+    return done
+
+
+def _bring_bases(move: Move, vm: VM, source: Route, seen: Observed) -> None:
+    from vmops.remote.image.carry import Where
+
+    for base in cold.bases_of(source.worker, vm, seen):
+        _carry(move, vm, source, Where(base.path, base.digest, FOLDER, base.name))
+
+
+def _bring(
+    move: Move, vm: VM, source: Route, seen: tuple[Observed, Observed]
+) -> tuple[Arriving, ...]:
+    """Bring its files. Those that were taken before it was cut are there by their names."""
+    from vmops.remote.image.carry import Where
+
+    paths = cold.files_of(vm, seen[0])
+    question = disk_sums(paths)
+    try:
+        sums = ask(source, question)[question]
+    except Unanswered as error:
+        raise unreadable(source, error) from error
+    taken = cold.files_of(vm, seen[1])
+    files = tuple(Arriving(path, sums[path]) for path in paths)
+    for file in files:
+        if file.path not in taken:
+            _carry(move, vm, source, Where(file.path, file.digest, file.folder, file.name))
+    return files
+
+
+def _carry(move: Move, vm: VM, source: Route, file: object) -> None:
+    from vmops.remote.image.carry import Where, carry
+
+    assert isinstance(file, Where)
+    name, there = f"{vm.name} {file.path.rpartition('/')[2]}", move.to.worker.name
+    try:
+        sent = carry(
+            source.worker,
+            move.to.worker,
+            file,
+            on_progress=lambda progress: move.progress(name, there, progress),
+            config=move.to.config,
+        )
+    finally:
+        move.progress(name, there, None)
+    if sent:
+        move.tell(f"{vm.name}: {file.path} is on {there}, {sent / 2**20:.1f} MiB sent")
+
+
+def _start(move: Move, vm: VM) -> None:
+    (came,) = lifecycle.launch(move.to, [vm], terms=move.terms)
+    if came.error is not None:
+        raise came.error
+    move.tell(f"{vm.name}: runs on {move.to.worker.name}, PID {came.pid}")
+
+
+def _seen(vm: VM, route: Route) -> Observed:
+    return observe(route, facts.for_moving([vm]), vms=[vm], suppose=supposed.blank)
+
+
+def _side(route: Route, vm: VM, seen: Observed) -> Side:
+    return cold.side_of(route.worker, vm, seen)
+
+
+def _meanwhile(vm: VM, route: Route) -> WorkFailed:
+    return WorkFailed(
+        "it was changed by somebody else meanwhile",
+        worker=route.worker.name,
+        vm=vm.name,
+        cure=f"fab status --vm {vm.name}; then the same command again",
+    )
+
+
+def _noted(vm: VM, ends: Ends) -> str:
+    if vm.worker in (None, ends.destination):
+        return f"{vm.name} is on {ends.destination}"
+    return (
+        f'{vm.name} is on {ends.destination}: now set worker = "{ends.destination}" in'
+        f" vms.{vm.name} of hosts.toml"
+    )
+
+
+def _going_on(vm: VM, ends: Ends) -> str:
+    return (
+        f"{vm.name} is on its way from {ends.source} to {ends.destination}: the same command goes"
+        f" on; or back: fab migrate --vm {vm.name} --to {ends.source}"
+    )
+
+
+def _shown(move: Move, vm: VM) -> Outcome:
+    """What all acts would run, from the worker where hosts.toml has the VM, or another one."""
+    names = [name for name in move.others if name != move.to.worker.name]
+    name = vm.worker if vm.worker in names else next(iter(names), None)
+    if name is None:
+        return Outcome(vm.name, move.to.worker.name, "nothing")
+    transcript = move.to.transcript
+    assert transcript is not None, "shown only in a dry run"
+    source = move.others[name]._replace(transcript=transcript)
+    here, there = source.worker, move.to.worker
+    runs = supposed.running(here, [vm])
+    gone = supposed.blank(here, [vm])
+    none = supposed.without_disks(supposed.blank(there, [vm]), [vm], {})
+    comes = mark("expected", here.name, "TOKEN", ran=True)
+    leaves = mark("leaving", there.name, "TOKEN", ran=True)
+    expected = none._replace(moves={vm.name: comes})
+    left = gone._replace(moves={vm.name: leaves})
+    paths = cold.files_of(vm, runs)
+    _do(move.to, vm, cold.expect(there, vm, none, comes), none)
+    _do(source, vm, cold.leave(here, vm, runs, leaves, manner=move.manner), runs)
+    for path in paths:
+        transcript.noted(there, f"# bring {path} from {here.name}, and what it stands on")
+    files = tuple(Arriving(path, "SHA256") for path in paths)
+    _do(move.to, vm, cold.take(there, vm, expected, files), expected)
+    _do(move.to, vm, starting.launch(there, vm, supposed.blank(there, [vm])), none)
+    _do(source, vm, cold.clear(here, vm, left), left)
+    return Outcome(vm.name, there.name, "move")

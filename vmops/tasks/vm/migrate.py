@@ -1,0 +1,86 @@
+"""VMs taken to another worker from the command line: migrate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmops.errors import InventoryError
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context, is_host
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.outcomes import changed_as_dict, said
+from vmops.tasks.frame.output import say
+from vmops.tasks.frame.places import bases_to_start
+from vmops.tasks.frame.selection import groups_of_workers, inventory, other_routes
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
+
+if TYPE_CHECKING:
+    from vmops.ops.vm.outcome import Outcome
+
+
+@task(
+    {
+        "vm": options.VM,
+        "to": Option("The worker that it goes to, by its name in hosts.toml."),
+        "cold": Option("Stop a VM that runs, and start it there."),
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "overcommit": options.OVERCOMMIT,
+        "format": options.FORMAT,
+    }
+)
+def migrate(
+    c: Context,
+    vm: str | None = None,
+    to: str | None = None,
+    cold: bool = False,
+    force: bool = False,
+    timeout: int = 30,
+    overcommit: bool = False,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Move a VM to another worker, with its disks and the images they stand on.
+
+    One that runs is stopped for it (--cold), and started there. A move that was cut goes on with
+    the same command. hosts.toml is yours to edit: it says what. Example: fab migrate --cold --vm
+    web1 --to worker2
+    """
+    from vmops.core.plan.group import Terms
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.vm.moving import migrate as moving
+    from vmops.tasks.image.display import in_lines
+
+    if not vm or not to:
+        raise InventoryError(
+            f"migrate: {'which VM' if not vm else 'where to'}?",
+            cure="fab migrate --vm NAME --to WORKER; fab migrate --help",
+        )
+    if is_host(c):
+        raise InventoryError(
+            "migrate: a VM is looked for on all workers", cure="leave -H out; --to says where to"
+        )
+    listed = inventory(c)
+    chosen = listed.select(vm)
+    if to not in listed.workers:
+        known = ", ".join(listed.workers)
+        raise InventoryError(f"migrate: --to {to}: one worker of hosts.toml; it has {known}")
+    (group,) = groups_of_workers(c, to, early=False)
+    groups = [group._replace(vms=chosen)]
+    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
+    move = moving.Move(
+        group.route,
+        {route.worker.name: route for route in other_routes(c, groups)},
+        cold=cold,
+        manner=Manner(force=force, timeout_s=timeout),
+        terms=terms,
+        tell=lambda words: say(one_line(words)),
+        progress=in_lines(),
+    )
+    return Work(
+        groups,
+        lambda g: moving.migrate(move._replace(to=g.route), g.vms),
+        Report(said(lambda o: "moved" if o.changed else "is there already"), changed_as_dict),
+    )
