@@ -36,7 +36,7 @@ name = "apart"
 
 [vms.bare]
 vm_id = 2
-qcow_image = "/srv/bare.qcow2"
+qcow_image = "/tmp/bare.qcow2"
 
 [vms.trunks]
 vm_id = 3
@@ -61,7 +61,7 @@ qcow_image = "~/uefi.qcow2"
 boot = "uefi"
 machine = "q35"
 cpu = "Nehalem,+aes,-vmx"
-extra_args = ["-device", "virtio-rng-pci"]
+extra_args = ["-device", "virtio-rng-pci", "-device", "edu", "-vga", "cirrus"]
 disk_model = "virtio"
 interfaces = [{{ name = "eth0", vlan_id = 10, model = "rtl8139" }}]
 
@@ -78,7 +78,7 @@ vm_id = 7
 qcow_image = "~/sata.qcow2"
 machine = "q35"
 boot = "cdrom"
-iso = "/srv/x.iso"
+iso = "/tmp/x.iso"
 cloud_init = {{ users = [{{ name = "anna" }}] }}
 disks = [{{ name = "data", size_gb = 2 }}]
 """

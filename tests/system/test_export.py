@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.exported import NAMES, leaving
 from vmops.core.inventory.guest.cloud_init import CloudInit
 from vmops.core.inventory.model import VM, Disk, Interface
+from vmops.core.plan.export.libvirt import libvirt
 
 from .fleet_helpers import put
 from .lab_helpers import wait_until
@@ -208,6 +210,26 @@ def test_libvirt_defines_and_starts_the_vm_and_plugs_it(libvirtd: Operator, web1
     assert (shown["state"], shown["drift"]) == ("running", [])
     assert vlans(libvirtd, "tap_1_trunk").splitlines() == ["10", "[20, 30]", "native-untagged"]
     assert [nic["mac"] for nic in shown["interfaces"]] == macs
+
+
+def test_libvirt_starts_every_kind_of_vm(libvirtd: Operator) -> None:
+    """Its schema knows nothing of what a machine has room for, and its QEMU does."""
+    for name in NAMES:
+        text = libvirt(leaving(name)).text
+        put(libvirtd, WORKER, f"~/{name}.xml", text.encode())
+        for source in ET.fromstring(text).findall("devices/disk/source"):
+            path = source.get("file", "")
+            libvirtd.on(WORKER, "mkdir", "-p", path.rpartition("/")[0])
+            kind = "qcow2" if path.endswith("qcow2") else "raw"
+            libvirtd.on(WORKER, "qemu-img", "create", "-q", "-f", kind, path, "1M")
+        libvirtd.on(WORKER, *SYSTEM, "define", "--validate", f"/home/ubuntu/{name}.xml")
+        try:
+            libvirtd.on(WORKER, *SYSTEM, "start", name)
+            for nic in leaving(name).vm.connected:
+                assert libvirtd.port(WORKER, nic.tap) is not None
+            libvirtd.on(WORKER, *SYSTEM, "destroy", name)
+        finally:
+            libvirtd.on(WORKER, *SYSTEM, "undefine", "--nvram", name)
 
 
 def test_a_domain_that_is_not_there_is_told_with_virshs_words(libvirtd: Operator) -> None:

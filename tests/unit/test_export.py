@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.exported import NAMES, leaving
+from vmops.core.plan.export import extra
 from vmops.core.plan.export.formats import FORMATS
 from vmops.core.plan.export.incus import incus
 from vmops.core.plan.export.leaving import home_of
@@ -121,6 +122,15 @@ def test_a_seed_beside_a_virtio_disk_is_on_the_one_controller_that_is_there() ->
         each for each in domain("cloud").findall("devices/disk/target") if each.get("bus") == "scsi"
     ]
     assert target.get("dev") == "sda"
+
+
+def test_devices_of_extra_args_get_slots_that_libvirt_leaves_free() -> None:
+    args = ("-device", "edu", "-device", "usb-kbd", "-device", "VGA,addr=0x9", "-vga", "qxl")
+    assert extra.for_libvirt((*args, "-no-reboot")) == (
+        "qxl",
+        ("-device", "edu,addr=0x1b", "-device", "usb-kbd", "-device", "VGA,addr=0x9", "-no-reboot"),
+    )
+    assert extra.for_libvirt(()) == ("vga", ())
 
 
 def test_no_two_disks_of_a_domain_have_one_place() -> None:

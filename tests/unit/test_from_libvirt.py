@@ -179,6 +179,7 @@ def test_a_usual_domain_is_taken_and_what_it_lacks_is_said() -> None:
         "qcow_image": "/var/lib/libvirt/images/jammy.qcow2",
         "disk_model": "virtio",
         "machine": "q35",
+        "extra_args": ["-vga", "virtio"],
         "balloon": True,
         "interfaces": [{"name": "eth0", "mac": "52:54:00:6b:3c:58", "model": "virtio"}],
     }
@@ -318,6 +319,15 @@ def interfaces(draw: st.DrawFn) -> list[Interface]:
 
 
 @st.composite
+def extra_args(draw: st.DrawFn) -> list[str]:
+    devices = draw(st.lists(st.sampled_from(DEVICES), max_size=3))
+    found = [word for device in devices for word in ("-device", device)]
+    card = draw(st.sampled_from([None, "cirrus", "qxl", "virtio", "none"]))
+    found += ["-device", "edu,addr=0x9"] if draw(st.booleans()) else []
+    return [*found, *(["-vga", card] if card else [])]
+
+
+@st.composite
 def leavings(draw: st.DrawFn) -> Leaving:
     names = st.from_regex(r"[a-z0-9][a-z0-9_]{0,10}", fullmatch=True)
     disks = draw(
@@ -348,7 +358,7 @@ def leavings(draw: st.DrawFn) -> Leaving:
         iso=draw(PATH) if boot == "cdrom" else None,
         balloon=draw(st.booleans()),
         machine=draw(st.sampled_from([None, "pc", "q35", "pc-q35-7.2", "pc-i440fx-6.2"])),
-        extra_args=("-device", draw(st.sampled_from(DEVICES))) if draw(st.booleans()) else (),
+        extra_args=tuple(draw(extra_args())),
         interfaces=tuple(draw(interfaces())),
     )
     accel = draw(st.sampled_from(["kvm", "tcg", "auto"]))

@@ -17,7 +17,7 @@ from vmops.core.inventory.complaints import InvalidValue, key_path
 from vmops.core.inventory.machine.extra import extra_faults
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM
-from vmops.core.plan.export import cards, drives
+from vmops.core.plan.export import cards, drives, extra
 from vmops.core.plan.export.drives import Notes
 from vmops.core.plan.export.libvirt import QEMU_SPACE, SPACE
 
@@ -83,7 +83,7 @@ def from_libvirt(xml: bytes, *, worker: str = "") -> Found:
         **drives.read(root, ours, table["name"], said),
         "cpu": _cpu(root, said),
         "machine": _machine(machine.get("machine", ""), said),
-        "extra_args": _extra_args(root, said),
+        "extra_args": _extra_args(root, said, ours=ours.tag != "none"),
         "balloon": _has_balloon(root) or None,
     }
     table |= {key: value for key, value in values.items() if value not in (None, [])}
@@ -203,15 +203,15 @@ def _boot(root: ET.Element, table: Mapping[str, Any], said: Notes) -> dict[str, 
     return {"boot": UEFI}
 
 
-def _extra_args(root: ET.Element, said: Notes) -> list[str]:
+def _extra_args(root: ET.Element, said: Notes, *, ours: bool) -> list[str]:
     words = [
         each.get("value", "") for each in root.findall(f"{{{QEMU_SPACE}}}commandline/*[@value]")
     ]
-    faults = list(extra_faults(words))
-    if words and (faults or rules.VM["extra_args"].objection(words) is not None):
+    if words and (any(extra_faults(words)) or rules.VM["extra_args"].objection(words) is not None):
         said.append(f"its words for QEMU are not taken: {' '.join(words)}")
-        return []
-    return words
+        words = []
+    model = root.find("devices/video/model")
+    return extra.from_libvirt("" if model is None else model.get("type", ""), words, ours=ours)
 
 
 def _has_balloon(root: ET.Element) -> bool:

@@ -16,6 +16,7 @@ from vmops.core.devices.display import is_loopback
 from vmops.core.devices.storage import boot
 from vmops.core.inventory.machine.rules import CDROM, UEFI
 from vmops.core.inventory.model import VM, Nic
+from vmops.core.plan.export import extra
 from vmops.core.plan.export.leaving import (
     Exported,
     Leaving,
@@ -71,12 +72,12 @@ def _domain(leaving: Leaving) -> ET.Element:
         channel = ET.SubElement(devices, "channel", type="unix")
         ET.SubElement(channel, "target", type="virtio", name=PORT)
     _graphics(devices, leaving)
-    if "-vga" not in vm.extra_args:
-        ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
+    card, words = extra.for_libvirt(vm.extra_args)
+    ET.SubElement(ET.SubElement(devices, "video"), "model", type=card)
     ET.SubElement(devices, "memballoon", model="virtio" if vm.balloon else "none")
-    if vm.extra_args:
+    if words:
         line = ET.SubElement(root, f"{{{QEMU_SPACE}}}commandline")
-        for word in vm.extra_args:
+        for word in words:
             ET.SubElement(line, f"{{{QEMU_SPACE}}}arg", value=word)
     return root
 
