@@ -214,14 +214,14 @@ def test_libvirt_defines_and_starts_the_vm_and_plugs_it(libvirtd: Operator, web1
 
 def test_libvirt_starts_every_kind_of_vm(libvirtd: Operator) -> None:
     """Its schema knows nothing of what a machine has room for, and its QEMU does."""
+    libvirtd.on(WORKER, *AS_UBUNTU, "mkdir", "-p", "-m", "0700", FOLDER)
     for name in NAMES:
         text = libvirt(leaving(name)).text
         put(libvirtd, WORKER, f"~/{name}.xml", text.encode())
         for source in ET.fromstring(text).findall("devices/disk/source"):
             path = source.get("file", "")
-            libvirtd.on(WORKER, "mkdir", "-p", path.rpartition("/")[0])
             kind = "qcow2" if path.endswith("qcow2") else "raw"
-            libvirtd.on(WORKER, "qemu-img", "create", "-q", "-f", kind, path, "1M")
+            libvirtd.on(WORKER, *AS_UBUNTU, "qemu-img", "create", "-q", "-f", kind, path, "1M")
         libvirtd.on(WORKER, *SYSTEM, "define", "--validate", f"/home/ubuntu/{name}.xml")
         try:
             libvirtd.on(WORKER, *SYSTEM, "start", name)
