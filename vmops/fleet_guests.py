@@ -68,7 +68,7 @@ class Guests:
             raise InventoryError(f"migrate: there is no worker {to!r}")
         routes = {name: Route(worker, self.config) for name, worker in listed.items()}
         group = Group(routes.pop(to), self.inventory.select(vms))
-        terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, [group]))
+        terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, group.vms))
         manner = Manner(force=force, timeout_s=timeout_s)
         move = migrate.Move(group.route, routes, cold=cold, manner=manner, terms=terms)
         return migrate.migrate(move, group.vms)
