@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import report, results, scaling
 from bench.errors import BenchFailed
 from bench.fleet import fleet
+from bench.networks import networks
 from bench.place import ROOT, Place
 from bench.profile import TASKS, profile
 from bench.single import WAYS, single
@@ -38,6 +39,7 @@ def options() -> argparse.Namespace:
     add("--single", action="store_true", help="one VM, in every way")
     add("--fleet", action="store_true", help="twenty VMs on four workers")
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
+    add("--networks", action="store_true", help="verify of forty VMs, and a network's up")
     add("--transfer", action="store_true", help="an image to a worker, beside scp, instead")
     add("--profile", choices=tuple(TASKS), help="where the time of this task goes, instead")
     add("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, {PART.name} of a part)")
@@ -45,8 +47,8 @@ def options() -> argparse.Namespace:
     found = parser.parse_args()
     part = len(sys.argv) > 1
     found.output = found.output or (PART if part else LATEST)
-    if not (found.single or found.fleet or found.scaling):
-        found.single = found.fleet = found.scaling = True
+    if not (found.single or found.fleet or found.scaling or found.networks):
+        found.single = found.fleet = found.scaling = found.networks = True
     found.rounds = found.rounds or (QUICK_ROUNDS if found.quick else ROUNDS)
     delays = found.delays or ("0,100" if found.quick else "0,20,100")
     found.delays = [int(delay) for delay in delays.split(",")]
@@ -108,6 +110,8 @@ def _measured(place: Place, asked: argparse.Namespace) -> results.Results:
                 place, (1, 8) if asked.quick else (1, 2, 4, 8, 16, 32), asked.rounds, say=say
             ),
         }
+    if asked.networks:
+        found["networks"] = networks(place, asked.rounds, say=say)
     say("done")
     return found
 

@@ -33,6 +33,9 @@ def _parts(results: Results) -> Iterator[str]:
         yield _SCALING[name]
         yield _rows(of["rows"])
         yield from _remarks(of)
+    if "networks" in results:
+        yield "A network of VMs that are plugged (cold `fab verify`; library: net up; seconds)"
+        yield _rows(results["networks"]["rows"])
     found = verdicts(results)
     if found:
         yield "\n".join(["Must be reached:", *map(str, found)])

@@ -34,7 +34,7 @@ class Verdict:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Every target that these results can tell of."""
-    return [*_single(results), *_fleet(results), *_scaling(results)]
+    return [*_single(results), *_fleet(results), *_scaling(results), *_networks(results)]
 
 
 def _single(results: Results) -> Iterator[Verdict]:
@@ -81,6 +81,13 @@ def _scaling(results: Results) -> Iterator[Verdict]:
             yield Verdict("status of 32 workers / one ssh login", row["of_login"], limit)
             with_vms = "the same, with a VM on each"
             yield Verdict(with_vms, row["with_vms_of_login"], limit, aim=True)
+
+
+def _networks(results: Results) -> Iterator[Verdict]:
+    for row in results.get("networks", {}).get("rows", []):
+        what = f"fab verify of {row['vms']} VMs on {row['workers']} workers, services included"
+        yield Verdict(what, row["verify"], 3.0, " s", aim=True)
+        yield Verdict("exchanges of a network's up, a look first", row["net_up_exchanges"], 2.0)
 
 
 def _get(entries: Results, way: str, key: str) -> float | None:
