@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 import vmops
+from vmops.core.names import NetworkNames
 from vmops.lab import Lab
 
 from .course import NODE, OUTSIDE, Course
@@ -362,3 +364,42 @@ def test_what_is_cut_in_the_middle_is_whole_after_the_same_command(course: Cours
         course.lab.heal(NODE)
         course.operator.ok("net.down")
         assert picture(course) == before, (toward, count)
+
+
+def test_what_a_cut_or_a_reboot_leaves_of_a_network_is_pruned(course: Course) -> None:
+    course.write(file())
+    course.up()
+    half = NetworkNames("half")
+    row = NetworkNames("rebooted")
+    course.on_node(
+        f"""set -e
+        ip netns add vmops-half
+        mkdir /run/vmops-net/half
+        ip link add {half.port} type veth peer name lan netns vmops-half
+        ovs-vsctl add-port br-int {half.port} tag=77 \
+          -- set Interface {half.port} external_ids:vmops-net=half
+        ovs-vsctl add-port br-int {row.port} tag=78 \
+          -- set Interface {row.port} external_ids:vmops-net=rebooted
+        """
+    )
+    words = ("-H", NODE, "prune", "--format", "json")
+    found = course.operator.ok(*words).json
+    left = {each["name"] for each in found if each["kind"] == "network"}
+    assert left == {"half", "rebooted"}
+    held = course.lab.enter(NODE, ["flock", "/run/vmops-net/.lock/node", "cat"])
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write(b"x")
+        holder.stdin.flush()
+        assert holder.stdout.read(1) == b"x", "it holds the lock"
+        assert course.operator.ok(*words).json == []
+        holder.stdin.close()
+    done = course.operator.ok(*words, "--yes").json
+    assert {each["name"]: each["removed"] for each in done} == dict.fromkeys(left, True)
+    assert "vmops-half" not in course.on_node("ls /run/netns /run/vmops-net")
+    ports = course.on_node("ovs-vsctl list-ports br-int").split()
+    assert half.port not in ports
+    assert row.port not in ports
+    assert course.operator.ok(*words).json == []
+    assert set(course.up().values()) == {"nothing"}

@@ -7,6 +7,7 @@ import pytest
 from vmops.core.facts.leftovers import Left
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.names import NET_LOCK, NetworkNames
 from vmops.core.plan.upkeep import pruning
 from vmops.core.plan.upkeep.pruning import Leftover
 from vmops.core.tools import ip, ovs
@@ -77,8 +78,7 @@ def test_half_of_a_disk_is_removed_and_a_whole_one_never() -> None:
     (half,) = found
     assert half.name == "~/vm_images/.vmops/disk-vm1-root.qcow2.new"
     assert pruning.plans(WORKER, found, EMPTY) == []
-    block = pruning.clearing(found)
-    assert block is not None
+    (block,) = pruning.clearing(found)
     assert [c.words() for s in block.numbered() for c in s.commands] == [("remove_half_disks",)]
 
 
@@ -89,11 +89,36 @@ def test_what_is_the_workers_own_goes_in_a_block_of_its_own() -> None:
         Leftover("lock", "/run/vmops/.lock/old", "old"),
     )
     assert pruning.plans(WORKER, found, EMPTY) == []
-    block = pruning.clearing(found)
-    assert block is not None
+    (block,) = pruning.clearing(found)
     (step,) = block.numbered()
     assert [entry.words() for entry in step.commands] == [
         ("remove_outputs", "/run/vmops/.said.7"),
         ("remove_locks", "old"),
     ]
-    assert pruning.clearing(()) is None
+    assert pruning.clearing(()) == []
+
+
+def network_port(name: str, *, called: str = "") -> ovs.Port:
+    marks = {ovs.NETWORK: name}
+    return ovs.Port(called or NetworkNames(name).port, "br-int", 100, external_ids=marks)
+
+
+def test_parts_of_networks_go_under_the_lock_of_networks() -> None:
+    seen = with_port(EMPTY, network_port("rebooted"))
+    seen = with_port(seen, network_port("whole"))
+    seen = with_port(seen, network_port("copied", called="eth7"))
+    left = Left(networks=("half", "a b", "-x"), served=frozenset({"whole"}))
+    found = pruning.leftovers(seen, left)
+    assert found == (Leftover("network", "half"), Leftover("network", "rebooted"))
+    (block,) = pruning.clearing(found)
+    assert block.lock == NET_LOCK
+    names = [NetworkNames(name) for name in ("half", "rebooted")]
+    (step,) = block.numbered()
+    assert [entry.words() for entry in step.commands] == [
+        ("remove_left_networks", *(word for n in names for word in (n.network, n.short)))
+    ]
+
+
+def test_while_somebody_changes_networks_none_is_left_over() -> None:
+    seen = with_port(EMPTY, network_port("new"))
+    assert pruning.leftovers(seen, Left(networks=("half",))) == ()

@@ -18,6 +18,7 @@ from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 
 OWNER = "vmops-vm"
 LINK = "vmops-link"
+NETWORK = "vmops-net"
 SILENT = "silent "
 _VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 

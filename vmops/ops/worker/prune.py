@@ -59,15 +59,20 @@ def prune(route: Route, *, remove: bool = False) -> list[Pruned]:
 
 def _cleared(route: Route, found: Sequence[Leftover]) -> VmopsError | None:
     """Remove that of the worker itself: what went wrong."""
-    block = pruning.clearing(found)
-    if block is None:
+    blocks = pruning.clearing(found)
+    if not blocks:
         return None
     try:
-        (result,) = perform(route, [block], time_limit_s=ACT_LIMIT_S)
+        results = perform(route, blocks, time_limit_s=ACT_LIMIT_S)
     except VmopsError as error:
         return error
-    failed = result.failure
-    return WorkFailed(failed.reason(), worker=route.worker.name) if failed else None
+    for result in results:
+        if result.outcome == "done":
+            continue
+        failed = result.failure
+        why = failed.reason() if failed else result.why or "its networks are being changed"
+        return WorkFailed(why, worker=route.worker.name, cure="fab prune --yes")
+    return None
 
 
 def _pruned(
@@ -75,7 +80,7 @@ def _pruned(
 ) -> Pruned:
     if each.kept:
         return Pruned(worker, each)
-    if each.kind in ("output", "lock", "half a disk"):
+    if each.kind in ("output", "lock", "half a disk", "network"):
         return Pruned(worker, each, removed=cleared is None, error=cleared)
     error = _error_of(done[each.vm])
     return Pruned(worker, each, removed=error is None, error=error)

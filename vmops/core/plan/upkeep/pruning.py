@@ -12,14 +12,16 @@ from typing import Literal, NamedTuple
 from vmops.core.facts.leftovers import Left
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
+from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import NET_LOCK, NetworkNames
 from vmops.core.plan import stopping
 from vmops.core.plan.phase import Plan
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ip, ovs
 from vmops.errors import VmopsError
 
-Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk"]
+Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk", "network"]
 
 PRUNE = "prune"
 """The label of the step that clears /run/vmops, and the word for it all in the history."""
@@ -51,7 +53,22 @@ def leftovers(seen: Observed, left: Left) -> tuple[Leftover, ...]:
     found += [Leftover("output", f"/run/vmops/{name}") for name in left.outputs]
     found += [Leftover("lock", f"/run/vmops/.lock/{name}", name) for name in left.locks]
     found += [Leftover("half a disk", f"{FOLDER}/{name}") for name in left.halves]
+    found += [Leftover("network", name) for name in _networks(seen, left)]
     return tuple(found)
+
+
+def _networks(seen: Observed, left: Left) -> list[str]:
+    """Networks of which a part is left: their making or removal was cut, or a reboot has taken all
+    but the row of their port."""
+    if left.served is None:
+        return []
+    marked = {
+        port.external_ids[ovs.NETWORK]
+        for port in seen.switch.ports.values()
+        if NetworkNames(port.external_ids.get(ovs.NETWORK, "")).port == port.name
+    }
+    names = {*left.networks, *marked} - left.served
+    return sorted(name for name in names if normal.name(name) == name)
 
 
 def _marks(seen: Observed) -> list[tuple[str, Kind, str]]:
@@ -89,8 +106,8 @@ def plans(worker: Worker, found: Sequence[Leftover], seen: Observed) -> list[Pla
     return [stopping.stop(worker, VM.lost(name), seen).noted_as(PRUNE) for name in names if name]
 
 
-def clearing(found: Sequence[Leftover]) -> Block | None:
-    """What removes that of the worker itself, each looked at again; None where there is none."""
+def clearing(found: Sequence[Leftover]) -> list[Block]:
+    """What removes that of the worker itself, each looked at again; networks under their lock."""
     outputs = [each.name for each in found if each.kind == "output"]
     locks = [each.vm for each in found if each.kind == "lock"]
     halves = [each for each in found if each.kind == "half a disk"]
@@ -99,4 +116,11 @@ def clearing(found: Sequence[Leftover]) -> Block | None:
         *((command("remove_locks", *locks),) if locks else ()),
         *((command("remove_half_disks"),) if halves else ()),
     )
-    return Block("", (Step(PRUNE, commands),)) if commands else None
+    blocks = [Block("", (Step(PRUNE, commands),))] if commands else []
+    names = [NetworkNames(each.name) for each in found if each.kind == "network"]
+    if names:
+        words = (word for name in names for word in (name.network, name.short))
+        step = Step(PRUNE, (command("remove_left_networks", *words),))
+        subject = ",".join(name.network for name in names)
+        blocks.append(Block(subject, (step,), lock=NET_LOCK, change=PRUNE))
+    return blocks
