@@ -19,14 +19,17 @@ _START = _HERE / "agent.sh"
 _DISK_MIB = 32
 
 _LIBRARIES = {
+    "libatomic1": ("libatomic.so.1",),
+    "libcap2": ("libcap.so.2",),
     "libc6": ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"),
-    "libglib2.0-0": ("libglib-2.0.so.0", "libgmodule-2.0.so.0"),
+    "libglib2.0-0t64|libglib2.0-0": ("libglib-2.0.so.0", "libgmodule-2.0.so.0"),
     "libnuma1": ("libnuma.so.1",),
     "libpcre2-8-0": ("libpcre2-8.so.0",),
     "libudev1": ("libudev.so.1",),
     "liburing2": ("liburing.so.2",),
 }
-"""What the agent of Debian 12 is linked to, by package."""
+"""What the agent is linked to, by package: the first two in Debian 13 alone, where one has another
+name."""
 
 _SYSLINUX = """\
 default linux
@@ -48,7 +51,7 @@ def agent_image(cache: Path) -> Path:
         packages, root = Packages(cache / "packages"), work / "packages"
         packages.unpack("qemu-guest-agent", root, "./usr/sbin/qemu-ga")
         for package, names in _LIBRARIES.items():
-            packages.unpack(package, root, *(f"*/{name}*" for name in names))
+            packages.unpack(packages.first(package), root, *(f"*/{name}*" for name in names))
         packages.unpack("mtools", work / "tools")
         raw = work / "base.raw"
         run("qemu-img", "convert", "-O", "raw", base, raw)

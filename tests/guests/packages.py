@@ -17,6 +17,11 @@ class Packages:
 
     folder: Path
 
+    def first(self, names: str) -> str:
+        """The one of `NAME|NAME` that apt has; the last where it has none."""
+        *others, last = names.split("|")
+        return next((name for name in others if _has_candidate(name)), last)
+
     def unpack(self, package: str, into: Path, *patterns: str) -> None:
         """Unpack `package` into a directory: the whole of it, or what matches the tar patterns.
 
@@ -48,6 +53,11 @@ class Packages:
             run("apt-get", *options, "download", package, cwd=Path(work))
             (fetched,) = Path(work).glob("*.deb")
             return fetched.replace(self.folder / fetched.name)
+
+
+def _has_candidate(package: str) -> bool:
+    listing = run("apt-cache", "policy", package).decode()
+    return "Candidate: " in listing and "Candidate: (none)" not in listing
 
 
 def newest_kernel() -> str:

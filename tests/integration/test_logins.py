@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fabric
@@ -155,14 +156,19 @@ class TestHostKeys:
 
 
 @pytest.fixture(scope="module")
-def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """One that shows a certificate; another test signs it anew."""
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a host's key and those that may sign it."""
     folder = tmp_path_factory.mktemp("signed")
     for name in ("ca", "host_key", "rsa_ca", "foreign"):
         new_key(folder / name, "rsa" if name == "rsa_ca" else "ed25519")
-    keygen("-s", folder / "ca", "-h", "-I", "x", "-n", "w1", folder / "host_key.pub")
-    options = f"HostCertificate {folder}/host_key-cert.pub"
-    with running(folder, options) as found:
+    return folder
+
+
+@contextmanager
+def signed(keys: Path, authority: str, *words: str) -> Iterator[Sshd]:
+    """One that shows a certificate: since OpenSSH 9.8 it reads that at its start."""
+    keygen("-s", keys / authority, "-h", "-I", "x", *words, keys / "host_key.pub")
+    with running(keys, f"HostCertificate {keys}/host_key-cert.pub") as found:
         yield found
 
 
@@ -181,28 +187,27 @@ class TestHostCertificates:
         ],
     )
     def test_one_that_holds_suffices(
-        self, home: Path, signed: Sshd, authority: str, words: list[str], gets_in: bool
+        self, home: Path, keys: Path, authority: str, words: list[str], gets_in: bool
     ) -> None:
-        folder = signed.folder
-        keygen("-s", folder / authority, "-h", "-I", "x", *words, folder / "host_key.pub")
-        text = "".join(f"@cert-authority w* {public(folder / ca)}\n" for ca in ("ca", "rsa_ca"))
-        config = written(home, signed, "StrictHostKeyChecking yes\n HostKeyAlias w1")
-        (home / "known_hosts").write_text(text)
-        assert ssh_logs_in(config) is gets_in
-        if gets_in:
-            assert log_in(config).is_connected
-        else:
-            with pytest.raises(HostKeyRefused, match="is not known"):
-                log_in(config)
+        text = "".join(f"@cert-authority w* {public(keys / ca)}\n" for ca in ("ca", "rsa_ca"))
+        with signed(keys, authority, *words) as sshd:
+            config = written(home, sshd, "StrictHostKeyChecking yes\n HostKeyAlias w1")
+            (home / "known_hosts").write_text(text)
+            assert ssh_logs_in(config) is gets_in
+            if gets_in:
+                assert log_in(config).is_connected
+            else:
+                with pytest.raises(HostKeyRefused, match="is not known"):
+                    log_in(config)
 
-    def test_a_revoked_authority(self, home: Path, signed: Sshd) -> None:
-        keygen("-s", signed.folder / "ca", "-h", "-I", "x", "-n", "w1", f"{signed.host_key}.pub")
-        config = written(home, signed, "StrictHostKeyChecking yes\n HostKeyAlias w1")
-        ca = public(signed.folder / "ca")
-        (home / "known_hosts").write_text(f"@cert-authority * {ca}\n@revoked * {ca}\n")
-        assert not ssh_logs_in(config)
-        with pytest.raises(HostKeyRefused):
-            log_in(config)
+    def test_a_revoked_authority(self, home: Path, keys: Path) -> None:
+        with signed(keys, "ca", "-n", "w1") as sshd:
+            config = written(home, sshd, "StrictHostKeyChecking yes\n HostKeyAlias w1")
+            ca = public(keys / "ca")
+            (home / "known_hosts").write_text(f"@cert-authority * {ca}\n@revoked * {ca}\n")
+            assert not ssh_logs_in(config)
+            with pytest.raises(HostKeyRefused):
+                log_in(config)
 
 
 class TestCertificates:

@@ -132,8 +132,12 @@ def test_the_room_of_a_folder_whose_source_has_blanks(operator: Operator, source
 def test_an_option_rom_is_missing(operator: Operator) -> None:
     """QEMU does not start then, so `doctor` says it before, and nothing is left of a launch."""
     operator.add(small_vm("vm1", 1, 101))
-    folder = "/usr/lib/ipxe/qemu"
-    operator.on("worker1", "mount", "-t", "tmpfs", "none", folder)
+    # Debian 12 has them in a folder of their own.
+    known = ("/usr/lib/ipxe/qemu", "/usr/share/qemu")
+    rom = "efi-e1000.rom"
+    folder = next(each for each in known if Path(each, rom).exists())
+    script = f"cp -a {folder} /tmp/roms; rm /tmp/roms/{rom}; mount --bind /tmp/roms {folder}"
+    operator.on("worker1", "sh", "-ec", script)
     try:
         said = operator.fab("-H", "worker1", "doctor")
         assert_clear(said, 1, "QEMU does not find efi-e1000.rom", "apt install ipxe-qemu")
@@ -141,6 +145,7 @@ def test_an_option_rom_is_missing(operator: Operator) -> None:
         assert operator.taps("worker1") == set()
     finally:
         operator.on("worker1", "umount", folder)
+        operator.on("worker1", "rm", "-r", "/tmp/roms")
     assert "option ROMs" in operator.ok("-H", "worker1", "doctor").out
 
 

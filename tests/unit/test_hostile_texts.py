@@ -79,7 +79,7 @@ def hostile(kind: Any, *, failed: bool, name: str = "") -> Any:
         return Picture(b"", 1, 1)
     if _is_error(kind):
         return WorkFailed(HOSTILE, worker=HOSTILE, vm=HOSTILE, interface=HOSTILE, cure=HOSTILE)
-    if issubclass(kind, tuple):
+    if origin is None and issubclass(kind, tuple):
         hints = get_type_hints(kind)
         return kind(**{key: hostile(of, failed=failed, name=key) for key, of in hints.items()})
     return {}

@@ -18,6 +18,13 @@ PROGRAM = "vmops"
 class _Program(Fab):  # type: ignore[misc]
     """fab with a fixed set of tasks. Its own options are as strict as theirs: exit code 2."""
 
+    def create_config(self) -> None:
+        """A number without a name is a user too."""
+        from vmops.remote.ssh.config.tokens import without_a_name
+
+        without_a_name()
+        super().create_config()
+
     def parse_core(self, argv: list[str] | None) -> None:
         try:
             super().parse_core(argv)

@@ -15,6 +15,7 @@ import paramiko
 from vmops.core.inventory.model import Worker
 from vmops.remote.counters import count
 from vmops.remote.ssh.bridge import FAILURES
+from vmops.remote.ssh.config.tokens import without_a_name
 from vmops.remote.ssh.dial import dial
 from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
 from vmops.remote.ssh.host_keys import HostKeys
@@ -193,6 +194,7 @@ def connect_early(worker: Worker, *, config: fabric.Config | None = None) -> Non
 
 @cache
 def _default_config() -> fabric.Config:
+    without_a_name()
     return fabric.Config()
 
 

@@ -37,6 +37,15 @@ def local_user() -> str:
     return ""
 
 
+def without_a_name() -> None:
+    """Let Fabric have no user where who runs this has no name: `getpass` raises another error then
+    from Python 3.13 on, which Fabric does not expect."""
+    import fabric.config
+
+    if not local_user():
+        fabric.config.get_local_user = lambda: None
+
+
 def local_tokens() -> dict[str, str]:
     """Those that depend on this machine alone."""
     host = socket.gethostname()
