@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from vmops.core.devices.disk import NOTHING_THERE, unobjectionable
 from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.storage.folder import DiskFolder, disk_file
+from vmops.core.devices.storage.moving import How, mark
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import Base
 from vmops.core.inventory.model import VM, Disk, Interface, Settings
@@ -23,6 +24,7 @@ from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.placement.choice import Asked, Choice, Wish
 from vmops.core.plan.placement.choose import choose
+from vmops.core.plan.placement.finding import find
 from vmops.core.tools import ovs
 from vmops.errors import LaunchFailed, VmopsError, WorkerUnreachable
 
@@ -374,3 +376,27 @@ def test_on_the_worker_itself_none_starts_beside_one_that_it_is_to_be_apart_from
     assert isinstance(beside, LaunchFailed)
     (anyhow,) = group.plans(WORKER, vms[1:], running(vms[0], before=seen), terms=Terms())
     assert isinstance(anyhow, Plan)
+
+
+@pytest.mark.parametrize(
+    ("source", "has", "destination", "comes", "home"),
+    [
+        (None, True, "expected", False, "w1"),
+        ("leaving", True, "expected", False, "w1"),
+        ("leaving", True, "expected", True, "w1"),
+        ("staying", True, "expected", True, "w1"),
+        ("leaving", True, None, True, "w2"),
+        ("left", False, None, True, "w2"),
+        ("left", True, None, True, "w2"),
+    ],
+)
+def test_a_vm_between_two_workers_is_where_it_may_be_started(
+    source: How | None, has: bool, destination: How | None, comes: bool, home: str
+) -> None:
+    """Of a pair of disks one is a copy on its way, or what was left behind."""
+    seen = []
+    for how, peer, disks in ((source, "w2", has), (destination, "w1", comes)):
+        marks = {A.name: mark(how, peer, "t")} if how else {}
+        seen.append(world(disks=(A,) if disks else ())._replace(moves=marks))
+    assert only(choose(asked(*seen, world()), wish(A))).worker == home
+    assert only(find(asked(*seen, world()), (A,))).worker == home

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
-from vmops.core.facts.images import OWN_DISKS, SUSPENDED
+from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RUNNING, images
 from vmops.core.inventory.model import VM
@@ -44,7 +44,7 @@ def place(routes: Sequence[Route], wish: Wish) -> Placed:
 
 def find(routes: Sequence[Route], vms: Sequence[VM]) -> list[Choice]:
     """The worker of each VM, asked of all of these at once: see `finding.find`."""
-    questions = (HOST, RUNNING, SUSPENDED, OWN_DISKS, images(vms))
+    questions = (HOST, RUNNING, SUSPENDED, MOVES, OWN_DISKS, images(vms))
     return finding.find(_asked(routes, lambda group: questions, vms), tuple(vms))
 
 

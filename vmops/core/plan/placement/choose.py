@@ -16,7 +16,7 @@ from vmops.core.plan.capacity import lacking
 from vmops.core.plan.group import left_off, plans
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
 from vmops.core.plan.placement.finding import in_doubt, twice
-from vmops.core.plan.placement.home import home, is_there, kept
+from vmops.core.plan.placement.home import home, is_there, kept, without_left
 from vmops.core.plan.upkeep import expiry
 from vmops.errors import LaunchFailed, WorkFailed
 
@@ -94,6 +94,7 @@ class _Placing:
 
     def _at_home(self, vm: VM) -> Choice | None:
         homes = {name: why for name, seen in self.seen.items() if (why := home(vm, seen))}
+        homes = without_left(vm, homes, self.seen)
         if not homes:
             return None
         if len(homes) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan.placement.choice import Asked, Choice
-from vmops.core.plan.placement.home import home, is_there
+from vmops.core.plan.placement.home import home, is_there, without_left
 from vmops.errors import WorkFailed
 
 
@@ -27,7 +27,8 @@ def _found(asked: Asked, vm: VM) -> Choice:
         names = ", ".join(asked.unasked)
         what = f"{vm.name} may run on {names}, which could not be asked"
         return Choice(vm, error=WorkFailed(what, vm=vm.name, cure="say where it is: -H WORKER"))
-    return _at_home(vm, {name: why for name, seen in asked.seen.items() if (why := _has(vm, seen))})
+    homes = {name: why for name, seen in asked.seen.items() if (why := _has(vm, seen))}
+    return _at_home(vm, without_left(vm, homes, asked.seen))
 
 
 def _at_home(vm: VM, homes: dict[str, str]) -> Choice:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vmops.core.devices import disk
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
@@ -14,11 +16,23 @@ def is_there(name: str, seen: Observed) -> bool:
 
 def home(vm: VM, seen: Observed) -> str:
     """What the worker has of a VM that does not run, without which it would not be the same VM;
-    empty where it has nothing."""
+    empty where it has nothing. What stays behind of one that was moved away is nothing, nor is what
+    has come of one that was not handed over yet."""
+    mark = seen.moves.get(vm.name)
+    if mark is not None and mark.how in ("left", "expected"):
+        return ""
     left = kept(vm.name, seen)
     if left or vm.image is not None or vm.disks:
         return left
     return "" if disk.is_missing(seen.images.get(vm.qcow_image)) else "its image"
+
+
+def without_left(
+    vm: VM, homes: Mapping[str, str], all_seen: Mapping[str, Observed]
+) -> dict[str, str]:
+    """Where a VM is at home, without a worker that it is leaving, and that has handed it over."""
+    stays = {name: why for name, why in homes.items() if vm.name not in all_seen[name].moves}
+    return stays or dict(homes)
 
 
 def kept(name: str, seen: Observed) -> str:
