@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.exported import NAMES, leaving
+from tests.exported import HOSTS, NAMES, leaving
 from vmops.core.plan.export.libvirt import libvirt
 from vmops.core.plan.export.script import script
 
@@ -51,3 +53,45 @@ def test_shellcheck_has_nothing_to_say(accel: str, tmp_path: Path) -> None:
         files[-1].write_text(script(leaving(name, accel=accel, home="")).text)
     done = subprocess.run(["shellcheck", *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def fab(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run fab over the inventory of `exported`."""
+    hosts = folder / "hosts.toml"
+    hosts.write_text(HOSTS.format(accel="tcg"))
+    return subprocess.run(
+        [Path(sys.executable).with_name("fab"), *words],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "VMOPS_HOSTS": str(hosts)},
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_one_goes_to_standard_output_byte_for_byte(tmp_path: Path) -> None:
+    done = fab(tmp_path, "export", "--vm", "cloud", "--format", "libvirt")
+    assert (done.returncode, done.stdout.decode()) == (0, libvirt(leaving("cloud")).text)
+    for what in (b"its seed, which tells its guest, is a file", b"~ is taken for /home/ubuntu"):
+        assert what in done.stderr
+    back = fab(tmp_path, "from-libvirt", "--input", "-", stdin=done.stdout)
+    assert back.returncode == 0
+    assert back.stdout.startswith(b"[vms.cloud]\nvm_id = 4\n")
+    assert b"cloud-seed.iso is left out" in back.stderr
+
+
+def test_several_go_to_a_folder_and_what_may_be_secret_is_its_owners(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("export", "--vm", "plain,cloud", "--format", "proxmox", "--output", f"{out}/")
+    for _ in range(2):  # the second time the files are there
+        assert fab(tmp_path, *words).returncode == 0
+        modes = {file.name: file.stat().st_mode & 0o077 for file in out.iterdir()}
+        assert modes.keys() == {"plain.conf", "cloud.conf", "cloud-seed.iso"}
+        assert modes["cloud.conf"] == modes["cloud-seed.iso"] == 0
+        (out / "cloud.conf").chmod(0o644)
+    assert (out / "cloud-seed.iso").read_bytes()[0x8001:0x8006] == b"CD001"
+    done = fab(tmp_path, *words[:-1], str(tmp_path / "hosts.toml" / "x"))
+    assert done.returncode == 2
+    done = fab(tmp_path, "export", "--vm", "plain", "--format", "incus", "--output", "/proc/x/y")
+    assert (done.returncode, b"cannot write /proc/x/y" in done.stderr) == (1, True)

@@ -128,6 +128,8 @@ def test_the_script_starts_the_very_vm_and_vmops_knows_it(operator: Operator, we
     assert "password" in operator.on(WORKER, *as_user, "vnc")
     shown = operator.ok("status", "--vm", "web1", "--format", "json").json[0]
     assert (shown["state"], shown["pid"], shown["drift"]) == ("running", pid, [])
+    mode = operator.on(WORKER, "stat", "-c", "%U %a", f"{FOLDER}/disk-web1-data.raw")
+    assert mode == "ubuntu 600\n"
     assert operator.on(WORKER, *as_user, "start") == said
     assert operator.on(WORKER, *as_user, "stop", "0") == "web1 is stopped\n"
     nothing_is_left(operator, web1)

@@ -297,10 +297,11 @@ def _function(name: str, lines: Iterable[str]) -> str:
     return "\n".join([f"{name}() {{", *body, "}"])
 
 
-_AS_USER = """# The disks are the SSH user's.
-as_user() {
+_AS_USER = """# The disks are the SSH user's, and no other's.
+as_user() (
+    umask 077
     if [ "$user" = root ]; then "$@"; else sudo -u "$user" "$@"; fi
-}"""
+)"""
 
 _TOOLS = r"""# The PID is a QEMU's only while that holds its pidfile's name on its command line.
 running() {
