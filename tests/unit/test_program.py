@@ -14,6 +14,7 @@ from typing import NamedTuple
 import fabric.main
 import pytest
 
+from vmops.tasks import ns
 from vmops.tasks import program as vmops_program
 from vmops.tasks.typed import begin
 
@@ -109,6 +110,58 @@ def test_h_is_help(program: str, task: str, run: Run) -> None:
     code, out, _ = run(program, task, "-h")
     assert (code, out.startswith(f"Usage: {program}")) == (0, True)
     assert "--vm=STRING" in out
+
+
+@pytest.mark.parametrize("asks", ["--help", "-h"])
+@pytest.mark.parametrize("task", sorted(ns.task_names))
+def test_help_behind_any_task_is_that_tasks_help(task: str, asks: str, run: Run) -> None:
+    code, out, err = run("fab", "-H", "worker1", task, asks)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: fab [--core-opts] {task} [")
+
+
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        ("cp a.txt -h", "cp"),
+        ("run --timeout 5 --help", "run"),
+        ("run -t5 --help", "run"),
+        ("script --timeout=5 --help x.sh", "script"),
+        ("lab.fault worker1 --help", "lab.fault"),
+        ("run id cp a --help", "cp"),
+        ("launch --vm a run --help", "run"),
+        ("vm.run --help", "vm.run"),
+    ],
+)
+def test_help_in_the_place_of_an_argument(words: str, task: str, run: Run) -> None:
+    fabfile = UNDER_A_NAME if task.startswith("vm.") else OURS
+    code, out, err = run("fab", *words.split(), fabfile=fabfile)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: fab [--core-opts] {task} ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run --dry id", "run: --dry stands where its command should\n  fab --dry run ..."),
+        ("run -H worker1 id", "run: -H stands where its command should"),
+        ("run --tiemout 5 id", "run has no option --tiemout\n  did you mean --timeout?"),
+        ("cp --force a b:/c", "cp has no option --force"),
+        ("lab.delay --wroker worker1", "lab.delay has no option --wroker"),
+        ("script x.sh run --nope", "run has no option --nope"),
+    ],
+)
+def test_an_option_is_not_taken_for_an_argument(words: str, said: str, run: Run) -> None:
+    code, out, err = run("fab", *words.split())
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_a_value_and_words_behind_two_dashes_are_data(run: Run) -> None:
+    code, _, err = run("fab", "-H", "worker1", "run", "--command", "--help")
+    assert (code, "hosts.toml: there is no such file" in err) == (2, True)
+    code, _, err = run("fab", "exec", "--vm", "a", "--", "ls", "--help")
+    assert (code, "hosts.toml: there is no such file" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

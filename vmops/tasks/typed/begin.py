@@ -15,6 +15,7 @@ from invoke.parser.context import ParserContext
 from invoke.parser.parser import Parser
 
 from vmops.interrupt import leave_at_once
+from vmops.tasks.typed.eaten import HELP, eaten
 from vmops.tasks.typed.program import Program, running
 from vmops.tasks.typed.rest import take
 
@@ -50,7 +51,7 @@ def _only_tells(program: Program) -> bool:
     """True for `--list`, `--help` and the like, which end like any program when their reader has
     left: `fab --list | head`."""
     args = program.invoked.core[0].args
-    asks = {"-h", "--help"} & set(program.words)
+    asks = HELP & set(program.words)
     return bool(args.list.value or args.help.value or asks or not program.words)
 
 
@@ -77,16 +78,33 @@ def _check_words(program: Program) -> None:
         if {name, *aliases} & set(program.words)
     ]
     names = [name for task, aliases in tasks.items() for name in (task, *aliases)]
+    parser = Parser(contexts=meant, initial=program.invoked.initial_context)
+    if _is_help(program, parser):
+        return
     try:
-        Parser(contexts=meant, initial=program.invoked.initial_context).parse_argv(
-            list(program.words)
-        )
+        parser.parse_argv(list(program.words))
     except ParseError as error:
         from vmops.tasks.typed.words import better
 
         raise refusal(better(str(error), error.context, names, program.typed)) from None
     except ValueError as error:
         raise no_number(error, program.typed) from None
+
+
+def _is_help(program: Program, parser: Parser) -> bool:
+    """True where help of a task of ours is asked for in the place of an argument: then nothing but
+    that is left of the words. Another option in such a place is refused."""
+    found = eaten(parser, program.words)
+    if found is None or not is_ours(program.collection[found.context.name]):
+        return False
+    if found.word not in HELP:
+        from vmops.tasks.typed.words import in_place_of_argument
+
+        core = program.invoked.initial_context
+        raise refusal(in_place_of_argument(found.word, found.context, core, program.typed))
+    program.invoked.core[0].args.help.value = found.context.name
+    program.invoked.core.unparsed[:] = []
+    return True
 
 
 def no_number(error: ValueError, program: str) -> Exit:

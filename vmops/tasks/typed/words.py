@@ -84,6 +84,19 @@ def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
     return f"there is no task {word!r}\n  {listed}"
 
 
+def in_place_of_argument(word: str, context: Any, core: Any, program: str) -> str:
+    """What is wrong with an option where the task still waits for an argument, and the cure.
+
+    `core` is the context of the program's own options, which stand before the task.
+    """
+    given = word.partition("=")[0] if word.startswith("--") else word[:2]
+    if given not in core.flags:
+        return _option(word, context, program)
+    lacking = context.missing_positional_args[0].name
+    before = f"{program} {word} {context.name} ..."
+    return f"{context.name}: {word} stands where its {lacking} should\n  {before}"
+
+
 def plain(said: str) -> str:
     """Invoke's complaint about a value or an argument that is missing, as one would say it."""
     flag = _NO_VALUE.fullmatch(said)
