@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from vmops.inventory_file import load
 from vmops.lab import Lab
 
 from .conftest import free_network, require_a_lab
@@ -45,6 +46,16 @@ def steps() -> list[Step]:
             else:
                 found[-1].printed.append(line)
     return found
+
+
+def test_a_class_takes_few_lines(tmp_path: Path) -> None:
+    """Of eight VMs on three workers: what somebody has to write, and nothing is left out."""
+    (text,) = [text for name, text in FILES if name == "class.toml"]
+    (tmp_path / "class.toml").write_text(text)
+    listed = load(tmp_path / "class.toml")
+    assert (len(listed.vms), len(listed.workers)) == (8, 3)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) < 25
 
 
 @pytest.fixture
