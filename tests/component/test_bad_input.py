@@ -72,6 +72,8 @@ def ear() -> Iterator[socket.socket]:
         ["capture", "--vm", "a", "--count", "-1"],
         ["graph", "--format", "nope"],
         ["ping", "--vm", "a", "--to", "a"],
+        ["ping", "--vm", "a", "--from", "b", "--to", "a"],
+        ["trace", "--vm", "a", "--from", "b", "--to", "a"],
         ["ssh", "--vm", "a"],
         ["nic.down", "--vm", "a"],
         ["nic.up", "--vm", "a:"],

@@ -99,7 +99,7 @@ def test_ping_from_the_place_of_another_vm(with_guest: Operator) -> None:
     said = with_guest.ok("ping", "--vm", "web1", "--to", "web2", "--format", "json").json
     assert (said["address"], said["sent"], said["answered"]) == ("192.168.7.12", 3, 3)
     assert all(0 < ms < 1000 for ms in said["ms"])
-    lost = with_guest.fab("ping", "--vm", "web2", "--to", "web1", "--count", "1")
+    lost = with_guest.fab("ping", "--from", "web2", "--to", "web1", "--count", "1")
     assert lost.code == 1
     assert "no answer" in lost.out
     assert "no echo of 1 came from web1 (192.168.7.11)" in lost.err

@@ -70,6 +70,7 @@ def test_a_running_vm_in_all_its_numbers(operator: Operator) -> None:
     assert {key: found[key] for key in known} == known
     (disk,) = found["disks"]
     assert disk["images"] == [f"{IMAGES}/vm1.qcow2", f"{IMAGES}/base.qcow2"]
+    assert disk["name"] == disk["device"] == "ide0-hd0"
     assert disk["virtual_size"] == 1 << 20
     assert disk["read_bytes"] == BOOT_SECTOR_BYTES
     assert disk["written_bytes"] == 0

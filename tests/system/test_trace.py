@@ -15,7 +15,7 @@ def test_a_frame_that_arrives(plugged: Operator) -> None:
     assert lines[4] == "4 between ok it comes to worker2 by port trunk in VLAN 101"
     assert lines[-1].endswith("port tap_3_eth1 gives it out to vm3:eth1")
     assert "frames of vm1:eth1 come to vm3:eth1" in said.err
-    steps = plugged.ok("trace", "--from", "vm1", "--to", "vm3", "--format", "json").json
+    steps = plugged.ok("trace", "--vm", "vm1", "--to", "vm3", "--format", "json").json
     assert steps["arrives"] is True
     assert len(steps["steps"]) == len(lines) - 1
 

@@ -11,6 +11,7 @@ from vmops.errors import InventoryError, WorkFailed
 from vmops.lab import tools
 from vmops.lab.inventory import hosts_toml, known_hosts
 from vmops.lab.layout import Layout
+from vmops.lab.switch import vlans_left_out, without_vlans
 from vmops.lab.worker import add_user
 
 LAYOUT = Layout(Path("/run/some-lab"))
@@ -138,3 +139,10 @@ def test_a_lab_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(WorkFailed, match="needs Linux"):
         tools.require_tools()
+
+
+def test_vlans_that_are_left_out_are_read_as_they_were_asked() -> None:
+    asked = without_vlans("worker2", [101, 4094]) + without_vlans("worker1", [])
+    told = asked.replace("iifname worker2", 'iifname "worker2"')
+    assert vlans_left_out(told) == {"worker2": [101, 4094]}
+    assert vlans_left_out("") == {}

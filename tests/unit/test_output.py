@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from io import BytesIO, TextIOWrapper
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from vmops.tasks.frame.output import give, give_bytes, give_table, say
+from vmops.tasks.frame.output import gap, give, give_bytes, give_table, say
 from vmops.tasks.frame.task import task
 
 
@@ -80,3 +80,14 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
         run(speak)
     assert ended.value.code == 130
     assert capsys.readouterr().err.startswith("interrupted: ")
+
+
+@pytest.mark.parametrize(("is_a_terminal", "between"), [(False, "\n"), (True, "")])
+def test_an_empty_line_parts_tables_where_nothing_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, is_a_terminal: bool, between: str
+) -> None:
+    out = StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: is_a_terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+    gap()
+    assert out.getvalue() == between

@@ -155,3 +155,16 @@ def test_a_request_is_written_as_the_monitor_reads_it() -> None:
 )
 def test_a_look_tells_whether_a_guest_agent_listens(ports: list[Any], agent: bool | None) -> None:
     assert qmp.read_look([RUNNING, [], [], ports, []]).agent is agent
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("/machine/peripheral/disk-root/virtio-backend", "root"),
+        ("/machine/peripheral/disk-data/virtio-backend", "data"),
+        ("/machine/peripheral/data/virtio-backend", "data"),
+        ("ide0-hd0", "ide0-hd0"),
+    ],
+)
+def test_a_disk_is_called_as_hosts_toml_has_it(device: str, name: str) -> None:
+    assert qmp.Drive(device, (), 0, 0, 0, 0).name == name

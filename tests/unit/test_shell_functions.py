@@ -70,6 +70,19 @@ def test_comments_do_not_travel_and_the_words_of_a_dry_run_name_real_arguments(n
     assert "$" not in functions.words_of(name).replace("$SUDO_USER", "")
 
 
+def test_what_a_plan_calls_has_words_for_a_dry_run() -> None:
+    """`sudo NAME` of a function of ours could be typed nowhere."""
+    sources = Path(functions.__file__).parents[2].rglob("*.py")
+    used = {
+        name
+        for path in sources
+        for name in re.findall(r'\b[cC]ommand\(\s*\(?\s*"(\w+)"', path.read_text())
+    }
+    called = used & set(NAMES)
+    assert len(called) > 30
+    assert sorted(name for name in called if not functions.words_of(name)) == []
+
+
 def test_a_function_brings_along_what_it_calls_and_no_more() -> None:
     text = functions.needed("end_process 1 2 KILL 3")
     there = set(re.findall(r"^(\w+)\(\) \{", text, re.MULTILINE))

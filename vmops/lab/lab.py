@@ -17,7 +17,7 @@ from vmops.lab.daemons import DAEMONS, DaemonName
 from vmops.lab.host import SUPERVISOR, end_processes, locked
 from vmops.lab.inventory import hosts_toml, known_hosts
 from vmops.lab.layout import MAX_WORKERS, SWITCH, Layout, default_directory
-from vmops.lab.switch import without_vlans
+from vmops.lab.switch import vlans_left_out, without_vlans
 from vmops.lab.tools import ENVIRONMENT, PACKAGE_ROOT, call, last_words, make_key, require_tools
 
 ANSWER_LIMIT_S = 120.0
@@ -167,6 +167,11 @@ class Lab:
                 f"the switch cannot leave VLANs out: {reason}",
                 cure="apt-get install -y --no-install-recommends nftables",
             )
+
+    def denied_vlans(self) -> dict[str, list[int]]:
+        """What `deny_vlans` has left out, by worker; those with none are not there."""
+        done = self.run(SWITCH, ("nft", "list", "ruleset", "bridge"), check=False)
+        return vlans_left_out(done.stdout.decode(errors="replace"))
 
     def enter(self, name: str, argv: Sequence[str]) -> list[str]:
         """The words that run `argv` as root in a worker, or in the switch, from this machine.

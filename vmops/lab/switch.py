@@ -6,6 +6,7 @@ Nothing leads from there to anywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
@@ -42,6 +43,14 @@ def without_vlans(worker: str, vlans: Iterable[int]) -> str:
     chain = "\n".join(["type filter hook forward priority 0", *rules])
     made = f"{table} {{\nchain vlans {{\n{chain}\n}}\n}}\n" if rules else ""
     return f"{table} {{}}\ndelete {table}\n{made}"
+
+
+def vlans_left_out(ruleset: str) -> dict[str, list[int]]:
+    """By worker, from what `nft list ruleset` says of these tables."""
+    found: dict[str, list[int]] = {}
+    for port, vlan in re.findall(r'iifname "([^"]+)" vlan id (\d+) drop', ruleset):
+        found.setdefault(port, []).append(int(vlan))
+    return found
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vmops.lab import Lab, WorkerStatus
 
 WORKER = Option("Name of one of the lab's workers, such as worker1.")
-HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "fault")
+HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "vlans", "fault")
 
 
 @task(
@@ -65,15 +65,18 @@ def status(c: Context, format: str = "text") -> None:
     """
     lab = _lab()
     found = lab.find()
+    without = lab.denied_vlans() if found and found.switch_pid else {}
     if format == options.JSON:
         values = asdict(found) if found else {"pid": None, "switch_pid": None, "workers": []}
+        for worker in values["workers"]:
+            worker["without_vlans"] = without.get(worker["name"], [])
         paths = {"directory": str(lab.directory), "inventory": str(lab.inventory)}
         give_json(paths | values)
     elif found is None:
         give(f"no lab runs in {lab.directory}")
     else:
         give(f"lab in {lab.directory}, PID {found.pid}; its switch, PID {found.switch_pid}")
-        give_table(HEADINGS, [_row(worker) for worker in found.workers])
+        give_table(HEADINGS, [_row(one, without.get(one.name, [])) for one in found.workers])
 
 
 @task()
@@ -174,7 +177,7 @@ def _dry(c: Context, intent: str) -> bool:
     return is_dry(c)
 
 
-def _row(worker: WorkerStatus) -> tuple[str, ...]:
+def _row(worker: WorkerStatus, without: list[int]) -> tuple[str, ...]:
     return (
         worker.name,
         f"ubuntu@{worker.address}:{worker.port}",
@@ -182,5 +185,6 @@ def _row(worker: WorkerStatus) -> tuple[str, ...]:
         str(worker.pid or "-"),
         f"{worker.delay_ms:g} ms",
         f"{worker.open_connections} open, {worker.connections} in all",
+        f"all but {', '.join(map(str, without))}" if without else "all",
         worker.fault or "-",
     )

@@ -72,6 +72,16 @@ class Drive(NamedTuple):
     read_bytes: int
     written_bytes: int
 
+    @property
+    def name(self) -> str:
+        """What hosts.toml calls it, `root` being a VM's first one; else QEMU's name for it."""
+        return disk_name(self.device)
+
+
+def disk_name(device: str) -> str:
+    """The name of a disk by what QEMU calls its drive, or its place in the machine."""
+    return device.removeprefix("/machine/peripheral/").partition("/")[0].removeprefix("disk-")
+
 
 class Look(NamedTuple):
     """A VM as its monitor shows it: QEMU's word for its status, its disks, and whether a guest

@@ -176,6 +176,12 @@ def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     give("\n".join("  ".join(cells).rstrip() for cells in padded))
 
 
+def gap() -> None:
+    """An empty line between two tables, where no lines are drawn that tell them apart."""
+    if not sys.stdout.isatty():
+        give("")
+
+
 def table(
     headings: Sequence[str], row: Callable[[T], Sequence[str]]
 ) -> Callable[[Sequence[T]], None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame.context import Context, is_dry
-from vmops.tasks.frame.output import give_table
+from vmops.tasks.frame.output import gap, give_table
 from vmops.tasks.frame.selection import inventory
 from vmops.tasks.frame.work import each, show_dry
 from vmops.tasks.network import serving
@@ -75,7 +75,10 @@ def with_networks(
         networks = [one for one in results if _is_network(one)]
         if networks:
             tell_networks(networks)
-        tell([one for one in results if not _is_network(one)])
+        vms = [one for one in results if not _is_network(one)]
+        if networks and vms:
+            gap()
+        tell(vms)
 
     return both
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vmops.tasks.frame.harmless import one_line
-from vmops.tasks.frame.output import give_table, say
+from vmops.tasks.frame.output import gap, give_table, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,6 +126,7 @@ def give_services(passages: Sequence[Passage]) -> None:
             [one_line(name), *(by_row[name].get(column, "") for column in columns)]
             for name in dict.fromkeys(passage.network for passage in passages)
         ]
+        gap()
         give_table(("NETWORK", *columns), rows)
 
 
@@ -143,6 +144,7 @@ def give_pings(pings: Sequence[Ping]) -> None:
             [source, _listed(found, REACHES), _listed(found, CUT), _listed(found, LEAK)]
             for source, found in by_source.items()
         ]
+        gap()
         give_table(("ASKED FROM", "ANSWERS", "DOES NOT", "IS NOT TO"), rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 def place(c: Context, text: str) -> Place:
     """The interface that is named; of a VM alone the first that is connected. InventoryError."""
     return _candidates(c, text)[0]
+
+
+def one_of_two(task: str, given: Mapping[str, str | None]) -> str | None:
+    """What is given by one of two options that mean the same; None for neither. InventoryError."""
+    values = {value for value in given.values() if value is not None}
+    if len(values) > 1:
+        raise InventoryError(f"{task}: {' and '.join(given)} mean the same, and differ here")
+    return next(iter(values), None)
 
 
 def both(c: Context, one: str, other: str) -> tuple[Place, Place]:

@@ -21,7 +21,7 @@ from vmops.tasks.frame.output import give, give_json, say
 from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
-from vmops.tasks.proof.places import both, place
+from vmops.tasks.proof.places import both, one_of_two, place
 from vmops.tasks.typed.rest import rest
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def ssh_config(c: Context, vm: str | None = None, user: str | None = None) -> No
     {
         "vm": Option("VM and interface from whose place is asked, such as web1:eth0."),
         "to": Option("VM and interface that is to answer; the interface may be left out."),
+        "from_": Option("The same as --vm: what trace calls it."),
         "address": _ADDRESS,
         "count": Option("How many echoes (default 3).", options.between(1, 1000)),
         "format": options.FORMAT,
@@ -119,6 +120,7 @@ def ping(
     c: Context,
     vm: str | None = None,
     to: str | None = None,
+    from_: str | None = None,
     address: str | None = None,
     count: int = 3,
     format: str = "text",
@@ -132,6 +134,7 @@ def ping(
     from vmops.core.plan.proof.doors import door_to
     from vmops.ops.proof.door import ping as echoes
 
+    vm = one_of_two("ping", {"--vm": vm, "--from": from_})
     if vm is None or to is None:
         raise InventoryError("ping: from whom to whom?", cure="fab ping --vm web1 --to web2")
     (here, nic), (other, far) = both(c, vm, to)

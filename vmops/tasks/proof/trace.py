@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     {
         "from_": Option("VM and interface, such as web1:eth0; the interface may be left out."),
         "to": Option("VM and interface that it is to reach; the interface may be left out."),
+        "vm": Option("The same as --from: what ping calls it."),
         "flow": Option("More of the frame, in the words of ovs-ofctl, such as tcp,tp_dst=22."),
         "format": options.FORMAT,
     }
@@ -28,6 +29,7 @@ def trace(
     c: Context,
     from_: str | None = None,
     to: str | None = None,
+    vm: str | None = None,
     flow: str | None = None,
     format: str = "text",
 ) -> Story | None:
@@ -40,8 +42,9 @@ def trace(
     """
     from vmops.ops.proof.trace import show
     from vmops.ops.proof.trace import trace as follow
-    from vmops.tasks.proof.places import both, groups_around
+    from vmops.tasks.proof.places import both, groups_around, one_of_two
 
+    from_ = one_of_two("trace", {"--from": from_, "--vm": vm})
     if from_ is None or to is None:
         raise InventoryError("trace: from where to where?", cure="fab trace --from web1 --to web2")
     one, other = both(c, from_, to)

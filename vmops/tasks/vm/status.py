@@ -179,7 +179,7 @@ def as_dict(item: VMStatus) -> dict[str, Any]:
         "memory_mb": item.memory_mb if runs else None,
         "vnc": item.vnc or None,
         "image": item.image or None,
-        "disks": [disk._asdict() for disk in item.disks],
+        "disks": [{"name": disk.name, **disk._asdict()} for disk in item.disks],
         "agent": item.agent,
         "addresses": [address._asdict() for address in item.addresses],
         "interfaces": [_interface_as_dict(nic) for nic in item.interfaces],

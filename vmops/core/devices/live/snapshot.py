@@ -16,7 +16,7 @@ from vmops.core.devices.machine import CommandLine
 from vmops.core.script.command import Command, Step
 from vmops.core.tools import monitor
 from vmops.core.tools.monitor import Await, Heard, Line, Need, Talk
-from vmops.core.tools.qmp import RESUME, STATUS, Request
+from vmops.core.tools.qmp import RESUME, STATUS, Request, disk_name
 
 SAVE, LOAD, DELETE = "snapshot-save", "snapshot-load", "snapshot-delete"
 """The requests of the monitor, and the labels of the steps that make them."""
@@ -134,8 +134,7 @@ def _cards(buses: Any, line: CommandLine, vm_id: int) -> Iterator[tuple[str, str
 def _disk(drive: Any) -> Writable:
     inserted = drive["inserted"]
     name = str(drive["device"] or drive.get("qdev") or inserted["node-name"])
-    name = name.removeprefix("/machine/peripheral/").partition("/")[0].removeprefix("disk-")
-    return Writable(str(inserted["node-name"]), name, str(inserted["drv"]))
+    return Writable(str(inserted["node-name"]), disk_name(name), str(inserted["drv"]))
 
 
 def _snapshots(drives: Sequence[Any]) -> Iterator[Snapshot]:

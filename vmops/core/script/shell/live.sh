@@ -141,6 +141,7 @@ while_running() {
   "$@"
 }
 
+#: # see that {2} is {1}
 memory_is() {
   memory_path "$2"
   if [ -e "$path" ]; then [ "$1" = there ]; else [ "$1" = gone ]; fi

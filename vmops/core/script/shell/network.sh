@@ -39,12 +39,14 @@ any_plugged() {
   [ "$#" -gt 0 ] || { echo "no interface could be plugged" >&2; return 1; }
 }
 
+#: sudo ip link del dev {1}  # if it is this VM's
 remove_own_tap() {
   owner_of "$1"
   [ "$owner" != "$2" ] || ip link del dev "$1"
 }
 
 # A TAP that was there already: only what this VM's launch has changed.
+#: # make the TAP {1} as it was
 restore_tap() {
   owner_of "$1"
   [ "$owner" != "$2" ] || ip link set dev "$1" "$4" alias "$3" mtu "$5"
@@ -135,6 +137,7 @@ is_up() {
 }
 
 # It does not wait for the switch, whose device goes next.
+#: # remove the ports of {1} that are its own: {2...}
 remove_own_ports() {
   vm=$1
   shift

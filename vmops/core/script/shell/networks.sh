@@ -299,6 +299,7 @@ network_facts() {
 }
 
 # A guard: what was asked of all of them is what was seen.
+#: # see that the networks there are as they were
 same_networks() {
   [ "$(asked_of_all)" = "$1" ]
 }

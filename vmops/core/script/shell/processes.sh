@@ -16,6 +16,7 @@ start_of() {
   started=${20}
 }
 
+#: # see that PID {1} is still the same process
 still() {
   start_of "$1" && [ "$started" = "$2" ]
 }
@@ -68,19 +69,23 @@ running() {
     is_qemu_of "$1" "$pid" "$user"
 }
 
+#: # see that {1} does not run
 not_running() {
   ! running "$1"
 }
 
+#: # see that it is still the same QEMU of {1} that runs
 still_running() {
   running "$1" && [ "$pid" = "$2" ] && [ "$started" = "$3" ]
 }
 
 # What a QEMU left is still that one's: by its record, or by its pidfile where that tells another.
+#: # see that what {1} left is still the same
 same_remains() {
   { recorded "$1" && [ "$pid" = "$2" ]; } || { pid_of "$1" && [ "$pid" = "$2" ]; }
 }
 
+#: # see that no other QEMU of {1} was started meanwhile
 not_replaced() {
   { ! recorded "$1" && ! pid_of "$1"; } || [ "$pid" = "$2" ]
 }

@@ -85,6 +85,7 @@ $found" in *[[:space:]]"$tap"[[:space:]]*)
 }
 
 # A QEMU that has just been started, and all that it left.
+#: # end the QEMU of {1}, and remove its run directory
 abandon() {
   ! running "$1" || end_process "$1" "$pid" "$started" KILL 10 >/dev/null || return 1
   remove_run_directory "$1"
