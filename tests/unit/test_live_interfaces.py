@@ -100,6 +100,10 @@ def test_one_that_is_missing_is_plugged_and_added_in_one_step() -> None:
         assert word in talk
     assert made.block is not None
     step = next(step for step in made.block.numbered() if step.label == "add eth3")
+    # Another operator may have added it since the look: his must not be taken back.
+    guards = [(guard.stdin or b"").decode() for guard in made.block.guards]
+    lacks = f'"name": "{TAP3}"'.encode().hex()
+    assert any("qom-list" in said and f"lack {lacks}" in said for said in guards)
     undo = [command.words()[0] for command in step.undo]
     assert undo == ["take_back"] * 3 + ["unless_open"] * 2
 

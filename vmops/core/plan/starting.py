@@ -9,7 +9,7 @@ from __future__ import annotations
 from vmops.core.devices import disk, display, nic
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.live import memory
-from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S
+from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S, no_card
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -202,7 +202,10 @@ def _changed(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Pla
     job = interfaces.plugging_of(worker, vm, observed)
     plugs, skips = nic.plugging(job, there, strict=strict)
     changes = interfaces.changing(worker, vm, observed, running, strict=strict)
-    guards = (process.still_running(vm.name, running),)
+    new = tuple(
+        no_card(vm.name, n) for n in lacking if n.name not in {s.interface for s in foreign}
+    )
+    guards = (process.still_running(vm.name, running), *new)
     block = block_of(vm, (*plugs, *changes), guards=guards, change="change")
     phase = Phase(worker.name, block, waits_s=len(too_many) * RELEASE_LIMIT_S)
     return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=_hashed(vm))

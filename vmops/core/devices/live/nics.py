@@ -77,6 +77,12 @@ def parse(said: str) -> tuple[RunningNic, ...]:
 # What changes it
 
 
+def no_card(vm: str, nic: Nic) -> Command:
+    """That QEMU has no card of that interface: what takes an addition back would remove it."""
+    known = Request("qom-list", {"path": "/machine/peripheral"})
+    return _said(vm, known, Need(f'"name": "{nic.tap}"', absent=True))
+
+
 def adding(job: Plugging, nic: Nic, running: Process, *, bare: RunningNic | None) -> Step:
     """Its TAP and port, its back end and its card; undone together, and the TAP stays where QEMU
     has kept it open all the same.
