@@ -300,13 +300,15 @@ class Planner(RuleBasedStateMachine):
         kind=st.sampled_from(["launch", "launch strictly", "up --restart", "boot"]),
         name=one,
         which=st.lists(st.sampled_from([DATA, LOGS]), unique=True),
+        stubborn=st.booleans(),
         fault=faults,
     )
     def disks_come_and_go(
-        self, kind: str, name: str, which: list[Disk], fault: Fault | None
+        self, kind: str, name: str, which: list[Disk], stubborn: bool, fault: Fault | None
     ) -> None:
         """A command for a VM that runs, as a rule, with other disks than are wanted by now."""
         self.other_disks_are_wanted(name, which)
+        self.a_guest_lets_go_of_nothing(name, stubborn)
         self.command(kind, [name], fault)
 
     @rule(name=one, stubborn=st.booleans())
