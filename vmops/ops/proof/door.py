@@ -7,7 +7,7 @@ from contextlib import closing
 
 from vmops.core.inventory.model import VM
 from vmops.core.tools.proof import door as doors
-from vmops.core.tools.proof.door import Door, Echo, Offer
+from vmops.core.tools.proof.door import Asked, Door, Echo, Offer
 from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
@@ -49,19 +49,19 @@ def ping(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Iterator[
                 yield echo
 
 
-def offers(route: Route, vlan_id: int, mac: str, *, seconds: int) -> list[Offer]:
-    """Who offers that MAC an address in a VLAN of the worker. Raises as `call` does, and WorkFailed
+def offers(route: Route, asked: Asked) -> list[Offer]:
+    """Who offers a MAC an address in a VLAN of the worker. Raises as `call` does, and WorkFailed
     where no door could be made."""
 
     def refused(why: str) -> VmopsError:
-        what = f"VLAN {vlan_id} could not be asked for a lease: {why}"
+        what = f"VLAN {asked.vlan_id} could not be asked for a lease: {why}"
         return WorkFailed(what, worker=route.worker.name, cure="fab doctor")
 
     bridge = route.worker.bridge
     called = call(
         route,
         "",
-        lambda path: doors.ask_for_lease(path, bridge, vlan_id, mac, seconds=seconds),
+        lambda path: doors.ask_for_lease(path, bridge, asked),
         refused,
     )
     with closing(called.socket):

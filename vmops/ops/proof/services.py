@@ -14,6 +14,7 @@ from vmops.core.plan.proof import services
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.leases import Asking, askings, lease_faults
 from vmops.core.plan.proof.services import Outcome, Passage, Trial, trials
+from vmops.core.tools.proof.door import Asked
 from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.fleet import on_each
@@ -21,7 +22,7 @@ from vmops.ops.proof.door import offers
 from vmops.ops.route import Group, Route
 
 LEASE_S = 2
-"""How long a DHCP server may take to make an offer."""
+"""How long offers of leases are listened to; our own, where it is wanted, three times as long."""
 
 
 class Proved(NamedTuple):
@@ -83,9 +84,12 @@ def _lease(asking: Asking) -> Callable[[Route], Proved]:
     network = asking.network
     passage = Passage(network.name, "dhcp", wanted=network.dhcp)
 
+    awaited = str(network.gateway) if network.dhcp else ""
+    wanted = Asked(network.vlan_id, asking.mac, LEASE_S, awaited)
+
     def asked(route: Route) -> Proved:
         try:
-            said = offers(route, network.vlan_id, asking.mac, seconds=LEASE_S)
+            said = offers(route, wanted)
         except VmopsError as error:
             return Proved([passage], [error])
         found = passage._replace(found=bool(said))

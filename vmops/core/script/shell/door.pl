@@ -1,11 +1,12 @@
 # A door into a VLAN for one caller: a port of the switch in a network namespace of its own, with an
 # address that nobody has, for as long as he stays. It stands behind attend.pl; its arguments are the
 # bridge, the VLAN, the MTU, the prefix's bits, addresses to choose from, a gateway or nothing, and what
-# is to be done: `tcp ADDRESS PORT`, `ping ADDRESS COUNT`, or `dhcp MAC SECONDS`, which needs no address.
+# is to be done: `tcp ADDRESS PORT`, `ping ADDRESS COUNT`, or `dhcp MAC SECONDS SERVER`, which needs no
+# address, and waits three times as long for that server where it is given.
 #
 # The caller is told `ok ADDRESS`, and gets the connection, a line for each echo, or one for each offer
 # that the MAC is made; or `no` and why.
-my ($bridge, $vlan, $mtu, $bits, $choice, $gateway, $what, $target, $number) = @ARGV;
+my ($bridge, $vlan, $mtu, $bits, $choice, $gateway, $what, $target, $number, $server) = @ARGV;
 my %unshare = (x86_64 => 272, aarch64 => 97, riscv64 => 97, ppc64le => 282, s390x => 303, i686 => 310);
 my @vsctl = ('ovs-vsctl', '--timeout=10');
 my $caller = attend();
@@ -111,8 +112,8 @@ sub offers {
     my @head = (0x4500, 20 + length $udp, 1, 0, 0x4011);
     my $ip = pack 'n5 n N N', @head, sum(pack 'n5 n N N', @head, 0, 0, 0xffffffff), 0, 0xffffffff;
     say_to($caller, 'ok') or return;
-    my ($until, $again, %told) = (now() + $number, 0);
-    while ((my $left = $until - now()) > 0) {
+    my ($begun, $again, %told) = (now(), 0);
+    while ((my $left = $begun + ($server ? 3 : 1) * $number - now()) > 0) {
         if (now() >= $again) {
             syswrite $wire, "\xff" x 6 . $from . "\x08\x00" . $ip . $udp;
             $again = now() + 1;
@@ -124,6 +125,7 @@ sub offers {
         my $offer = join ' ', map { inet_ntoa($_) } substr($frame, 26, 4), substr($frame, 58, 4);
         next if $told{$offer}++;
         say_to($caller, "offer $offer") or return;
+        $server = '' if $server && $offer =~ /^\Q$server\E /;
     }
 }
 

@@ -22,6 +22,16 @@ class Door(NamedTuple):
     mtu: int = 1500
 
 
+class Asked(NamedTuple):
+    """Where a lease is asked for, for which MAC, and for how many seconds offers are listened to;
+    three times as many where the server that is `awaited` has made none yet."""
+
+    vlan_id: int
+    mac: str
+    seconds: int
+    awaited: str = ""
+
+
 class Echo(NamedTuple):
     """What came of one echo: None where no answer did, within a second."""
 
@@ -39,10 +49,11 @@ def ping(path: str, bridge: str, door: Door, target: tuple[str, int]) -> Command
     return _through(path, bridge, door, ("ping", target[0], str(target[1])))
 
 
-def ask_for_lease(path: str, bridge: str, vlan_id: int, mac: str, *, seconds: int) -> Command:
+def ask_for_lease(path: str, bridge: str, asked: Asked) -> Command:
     """Tell the caller who offers that MAC an address in the VLAN, a line each. No lease is made."""
-    door = Door(vlan_id, 0, ())
-    return _through(path, bridge, door, ("dhcp", mac, str(seconds)))
+    door = Door(asked.vlan_id, 0, ())
+    what = ("dhcp", asked.mac, str(asked.seconds), asked.awaited)
+    return _through(path, bridge, door, what)
 
 
 def _through(path: str, bridge: str, door: Door, what: tuple[str, ...]) -> Command:
