@@ -70,7 +70,7 @@ vm_id = 6
 qcow_image = "~/cd.qcow2"
 boot = "cdrom"
 iso = "~/install me.iso"
-machine = "pc-i440fx-7.2"
+machine = "pc-i440fx-6.2"
 cloud_init = {{ users = [{{ name = "anna" }}] }}
 
 [vms.sata]
