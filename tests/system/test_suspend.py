@@ -143,3 +143,37 @@ def test_further_disks_are_there_when_it_is_back(operator: Operator) -> None:
     assert operator.fab("plan").code == 0
     operator.ok("destroy", "--yes", "--force", "--vm", "vm1")
     assert files(operator) == []
+
+
+def test_a_vm_with_an_image_is_suspended_and_comes_back(operator: Operator) -> None:
+    """Its disk is the SSH user's alone, and so is the folder: QEMU does not open it again."""
+    image = counter_image(cache_directory())
+    operator.extra = f"[images.counter]\nfile = {json.dumps(str(image))}"
+    vm = replace(guest(operator), qcow_image="", image="counter", interfaces=(ETH1,))
+    operator.ok("stop", "--force", "--vm", "vm1")
+    operator.vms = [(vm, "worker1")]
+    operator.write()
+    operator.ok("launch", "--vm", "vm1")
+    try:
+        wait_until(lambda: len(counts(console_log(operator, vm))) > 10, seconds=30)
+        before = counts(console_log(operator, vm))[-1]
+        operator.ok("suspend", "--vm", "vm1")
+        operator.ok("resume", "--vm", "vm1")
+        wait_until(lambda: len(counts(console_log(operator, vm))) > 3)
+        assert counts(console_log(operator, vm))[0] > before
+        assert operator.fab("plan").code == 0
+    finally:
+        operator.ok("destroy", "--yes", "--force", "--vm", "vm1")
+        operator.on("worker1", "rm", "-rf", "/home/ubuntu/vm_images/.vmops")
+
+
+def test_a_qemu_that_cannot_read_its_disk_again_runs_on(operator: Operator) -> None:
+    vm = counter(operator)
+    pid = pid_of(operator, vm)
+    operator.on("worker1", "chmod", "600", "/home/ubuntu/vm_images/vm1.qcow2")
+    said = operator.fab("suspend", "--vm", "vm1")
+    assert said.code == 1
+    assert "could not let go of its disks" in said.err
+    assert f"able to read {vm.qcow_image}" in said.err
+    assert pid_of(operator, vm) == pid
+    assert state(operator) == "running"

@@ -20,10 +20,20 @@ MOST_MODULES = 13
 
 ALLOWED = {
     "core": {"core", "errors"},
-    "remote": {"remote", "core", "errors", "wait"},
+    "remote": {"remote", "core", "errors", "wait", "nameless"},
     "ops": {"ops", "remote", "core", "errors", "wait"},
     "lab": {"lab", "core", "errors", "wait"},
-    "tasks": {"tasks", "ops", "core", "lab", "errors", "wait", "inventory_file", "interrupt"},
+    "tasks": {
+        "tasks",
+        "ops",
+        "core",
+        "lab",
+        "errors",
+        "wait",
+        "inventory_file",
+        "interrupt",
+        "nameless",
+    },
 }
 """What each room may import of vmops."""
 

@@ -8,6 +8,7 @@ from invoke.exceptions import Exit, ParseError
 
 from vmops import __version__
 from vmops.errors import InventoryError
+from vmops.nameless import tell_fabric
 from vmops.tasks import ns
 from vmops.tasks.typed.begin import no_number, refusal
 from vmops.tasks.typed.words import plain
@@ -20,9 +21,7 @@ class _Program(Fab):  # type: ignore[misc]
 
     def create_config(self) -> None:
         """A number without a name is a user too."""
-        from vmops.remote.ssh.config.tokens import without_a_name
-
-        without_a_name()
+        tell_fabric()
         super().create_config()
 
     def parse_core(self, argv: list[str] | None) -> None:

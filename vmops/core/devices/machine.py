@@ -96,8 +96,9 @@ def build(vm: VM, launch: Launch) -> Command:
     words += agent.words(vm)
     words += drive.words(vm)
     words += balloon.words(vm)
-    if launch.incoming:
-        words = [*_opened_once(words), "-incoming", "defer"]
+    # The documented words of a VM with qcow_image are left as they are, but where they cannot do.
+    words = _opened_once(words) if launch.incoming or vm.image is not None else words
+    words += ["-incoming", "defer"] if launch.incoming else []
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     words += vm.extra_args
     user = f"{launch.uid}:{launch.uid}"
@@ -105,8 +106,8 @@ def build(vm: VM, launch: Launch) -> Command:
 
 
 def _opened_once(words: Sequence[Word]) -> list[Word]:
-    """A QEMU that waits for memory would open its disks for reading only, and again for writing
-    when its guest is to run: by then it has lost the right to."""
+    """A QEMU that waits for memory, or has written its own down, would open its disks again: as a
+    user of its own by then, and they are the SSH user's."""
     found: list[Word] = []
     for each in words:
         is_drive = bool(found) and found[-1] == "-drive" and isinstance(each, str)

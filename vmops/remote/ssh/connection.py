@@ -13,9 +13,9 @@ import fabric
 import paramiko
 
 from vmops.core.inventory.model import Worker
+from vmops.nameless import tell_fabric
 from vmops.remote.counters import count
 from vmops.remote.ssh.bridge import FAILURES
-from vmops.remote.ssh.config.tokens import without_a_name
 from vmops.remote.ssh.dial import dial
 from vmops.remote.ssh.endpoint import Endpoint, endpoint_of
 from vmops.remote.ssh.host_keys import HostKeys
@@ -194,7 +194,7 @@ def connect_early(worker: Worker, *, config: fabric.Config | None = None) -> Non
 
 @cache
 def _default_config() -> fabric.Config:
-    without_a_name()
+    tell_fabric()
     return fabric.Config()
 
 

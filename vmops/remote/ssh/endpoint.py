@@ -12,10 +12,11 @@ import fabric
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import InventoryError
+from vmops.nameless import local_user
 from vmops.remote.ssh.config.reader import Query
 from vmops.remote.ssh.config.settings import Said, begin, said, sources_of
 from vmops.remote.ssh.config.text import Unreadable
-from vmops.remote.ssh.config.tokens import at_home, local_user
+from vmops.remote.ssh.config.tokens import at_home
 
 DEFAULT_USER = "ubuntu"
 CONNECT_LIMIT_S = 10.0

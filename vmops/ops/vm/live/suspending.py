@@ -21,6 +21,11 @@ from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle, outcome, power
 from vmops.ops.vm.outcome import Outcome
 
+_LET_GO = '"return": {"status": "failed"}'
+"""What QEMU answers that can neither keep its disks nor give them up."""
+
+_FAILED = "its QEMU has not written its memory, or could not let go of its disks"
+
 
 def suspend(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     """Write each VM's memory to a file and end its QEMU, ports and TAPs with it.
@@ -73,14 +78,26 @@ def _do(route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan])
         came = outcome.begun(item)
         failure = item.result.failure if item.result else None
         if failure is not None and item.result is not None:
+            reason = outcome.reason_of(failure)
             error = WorkFailed(
-                f"{failure.step.label} failed: {outcome.reason_of(failure)}",
+                _FAILED if _LET_GO in reason else f"{failure.step.label} failed: {reason}",
                 worker=route.worker.name,
                 vm=item.vm.name,
                 cure=outcome.undone(
-                    item.result, f"it is as it was: fab status --vm {item.vm.name}"
+                    item.result,
+                    _opening(item.vm)
+                    if _LET_GO in reason
+                    else f"it is as it was: fab status --vm {item.vm.name}",
                 ),
             )
             came = came._replace(error=error)
         found.append(came)
     return found
+
+
+def _opening(vm: VM) -> str:
+    """What helps a VM whose QEMU cannot open its disks again."""
+    words = f"it runs on; what QEMU says: fab logs --vm {vm.name} --qemu"
+    if vm.image is None:
+        return f"{words}; it must be able to read {vm.qcow_image}, as a user of its own"
+    return f"{words}; then fab restart --vm {vm.name}, and suspend it"

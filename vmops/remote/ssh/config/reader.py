@@ -11,8 +11,9 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from vmops.nameless import local_user
 from vmops.remote.ssh.config.text import Block, Line, Unreadable
-from vmops.remote.ssh.config.tokens import expanded, local_tokens, local_user
+from vmops.remote.ssh.config.tokens import expanded, local_tokens
 
 Answers = dict[str, tuple[str, ...]]
 """A keyword's values: several words of one line, or those of all lines where they add up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
@@ -10,6 +9,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
+from vmops.nameless import local_user
 from vmops.remote.ssh.config.text import Unreadable
 
 _TOKEN = re.compile(r"%(.?)")
@@ -28,22 +28,6 @@ def _passwd_home() -> str:
     with suppress(KeyError):
         return pwd.getpwuid(os.getuid()).pw_dir
     return "/"
-
-
-def local_user() -> str:
-    """Who runs this; empty for a number without a name."""
-    with suppress(KeyError, OSError):
-        return getpass.getuser()
-    return ""
-
-
-def without_a_name() -> None:
-    """Let Fabric have no user where who runs this has no name: `getpass` raises another error then
-    from Python 3.13 on, which Fabric does not expect."""
-    import fabric.config
-
-    if not local_user():
-        fabric.config.get_local_user = lambda: None
 
 
 def local_tokens() -> dict[str, str]:
