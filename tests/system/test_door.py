@@ -128,6 +128,15 @@ def test_ssh_and_the_file_for_it(with_guest: Operator) -> None:
     wait_until(lambda: are_shut(with_guest))
 
 
+def test_a_vm_that_is_stopped_is_said_to_be(operator: Operator) -> None:
+    operator.extra = NETWORK + entry(1, 'network = "blue", address = "192.168.7.11"')
+    operator.write()
+    said = operator.fab("ssh", "--vm", "web1", "--", "-o", "BatchMode=yes")
+    assert said.code == 1
+    assert "error: worker1: web1 is stopped\n  fab launch --vm web1 starts it\n" in said.err
+    assert said.err.count("error: ") == 1
+
+
 def open_way(operator: Operator) -> subprocess.Popen[bytes]:
     """A door that stays open: what comes first is sshd's greeting."""
     way = subprocess.Popen(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+from vmops.core.facts.question import Unanswered
+from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
 from vmops.core.tools.proof import door as doors
 from vmops.core.tools.proof.door import Asked, Door, Echo, Offer
-from vmops.errors import ConnectionLost, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.errors import ConnectionLost, NotRunning, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.ops.act import ask, running_of
+from vmops.ops.guest.monitors import cannot_answer
 from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
 
@@ -19,11 +23,16 @@ _MOST_OFFERS = 10_000
 def connect(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Call:
     """A connection to a port of the guest; to close its socket ends the door.
 
-    Raises what `call` does, and WorkFailed where there is no way in, or nobody answers.
+    Raises what `call` does, NotRunning for a VM that is stopped, and WorkFailed where there is no
+    way in, or nobody answers.
     """
     bridge = route.worker.bridge
+    refused = _refused(route, vm)
     return call(
-        route, vm.name, lambda path: doors.connect(path, bridge, door, target), _refused(route, vm)
+        route,
+        vm.name,
+        lambda path: doors.connect(path, bridge, door, target),
+        lambda why: _stopped(route, vm) or refused(why),
     )
 
 
@@ -82,6 +91,17 @@ def _refused(route: Route, vm: VM) -> Callable[[str], VmopsError]:
         )
 
     return refused
+
+
+def _stopped(route: Route, vm: VM) -> VmopsError | None:
+    """NotRunning for a guest that cannot answer, as its VM does not run; None where it may, or
+    where that cannot be said."""
+    try:
+        running = running_of(route, ask(route, RUNNING), [vm.name])[vm.name]
+    except (Unanswered, VmopsError):
+        return None
+    found = cannot_answer(running, route.worker.name)
+    return found if isinstance(found, NotRunning) else None
 
 
 def _ended(route: Route, vm: VM, called: Call) -> VmopsError:

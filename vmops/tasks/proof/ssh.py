@@ -15,13 +15,14 @@ from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame import options
-from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give, give_json, say
 from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.tasks.proof.places import both, one_of_two, place
+from vmops.tasks.proof.telling import telling, told_to_ssh
 from vmops.tasks.typed.rest import rest
 
 if TYPE_CHECKING:
@@ -61,15 +62,24 @@ def ssh(
     there, nic = _place(c, vm, "ssh")
     target = _address(c, there, nic, address)
     if stdio:
-        _lead(c, there, nic, target, port)
+        with told_to_ssh():
+            _lead(c, there, nic, target, port)
         return
     way = shlex.join(_way(c, vm or "", address, port))
     login = [] if user is None else ["-l", user]
-    words = [*_ssh_options(there, way), *login, str(target.ip), *rest()]
-    try:
-        ended = subprocess.run(["ssh", *words], check=False)
-    except FileNotFoundError as missing:
-        raise WorkFailed("there is no ssh on this machine", cure="install OpenSSH") from missing
+    words = ["ssh", *_ssh_options(there, way), *login, str(target.ip), *rest()]
+    if is_dry(c):
+        give(f"# here:\n{shlex.join(words)}")
+        _lead(c, there, nic, target, port)
+        return
+    with telling() as told:
+        try:
+            ended = subprocess.run(words, env=told.environment(), check=False)
+        except FileNotFoundError as missing:
+            raise WorkFailed("there is no ssh on this machine", cure="install OpenSSH") from missing
+        error = told.error() if ended.returncode else None
+    if error is not None:
+        raise error
     if ended.returncode:
         raise Exit(code=ended.returncode)
 
