@@ -77,6 +77,17 @@ def test_a_ring_of_routers() -> None:
     assert sorted(map(sorted, ends.values())) == neighbours
 
 
+@pytest.mark.parametrize("shape", ["line", "ring", "star", "tree", "mesh"])
+def test_a_link_to_a_vm_of_a_topology_moves_nothing_of_it(shape: str) -> None:
+    topology = f'[topologies.r]\nshape = "{shape}"\ncount = 4\ntemplate = "router"\n'
+    ends = "".join(f'[[links]]\nends = ["c:eth{n}", "r{n}:eth9"]\n' for n in range(1, 5))
+    before, after = read(topology), read(topology, "[vms.c]\n", ends)
+    for name, vm in before.vms.items():
+        *others, added = after.vms[name].interfaces
+        assert added.name == "eth9"
+        assert tuple(others) == vm.interfaces
+
+
 def test_a_topology_goes_round_its_workers() -> None:
     workers = '[workers.a]\naddress = "10.0.0.1"\n[workers.b]\naddress = "10.0.0.2"\n'
     text = '[topologies.r]\nshape = "line"\ncount = 3\ntemplate = "router"\n'

@@ -88,10 +88,13 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
 
 
 def _read_links(hosts: HostsToml, tree: Mapping[str, object], vlans: str | None) -> None:
-    """Links that are written, and those of topologies: each gets a VLAN that nobody else has."""
-    found, faults = links.read_links(tree.get("links", []))
+    """Links of topologies and those that are written: each gets a VLAN that nobody else has. A link
+    that is written for a VM of a topology adds its interface behind those that it has by that."""
+    found: list[links.Link] = []
     for name, values in hosts.topologies.items():
         found += links.links_of(name, values, hosts.vms)
+    written, faults = links.read_links(tree.get("links", []))
+    found += written
     taken = links.vlans_of(hosts.vms, as_table(tree.get("networks", {}))[0])
     origins, more = links.lay(found, hosts.vms, vlans, taken)
     hosts.origins |= origins
