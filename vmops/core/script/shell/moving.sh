@@ -9,6 +9,7 @@ in_home() {
   case $1 in "~" | "~/"*) path=$VMOPS_HOME${1#"~"} ;; esac
 }
 
+#: # as the SSH user: see that {1} is there or not, as it was when it was read
 # mark_is MARK TEXT: an empty text is that there is no mark.
 mark_is() {
   in_home "$1"
