@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from vmops.core.tools.ovs import LINK
+
 from .operator import Operator
+
+MARK = f"external_ids:{LINK}=pulled"
 
 Break = Callable[[Operator], AbstractContextManager[None]]
 
@@ -20,6 +24,18 @@ def wrong_tag(operator: Operator) -> Iterator[None]:
 def tap_down(operator: Operator) -> Iterator[None]:
     operator.on("worker1", "ip", "link", "set", "dev", "tap_1_eth1", "down")
     yield
+
+
+@contextmanager
+def link_pulled(operator: Operator) -> Iterator[None]:
+    operator.on("worker1", "ovs-vsctl", "set", "Interface", "tap_1_eth1", MARK)
+    try:
+        yield
+    finally:
+        key = MARK.partition("=")[0].partition(":")[2]
+        operator.on(
+            "worker1", "ovs-vsctl", "remove", "Interface", "tap_1_eth1", "external_ids", key
+        )
 
 
 @contextmanager

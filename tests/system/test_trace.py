@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from .broken import Break, a_flow_drops, not_on_the_switch, switch_is_dead, tap_down, wrong_tag
+from .broken import (
+    Break,
+    a_flow_drops,
+    link_pulled,
+    not_on_the_switch,
+    switch_is_dead,
+    tap_down,
+    wrong_tag,
+)
 from .operator import Operator
 
 
@@ -28,6 +36,12 @@ def test_a_frame_that_arrives(plugged: Operator) -> None:
             "worker2 ENDS it goes to ",
             "its port tap_1_eth1 is in VLAN 102",
             "fab plug --vm vm1",
+        ),
+        (
+            link_pulled,
+            "worker1 ENDS its link is pulled",
+            "pulled (nic.down)",
+            "fab nic.up --vm vm1:",
         ),
         (tap_down, "worker1 ENDS its TAP tap_1_eth1 is down", "is down", "fab plug --vm vm1"),
         (

@@ -11,6 +11,7 @@ from vmops.lab import Lab
 from .broken import (
     Break,
     a_flow_drops,
+    link_pulled,
     no_port,
     not_on_the_switch,
     not_on_the_trunk,
@@ -68,6 +69,7 @@ BOTH_CUT = CUT | {("vm2", "vm4"): "apart", ("vm4", "vm2"): "apart"}
             "vm1: eth1: its port tap_1_eth1 is in VLAN 102, and hosts.toml has it in VLAN 101",
         ),
         (tap_down, CUT, "vm1: eth1: its TAP tap_1_eth1 is down"),
+        (link_pulled, CUT, "vm1: eth1: its link is pulled (nic.down)"),
         (no_port, CUT, "vm1: eth1: its TAP tap_1_eth1 is no port of the switch"),
         (
             not_on_the_switch,

@@ -17,6 +17,9 @@ from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe
 from vmops.errors import InventoryError
 
+PULLED = "its link is pulled (nic.down)"
+"""Its frames pass the switch, and its guest sees no carrier."""
+
 
 class Drawn(NamedTuple):
     """An interface of a VM on a worker where that may be, with a probe for each of its VLANs.
@@ -192,7 +195,7 @@ def _broken(each: Drawn, site: Site) -> str:
         return f"the switch cannot use its port {tap}: {port.error or 'it has not taken it'}"
     if tap in site.refused and not switch.lifeless(bridge):
         return f"the switch took no frame from its port {tap}: {site.refused[tap]}"
-    return ""
+    return PULLED if port.is_pulled else ""
 
 
 def _differs(each: Drawn, port: ovs.Port) -> str:

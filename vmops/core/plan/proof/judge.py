@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
-from vmops.core.plan.proof.ends import Drawn, End, vlans_of
+from vmops.core.plan.proof.ends import PULLED, Drawn, End, vlans_of
 from vmops.core.plan.proof.paths import Seen, broken_ways, passes
 from vmops.core.tools import ovs
 from vmops.core.tools.proof.probe import Probe, Sighting
@@ -132,7 +132,7 @@ def _faulty_ends(ends: Iterable[End]) -> list[WorkFailed]:
             worker=end.worker,
             vm=end.drawn.vm.name,
             interface=end.drawn.nic.name,
-            cure=_plugging(end.drawn),
+            cure=f"fab nic.up --vm {end.name}" if end.fault == PULLED else _plugging(end.drawn),
         )
         for end in ends
         if end.fault
