@@ -17,7 +17,7 @@ from vmops.tasks import inside, inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
 from vmops.tasks.network import tasks as networks  # noqa: E402
-from vmops.tasks.placement import place  # noqa: E402
+from vmops.tasks.placement import drain, place  # noqa: E402
 from vmops.tasks.proof import capture, graph, ssh, trace, verify  # noqa: E402
 from vmops.tasks.typed.fabric_reading import leave_to_us  # noqa: E402
 from vmops.tasks.vm import cloud_init, export, fleet, from_libvirt, nic, power, snapshot, status  # noqa: E402
@@ -31,6 +31,8 @@ ns = Collection(
     fleet.down,
     fleet.plan,
     place.place,
+    drain.drain,
+    drain.undrain,
     vm.launch,
     vm.plug,
     vm.boot,

@@ -25,6 +25,7 @@ from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.facts.strangers import QEMUS
 from vmops.core.facts.vms import RUNNING, RunningVM, images, seeds
 from vmops.core.facts.wiring import (
+    DRAINED,
     LISTENING,
     SWITCH,
     SWITCH_WHERE_VMS,
@@ -78,6 +79,7 @@ class Observed(NamedTuple):
     firmware: Firmware = Firmware()
     suspended: Mapping[str, Memory] = MappingProxyType({})
     moves: Mapping[str, Mark] = MappingProxyType({})
+    drained: ovs.Drained | None = None
 
     @property
     def wiring(self) -> Wiring:
@@ -204,4 +206,5 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         firmware=answer(FIRMWARE, Firmware()),
         suspended=answer(SUSPENDED, {}),
         moves=answer(MOVES, {}),
+        drained=answer(DRAINED, None),
     )

@@ -39,6 +39,11 @@ def _why_dead(said: StepResult) -> str:
 VSWITCHD_IS_DEAD = Question("ovs-vswitchd", (command("switch_facts"),), _why_dead)
 """Why nobody does what is written in OVSDB; empty where somebody does."""
 
+DRAINED: Question[ovs.Drained | None] = Question(
+    "whether it is drained", (ovs.read_drained(),), lambda said: ovs.parse_drained(text_of(said))
+)
+"""Whether the worker gets no VM, and which VMs were taken away from it."""
+
 VSWITCHD_VERSION = Question(
     "ovs-vswitchd version",
     (command("ovs-appctl", "--timeout=5", "-t", "ovs-vswitchd", "version", time_limit_s=10),),

@@ -16,11 +16,12 @@ Ran = Mapping[str, RunningVM]
 
 
 class Elsewhere(NamedTuple):
-    """What workers have said of what runs on them, by the worker's name; and of those that could
-    not be asked why."""
+    """What workers have said of what runs on them, by the worker's name; of those that could not be
+    asked why; and which are drained."""
 
     seen: Mapping[str, Ran] = MappingProxyType({})
     unasked: Mapping[str, VmopsError] = MappingProxyType({})
+    drained: frozenset[str] = frozenset()
 
     def checked(self, worker: Worker, vm: VM, found: Plan | WorkFailed) -> Plan | WorkFailed:
         """The same plan or error, unless the VM runs elsewhere, or would be started where it may:
@@ -29,6 +30,7 @@ class Elsewhere(NamedTuple):
             self.check_seen(worker, vm)
             if isinstance(found, Plan) and found.action == "start":
                 self.check_asked(worker, vm)
+                self.check_open(worker, vm)
         except WorkFailed as refused:
             return refused
         return found
@@ -47,6 +49,17 @@ class Elsewhere(NamedTuple):
                 worker=worker.name,
                 vm=vm.name,
                 cure=f"if you know that it does not: fab launch --vm {vm.name} --here",
+            )
+
+    def check_open(self, worker: Worker, vm: VM) -> None:
+        """Raise LaunchFailed where this worker is drained."""
+        if worker.name in self.drained:
+            raise LaunchFailed(
+                f"{vm.name} is not started: {worker.name} is drained",
+                worker=worker.name,
+                vm=vm.name,
+                cure=f"fab undrain --worker {worker.name};"
+                f" or all the same: fab -H {worker.name} launch --vm {vm.name}",
             )
 
     def check_seen(self, worker: Worker, vm: VM) -> None:

@@ -14,7 +14,7 @@ from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.network.state import MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
-from vmops.core.facts.wiring import VSWITCHD_VERSION
+from vmops.core.facts.wiring import DRAINED, VSWITCHD_VERSION
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.machine.rules import UEFI
@@ -41,7 +41,7 @@ def questions(
     networks."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
     tools = (MISSING_TOOLS,) if serves else ()
-    asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, *tools, *folders)
+    asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, DRAINED, *tools, *folders)
     starting = for_starting(vms, bases=bases)
     return (*starting, *(() if OWN_DISKS in starting else (OWN_DISKS,)), *asked)
 
@@ -60,6 +60,7 @@ def checks(
         _tun(seen),
         *_switch(worker, seen, answers),
         *(_network_tools(answers) if serves else ()),
+        *_drained(worker, seen),
         Check("memory", True, memory),
         *_own_disks(vms, seen),
         *(_disk(folder, answers) for folder in _folders(vms)),
@@ -72,6 +73,16 @@ def checks(
 def perl(*, is_there: bool) -> Check:
     """Whether VMs can be looked at."""
     return Check("perl", is_there, "installed" if is_there else NO_PERL, PERL_CURE)
+
+
+def _drained(worker: Worker, seen: Observed) -> list[Check]:
+    """That it is drained, which is no fault; nothing where it is not."""
+    if seen.drained is None:
+        return []
+    gets = "it gets VMs again" if seen.drained.is_open else "it gets no VM"
+    taken = ", ".join(seen.drained.away) or "none"
+    end = f"fab undrain --worker {worker.name}"
+    return [Check("drained", True, f"yes, {gets}; taken away from it: {taken}; {end}")]
 
 
 def _folders(vms: Sequence[VM]) -> list[str]:

@@ -20,6 +20,8 @@ OWNER = "vmops-vm"
 LINK = "vmops-link"
 NETWORK = "vmops-net"
 SILENT = "silent "
+DRAINED = "vmops-drained"
+AWAY = "vmops-away"
 _VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 
 
@@ -234,6 +236,44 @@ def unplug(taps: Iterable[str]) -> Command:
 def unplug_own(vm: VM, taps: Iterable[str]) -> Command:
     """Remove those of the ports that carry the VM's mark; absent is fine."""
     return command("remove_own_ports", vm.name, *taps)
+
+
+class Drained(NamedTuple):
+    """What is written down of a worker whose VMs were taken away, and which these are. One that
+    `is_open` again gets VMs, and has yet to get these back."""
+
+    away: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+def mark_drained(away: Iterable[str], *, is_open: bool = False) -> tuple[Command, ...]:
+    """Write it down beside the switch's own settings: they are there after a reboot too, which is
+    what a worker is most often drained for."""
+    names = ",".join(away)
+    table = ("Open_vSwitch", ".")
+    value = f'external_ids:{AWAY}="{names}"'
+    drop = (command(VSCTL, "remove", *table, "external_ids", DRAINED),) if is_open else ()
+    mark = () if is_open else (f"external_ids:{DRAINED}=true",)
+    return (*drop, command(VSCTL, "set", *table, value, *mark))
+
+
+def unmark_drained() -> Command:
+    """Take it away; absent is fine."""
+    words = ("remove", "Open_vSwitch", ".", "external_ids")
+    return command(VSCTL, *words, DRAINED, "--", *words, AWAY)
+
+
+def read_drained() -> Command:
+    """What `parse_drained` reads."""
+    columns = (f"external_ids:{DRAINED}", f"external_ids:{AWAY}")
+    return command(VSCTL, "--if-exists", "get", "Open_vSwitch", ".", *columns)
+
+
+def parse_drained(answer: str) -> Drained | None:
+    """What is written down of a worker; None where nothing is."""
+    drained, away = (line.strip().strip('"') for line in [*answer.split("\n"), ""][:2])
+    names = tuple(name for name in away.split(",") if name)
+    return Drained(names, is_open=not drained) if drained or names else None
 
 
 def query() -> Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from vmops.core.devices import disk
@@ -12,6 +13,7 @@ from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING
+from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.plan import group
@@ -48,12 +50,19 @@ class Change(NamedTuple):
         return self.action in ("start", "replug", "change", "grow", "restart", "stop")
 
 
-def look_everywhere(routes: Sequence[Route]) -> Elsewhere:
-    """What runs on each of these workers, asked of all at once. Never raises a VmopsError."""
+def look_everywhere(routes: Sequence[Route], *, to_start: bool = False) -> Elsewhere:
+    """What runs on each of these workers, asked of all at once; where VMs are `to_start` also which
+    are drained. Never raises a VmopsError."""
+    drained: set[str] = set()
 
     def look(one: Group) -> Ran | VmopsError:
         try:
-            return ask(one.route, RUNNING)[RUNNING]
+            answers = ask(one.route, RUNNING, *((DRAINED,) if to_start else ()))
+            with suppress(Unanswered):
+                found = answers[DRAINED] if to_start else None
+                if found is not None and not found.is_open:
+                    drained.add(one.route.worker.name)
+            return answers[RUNNING]
         except Unanswered as error:
             return unreadable(one.route, error)
         except VmopsError as error:
@@ -64,6 +73,7 @@ def look_everywhere(routes: Sequence[Route]) -> Elsewhere:
     return Elsewhere(
         seen={name: said for name, said in found.items() if not isinstance(said, VmopsError)},
         unasked={name: said for name, said in found.items() if isinstance(said, VmopsError)},
+        drained=frozenset(drained),
     )
 
 

@@ -50,7 +50,8 @@ def everywhere(
         return NOWHERE
     found = known
     if found is None:
-        found = look_everywhere([*(group.route for group in groups), *other_routes(c, groups)])
+        routes = [*(group.route for group in groups), *other_routes(c, groups)]
+        found = look_everywhere(routes, to_start=True)
     if named:
         return found
     at = {group.route.worker.name for group in groups}

@@ -32,7 +32,8 @@ class Wish(NamedTuple):
     `beside` are VMs that start with them, by the worker that hosts.toml gives them, and `pinned`
     says of every VM that has one which that is. `apart` names for each VM those that may not be on
     one worker with it. `among` are the workers that a VM with no place yet may get, None for all.
-    `trusting` places a VM though it may run on a worker that could not be asked.
+    `trusting` places a VM though it may run on a worker that could not be asked. `leaving` is a
+    worker that all of them are on and are to be taken away from.
     """
 
     vms: tuple[VM, ...]
@@ -42,6 +43,7 @@ class Wish(NamedTuple):
     apart: Mapping[str, frozenset[str]] = _NOBODY
     among: Collection[str] | None = None
     trusting: bool = False
+    leaving: str | None = None
 
 
 def wish_of(listed: Inventory, vms: Sequence[VM], terms: Terms) -> Wish:

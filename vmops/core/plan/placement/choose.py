@@ -16,7 +16,7 @@ from vmops.core.plan.capacity import lacking
 from vmops.core.plan.group import left_off, plans
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
 from vmops.core.plan.placement.finding import in_doubt, twice
-from vmops.core.plan.placement.home import home, is_there, kept, without_left
+from vmops.core.plan.placement.home import home, is_drained, is_there, kept, without_left
 from vmops.core.plan.upkeep import expiry
 from vmops.errors import LaunchFailed, WorkFailed
 
@@ -53,6 +53,11 @@ class _Placing:
             name: supposed.with_images(seen, vms, wish.terms.bases)
             for name, seen in asked.seen.items()
         }
+        if wish.leaving is not None:
+            for name, seen in self.seen.items():
+                # What it stands on comes along.
+                brought = supposed.blank(asked.workers[name], vms).images
+                self.seen[name] = seen._replace(images={**seen.images, **brought})
         self.starting = {
             name: [vm for vm in wish.beside.get(name, ()) if not is_there(vm.name, seen)]
             for name, seen in asked.seen.items()
@@ -61,9 +66,15 @@ class _Placing:
 
     def settled(self, vm: VM) -> Choice | None:
         """The choice for a VM where nothing is left to choose."""
-        there = [name for name, seen in self.seen.items() if is_there(vm.name, seen)]
+        there = [
+            name
+            for name, seen in self.seen.items()
+            if name != self.wish.leaving and is_there(vm.name, seen)
+        ]
         if len(there) > 1:
             return twice(vm, there)
+        if self.wish.leaving is not None:
+            return self._leaving(vm, there)
         pinned = self.wish.pinned.get(vm.name)
         if there and pinned not in (None, there[0]):
             return _refused(
@@ -91,6 +102,17 @@ class _Placing:
                 f"if you know that it does not: fab launch --vm {vm.name} --here",
             )
         return self._at_home(vm)
+
+    def _leaving(self, vm: VM, there: list[str]) -> Choice | None:
+        """The same for a VM that is to leave a worker: the way that it has begun to go."""
+        assert self.wish.leaving is not None
+        if there:
+            what = f"it runs on {there[0]}, and has a disk on {self.wish.leaving} as well"
+            return _refused(vm, what, f"fab status --vm {vm.name}")
+        mark = self.seen[self.wish.leaving].moves.get(vm.name)
+        if mark is not None and mark.how == "leaving":
+            return self._given(vm, mark.peer, "it is on its way there")
+        return None
 
     def _at_home(self, vm: VM) -> Choice | None:
         homes = {name: why for name, seen in self.seen.items() if (why := home(vm, seen))}
@@ -126,11 +148,17 @@ class _Placing:
             refused = _refused(vm, f"{what}: {told}", f"fab place --vm {vm.name} --why")
             return refused._replace(reason=what, judged=judged)
         best = max(fitting, key=lambda one: self._worth(vm, one))
-        self.starting[best.worker].append(vm)
+        if not self._stays_off(vm):
+            self.starting[best.worker].append(vm)
         reason = f"{best.free_mb} MiB of memory are free, the most of {len(fitting)} that fit"
         if len(fitting) == 1:
             reason = "no other worker has a place for it"
         return self._given(vm, best.worker, reason)._replace(judged=judged)
+
+    def _stays_off(self, vm: VM) -> bool:
+        """True for one that leaves a worker on which it does not run: it needs no memory now."""
+        leaving = self.wish.leaving
+        return leaving is not None and not is_there(vm.name, self.seen[leaving])
 
     def _worth(self, vm: VM, one: Judged) -> tuple[int, float, int]:
         """More is better: memory, then CPUs for each core, then to be written further up."""
@@ -161,13 +189,17 @@ class _Placing:
 
     def _against(self, vm: VM, name: str, seen: Observed) -> Iterator[str]:
         """What keeps the VM from being placed on the worker."""
+        if name == self.wish.leaving:
+            yield "it is the worker that is drained"
+        elif is_drained(seen):
+            yield "it is drained"
         if self.wish.among is not None and name not in self.wish.among:
             yield "it is not among those that were named"
         yield from self._apart(vm, name, stopped=True)
         if 0 < seen.host.cpus < vm.cores:
             yield f"{vm.name} has {vm.cores} cores, and {seen.host.cpus} CPUs are there"
         together = [*self.starting[name], vm]
-        overcommit = self.wish.terms.overcommit
+        overcommit = self.wish.terms.overcommit or self._stays_off(vm)
         yield from (what for what, _ in lacking(together, seen, overcommit=overcommit))
         (found,) = plans(self.asked.workers[name], [vm], seen, terms=self.terms)
         if isinstance(found, WorkFailed):

@@ -40,3 +40,21 @@ def kept(name: str, seen: Observed) -> str:
     if name in seen.suspended:
         return "its memory, as it is suspended,"
     return "its disk" if seen.folder.of(name) else ""
+
+
+def is_drained(seen: Observed) -> bool:
+    """True for a worker that is to get no VM."""
+    return seen.drained is not None and not seen.drained.is_open
+
+
+def belongs(vm: VM, worker: str, seen: Observed) -> bool:
+    """True for a VM that has to leave the worker when it is drained: one that runs there, is on its
+    way from there, or has its disk there and no other worker by hosts.toml."""
+    mark = seen.moves.get(vm.name)
+    if is_there(vm.name, seen):
+        return True
+    if mark is not None:
+        return mark.how in ("leaving", "staying")
+    return bool(
+        home(vm, seen) if vm.worker == worker else vm.worker is None and kept(vm.name, seen)
+    )

@@ -1,0 +1,107 @@
+"""A worker with five VMs that is emptied, gets none, and is filled again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guests import boot_sector_image, cache_directory
+from vmops.lab import Lab
+
+from .fleet_helpers import WORKERS
+from .operator import Operator
+
+FOLDER = "/home/ubuntu/vm_images/.vmops"
+
+HOSTS = """
+[images.small]
+file = {image}
+
+[vm_defaults]
+ram_mb = 32
+cores = 1
+image = "small"
+
+[vms.v]
+count = 4
+interfaces = [{{ name = "eth1", vlan_id = 311 }}]
+
+[vms.home]
+worker = "worker1"
+
+[vms.later]
+worker = "worker1"
+"""
+
+
+@pytest.fixture
+def full(wide_lab: Lab, tmp_path: Path) -> Iterator[Operator]:
+    """Five VMs on worker1: four that hosts.toml gives no worker, of which two run, and one pinned
+    there, which runs."""
+    operator = Operator(wide_lab, tmp_path)
+    image = boot_sector_image(cache_directory())
+    operator.extra = HOSTS.format(image=json.dumps(str(image)))
+    operator.write()
+    operator.ok("-H", "worker1", "launch", "--vm", "v*")
+    operator.ok("launch", "--vm", "home")
+    operator.ok("-H", "worker1", "stop", "--vm", "v3,v4", "--force")
+    yield operator
+    operator.clean_up(WORKERS)
+    for worker in WORKERS:
+        operator.on(worker, "rm", "-rf", FOLDER)
+        unmark = "-- remove Open_vSwitch . external_ids vmops-drained"
+        away = "remove Open_vSwitch . external_ids vmops-away"
+        operator.on(worker, "ovs-vsctl", "--timeout=10", *away.split(), *unmark.split())
+
+
+def disks(operator: Operator, worker: str) -> set[str]:
+    found = operator.on(worker, "sh", "-c", f"ls {FOLDER} 2>/dev/null || :").split()
+    return {name.split("-")[1] for name in found if name.startswith("disk-")}
+
+
+def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
+    said = full.fab("drain", "--worker", "worker1", "--format", "json")
+    assert said.code == 1, "those that run are not stopped unasked"
+    assert {one["vm"] for one in said.json if one["changed"]} == {"v3", "v4"}
+    assert "it runs, and would have to be stopped to be moved" in said.err
+    assert set(full.qemus("worker1")) == {"v1", "v2", "home"}
+    full.ok("drain", "--cold", "--force", "--worker", "worker1")
+    assert full.qemus("worker1") == {}
+    assert disks(full, "worker1") == set()
+    at = {name: worker for worker in WORKERS[1:] for name in full.qemus(worker)}
+    assert set(at) == {"v1", "v2", "home"}, "what ran runs, and nothing else"
+    assert disks(full, "worker2") | disks(full, "worker3") == {"v1", "v2", "v3", "v4", "home"}
+    again = full.ok("drain", "--cold", "--worker", "worker1", "--format", "json")
+    assert again.json == []
+    refused = full.fab("up", "--vm", "later")
+    assert refused.code == 1
+    assert "later is not started: worker1 is drained" in refused.err
+    assert "fab undrain --worker worker1" in refused.err
+    checks = full.fab("-H", "worker1", "doctor", "--format", "json").json[0]["checks"]
+    found = {check["name"]: check["found"] for check in checks}
+    assert found["drained"].startswith("yes, ")
+    shown = full.ok("place", "--vm", "later", "--format", "json")
+    assert shown.json[0]["workers"][0]["why_not"] == "it is drained"
+    full.ok("undrain", "--cold", "--force", "--worker", "worker1")
+    assert set(full.qemus("worker1")) == {"v1", "v2", "home"}
+    assert disks(full, "worker1") == {"v1", "v2", "v3", "v4", "home"}
+    assert disks(full, "worker2") | disks(full, "worker3") == set()
+    over = full.fab("undrain", "--worker", "worker1")
+    assert (over.code, "it is not drained" in over.err) == (1, True)
+    full.ok("up", "--vm", "later")
+
+
+def test_one_without_a_place_stays_and_is_told(full: Operator) -> None:
+    text = full.hosts_toml.read_text()
+    for worker in WORKERS[1:]:
+        text = text.replace(f"[workers.{worker}]", f'[workers.{worker}]\nbridge = "br-none"')
+    full.hosts_toml.write_text(text)
+    said = full.fab("drain", "--cold", "--force", "--worker", "worker1")
+    assert said.code == 1
+    assert "no bridge br-none" in said.err
+    assert set(full.qemus("worker1")) == {"v1", "v2"}, "one without interfaces needs none"
+    full.ok("undrain", "--stay", "--worker", "worker1")
+    assert set(full.qemus("worker1")) == {"v1", "v2"}

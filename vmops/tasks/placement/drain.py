@@ -1,0 +1,142 @@
+"""Workers emptied and filled again from the command line: drain, undrain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from vmops.errors import InventoryError
+from vmops.tasks.frame import options
+from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.harmless import one_line
+from vmops.tasks.frame.options import Option
+from vmops.tasks.frame.outcomes import changed_as_dict, said
+from vmops.tasks.frame.output import say
+from vmops.tasks.frame.places import bases_of_vms
+from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory, other_routes
+from vmops.tasks.frame.task import task
+from vmops.tasks.frame.work import Report, Work
+
+if TYPE_CHECKING:
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.route import Group
+    from vmops.ops.vm.outcome import Outcome
+    from vmops.ops.worker.draining import Draining
+
+WORKER = Option("The worker, by its name in hosts.toml; -H names one as well.")
+
+
+@task(
+    {
+        "worker": WORKER,
+        "cold": Option("Stop VMs that run, and start them there."),
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "overcommit": options.OVERCOMMIT,
+        "format": options.FORMAT,
+    }
+)
+def drain(
+    c: Context,
+    worker: str | None = None,
+    cold: bool = False,
+    force: bool = False,
+    timeout: int = 30,
+    overcommit: bool = False,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Move all VMs of a worker to where there is room, and give it none until `undrain`.
+
+    It is written down on the worker with the names of the VMs, and outlives its reboot. The same
+    command goes on with a drain that was cut. Example: fab drain --cold --worker worker1
+    """
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.worker import draining
+
+    group = _one(c, worker, task="drain")
+    work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
+    return Work(
+        [group],
+        lambda g: draining.drain(work, g.route),
+        Report(_told("moved"), changed_as_dict),
+    )
+
+
+@task(
+    {
+        "worker": WORKER,
+        "cold": Option("Stop VMs that run, and start them there."),
+        "force": options.FORCE_STOP,
+        "timeout": options.TIMEOUT,
+        "overcommit": options.OVERCOMMIT,
+        "stay": Option("Leave the VMs where they are now."),
+        "format": options.FORMAT,
+    }
+)
+def undrain(
+    c: Context,
+    worker: str | None = None,
+    cold: bool = False,
+    force: bool = False,
+    timeout: int = 30,
+    overcommit: bool = False,
+    stay: bool = False,
+    format: str = "text",
+) -> Work[Outcome]:
+    """
+    Let a drained worker have VMs again, and move those back that `drain` took away from it.
+
+    Example: fab undrain --cold --worker worker1
+    """
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.worker import draining
+
+    group = _one(c, worker, task="undrain")
+    work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
+    return Work(
+        [group],
+        lambda g: draining.undrain(work, g.route, stay=stay),
+        Report(_told("moved back"), changed_as_dict),
+    )
+
+
+def _told(words: str) -> Callable[[Sequence[Outcome]], None]:
+    return said(lambda outcome: words if outcome.changed else "is there already")
+
+
+def _one(c: Context, worker: str | None, *, task: str) -> Group:
+    if not worker and not host_of(c):
+        raise InventoryError(
+            f"{task}: which worker?", cure=f"fab {task} --worker NAME; fab {task} --help"
+        )
+    groups = groups_of_workers(c, worker, early=False)
+    names = [group.route.worker.name for group in groups]
+    if len(names) > 1:
+        raise InventoryError(f"{task}: one worker, not {len(names)}: {', '.join(names)}")
+    if names[0] not in inventory(c).workers:
+        raise InventoryError(f"{inventory(c).source} has no worker {names[0]}", cure="fab doctor")
+    return groups[0]._replace(vms=())
+
+
+def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: bool) -> Draining:
+    from vmops.core.plan.group import Terms
+    from vmops.core.plan.placement.choice import wish_of
+    from vmops.ops.vm.moving.migrate import Move
+    from vmops.ops.worker.draining import Draining
+    from vmops.tasks.image.display import in_lines
+
+    listed = inventory(c)
+    vms = tuple(listed.vms.values())
+    terms = Terms(overcommit=overcommit, bases=bases_of_vms(c, vms))
+    routes = {route.worker.name: route for route in other_routes(c, ())}
+    how = Move(
+        group.route,
+        {},
+        cold=cold,
+        manner=manner,
+        terms=terms,
+        tell=lambda words: say(one_line(words)),
+        progress=in_lines(),
+    )
+    return Draining(how, routes, wish_of(listed, vms, terms))
