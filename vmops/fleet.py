@@ -98,7 +98,7 @@ class Fleet(Guests, Networks, Placing):
     def boot(self, vms: str, *, at: str | None = None, strict: bool = False) -> list[Outcome]:
         """Start QEMU with the interfaces that are plugged; with `strict` only if all are."""
         groups = self._placed(self.inventory.select(vms), at)
-        terms = Terms(strict=strict, bases=self._bases(groups))
+        terms = Terms(strict=strict, bases=self._bases(groups), today=today())
         return self._each(groups, lambda g: lifecycle.boot(g.route, g.vms, terms=terms))
 
     def destroy(
@@ -161,7 +161,7 @@ class Fleet(Guests, Networks, Placing):
         manner = Manner(force=force, timeout_s=timeout_s)
         groups = self._placed(self.inventory.select(vms), at)
         asked = NOWHERE if at is not None else self._others(groups)
-        terms = Terms(bases=self._bases(groups))
+        terms = Terms(bases=self._bases(groups), today=today())
         return self._each(
             groups,
             lambda g: lifecycle.restart(

@@ -31,4 +31,7 @@ def test_up_stops_what_has_expired_and_keeps_its_disk(operator: Operator) -> Non
     assert operator.taps("worker1") == {"tap_2_eth1"}
     assert operator.on("worker1", "ls", "/home/ubuntu/vm_images/vm1.qcow2")
     assert operator.fab("plan").code == 0
-    assert "it has expired" in operator.fab("launch", "--vm", "vm1").err
+    for task in ("launch", "restart", "boot"):
+        said = operator.fab(task, "--vm", "vm1")
+        assert (said.code, "it has expired" in said.err) == (1, True), task
+    assert set(operator.qemus("worker1")) == {"vm2"}

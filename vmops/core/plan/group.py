@@ -14,7 +14,7 @@ from vmops.core.plan import restarting, starting
 from vmops.core.plan.capacity import refusal, taken, thin
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
-from vmops.core.plan.upkeep.expiry import AtEnd, ended, is_over
+from vmops.core.plan.upkeep.expiry import AtEnd, ended, is_over, refused
 from vmops.errors import LaunchFailed, WorkFailed
 
 GENTLY = Manner()
@@ -98,6 +98,8 @@ def restarts(
 
     def decide(vm: VM) -> Plan | WorkFailed:
         try:
+            if is_over(vm, terms.today):
+                raise refused(vm, worker.name)
             return restarting.restart(worker, vm, observed, manner=manner, room=False)
         except WorkFailed as reason:
             return reason

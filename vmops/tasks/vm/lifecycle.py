@@ -155,9 +155,10 @@ def boot(
     """
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
+    from vmops.ops.vm.expiring import today
 
     groups = groups_of_vms(c, vm, task="boot", early=False)
-    terms = Terms(strict=strict, bases=bases_to_start(c, groups))
+    terms = Terms(strict=strict, bases=bases_to_start(c, groups), today=today())
     return Work(
         groups,
         lambda g: lifecycle.boot(g.route, g.vms, terms=terms),

@@ -57,9 +57,10 @@ def restart(
     from vmops.core.plan.group import Terms
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
+    from vmops.ops.vm.expiring import today
 
     groups = groups_of_vms(c, vm, task="restart", early=False)
-    terms = Terms(bases=bases_to_start(c, groups))
+    terms = Terms(bases=bases_to_start(c, groups), today=today())
     elsewhere = other_workers(c, groups, here=here)
     manner = Manner(force=force, timeout_s=timeout)
     return Work(

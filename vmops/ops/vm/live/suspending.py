@@ -19,6 +19,7 @@ from vmops.ops.act import carry_out, observe, one_by_one
 from vmops.ops.guest.monitors import not_running
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle, outcome, power
+from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome
 
 _LET_GO = '"return": {"status": "failed"}'
@@ -59,7 +60,8 @@ def resume(route: Route, vms: Sequence[VM], *, elsewhere: Elsewhere = NOWHERE) -
         return [Outcome(vm.name, route.worker.name, "nothing", error=error) for vm in vms]
     gone = [vm for vm in vms if vm.name in seen.suspended and not seen.vm(vm.name).process]
     others = [vm for vm in vms if vm not in gone]
-    came = lifecycle.launch(route, gone, elsewhere=elsewhere) if gone else []
+    terms = lifecycle.USUAL_TERMS._replace(today=today())
+    came = lifecycle.launch(route, gone, terms=terms, elsewhere=elsewhere) if gone else []
     came += power.resume(route, others) if others else []
     found = {one.vm: one for one in came}
     return [found[vm.name] for vm in vms]
