@@ -57,9 +57,14 @@ def test_with_a_filter(talking: Operator) -> None:
     words = ("capture", "--vm", "vm1", "--write", str(file), "--filter")
     talking.ok(*words, "udp port 67", "--count", "1")
     assert "BOOTP/DHCP" in read(file.read_bytes())[0]
-    said = talking.fab(*words, "no such words")
+    kept = file.read_bytes()
+    said = talking.fab(*words, "no such words", "--force")
     assert said.code == 1
     assert "syntax error" in said.err
+    again = talking.fab(*words, "udp port 67")
+    assert again.code == 2
+    assert f"{file} exists already\n  --force replaces it; or another --write" in again.err
+    assert file.read_bytes() == kept
     wait_until(lambda: is_clean(talking))
 
 
@@ -133,7 +138,7 @@ def test_without_tcpdump_every_frame_comes_all_the_same(talking: Operator) -> No
     try:
         talking.ok(*words)
         frames = read(file.read_bytes())
-        said = talking.fab(*words, "--filter", "arp")
+        said = talking.fab(*words, "--filter", "arp", "--force")
     finally:
         talking.on("worker1", "umount", tools)
     assert len(frames) == 2
@@ -159,6 +164,7 @@ def test_what_cannot_be_captured_is_said(operator: Operator) -> None:
     said = operator.fab("capture", "--vm", "vm1", "--write", str(operator.folder / "f"))
     assert said.code == 1
     assert "there is no TAP tap_1_eth1" in said.err
+    assert not (operator.folder / "f").exists()
     assert operator.fab("capture", "--vm", "vm1:eth9", "--write", "/dev/null").code == 2
     assert operator.fab("capture").code == 2
     assert operator.fab("capture", "--vm", "vm1", "--count", "-1", "--write", "/dev/null").code == 2

@@ -18,6 +18,8 @@ def test_the_picture_of_what_runs(fleet: Operator) -> None:
     file = fleet.folder / "lab.svg"
     said = fleet.ok("graph", "--output", str(file))
     assert f"{file} is written" in said.err
+    assert fleet.fab("graph", "--output", str(file)).code == 2
+    fleet.ok("graph", "--output", str(file), "--force")
     words = {each.text for each in ET.parse(file).iter() if each.tag.endswith("text")}
     assert {"1 running", "5 stopped", "a1", "c2", "worker3", "VLAN 101"} <= words
     assert "running" in fleet.ok("graph", "--format", "mermaid").out
@@ -35,7 +37,7 @@ def test_a_file_whose_kind_is_not_known(fleet: Operator) -> None:
     assert said.code == 2
     assert "--format" in said.err
     assert not (fleet.folder / "lab.png").exists()
-    assert fleet.fab("graph", "--offline", "--output", "/nowhere/lab.svg").code == 1
+    assert fleet.fab("graph", "--offline", "--output", "/nowhere/lab.svg").code == 2
 
 
 def test_the_page_follows_what_runs(operator: Operator) -> None:

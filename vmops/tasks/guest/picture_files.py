@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vmops.core.inventory.complaints import show
 from vmops.errors import InventoryError, WorkFailed
+from vmops.tasks.written import check_new
 
 SUFFIX = ".png"
 SHEET = "screens"
@@ -53,13 +54,7 @@ def _targets(vms: Sequence[str], output: str, *, each: bool, force: bool) -> Tar
     found = Targets(main, len(vms) > 1, beside if len(vms) > 1 else {})
     if not main.parent.is_dir():
         raise InventoryError(f"there is no folder {main.parent}")
-    there = [str(path) for path in (found.main, *found.each.values()) if path.exists()]
-    if there and not force:
-        verb, them = ("exist", "them") if len(there) > 1 else ("exists", "it")
-        raise InventoryError(
-            f"{', '.join(there)} {verb} already",
-            cure=f"--force replaces {them}; or another --output",
-        )
+    check_new([found.main, *found.each.values()], option="--output", force=force)
     return found
 
 

@@ -15,6 +15,7 @@ from vmops.tasks.frame.output import give, give_bytes
 from vmops.tasks.frame.selection import groups_with_lost
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.written import FORCE
 
 if TYPE_CHECKING:
     from vmops.core.devices.picture import Picture
@@ -29,7 +30,7 @@ STANDARD_OUTPUT = "-"
         "vm": options.VM,
         "output": Option("Where the PNG goes: a file, a folder, or - for standard output."),
         "each": Option("With several VMs: save each one's picture too, beside the contact sheet."),
-        "force": Option("Replace a file that exists."),
+        "force": FORCE,
         "format": options.FORMAT,
     }
 )

@@ -17,6 +17,7 @@ from vmops.tasks.frame.selection import grouped, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.tasks.proof.places import place
+from vmops.tasks.written import FORCE, new_file
 
 if TYPE_CHECKING:
     from vmops.ops.proof.capture import Capture
@@ -31,6 +32,7 @@ def _more_than_nothing(count: int) -> str | None:
         "vm": Option("VM and interface, such as web1:eth0; of a VM alone its first one."),
         "write": Option("Write the frames to this file, instead of standard output."),
         "filter": Option("Only these frames, in the words of tcpdump, such as 'port 80'."),
+        "force": FORCE,
         "count": Option("End after so many frames (default: no end).", _more_than_nothing),
     }
 )
@@ -38,6 +40,7 @@ def capture(
     c: Context,
     vm: str | None = None,
     write: str | None = None,
+    force: bool = False,
     filter: str | None = None,
     count: int = 0,
 ) -> None:
@@ -57,16 +60,18 @@ def capture(
             "frames are no text for a terminal",
             cure="fab capture --vm web1:eth0 --write f.pcap; or into a pipe: | wireshark -k -i -",
         )
+    file = None if write is None else new_file(write, option="--write", force=force)
     there, nic = place(c, vm)
     groups = grouped(c, inventory(c), [there])
     wanted = Wanted(there, nic, count, filter or "")
     if show_dry(c, groups, lambda group: begin(group.route, wanted)):
         return
     (group,) = groups
-    with _sink(write) as put, begin(group.route, wanted) as frames:
+    # In this order: a capture that cannot begin leaves the file as it was.
+    with begin(group.route, wanted) as frames, _sink(file) as put:
         say(f"{there.name}:{nic.name} on {group.route.worker.name}: capturing; Ctrl-C ends it")
         try:
-            _copy(frames, put, to_pipe=write is None)
+            _copy(frames, put, to_pipe=file is None)
         except KeyboardInterrupt:
             pass
         finally:
@@ -82,13 +87,13 @@ def _copy(frames: Capture, put: Callable[[bytes], None], *, to_pipe: bool) -> No
 
 
 @contextmanager
-def _sink(write: str | None) -> Iterator[Callable[[bytes], None]]:
+def _sink(write: Path | None) -> Iterator[Callable[[bytes], None]]:
     """Where the frames go. WorkFailed for a file that cannot be written."""
     if write is None:
         yield give_bytes
         return
     try:
-        with Path(write).expanduser().open("wb", buffering=0) as file:
+        with write.open("wb", buffering=0) as file:
 
             def put(data: bytes) -> None:
                 file.write(data)

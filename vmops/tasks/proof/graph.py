@@ -13,6 +13,7 @@ from vmops.tasks.frame.output import finish, give, give_bytes, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import each, show_dry
+from vmops.tasks.written import FORCE, new_file
 
 if TYPE_CHECKING:
     from vmops.core.plan.graph.topology import Seen, Topology
@@ -37,6 +38,7 @@ _ENDINGS = {
             "svg, mermaid, dot, d2 or json; default: what the file's name ends with, else svg.",
             options.one_of(*FORMATS),
         ),
+        "force": FORCE,
         "offline": Option("Draw hosts.toml alone, and ask no worker what runs."),
         "web": Option("Show it in a browser, anew every 3 seconds, until Ctrl-C."),
         "port": Option("With --web: a port of this machine (default: any).", options.a_port),
@@ -47,6 +49,7 @@ def graph(
     c: Context,
     output: str | None = None,
     format: str | None = None,
+    force: bool = False,
     offline: bool = False,
     web: bool = False,
     port: int = 0,
@@ -71,6 +74,7 @@ def graph(
     if not kind:
         known = ", ".join(_ENDINGS)
         raise InventoryError(f"--output {output}: ends with none of {known}", cure="say --format")
+    file = None if output is None else new_file(output, option="--output", force=force)
     listed = inventory(c)
     seen, errors = Seen(), list[VmopsError]()
     if not offline:
@@ -79,10 +83,10 @@ def graph(
             return
         seen, errors = _seen(each(groups, _look))
     text = _written(topology(listed, seen), kind, Path(listed.source).name)
-    if output is None:
+    if file is None:
         give_bytes(text.encode())
     else:
-        _write(output, text)
+        _write(file, text)
     finish(errors)
 
 
@@ -146,9 +150,9 @@ def _written(drawn: Topology, kind: str, title: str) -> str:
     return words[kind](drawn)
 
 
-def _write(output: str, text: str) -> None:
+def _write(output: Path, text: str) -> None:
     try:
-        Path(output).expanduser().write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise WorkFailed(f"cannot write {output}: {error.strerror}") from error
     say(f"{output} is written")
