@@ -210,3 +210,16 @@ def test_where_nothing_is_plugged_nothing_is_proved(operator: Operator) -> None:
     assert said.code == 1
     assert "left out, as they are not plugged: vm1" in said.err
     assert "nothing was proved: none of these VMs is plugged\n  fab up" in said.err
+
+
+def test_where_none_of_those_that_are_named_is_plugged_nothing_is_proved(
+    operator: Operator,
+) -> None:
+    operator.add(small_vm("vm1", 1, 101), image=False)
+    operator.add(small_vm("vm2", 2, 101), image=False)
+    operator.ok("plug", "--vm", "vm1")
+    said = operator.fab("verify", "--vm", "vm2", "--no-services")
+    assert (said.code, said.out) == (1, "")
+    assert "left out, as they are not plugged: vm2" in said.err
+    assert "nothing was proved: none of these VMs is plugged\n  fab up" in said.err
+    assert operator.fab("verify", "--vm", "vm1", "--no-services").code == 0

@@ -74,12 +74,13 @@ def verify(
     )
     if chosen is not None:
         found = _only(found, chosen, networks)
+    plugged = [end for end in found.proof.ends if chosen is None or end.drawn.vm.name in chosen]
     errors = found.errors
     if format == options.JSON:
         from vmops.tasks.proof.rows import as_list
 
         give_json(as_list(found))
-    elif found.proof.ends:
+    elif plugged:
         from vmops.tasks.proof.matrix import give_matrix, give_pings, give_services
 
         give_matrix(found.proof)
@@ -87,7 +88,7 @@ def verify(
         give_pings(found.pings)
     _say_left_out(c, found, chosen)
     finish(errors)
-    if not found.proof.ends:
+    if not plugged:
         raise WorkFailed("nothing was proved: none of these VMs is plugged", cure="fab up")
     if found.proof.pairs and format != options.JSON:
         say(_summary(found))
