@@ -57,6 +57,25 @@ def test_a_vm_is_not_started_where_another_worker_cannot_be_asked(operator: Oper
         operator.lab.heal("worker2")
 
 
+def _destroy_by_name(operator: Operator, at: str) -> None:
+    """What was made for a VM of that name goes, and nothing of a name that begins as it does."""
+    folder = "/home/ubuntu/vm_images/.vmops"
+    names = [f"{folder}/disk-{name}.qcow2" for name in ("vm1-root", "vm1-data", "vm1a-root")]
+    make = (
+        f"mkdir -p {folder} && for f in {' '.join(names)}; do qemu-img create -qf qcow2 $f 1M; done"
+    )
+    operator.on("worker1", "runuser", "-u", "ubuntu", "--", "sh", "-c", make)
+    unasked = operator.fab("-H", at, "destroy", "--vm", "vm1")
+    assert (unasked.code, "--yes goes on without asking" in unasked.err) == (2, True)
+    said = operator.ok("-H", at, "destroy", "--vm", "vm1", "--yes")
+    assert "vm1 on worker1: removed" in said.out + said.err
+    left = operator.on("worker1", "sh", "-c", f"ls {folder}")
+    assert ("disk-vm1-" in left, "disk-vm1a-root.qcow2" in left) == (False, True)
+    slip = operator.fab("-H", at, "destroy", "--vm", "vm1", "--yes")
+    assert (slip.code, "vm1 is not there" in slip.err) == (1, True)
+    operator.on("worker1", "rm", names[-1])
+
+
 def test_a_vm_that_hosts_toml_has_lost_can_be_named(operator: Operator) -> None:
     vm = operator.add(small_vm("vm1", 1, 101))
     operator.ok("launch", "--vm", "vm1")
@@ -73,6 +92,7 @@ def test_a_vm_that_hosts_toml_has_lost_can_be_named(operator: Operator) -> None:
         operator.ok("-H", at, "stop", "--vm", "vm1", "--force")
         assert not operator.qemus("worker1")
         assert operator.port("worker1", "tap_1_eth1") is None
+        _destroy_by_name(operator, at)
     finally:
         operator.vms = [(vm, "worker1")]
         operator.write()

@@ -169,15 +169,20 @@ class VM:
             raise InvalidValue(tables.subject_of(self), faults)
 
     @classmethod
-    def lost(cls, name: str) -> VM:
-        """A VM of which only the name is known: for a look at it and its end, not for a start."""
+    def lost(cls, name: str, *, own_disk: bool = False) -> VM:
+        """A VM of which only the name is known: for a look at it and its end, not for a start.
+
+        With `own_disk` it is taken for one that vmops has made a disk for: what removes that has to
+        know who has it open.
+        """
         return cls(
             name,
             vm_id=derived_vm_id(name),
             ram_mb=1,
             cores=1,
             vnc_port=5900,
-            qcow_image="/dev/null",
+            qcow_image="" if own_disk else "/dev/null",
+            image=name if own_disk else None,
         )
 
     @property

@@ -114,16 +114,19 @@ class Named(NamedTuple):
 
 
 def groups_with_lost(
-    c: Context, pattern: str | None, *, task: str, early: bool = True
+    c: Context, pattern: str | None, *, task: str, early: bool = True, own_disk: bool = False
 ) -> list[Group]:
     """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name: for
-    what ends them or looks at them. Raises InventoryError."""
+    what ends them or looks at them, or with `own_disk` removes their disks. Raises
+    InventoryError."""
     from vmops.core.inventory.model import VM
 
     found = []
     for one in named_vms(c, pattern, task=task, early=early):
         known = {vm.name: vm for vm in one.group.vms}
-        vms = tuple(known[name] if name in known else VM.lost(name) for name in one.names)
+        vms = tuple(
+            known[name] if name in known else VM.lost(name, own_disk=own_disk) for name in one.names
+        )
         found.append(one.group._replace(vms=vms))
     return found
 

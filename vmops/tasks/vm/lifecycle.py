@@ -299,13 +299,13 @@ def destroy(
     Stop a VM as `stop` does and remove the disks that vmops has made for it.
 
     Asks first, and takes --yes where nobody can be asked. Images stay, and so does a qcow_image.
-    The next launch makes a new disk.
+    The next launch makes a new disk. With -H it may be one that hosts.toml has lost.
     Example: fab destroy --vm web1 --yes
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
 
-    groups = groups_of_vms(c, vm, task="destroy", early=False)
+    groups = groups_with_lost(c, vm, task="destroy", early=False, own_disk=True)
     if keep_disks:
         confirm(c, groups, "stop", yes=yes)
     else:
@@ -313,7 +313,10 @@ def destroy(
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
-        lambda g: lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks),
+        lambda g: [
+            _unless_lost(c, outcome)
+            for outcome in lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks)
+        ],
         Report(said(_destroyed), ended_as_dict),
     )
 
@@ -363,13 +366,14 @@ def reset_disk(
 
 
 def _has_disk(vm: VM, disk: str) -> None:
-    further = [each.name for each in vm.disks] + (["uefi"] if vm.boot == "uefi" else [])
-    if disk in further or (disk == "root" and vm.image is not None):
+    own = ["root"] if vm.image is not None else []
+    own += [*(each.name for each in vm.disks), *(["uefi"] if vm.boot == "uefi" else [])]
+    if disk in own:
         return
     if disk == "root":
         what = f"{vm.name} has a qcow_image, which vmops has not made"
         raise InventoryError(what, cure=f"copy another image there: {vm.qcow_image}")
-    there = ", ".join(further) or "none"
+    there = ", ".join(own) or "none"
     raise InventoryError(f"{vm.name} has no disk {disk!r}; there is: {there}", cure="fab inventory")
 
 
