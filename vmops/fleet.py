@@ -278,8 +278,8 @@ class Fleet(Guests, Networks, Placing):
         """Check every worker, or one: what it lacks, and the cure of each failure."""
         groups = self._wherever(None, worker, empty=True)
         bases = bases_of(self.inventory, (vm for group in groups for vm in group.vms))
-        nodes = self.inventory.network_nodes
-        return self._each(groups, lambda g: [examine(g.route, g.vms, bases, nodes=nodes)])
+        listed = self.inventory
+        return self._each(groups, lambda g: [examine(g.route, g.vms, bases, listed=listed)])
 
     def verify(self, worker: str | None = None, *, known: Sequence[str] = ()) -> Proven:
         """Prove by frames who reaches whom, and nobody else; `known` ports may be there."""

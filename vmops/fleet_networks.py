@@ -54,14 +54,20 @@ class Networks:
 
         names = self._names(networks)
         groups = [Group(self._route(worker)) for worker in self.inventory.workers.values()]
-        return self._each(groups, lambda g: remove(g.route, names))
+        there = self.inventory.northbound
+        return self._each(groups, lambda g: remove(g.route, names, northbound=there))
 
     def networks_status(self, networks: str | None = None) -> list[NetworkStatus]:
         """What nodes serve: leases, counters, and what differs; also what the inventory lacks."""
         from vmops.ops.network.status import status
 
         groups, shares = self._shares(networks)
-        return self._each(groups, lambda g: status(g.route, shares[g.route.worker.name].wanted))
+
+        def look(group: Group) -> list[NetworkStatus]:
+            share = shares[group.route.worker.name]
+            return status(group.route, share.wanted, carried=share.carried)
+
+        return self._each(groups, look)
 
     def _names(self, networks: str | None) -> list[str]:
         listed = self.inventory

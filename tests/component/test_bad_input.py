@@ -63,6 +63,8 @@ def ear() -> Iterator[socket.socket]:
         ["net.up", "--network", ""],
         ["net.up", "--network", "nope"],
         ["net.down", "--network", "blu"],
+        ["ovn.setup"],
+        ["ovn.setup", "--worker", "nope"],
         ["verify", "--vm", ""],
         ["verify", "--vm", "nope"],
         ["trace", "--from", "a"],

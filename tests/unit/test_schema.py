@@ -56,6 +56,7 @@ LOOSE = {
     "vnc_listen": "addresses",
     "address": "addresses",
     "dns": "addresses, each once",
+    "encap_ip": "addresses",
     "qcow_image": "printable characters, bytes",
     "iso": "printable characters, bytes",
     "disks": "its items are looked at by themselves",

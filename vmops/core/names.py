@@ -59,6 +59,22 @@ def derived_mac(vm_id: int, position: int) -> str:
     return f"52:54:00:{vm_id >> 8:02x}:{vm_id & 0xFF:02x}:{position:02x}"
 
 
+OVN_BRIDGE = "br-ovn"
+"""The integration bridge of OVN on every worker. Never the one that carries VLANs: a controller of
+OVN takes the flows of its bridge, and ports with a tag are dead there."""
+
+
+def network_mac(network: str) -> str:
+    """The MAC of a network's gateway in OVN: of local administration, as only its guests see it."""
+    digits = hashlib.sha256(network.encode()).hexdigest()
+    return ":".join(["0a", *(digits[at : at + 2] for at in range(0, 10, 2))])
+
+
+def logical_port(vm: str, interface: str) -> str:
+    """The name of an interface's port in OVN, where names are for everybody: `web1:eth0`."""
+    return f"{vm}:{interface}"
+
+
 def vm_uuid(name: str, vm_id: int) -> str:
     """The UUID that QEMU is started with: the same for the same VM wherever it is computed."""
     return str(uuid.uuid5(_NAMESPACE, f"{vm_id}/{name}"))

@@ -12,7 +12,19 @@ DATABASE = "/var/lib/openvswitch/conf.db"
 _DETACHED = ("--detach", "--pidfile", "-vsyslog:off", "-vconsole:warn")
 
 
-DaemonName = Literal["sshd", "ovsdb-server", "ovs-vswitchd"]
+OVN_RUN = "/run/ovn"
+OVN_LIB = "/var/lib/ovn"
+OVN_LOG = "/var/log/ovn"
+
+DaemonName = Literal[
+    "sshd",
+    "ovsdb-server",
+    "ovs-vswitchd",
+    "ovn-controller",
+    "ovn-northd",
+    "northbound",
+    "southbound",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,26 @@ class Daemon:
 
     argv: tuple[str, ...]
     pidfile: str
+
+
+def _central(word: str, database: str, tables: str) -> Daemon:
+    """The database server of OVN's central for one of the two."""
+    pidfile = f"{OVN_RUN}/ovn{word}_db.pid"
+    return Daemon(
+        argv=(
+            "ovsdb-server",
+            "--detach",
+            f"--pidfile={pidfile}",
+            "-vsyslog:off",
+            "-vconsole:warn",
+            f"--log-file={OVN_LOG}/{word}.log",
+            f"--unixctl={OVN_RUN}/ovn{word}_db.ctl",
+            f"--remote=punix:{OVN_RUN}/ovn{word}_db.sock",
+            f"--remote=db:{database},{tables},connections",
+            f"{OVN_LIB}/ovn{word}_db.db",
+        ),
+        pidfile=pidfile,
+    )
 
 
 DAEMONS: dict[DaemonName, Daemon] = {
@@ -46,5 +78,23 @@ DAEMONS: dict[DaemonName, Daemon] = {
             f"unix:{OVS_RUN}/db.sock",
         ),
         pidfile=f"{OVS_RUN}/ovs-vswitchd.pid",
+    ),
+    "northbound": _central("nb", "OVN_Northbound", "NB_Global"),
+    "southbound": _central("sb", "OVN_Southbound", "SB_Global"),
+    "ovn-northd": Daemon(
+        argv=(
+            "ovn-northd",
+            *_DETACHED,
+            f"--log-file={OVN_LOG}/ovn-northd.log",
+        ),
+        pidfile=f"{OVN_RUN}/ovn-northd.pid",
+    ),
+    "ovn-controller": Daemon(
+        argv=(
+            "ovn-controller",
+            *_DETACHED,
+            f"--log-file={OVN_LOG}/ovn-controller.log",
+        ),
+        pidfile=f"{OVN_RUN}/ovn-controller.pid",
     ),
 }

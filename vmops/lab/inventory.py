@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vmops.lab.layout import UPLINK, Layout
+from vmops.lab.layout import UPLINK, Layout, tunnel_address
 
 _YOURS = re.compile(
     r"^\[\[?(?:vms|vm_defaults|templates|networks|images)[].].*", re.MULTILINE | re.DOTALL
@@ -67,12 +67,15 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
         f'network_node = "{next(iter(addresses))}"',
         "",
     ]
+    if layout.ovn:
+        lines += ["[ovn]", f'northbound = "{next(iter(addresses))}"', ""]
     for name, address in addresses.items():
         lines += [
             f"[workers.{name}]",
             f'address = "{address}"',
             f"port = {layout.port}",
             f'identity_file = "{layout.private_key}"',
+            *((f'encap_ip = "{tunnel_address(name)}"',) if layout.ovn else ()),
             "",
         ]
     kept = _YOURS.search(before)

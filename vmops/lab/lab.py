@@ -18,7 +18,15 @@ from vmops.lab.host import SUPERVISOR, end_processes, locked
 from vmops.lab.inventory import hosts_toml, known_hosts
 from vmops.lab.layout import MAX_WORKERS, SWITCH, Layout, default_directory
 from vmops.lab.switch import vlans_left_out, without_vlans
-from vmops.lab.tools import ENVIRONMENT, PACKAGE_ROOT, call, last_words, make_key, require_tools
+from vmops.lab.tools import (
+    ENVIRONMENT,
+    PACKAGE_ROOT,
+    call,
+    last_words,
+    make_key,
+    require_ovn,
+    require_tools,
+)
 
 ANSWER_LIMIT_S = 120.0
 
@@ -93,18 +101,22 @@ class Lab:
         network: str | None = None,
         sshd_options: Sequence[str] | None = None,
         owner: int | None = None,
+        ovn: bool | None = None,
     ) -> LabStatus:
         """Bring the lab up to at least that many workers, and return when all take logins.
 
         What runs is left alone; a worker that died is started again. `port`, `network` (like
         "127.0.10") and `sshd_options` (lines of sshd_config) hold for the lab's life; a lab that is
-        started for an `owner`, a PID, ends with it. When a worker does not start, the others stay;
+        started for an `owner`, a PID, ends with it. With `ovn`, also for its life, there are OVN's
+        controllers, and on worker1 the central. When a worker does not start, the others stay;
         a lab that gets none at all is removed.
         """
         require_tools()
+        if ovn:
+            require_ovn()
         if not 1 <= workers <= MAX_WORKERS:
             raise InventoryError(f"a lab has 1 to {MAX_WORKERS} workers, not {workers}")
-        asked = {"port": port, "network": network, "sshd_options": sshd_options}
+        asked = {"port": port, "network": network, "sshd_options": sshd_options, "ovn": ovn}
         with locked(self.directory):
             layout = self._settle({key: value for key, value in asked.items() if value is not None})
             try:
@@ -240,7 +252,8 @@ class Lab:
         if replace(there, **asked) != there:
             raise WorkFailed(
                 f"the lab in {self.directory} has other settings: network {there.network}, "
-                f"port {there.port}, sshd options {list(there.sshd_options)}",
+                f"port {there.port}, sshd options {list(there.sshd_options)}, "
+                f"{'with' if there.ovn else 'without'} OVN",
                 cure="fab lab.down first, or another directory in VMOPS_LAB_DIR",
             )
         return there

@@ -16,6 +16,9 @@ INTERNET = "internet"
 OUTSIDE = "203.0.113"
 """TEST-NET-3, which is nobody's: the lab's stand-in for the internet."""
 
+UNDERLAY = "198.51.100"
+"""TEST-NET-2: between the workers of a lab with OVN."""
+
 OUTSIDE_HOST = f"{OUTSIDE}.254"
 UPLINK = "uplink"
 MAX_SOCKET_PATH = 107
@@ -36,18 +39,25 @@ def outside_address(worker: str) -> str:
     return f"{OUTSIDE}.{worker.removeprefix('worker')}"
 
 
+def tunnel_address(worker: str) -> str:
+    """A worker's address for OVN's tunnels."""
+    return f"{UNDERLAY}.{worker.removeprefix('worker')}"
+
+
 def _is_octet(text: str) -> bool:
     return text.isdecimal() and str(int(text)) == text and int(text) < 256
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The settings that a lab keeps for its life. `network` is the first three octets."""
+    """The settings that a lab keeps for its life. `network` is the first three octets. With `ovn`
+    its workers have OVN's controllers, and the first of them the central."""
 
     directory: Path
     network: str = "127.0.10"
     port: int = 2222
     sshd_options: tuple[str, ...] = ()
+    ovn: bool = False
 
     def __post_init__(self) -> None:
         octets = self.network.split(".")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from vmops.errors import WorkFailed
@@ -32,6 +33,14 @@ PACKAGES = {
 }
 """Each program that a lab runs, and the Debian package that has it."""
 
+OVN_PACKAGES = {
+    "ovn-controller": "ovn-host",
+    "ovn-nbctl": "ovn-common",
+    "ovn-northd": "ovn-central",
+    "ovn-sbctl": "ovn-common",
+}
+"""The same for a lab with OVN."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 
@@ -39,9 +48,9 @@ PACKAGE_ROOT = Path(__file__).parents[2]
 """Where `python -m vmops...` finds this package, installed or not."""
 
 
-def missing_packages() -> list[str]:
+def missing_packages(tools: Mapping[str, str] = PACKAGES) -> list[str]:
     """The packages whose programs are not on this machine."""
-    return sorted({p for tool, p in PACKAGES.items() if shutil.which(tool, path=PATH) is None})
+    return sorted({p for tool, p in tools.items() if shutil.which(tool, path=PATH) is None})
 
 
 def require_tools() -> None:
@@ -52,7 +61,16 @@ def require_tools() -> None:
         )
     if os.geteuid() != 0:
         raise WorkFailed("a lab needs root: it makes namespaces and mounts", cure="use sudo")
-    packages = missing_packages()
+    _require(PACKAGES)
+
+
+def require_ovn() -> None:
+    """Raise WorkFailed, with the cure, where this machine has no OVN."""
+    _require(OVN_PACKAGES)
+
+
+def _require(tools: Mapping[str, str]) -> None:
+    packages = missing_packages(tools)
     if packages:
         raise WorkFailed(
             f"a lab needs programs that are not here, from {', '.join(packages)}",

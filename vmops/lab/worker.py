@@ -20,6 +20,7 @@ from vmops.lab import kernel
 from vmops.lab.daemons import DAEMONS, DATABASE, OVS_LOG, OVS_RUN
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
 from vmops.lab.layout import INTERNET, OUTSIDE_HOST, SWITCH, UPLINK, Layout, outside_address
+from vmops.lab.ovn import start as ovn
 from vmops.lab.tools import call, make_key
 
 USER = "ubuntu"
@@ -60,6 +61,8 @@ def main() -> None:
     check_sshd()
     call(*DAEMONS["sshd"].argv)
     start_switch(database)
+    if layout.ovn:
+        ovn.start(name, bridge=BRIDGE)
     wait_for_file(Path(DAEMONS["sshd"].pidfile))
     report_and_reap(pid)
 
@@ -127,6 +130,7 @@ WRITABLE = {
     "/tmp": "1777",
     "/var/tmp": "1777",
     "/var/lib/openvswitch": "755",
+    "/var/lib/ovn": "755",
     "/var/lib/sudo": "700",
 }
 """Further places that are the worker's own, in memory, each with its mode."""

@@ -16,6 +16,7 @@ from invoke.collection import Collection  # noqa: E402
 from vmops.tasks import inside, inventory, lab, worker  # noqa: E402
 from vmops.tasks.guest import console, keyboard, logs, screen, vnc  # noqa: E402
 from vmops.tasks.image import tasks as images  # noqa: E402
+from vmops.tasks.network import ovn  # noqa: E402
 from vmops.tasks.network import tasks as networks  # noqa: E402
 from vmops.tasks.placement import drain, place  # noqa: E402
 from vmops.tasks.proof import capture, graph, ssh, trace, verify  # noqa: E402
@@ -80,6 +81,7 @@ ns.add_collection(images.ns, name="image")
 ns.add_collection(nic.ns, name="nic")
 ns.add_collection(snapshot.ns, name="snapshot")
 ns.add_collection(networks.ns, name="net")
+ns.add_collection(ovn.ns, name="ovn")
 ns.add_collection(cloud_init.ns, name="cloud-init")
 
 _as_before()

@@ -25,6 +25,7 @@ HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "vlans", "f
         "port": Option("TCP port of every worker's SSH (default 2222)."),
         "network": Option("First three octets of the workers' addresses (default 127.0.10)."),
         "sshd_option": Option("A line for every worker's sshd_config; may be given repeatedly."),
+        "ovn": Option("With OVN: a controller in each worker, and the central in worker1."),
     },
     iterable=("sshd_option",),
 )
@@ -34,6 +35,7 @@ def up(
     port: int = 0,
     network: str | None = None,
     sshd_option: list[str] | None = None,
+    ovn: bool = False,
 ) -> None:
     """
     Bring up a lab of real workers on this machine, or add workers; what runs is left alone.
@@ -43,7 +45,13 @@ def up(
     if _dry(c, f"bring up a lab of {workers} workers"):
         return
     lab = _lab()
-    status = lab.up(workers, port=port or None, network=network, sshd_options=sshd_option or None)
+    status = lab.up(
+        workers,
+        port=port or None,
+        network=network,
+        sshd_options=sshd_option or None,
+        ovn=ovn or None,
+    )
     count = len(status.workers)
     if count > workers:
         say(f"the lab keeps its {count} workers: only lab.down removes any")

@@ -34,18 +34,18 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     """
     Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
 
-    Where it serves networks, dnsmasq and nftables too. Each failure names its cure. Exit code 1 if
-    a check fails, 3 if the worker cannot be reached.
+    Where it serves networks, dnsmasq and nftables too, and where OVN carries them, OVN. Each
+    failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be reached.
     Example: fab -H 10.0.10.1 doctor
     """
     from vmops.ops.worker.doctor import examine
 
     groups = groups_of_workers(c, worker)
     known = bases(c, groups)
-    nodes = inventory(c).network_nodes
+    listed = inventory(c)
     return Work(
         groups,
-        lambda g: [examine(g.route, g.vms, known, nodes=nodes)],
+        lambda g: [examine(g.route, g.vms, known, listed=listed)],
         Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
     )
 

@@ -7,8 +7,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
+from vmops.core.inventory.attachment import LogicalPort
 from vmops.core.inventory.model import VM, Nic, Worker
-from vmops.core.script.command import Batch, OnlyIf, Step, command
+from vmops.core.names import OVN_BRIDGE
+from vmops.core.script.command import Batch, Command, OnlyIf, Step, command
 from vmops.core.tools import ip, ovs, qemu
 from vmops.errors import PortConflict
 
@@ -154,9 +156,10 @@ def removable(nic: RunningNic, asked: bool) -> bool:
 
 def switch_drift(worker: Worker, nic: Nic, wiring: Wiring) -> list[Drift]:
     """That nothing passes the switch, however well the interface is plugged."""
-    why = wiring.switch.lifeless(worker.bridge)
+    why = wiring.switch.lifeless(ovs.bridge_of(nic, worker.bridge))
     field = f"interfaces.{nic.name}.switch"
-    return [Drift(field, why, "forwarding", live=True)] if why else []
+    alive = "connected" if nic.port else "forwarding"
+    return [Drift(field, why, alive, live=True)] if why else []
 
 
 def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
@@ -172,10 +175,11 @@ def port_drift(worker: Worker, vm: VM, nic: Nic, wiring: Wiring) -> list[Drift]:
     if port is None:
         return [*down, Drift(f"{where}.port", "missing", nic.tap, live=True)]
     pairs = (
-        ("bridge", port.bridge, wiring.switch.real(worker.bridge)),
+        ("bridge", port.bridge, wiring.switch.real(ovs.bridge_of(nic, worker.bridge))),
         ("vlan_id", ovs.attached(port), str(nic.attachment)),
         ("owner", port.owner or "nobody", vm.name),
         ("port", port.error or "plugged", "plugged"),
+        *((("ovn", "not installed", "installed"),) if nic.port and not port.is_installed else ()),
     )
     return [*down, *(Drift(f"{where}.{name}", a, b, live=True) for name, a, b in pairs if a != b)]
 
@@ -245,22 +249,28 @@ def plug_step(job: Plugging, nics: Sequence[Nic]) -> Step:
     taps = [nic.tap for nic in nics]
     there = {tap: wiring.taps[tap] for tap in taps if tap in wiring.taps}
     ports = {tap: wiring.switch.ports[tap] for tap in taps if tap in wiring.switch.ports}
-    kept = [tap for tap, port in ports.items() if tap in there and _stays(job, port)]
+    bridge = {nic.tap: wiring.switch.real(ovs.bridge_of(nic, job.worker.bridge)) for nic in nics}
+    # OVN takes a TAP that was made anew, or a row that was bound otherwise, by a new row only.
+    logical = {nic.tap for nic in nics if isinstance(nic.attachment, LogicalPort)}
+    kept = [
+        tap
+        for tap, port in ports.items()
+        if tap in there and tap not in logical and _stays(port, bridge[tap])
+    ]
     moved = [port for tap, port in ports.items() if tap in there and tap not in kept]
     replaced = [tap for tap in ports if tap not in kept]
     made = [tap for tap in taps if tap not in there or tap not in ports]
     undo = [ovs.unplug_own(vm, made)] if made else []
     # One that somebody has opened to every VLAN of our bridge keeps its new one: none is made so.
-    bridge = wiring.switch.real(job.worker.bridge)
     before = [ports[tap] for tap in kept if not ports[tap].is_open]
-    before += [port for port in moved if not (port.is_open and port.bridge == bridge)]
+    before += [p for p in moved if not (p.is_open and p.bridge == bridge[p.name] != OVN_BRIDGE)]
     if before:
         undo.append(ovs.put_back(before, kept=kept))
     return Step(
         PLUG_ALL,
         (
             *((ovs.drop(replaced),) if replaced else ()),
-            ip.set_up_taps(taps, vm.name, bridge=job.worker.bridge, user=job.user, there=there),
+            *_taps(job, nics, there),
             ovs.plug(job.worker.bridge, vm, nics, kept=kept),
             ip.raise_taps(taps),
             *ovs.read_back(nics),
@@ -275,9 +285,19 @@ def plug_step(job: Plugging, nics: Sequence[Nic]) -> Step:
     )
 
 
-def _stays(job: Plugging, port: ovs.Port) -> bool:
+def _taps(job: Plugging, nics: Sequence[Nic], there: Mapping[str, ip.Tap]) -> list[Command]:
+    """Their TAPs, those of each bridge together."""
+    bridges: dict[str, list[str]] = {}
+    for nic in nics:
+        bridges.setdefault(ovs.bridge_of(nic, job.worker.bridge), []).append(nic.tap)
+    return [
+        ip.set_up_taps(taps, job.vm.name, bridge=bridge, user=job.user, there=there)
+        for bridge, taps in bridges.items()
+    ]
+
+
+def _stays(port: ovs.Port, bridge: str) -> bool:
     """True for a port that the switch has taken on the right bridge: it needs no new row."""
-    bridge = job.wiring.switch.real(job.worker.bridge)
     return port.bridge == bridge and (port.ofport or -1) > 0 and not port.error
 
 

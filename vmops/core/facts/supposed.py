@@ -14,6 +14,7 @@ from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.tools import ip, ovs, qemu, qmp
 from vmops.core.tools.monitor import Heard
 from vmops.core.tools.process import Process
@@ -46,9 +47,7 @@ def blank(worker: Worker, vms: Sequence[VM]) -> Observed:
     there = {path: disk.unobjectionable(path, format) for path, format in paths.items()}
     files = (disk_file(path.rpartition("/")[2]) for path in paths)
     folder = DiskFolder(_PLENTY_MB << 20, {file.file: file for file in files if file})
-    return Observed(
-        host, ovs.Switch({worker.bridge: ""}), images=there, folder=folder, firmware=UEFI
-    )
+    return Observed(host, ovs.Switch(_bridges(worker)), images=there, folder=folder, firmware=UEFI)
 
 
 def without_disks(seen: Observed, vms: Sequence[VM], bases: Bases) -> Observed:
@@ -85,13 +84,20 @@ def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
     for vm in vms:
         for nic in vm.connected:
             marks = {ovs.OWNER: vm.name}
-            port = ovs.Port(nic.tap, worker.bridge, nic.vlan_id, external_ids=marks, ofport=1)
+            if nic.port:
+                marks |= {"iface-id": nic.port, ovs.INSTALLED: "true"}
+            bridge = ovs.bridge_of(nic, worker.bridge)
+            port = ovs.Port(nic.tap, bridge, nic.vlan_id, external_ids=marks, ofport=1)
             if isinstance(nic.attachment, Trunk):
                 port = port._replace(trunks=nic.attachment.vlan_ids, vlan_mode=nic.attachment.mode)
             ports[nic.tap] = port
             taps[nic.tap] = ip.Tap(ip.alias(vm.name))
-    switch = ovs.Switch({worker.bridge: ""}, ports)
+    switch = ovs.Switch(_bridges(worker), ports)
     return blank(worker, vms)._replace(switch=switch, taps=taps)
+
+
+def _bridges(worker: Worker) -> dict[str, str]:
+    return {worker.bridge: "", OVN_BRIDGE: ""}
 
 
 def running(worker: Worker, vms: Sequence[VM]) -> Observed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vmops.core.inventory.complaints import Fault
+from vmops.core.inventory.complaints import Fault, show
 
 
 class Vlan(NamedTuple):
@@ -36,12 +36,24 @@ class Trunk(NamedTuple):
         return f"{native}{self.mode} {list(self.vlan_ids)}"
 
 
-Attachment = Vlan | Trunk
+class LogicalPort(NamedTuple):
+    """A port of OVN, by the name that the network's switch has for it there: no VLAN at all."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """The word for it in messages and drift."""
+        return f"OVN port {self.name}"
+
+
+Attachment = Vlan | Trunk | LogicalPort
 """Every kind that there is. An interface without one is not connected, and is never plugged."""
 
 
-def attachment(vlan_id: int | None, trunks: tuple[int, ...]) -> Attachment | None:
-    """What these keys of an interface mean."""
+def attachment(vlan_id: int | None, trunks: tuple[int, ...], port: str = "") -> Attachment | None:
+    """What these keys of an interface mean; `port` is the one that it has where OVN carries it."""
+    if port:
+        return LogicalPort(port)
     if trunks:
         return Trunk(trunks, vlan_id)
     return None if vlan_id is None else Vlan(vlan_id)
@@ -50,6 +62,15 @@ def attachment(vlan_id: int | None, trunks: tuple[int, ...]) -> Attachment | Non
 def attachment_faults(interface: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with the VLANs of an interface that are good each by itself."""
     vlan_id, trunks = interface.get("vlan_id"), interface.get("trunks") or ()
+    if engine := interface.get("engine"):
+        if not interface.get("network"):
+            why = "must be left out, as there is no network"
+            return [Fault(("engine",), f"{show(engine)}: {why}")]
+        return [
+            Fault((key,), f"{show(value)}: must be left out, as OVN knows no VLANs")
+            for key, value in (("vlan_id", vlan_id), ("trunks", list(trunks)))
+            if value
+        ]
     if vlan_id is None or vlan_id not in trunks:
         return []
     why = f"must not have {vlan_id}, the VLAN whose frames have no tag"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vmops.core.images.names import disk_path
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
+from vmops.core.inventory.rules import OVN
 from vmops.core.names import MAX_VM_ID, derived_mac, tap_name
 
 Values = Mapping[str, Any]
@@ -21,7 +22,8 @@ _FIRST_FREE = 1001
 
 
 class _Claim(NamedTuple):
-    """Something that one VM takes, and the key it takes it by. `vlan_id` is that of its card."""
+    """Something that one VM takes, and the key it takes it by. `segment` is where its card is: a
+    VLAN, or by its name a network of OVN."""
 
     vm: KeyPath
     worker: str | None
@@ -29,7 +31,7 @@ class _Claim(NamedTuple):
     value: Any
     key: KeyPath
     from_vm_id: bool = False
-    vlan_id: int | None = None
+    segment: int | str | None = None
 
     @property
     def path(self) -> KeyPath:
@@ -43,13 +45,19 @@ class _Claim(NamedTuple):
 
     def _where_it_meets(self, other: _Claim) -> str:
         if self.kind == "address":
-            return f"both are on VLAN {self.vlan_id}, which is one network"
+            return f"both are on {self._where}"
         if self.worker is None or other.worker is None:
             return "both can be on one worker"
         if self.worker == other.worker:
             return f"both are on {self.worker}"
         cure = "set another vm_id, or a mac" if self.from_vm_id else "set another mac"
-        return f"both are on VLAN {self.vlan_id}, which is one network: {cure}"
+        return f"both are on {self._where}: {cure}"
+
+    @property
+    def _where(self) -> str:
+        if isinstance(self.segment, str):
+            return f"network {self.segment}"
+        return f"VLAN {self.segment}, which is one network"
 
 
 class _Taken:
@@ -67,8 +75,8 @@ class _Taken:
         """The first claim that this one may not stand beside; from now on it is taken itself."""
         kind, value, worker = claim.kind, claim.value, claim.worker
         mine: list[tuple[str, object, object]] = [(kind, value, _ANYWHERE), (kind, value, worker)]
-        if claim.vlan_id is not None:
-            mine.append((kind, value, claim.vlan_id))
+        if claim.segment is not None:
+            mine.append((kind, value, claim.segment))
         others = mine[:1] if worker is None else [*mine[1:], (kind, value, None)]
         found = [self._firsts[place] for place in others if place in self._firsts]
         for place in mine:
@@ -159,7 +167,7 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
         if derived and vm_id is not None:
             mac = derived_mac(vm_id, index + 1)
         if mac:
-            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, interface.get("vlan_id"))
+            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, _segment(interface))
         yield from _address_claims(vm, key, interface)
 
 
@@ -168,7 +176,15 @@ def _address_claims(vm: KeyPath, key: KeyPath, interface: Values) -> Iterator[_C
     address, vlan_id = interface.get("address"), interface.get("vlan_id")
     if address and vlan_id is not None:
         taken = vlan_id, address.partition("/")[0]
-        yield _Claim(vm, None, "address", taken, (*key, "address"), vlan_id=vlan_id)
+        yield _Claim(vm, None, "address", taken, (*key, "address"), segment=vlan_id)
+
+
+def _segment(interface: Values) -> int | str | None:
+    if interface.get("engine") == OVN:
+        name: str | None = interface.get("network")
+        return name
+    vlan_id: int | None = interface.get("vlan_id")
+    return vlan_id
 
 
 def _disk_claims(vm: KeyPath, values: Values, key: KeyPath, further: Values) -> Iterator[_Claim]:

@@ -12,6 +12,7 @@ from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
 from vmops.core.inventory.image import contradictions
 from vmops.core.inventory.networks import links
 from vmops.core.inventory.networks import rules as network_rules
+from vmops.core.inventory.networks.engine import ovn_faults, tunnel_ip
 from vmops.core.inventory.networks.faults import contradictions as contradictory_networks
 from vmops.core.inventory.networks.faults import unknown_targets
 from vmops.core.inventory.networks.links import read_topology, spread
@@ -29,7 +30,7 @@ from vmops.core.inventory.tables import (
 
 SECTIONS = (
     *("defaults", "workers", "networks", "images", "vm_defaults", "templates", "vms"),
-    *("links", "topologies"),
+    *("links", "topologies", "ovn"),
 )
 _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
 _IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
@@ -49,6 +50,7 @@ class HostsToml:
     images: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
     topologies: dict[str, Values] = field(default_factory=dict)
+    northbound: str | None = None
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -80,6 +82,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     _read_vms(hosts, tree, folder)
     _read_links(hosts, tree, for_all.pop("link_vlans", None))
     _read_networks(hosts, tree, for_all)
+    _read_ovn(hosts, tree)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
@@ -104,9 +107,13 @@ def _read_links(hosts: HostsToml, tree: Mapping[str, object], vlans: str | None)
 def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> None:
     """The networks, and what they say of the interfaces of VMs: these have been read."""
     for name, raw in _named_tables(hosts, tree, "networks", network_rules.NETWORK["name"]):
-        values, faults = read_network(raw)
+        values, faults = read_network(raw, engine=for_all.get("engine", rules.VLAN))
         hosts.faults += [fault.below("networks", name) for fault in faults]
-        for key in for_all.keys() - values.keys():
+        own = raw if isinstance(raw, Mapping) else {}
+        if "engine" in for_all and "engine" not in own:
+            hosts.origins["networks", name, "engine"] = "[defaults]"
+        left_out = {"network_node"} if values.get("engine") == rules.OVN else set()
+        for key in for_all.keys() - values.keys() - left_out:
             values[key] = for_all[key]
             hosts.origins["networks", name, key] = "[defaults]"
         hosts.networks[name] = values
@@ -121,6 +128,29 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
     hosts.faults += unknown_targets(
         hosts.networks, {name: [m.vm for m in found] for name, found in joined.members.items()}
     )
+
+
+def _read_ovn(hosts: HostsToml, tree: Mapping[str, object]) -> None:
+    """Where OVN's central is, and whether workers have what OVN needs: networks have been read."""
+    if "ovn" in tree:
+        values, faults = read_strictly(
+            tree["ovn"], network_rules.CENTRAL, tuple(network_rules.CENTRAL)
+        )
+        hosts.faults += [fault.below("ovn") for fault in faults]
+        if faults:
+            return
+        hosts.northbound = values["northbound"]
+    pinned = ((values.get("worker"), name, values) for name, values in hosts.vms.items())
+    hosts.faults += ovn_faults(
+        hosts.networks,
+        {name: values | {"tunnel_ip": tunnel_ip(values)} for name, values in hosts.workers.items()},
+        hosts.northbound,
+        {worker: name for worker, name, values in pinned if worker and _has_logical_port(values)},
+    )
+
+
+def _has_logical_port(vm: Values) -> bool:
+    return any(interface.get("engine") for interface in vm.get("interfaces", ()))
 
 
 def _read_vms(hosts: HostsToml, tree: Mapping[str, object], folder: str) -> None:

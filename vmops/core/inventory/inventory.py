@@ -15,9 +15,11 @@ from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.hosts_toml import HostsToml, read_hosts_toml
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
+from vmops.core.inventory.networks.engine import ovn_faults
 from vmops.core.inventory.networks.faults import contradictions
 from vmops.core.inventory.networks.model import Forward, Network
 from vmops.core.inventory.placement.apart import apart, apart_faults
+from vmops.core.inventory.rules import OVN
 from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
 
@@ -28,7 +30,8 @@ T = TypeVar("T")
 class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
-    `origins` has where a value came from that its own table does not write: by section, name, key.
+    `northbound` names the worker that has OVN's central, None where there is none. `origins` has
+    where a value came from that its own table does not write: by section, name, key.
 
     Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
     and pickled.
@@ -43,6 +46,7 @@ class Inventory:
         default_factory=dict, compare=False, repr=False
     )
     networks: Mapping[str, Network] = field(default_factory=dict)
+    northbound: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
@@ -74,6 +78,19 @@ class Inventory:
                 for name, worker in self.workers.items()
             },
         )
+        faults += ovn_faults(
+            {name: {"engine": network.engine} for name, network in self.networks.items()},
+            {
+                name: {"tunnel_ip": worker.tunnel_ip, "bridge": worker.bridge}
+                for name, worker in self.workers.items()
+            },
+            self.northbound,
+            {
+                vm.worker: vm.name
+                for vm in self.vms.values()
+                if vm.worker and any(interface.engine for interface in vm.interfaces)
+            },
+        )
         if faults:
             raise InvalidValue(self.source, faults)
 
@@ -81,7 +98,7 @@ class Inventory:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
         dicts = (dict(self.workers), dict(self.vms))
         more = dict(self.images), dict(self.origins), dict(self.networks)
-        return Inventory, (self.defaults, *dicts, self.source, *more)
+        return Inventory, (self.defaults, *dicts, self.source, *more, self.northbound)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -159,6 +176,20 @@ class Inventory:
         served = (network for network in self.networks.values() if network.served)
         return frozenset(one.network_node for one in served if one.network_node is not None)
 
+    @property
+    def ovn_workers(self) -> frozenset[str]:
+        """The workers that have a part in OVN: its central's, and those of VMs in such networks."""
+        if not any(network.engine == OVN for network in self.networks.values()):
+            return frozenset({self.northbound} if self.northbound is not None else ())
+        vms = [vm for vm in self.vms.values() if any(nic.port for nic in vm.connected)]
+        free = any(vm.worker is None for vm in vms)
+        mine = self.workers if free else {vm.worker for vm in vms if vm.worker is not None}
+        return frozenset({*mine, *({self.northbound} if self.northbound is not None else ())})
+
+    def central_of(self, worker: Worker) -> Worker | None:
+        """The worker that has OVN's central, for one that has a part in it; None for any other."""
+        return self.workers[self.northbound or ""] if worker.name in self.ovn_workers else None
+
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
         to it, and those that are pinned nowhere. It looks at each VM once for all of them."""
@@ -231,6 +262,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "images": MappingProxyType(images),
             "origins": MappingProxyType(hosts.origins),
             "networks": MappingProxyType({name: _network(name, hosts) for name in hosts.networks}),
+            "northbound": hosts.northbound,
         },
     )
 

@@ -20,8 +20,9 @@ from vmops.core.inventory.guest.addresses import address_faults, is_configured
 from vmops.core.inventory.guest.cloud_init import CloudInit, read_cloud_init
 from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.machine.rules import KEYS, machine_faults
+from vmops.core.inventory.networks.engine import tunnel_ip
 from vmops.core.inventory.rules import Rule
-from vmops.core.names import derived_mac, derived_vm_id, tap_name, vm_uuid
+from vmops.core.names import derived_mac, derived_vm_id, logical_port, tap_name, vm_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Interface:
     `vlan_id` None means: not connected. `mac` is lower case with colons, or empty: derived from
     the VM (`VM.nics` has the effective one). `model` is a word of `rules.MODELS`. The rest is for
     the guest alone: `address` with its prefix, or `dhcp`, and with one of them `dns`, with an
-    address a `gateway`. `network` names the network that has said them, and the `vlan_id`. With
-    `trunks` the guest has those VLANs with their tags, and that of `vlan_id` without.
+    address a `gateway`. `network` names the network that has said them, and the `vlan_id`, or with
+    `engine` "ovn" that OVN carries it. With `trunks` the guest has those VLANs with their tags, and
+    that of `vlan_id` without.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.INTERFACE
@@ -48,6 +50,7 @@ class Interface:
     dhcp: bool = False
     network: str | None = None
     trunks: tuple[int, ...] = ()
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)
@@ -61,7 +64,8 @@ class Interface:
 class Nic:
     """An interface with everything its VM adds: the TAP, the effective MAC, the place from 1.
 
-    `interface` is as it was written.
+    `interface` is as it was written. `port` is its name in OVN, and empty where OVN has no part in
+    it.
     """
 
     name: str
@@ -71,11 +75,12 @@ class Nic:
     model: str
     position: int
     interface: Interface
+    port: str = ""
 
     @property
     def attachment(self) -> Attachment | None:
         """Where its frames go; None for an interface that is not connected."""
-        return attachment(self.vlan_id, self.interface.trunks)
+        return attachment(self.vlan_id, self.interface.trunks, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,7 @@ class VM:
                 model=interface.model,
                 position=position,
                 interface=interface,
+                port=logical_port(self.name, interface.name) if interface.engine else "",
             )
             for position, interface in enumerate(self.interfaces, start=1)
         )
@@ -291,7 +297,8 @@ def _interface_to_dict(interface: Interface) -> dict[str, Any]:
     model = {} if interface.model == "e1000" else {"model": interface.model}
     network = {} if interface.network is None else {"network": interface.network}
     trunks = {"trunks": list(interface.trunks)} if interface.trunks else {}
-    return {**documented, **model, **network, **trunks, **told_to_the_guest(interface)}
+    engine = {"engine": interface.engine} if interface.engine else {}
+    return {**documented, **model, **network, **engine, **trunks, **told_to_the_guest(interface)}
 
 
 def told_to_the_guest(interface: Interface) -> dict[str, Any]:
@@ -339,3 +346,9 @@ class Worker(Settings):
     name: str
     _: KW_ONLY
     address: str
+    encap_ip: str | None = None
+
+    @property
+    def tunnel_ip(self) -> str | None:
+        """Its end of OVN's tunnels; None where nothing says it."""
+        return tunnel_ip({"encap_ip": self.encap_ip, "address": self.address})

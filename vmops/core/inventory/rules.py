@@ -20,6 +20,7 @@ DISKS = ("overlay", "clone")
 DISK_FORMATS = ("qcow2", "raw")
 HOST_KEYS = ("strict", "accept-new", "off")
 IMAGE_FORMATS = ("qcow2", "raw")
+VLAN, OVN = ENGINES = ("vlan", "ovn")
 
 MAX_INTERFACES = 24
 MAX_DISKS = 16
@@ -157,6 +158,13 @@ INTERFACE: Mapping[str, Rule] = {
         normal.name,
         optional=True,
         schema=matching(normal.NAME),
+    ),
+    "engine": Rule(
+        str,
+        '"ovn", which its network says',
+        lambda value: value if value == OVN else None,
+        optional=True,
+        schema={"enum": ["ovn"]},
     ),
     "trunks": Rule(
         list,
@@ -341,6 +349,7 @@ FLEET: Mapping[str, Rule] = {
         schema={"pattern": "^[0-9]{1,4} *- *[0-9]{1,4}$"},
     ),
     "network_node": NETWORK_NODE,
+    "engine": one_of(ENGINES),
 }
 """What [defaults] says that no worker says for itself."""
 
@@ -357,6 +366,13 @@ WORKER: Mapping[str, Rule] = {
         " dots",
         normal.address,
         schema=_ADDRESS_SCHEMA,
+    ),
+    "encap_ip": Rule(
+        str,
+        "an IP address of its own for OVN's tunnels, where that is not its address",
+        normal.host_address,
+        optional=True,
+        schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},
     ),
     **SETTINGS,
 }

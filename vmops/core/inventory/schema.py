@@ -14,7 +14,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.guest import rules as guest_rules
 from vmops.core.inventory.guest.cloud_init import CloudInit, Login
 from vmops.core.inventory.image import Image
-from vmops.core.inventory.model import VM, Disk, Interface, Settings
+from vmops.core.inventory.model import VM, Disk, Interface, Settings, Worker
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.links import NEEDED
 from vmops.core.inventory.networks.model import Network
@@ -49,11 +49,11 @@ def schema() -> Schema:
         table["properties"]["interfaces"]["items"] = interface
         table["properties"]["disks"]["items"] = disk
         table["properties"]["cloud_init"] |= told
-    worker = _table(_without_name(rules.WORKER), Settings, REQUIRED_OF_WORKER)
+    worker = _table(_without_name(rules.WORKER), Worker, REQUIRED_OF_WORKER)
     image = _table(_without_name(rules.IMAGE), Image) | {
         "oneOf": [{"required": ["file"]}, {"required": ["url", "sha256"]}]
     }
-    network = _table(_without_name(network_rules.NETWORK), Network, ("vlan_id",))
+    network = _table(_without_name(network_rules.NETWORK), Network)
     network["properties"]["forward"]["items"] = {
         **_closed({key: _value(rule, MISSING) for key, rule in network_rules.FORWARD.items()}),
         "required": ["port", "to"],
@@ -74,6 +74,10 @@ def schema() -> Schema:
             {
                 "defaults": _table({**rules.SETTINGS, **rules.FLEET}, Settings),
                 "workers": _named(rules.WORKER["name"], worker),
+                "ovn": _closed(
+                    {key: _value(rule, MISSING) for key, rule in network_rules.CENTRAL.items()}
+                )
+                | {"required": [*network_rules.CENTRAL]},
                 "networks": _named(network_rules.NETWORK["name"], network),
                 "images": _named(rules.IMAGE["name"], image),
                 "vm_defaults": shared,

@@ -30,7 +30,9 @@ class Value(NamedTuple):
 
 def of_worker(listed: Inventory, worker: Worker) -> tuple[Value, ...]:
     """What is set for a worker; what is left to ssh_config is not there."""
-    return tuple(_settings(listed, worker, ("address", *rules.SETTINGS), "workers", worker.name))
+    return tuple(
+        _settings(listed, worker, ("address", "encap_ip", *rules.SETTINGS), "workers", worker.name)
+    )
 
 
 def of_image(image: Image) -> tuple[Value, ...]:
@@ -79,11 +81,12 @@ def _interface(listed: Inventory, vm: VM, nic: Nic) -> dict[str, Any]:
     """As it will be: what its network says of it too, and the address of its lease."""
     network = {} if nic.interface.network is None else {"network": nic.interface.network}
     vlan = {} if nic.vlan_id is None else {"vlan_id": nic.vlan_id}
+    engine = {"engine": nic.interface.engine} if nic.interface.engine else {}
     trunks = {"trunks": list(nic.interface.trunks)} if nic.interface.trunks else {}
     told = told_to_the_guest(nic.interface)
     if lease := listed.address_of(vm.name, nic):
         told = {"address": lease, **told}
-    head = {"name": nic.name, **network, **vlan, **trunks}
+    head = {"name": nic.name, **network, **vlan, **engine, **trunks}
     return {**head, "mac": nic.mac, "model": nic.model, **told}
 
 
@@ -105,6 +108,8 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
     tables = [f"# {listed.source}, as it is understood"]
     defaults = _settings(listed, listed.defaults, tuple(rules.SETTINGS), "defaults", "")
     tables.append(_table("defaults", tuple(defaults)))
+    if listed.northbound is not None:
+        tables.append(_table("ovn", [Value("northbound", listed.northbound, OWN)]))
     tables += [
         _table(key_path(("workers", name)), of_worker(listed, worker))
         for name, worker in listed.workers.items()
@@ -140,7 +145,7 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
         if not nic.interface.mac:
             origins["mac"] = "derived from vm_id"
         if nic.interface.network is not None:
-            origins["network"] = f"VLAN {nic.vlan_id}"
+            origins["network"] = "OVN" if nic.port else f"VLAN {nic.vlan_id}"
         said_by_it = _SAID_BY_NETWORK if nic.interface.network is not None else ()
         lines = [
             Value(key, value, origins[key])
@@ -152,7 +157,7 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
     return "\n".join(tables)
 
 
-_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp")
+_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "engine")
 """Where a network is named, these keys would be one too many."""
 
 
@@ -182,6 +187,7 @@ def as_json(listed: Inventory, vms: Sequence[VM]) -> dict[str, Any]:
     """The same for programs; `from` names the table of each value that is not its own."""
     return {
         "source": listed.source,
+        "northbound": listed.northbound,
         "workers": [
             {"worker": name, **_as_json(of_worker(listed, worker))}
             for name, worker in listed.workers.items()

@@ -12,8 +12,9 @@ from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.capacity import refusal
-from vmops.core.tools import ip, qemu
+from vmops.core.tools import ip, ovs, qemu
 from vmops.errors import LaunchFailed, PortConflict, UnexpectedOutput, WorkFailed
 
 
@@ -38,7 +39,8 @@ def switch_fault(worker: Worker, observed: Observed) -> WorkFailed:
 
 
 def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
-    """Raise unless Open vSwitch answers and has the bridge, where the VM has interfaces to plug."""
+    """Raise unless Open vSwitch answers and has the bridges, where the VM has interfaces to plug;
+    and OVN's controller follows its central, where there is one of its ports among them."""
     if not vm.connected:
         return
     if observed.switch.fault:
@@ -49,21 +51,35 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
             worker=worker.name,
             cure="start it there: sudo systemctl restart openvswitch-switch",
         )
-    if worker.bridge not in observed.switch.bridges:
-        have = ", ".join(sorted(observed.switch.bridges)) or "none"
-        raise WorkFailed(
-            f"no bridge {worker.bridge}; Open vSwitch has: {have}",
-            worker=worker.name,
-            cure=f"make it there (sudo ovs-vsctl add-br {worker.bridge}), or set `bridge`",
-        )
+    for bridge in bridges_of(worker, vm):
+        if bridge not in observed.switch.bridges:
+            have = ", ".join(sorted(observed.switch.bridges)) or "none"
+            make = f"make it there (sudo ovs-vsctl add-br {bridge}), or set `bridge`"
+            raise WorkFailed(
+                f"no bridge {bridge}; Open vSwitch has: {have}",
+                worker=worker.name,
+                cure=f"fab -H {worker.name} ovn.setup" if bridge == OVN_BRIDGE else make,
+            )
+        if bridge == OVN_BRIDGE and (why := observed.switch.lifeless(bridge)):
+            raise WorkFailed(why, worker=worker.name, cure=OVN_CURE)
 
 
-def check_forwarding(worker: Worker, observed: Observed) -> None:
-    """Raise where the bridge forwards nothing: its flows are not ours to make."""
-    if worker.bridge not in observed.switch.bridges or observed.switch.dead:
+OVN_CURE = "there: sudo systemctl restart ovn-controller"
+
+
+def bridges_of(worker: Worker, vm: VM) -> list[str]:
+    """The bridges that the ports of its interfaces are on."""
+    return list(dict.fromkeys(ovs.bridge_of(nic, worker.bridge) for nic in vm.connected))
+
+
+def check_forwarding(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise where a bridge of the VM forwards nothing: its flows are not ours to make."""
+    if observed.switch.dead:
         return
-    if why := observed.switch.lifeless(worker.bridge):
-        raise WorkFailed(why, worker=worker.name, cure=silence_cure(worker, observed))
+    for bridge in bridges_of(worker, vm):
+        if bridge in observed.switch.bridges and (why := observed.switch.lifeless(bridge)):
+            cure = OVN_CURE if bridge == OVN_BRIDGE else silence_cure(worker, observed)
+            raise WorkFailed(why, worker=worker.name, cure=cure)
 
 
 def silence_cure(worker: Worker, observed: Observed) -> str:

@@ -16,6 +16,8 @@ from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.machine.rules import DISK
 from vmops.core.inventory.model import VM, Disk, Interface, Worker
+from vmops.core.inventory.rules import OVN
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.life import ahead_of_boot
 from vmops.core.plan.phase import Plan
@@ -119,10 +121,12 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         vlan_id = port.tag if port is not None else nic.vlan_id
         trunks = port.trunks if port is not None else nic.interface.trunks
         model = "virtio" if running.device == "virtio-net-pci" else running.device
+        where: dict[str, Any] = {"vlan_id": vlan_id, "trunks": trunks}
+        if port is not None and port.bridge == OVN_BRIDGE:
+            # Which network its port in OVN is in makes no difference on the worker.
+            where = {"engine": OVN, "network": wanted.network or wanted.name}
         try:
-            interfaces.append(
-                Interface(wanted.name, vlan_id=vlan_id, mac=running.mac, model=model, trunks=trunks)
-            )
+            interfaces.append(Interface(wanted.name, mac=running.mac, model=model, **where))
         except VmopsError:
             return None
     try:

@@ -178,7 +178,7 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     if all(
         item.is_of(tuple(f"interfaces.{n.name}.switch" for n in vm.connected)) for item in found
     ):
-        check_forwarding(worker, observed)
+        check_forwarding(worker, vm, observed)
     replug = _changed(worker, vm, observed, strict=strict)
     if any(item.is_of(drives.FIELDS) for item in found):
         replug = drives.with_changes(worker, vm, observed, replug, found, strict=strict)
@@ -250,10 +250,15 @@ def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
     if vm.name in observed.suspended:
         notes = (*notes, f"{vm.name} was suspended: it goes on from its memory")
     risk = display.risk(vm.name, worker.name, launch_values(worker, vm, observed).screen)
-    silence = observed.switch.lifeless(worker.bridge) if vm.connected else ""
+    silence = observed.switch.lifeless(worker.bridge) if has_vlans(vm) else ""
     if silence:
         silence = f"{vm.name} on {worker.name}: {silence}; {silence_cure(worker, observed)}"
     return (*notes, *(f"warning: {reason}" for reason in (risk, silence) if reason))
+
+
+def has_vlans(vm: VM) -> bool:
+    """True where an interface of it is on the bridge that carries VLANs."""
+    return any(not nic.port for nic in vm.connected)
 
 
 def _hashed(vm: VM) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class InterfaceStatus(NamedTuple):
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
     `fault` says in a word or two why it is not plugged so. With `trunks`, `vlan_id` is the VLAN
-    without a tag.
+    without a tag. `logical_port` is its name in OVN, where that carries it.
     """
 
     name: str
@@ -37,6 +37,7 @@ class InterfaceStatus(NamedTuple):
     traffic: Traffic | None = None
     fault: str = ""
     trunks: tuple[int, ...] = ()
+    logical_port: str = ""
 
     @property
     def link(self) -> str:
@@ -171,7 +172,7 @@ def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceSta
     return InterfaceStatus(
         name=nic.name,
         tap=nic.tap,
-        bridge=worker.bridge,
+        bridge=ovs.bridge_of(nic, worker.bridge),
         vlan_id=nic.vlan_id,
         mac=nic.mac,
         plugged=None if nic.attachment is not None and seen.switch.fault else plugged,
@@ -179,6 +180,7 @@ def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceSta
         traffic=seen.traffic.get(nic.tap),
         fault=fault,
         trunks=nic.interface.trunks,
+        logical_port=nic.port,
     )
 
 
@@ -187,6 +189,6 @@ def _fault(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> str:
         return "no TAP"
     if not seen.taps[nic.tap].up:
         return "TAP down"
-    if seen.switch.lifeless(worker.bridge):
-        return "dead switch"
+    if seen.switch.lifeless(ovs.bridge_of(nic, worker.bridge)):
+        return "OVN is down" if nic.port and not seen.switch.dead else "dead switch"
     return "differs" if port_drift(worker, vm, nic, seen.wiring) else ""

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vmops.core.names import HISTORY, NET_ROOT, RUN_ROOT
+from vmops.core.names import HISTORY, NET_ROOT, OVN_BRIDGE, RUN_ROOT
 
 START_QEMU: Final = "start_qemu"
 VSCTL: Final = "vsctl"
@@ -53,6 +53,7 @@ def settings() -> dict[str, str]:
     return {
         "RUN_ROOT": RUN_ROOT,
         "NET_ROOT": NET_ROOT,
+        "OVN_BRIDGE": OVN_BRIDGE,
         "HISTORY": HISTORY,
         "HISTORY_BYTES": str(HISTORY_BYTES),
         "SWITCH_LIMIT_S": str(SWITCH_LIMIT_S),

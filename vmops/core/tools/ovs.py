@@ -11,8 +11,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vmops.core.inventory.attachment import Attachment, Trunk
+from vmops.core.inventory.attachment import Attachment, LogicalPort, Trunk
 from vmops.core.inventory.model import VM, Nic
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 
@@ -22,6 +23,8 @@ NETWORK = "vmops-net"
 SILENT = "silent "
 DRAINED = "vmops-drained"
 AWAY = "vmops-away"
+OVN_SAYS = "ovn "
+INSTALLED = "ovn-installed"
 _VSCTL = ("ovs-vsctl", f"--timeout={SWITCH_LIMIT_S}")
 
 
@@ -52,6 +55,11 @@ class Port(NamedTuple):
         return self.tag is None and not self.trunks
 
     @property
+    def is_installed(self) -> bool:
+        """True where OVN has made the flows of the port; that stays so when its controller goes."""
+        return self.external_ids.get(INSTALLED) == "true"
+
+    @property
     def is_pulled(self) -> bool:
         """True where `nic.down` has pulled the cable that its guest sees."""
         return LINK in self.external_ids
@@ -63,7 +71,8 @@ class Switch(NamedTuple):
     `fault` says why it could not be read, in its own words; then the rest is unknown, not absent.
     `dead` says why nobody follows what is written there, else it is empty. A fake bridge is one
     VLAN of a bridge: `parents` has that one by its name. The bridges that are `silent` have
-    fail_mode secure, no flow that forwards, and no controller that would make one.
+    fail_mode secure, no flow that forwards, and no controller that would make one. `ovn` says what
+    is wrong with OVN's controller, where there is a bridge for it.
     """
 
     bridges: Mapping[str, str] = MappingProxyType({})
@@ -72,16 +81,24 @@ class Switch(NamedTuple):
     dead: str = ""
     parents: Mapping[str, str] = MappingProxyType({})
     silent: frozenset[str] = frozenset()
+    ovn: str = ""
 
     def real(self, bridge: str) -> str:
         """The bridge that has the ports of this one: another one, where it is a fake bridge."""
         return self.parents.get(bridge, bridge)
 
     def lifeless(self, bridge: str) -> str:
-        """Why nothing passes this bridge, or empty."""
+        """Why nothing passes this bridge, or that OVN's does not follow its central; or empty."""
+        if bridge == OVN_BRIDGE and self.ovn:
+            return self.dead or self.ovn
         if self.real(bridge) in self.silent:
             return f"{self.real(bridge)} forwards nothing: fail_mode is secure, and it has no flows"
         return self.dead
+
+
+def bridge_of(nic: Nic, bridge: str) -> str:
+    """The bridge that an interface's port is on, where `bridge` is the one that carries VLANs."""
+    return OVN_BRIDGE if isinstance(nic.attachment, LogicalPort) else bridge
 
 
 def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ()) -> Command:
@@ -97,7 +114,8 @@ def plug(bridge: str, vm: VM, nics: Iterable[Nic], *, kept: Container[str] = ())
             words += ["--", "set", "Port", nic.tap, *own, *(_NO_TRUNK if len(own) == 1 else ())]
         else:
             words += ["--", "--if-exists", "del-port", nic.tap]
-            words += ["--", "add-port", bridge, nic.tap, *columns(nic.attachment)]
+            words += ["--", "add-port", bridge_of(nic, bridge), nic.tap]
+            words += columns(nic.attachment)
         words += ["--", "set", "Interface", nic.tap]
         words += [f"external_ids:{key}={_quoted(value)}" for key, value in _marks(vm, nic)]
     return Command(tuple(words), common=1)
@@ -151,7 +169,9 @@ def put_back(ports: Iterable[Port], *, kept: Container[str] = ()) -> Command:
         else:
             words += ["--", "--if-exists", "del-port", port.name]
             words += ["--", "add-port", port.bridge, port.name, *values]
-        marks = (f"{_quoted(key)}={_quoted(value)}" for key, value in port.external_ids.items())
+        # What OVN has written there is about the row that goes.
+        kept_ids = {k: v for k, v in port.external_ids.items() if not k.startswith(INSTALLED)}
+        marks = (f"{_quoted(key)}={_quoted(value)}" for key, value in kept_ids.items())
         words += ["--", "--if-exists", "set", "Interface", port.name]
         words += [f"external_ids={{{','.join(marks)}}}"]
     return command(*words)
@@ -164,6 +184,8 @@ def columns(attachment: Attachment | None) -> tuple[str, ...]:
     """
     if attachment is None:
         raise ValueError("an interface that is not connected has no port")
+    if isinstance(attachment, LogicalPort):
+        return ()
     if isinstance(attachment, Trunk):
         tag = "[]" if attachment.native is None else str(attachment.native)
         vlans = ",".join(map(str, attachment.vlan_ids))
@@ -176,6 +198,8 @@ def attached(port: Port) -> str:
 
     A port with trunks or a mode of its own is no plain access port.
     """
+    if port.bridge == OVN_BRIDGE:
+        return f"OVN port {port.external_ids.get('iface-id') or '(none)'}"
     if port.tag is None:
         mode = "" if port.vlan_mode in ("", "trunk") else f" with {port.vlan_mode}"
         return f"trunk {list(port.trunks) or 'of all VLANs'}{mode}"
@@ -187,7 +211,8 @@ def attached(port: Port) -> str:
 def read_back(nics: Sequence[Nic]) -> tuple[Command, ...]:
     """Fail unless each port holds its VLAN or VLANs and the switch has taken it: `add-port` of a
     device that cannot be opened ends with 0."""
-    plain = [nic for nic in nics if not isinstance(nic.attachment, Trunk)]
+    plain = [nic for nic in nics if not isinstance(nic.attachment, Trunk | LogicalPort)]
+    logical = [word for nic in nics if nic.port for word in (nic.tap, nic.port)]
     ports = [word for nic in plain for word in (nic.tap, str(nic.attachment))]
     trunks = [
         word
@@ -203,12 +228,13 @@ def read_back(nics: Sequence[Nic]) -> tuple[Command, ...]:
     return (
         *((Command(("holds_ports", *ports), common=1),) if ports else ()),
         *((Command(("holds_trunks", *trunks), common=1),) if trunks else ()),
+        *((Command(("holds_logical_ports", *logical), common=1),) if logical else ()),
     )
 
 
 def _marks(vm: VM, nic: Nic) -> tuple[tuple[str, str], ...]:
     return (
-        ("iface-id", f"{vm.name}-{nic.name}"),
+        ("iface-id", nic.port or f"{vm.name}-{nic.name}"),
         ("attached-mac", nic.mac),
         ("iface-status", "active"),
         ("vm-uuid", vm.uuid),
@@ -296,12 +322,27 @@ def parse(answer: str) -> Switch:
     """
     lines = [line for line in answer.split("\n") if line.strip()]
     silent = [line.removeprefix(SILENT) for line in lines if line.startswith(SILENT)]
-    if len(lines) - len(silent) != 3:
-        raise ValueError(f"ovs-vsctl printed {len(lines) - len(silent)} lines, not 3 tables")
+    ovn = [line.removeprefix(OVN_SAYS) for line in lines if line.startswith(OVN_SAYS)]
+    count = len(lines) - len(silent) - len(ovn)
+    if count != 3:
+        raise ValueError(f"ovs-vsctl printed {count} lines, not 3 tables")
     try:
-        return _switch(lines[:3])._replace(silent=frozenset(silent))
+        found = _switch(lines[:3])._replace(silent=frozenset(silent))
+        return found._replace(ovn=ovn_fault(ovn[0] if ovn else ""))
     except (KeyError, IndexError, TypeError) as odd:
         raise ValueError(f"ovs-vsctl's tables cannot be read: {odd!r}") from odd
+
+
+_OVN_WORDS: Mapping[str, str] = {
+    "gone": "ovn-controller does not run",
+    "deaf": "ovn-controller does not answer",
+    "not connected": "ovn-controller has no connection to OVN's central",
+}
+
+
+def ovn_fault(word: str) -> str:
+    """What is wrong with OVN's controller, by the word that a worker has for it; empty for none."""
+    return _OVN_WORDS.get(word, f"ovn-controller says {word!r}") if word else ""
 
 
 def _switch(tables: Sequence[str]) -> Switch:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
-from vmops.core.devices.network import steps
+from vmops.core.devices.network import logical, steps
 from vmops.core.devices.network.service import Service
 from vmops.core.facts.network.state import MISSING_TOOLS, NETWORKS, Node, Served
 from vmops.core.facts.question import Unanswered
@@ -57,9 +57,23 @@ class _Seen(NamedTuple):
 
 
 def plan(
-    route: Route, wanted: Mapping[str, Service], gone: Collection[str] = ()
+    route: Route,
+    wanted: Mapping[str, Service],
+    gone: Collection[str] = (),
+    carried: logical.Share | None = None,
 ) -> list[NetworkOutcome]:
     """What `bring` would do about each network. Nothing is done; never raises."""
+    mine = _planned(route, wanted, gone)
+    if carried is None:
+        return mine
+    from vmops.ops.network import logical as by_ovn
+
+    return [*mine, *by_ovn.plan(route, carried)]
+
+
+def _planned(
+    route: Route, wanted: Mapping[str, Service], gone: Collection[str]
+) -> list[NetworkOutcome]:
     try:
         found, refused = _decided(route, _look(route), wanted, gone)
     except VmopsError as error:
@@ -68,19 +82,41 @@ def plan(
 
 
 def bring(
-    route: Route, wanted: Mapping[str, Service], gone: Collection[str] = ()
+    route: Route,
+    wanted: Mapping[str, Service],
+    gone: Collection[str] = (),
+    carried: logical.Share | None = None,
 ) -> list[NetworkOutcome]:
     """Serve each network as it is wanted, and remove those that are `gone`: an outcome for each.
 
     What runs so already is left alone, and a change takes no other network down. One that cannot be
-    made is undone, one that cannot be changed is put back. Never raises a VmopsError.
+    made is undone, one that cannot be changed is put back. `carried` is the share of OVN, on the
+    worker that has its central. Never raises a VmopsError.
     """
-    return _carry_out(route, tuple(wanted), lambda seen: _decided(route, seen, wanted, gone))
+    mine = _carry_out(route, tuple(wanted), lambda seen: _decided(route, seen, wanted, gone))
+    if carried is None:
+        return mine
+    from vmops.ops.network import logical as by_ovn
+
+    return [*mine, *by_ovn.bring(route, carried)]
 
 
-def remove(route: Route, names: Sequence[str]) -> list[NetworkOutcome]:
-    """Remove networks and all that was made for them; one that is not there is no error. Never
-    raises a VmopsError."""
+def remove(
+    route: Route, names: Sequence[str], *, northbound: str | None = None
+) -> list[NetworkOutcome]:
+    """Remove networks and all that was made for them; one that is not there is no error.
+
+    On the worker `northbound` what OVN has of them goes too. Never raises a VmopsError.
+    """
+    mine = _removed(route, names)
+    if route.worker.name != northbound:
+        return mine
+    from vmops.ops.network import logical as by_ovn
+
+    return [*mine, *by_ovn.remove(route, names)]
+
+
+def _removed(route: Route, names: Sequence[str]) -> list[NetworkOutcome]:
 
     def decide(seen: _Seen) -> tuple[Plan, Mapping[str, WorkFailed]]:
         return serving.remove(names, seen.node), {}

@@ -7,7 +7,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.network import logical
 from vmops.core.devices.network.dnsmasq import Leased
+from vmops.core.devices.network.logical import Logical
 from vmops.core.devices.network.service import Service
 from vmops.core.facts.network.state import COUNTS, NETWORKS, Count, Counts
 from vmops.core.facts.question import Unanswered
@@ -25,7 +27,8 @@ class NetworkStatus(NamedTuple):
 
     `asked` is what it was made of, None where it is down. `pid` is that of its dnsmasq. `counters`
     has what went out, what was dropped, and by the name of each network that it reaches what went
-    there. `known` is that hosts.toml has it there.
+    there. `known` is that hosts.toml has it there. One `is_of_ovn` where OVN carries it: `logical`
+    is what hosts.toml has of it then, and `ports` are those of guests, by name, and whether up.
     """
 
     network: str
@@ -38,10 +41,24 @@ class NetworkStatus(NamedTuple):
     drift: tuple[Drift, ...] = ()
     known: bool = True
     error: VmopsError | None = None
+    is_of_ovn: bool = False
+    logical: Logical | None = None
+    ports: Mapping[str, bool] = MappingProxyType({})
 
 
-def status(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
-    """Each of these networks, and whatever else the node serves. Never raises a VmopsError."""
+def status(
+    route: Route, wanted: Mapping[str, Service], *, carried: logical.Share | None = None
+) -> list[NetworkStatus]:
+    """Each of these networks, and whatever else the node serves; and those that OVN has `carried`,
+    where that is asked. Never raises a VmopsError."""
+    if carried is None:
+        return _served(route, wanted)
+    from vmops.ops.network import logical as by_ovn
+
+    return [*_served(route, wanted), *by_ovn.status(route, carried.wanted)]
+
+
+def _served(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
     worker = route.worker.name
     try:
         answers = ask(route, SWITCH, NETWORKS, COUNTS)

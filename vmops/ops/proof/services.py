@@ -82,10 +82,12 @@ def prove_services(
 
 def _lease(asking: Asking) -> Callable[[Route], Proved]:
     network = asking.network
+    vlan_id = network.vlan_id
+    assert vlan_id is not None, "who is asked for a lease is in a VLAN"
     passage = Passage(network.name, "dhcp", wanted=network.dhcp)
 
     awaited = str(network.gateway) if network.dhcp else ""
-    wanted = Asked(network.vlan_id, asking.mac, LEASE_S, awaited)
+    wanted = Asked(vlan_id, asking.mac, LEASE_S, awaited)
 
     def asked(route: Route) -> Proved:
         try:

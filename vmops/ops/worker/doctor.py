@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts import observed as facts
-from vmops.core.facts.question import NO_PERL, Unanswered
+from vmops.core.facts.network.following import following
+from vmops.core.facts.question import NO_PERL, Answers, Unanswered
+from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import health
 from vmops.core.plan.health import Check
@@ -60,16 +62,19 @@ def examine(
     vms: Sequence[VM] = (),
     bases: Bases = NO_BASES,
     *,
-    nodes: Collection[str] = (),
+    listed: Inventory | None = None,
 ) -> Health:
     """Check the worker, and that it has what these VMs need, `bases` being the images that their
-    disks are made of; and what it needs as one of the network `nodes`. Never raises a VmopsError.
+    disks are made of; and what it needs for its part in the networks of the inventory that is
+    `listed`. Never raises a VmopsError.
     """
     worker = route.worker
-    serves = worker.name in nodes
+    serves = listed is not None and worker.name in listed.network_nodes
+    central = listed.central_of(worker) if listed is not None else None
     questions = health.questions(vms, bases, serves=serves)
     try:
-        answers = ask(route, *questions)
+        of_ovn = () if central is None else (following(worker, is_central=worker == central),)
+        answers = ask(route, *questions, *of_ovn)
         if route.transcript is not None:
             return Health(worker.name, worker.address)
         seen = facts.read(route.worker, answers, questions)
@@ -80,8 +85,19 @@ def examine(
     checks = (
         *_logged_in(route, f"{worker.address}, user {seen.host.user}"),
         *health.checks(worker, vms, seen, answers, serves=serves),
+        *(() if central is None else _ovn(worker, central, answers)),
     )
     return Health(worker.name, worker.address, checks)
+
+
+def _ovn(worker: Worker, central: Worker, answers: Answers) -> list[Check]:
+    from vmops.core.plan.network.following import checks
+
+    try:
+        found = answers[following(worker, is_central=worker == central)]
+    except Unanswered as reason:
+        return [Check("OVN", False, str(reason), "try again")]
+    return checks(worker, central, found)
 
 
 def _logged_in(route: Route, where: str) -> tuple[Check, Check]:

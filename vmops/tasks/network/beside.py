@@ -58,10 +58,14 @@ def _removal(c: Context) -> tuple[list[Group], Callable[[Group], list[NetworkOut
     from vmops.ops.network.serving import remove
 
     found = serving.nodes(c)
-    names = list(inventory(c).networks)
+    names, northbound = list(inventory(c).networks), inventory(c).northbound
 
     def there(group: Group) -> list[NetworkOutcome]:
-        return [one for one in remove(group.route, names) if one.action != "nothing"]
+        return [
+            one
+            for one in remove(group.route, names, northbound=northbound)
+            if one.action != "nothing"
+        ]
 
     return found.groups, there
 

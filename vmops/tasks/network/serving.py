@@ -50,7 +50,7 @@ def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = 
     groups = [group._replace(vms=()) for group in groups_of_workers(c, None, early=False)]
     found = shares(listed, chosen, [group.route.worker.name for group in groups])
     if is_dry(c):
-        groups = [group for group in groups if found[group.route.worker.name].wanted]
+        groups = [group for group in groups if found[group.route.worker.name].is_busy]
     return Nodes(groups, found)
 
 

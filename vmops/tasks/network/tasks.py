@@ -55,6 +55,7 @@ def down(c: Context, network: str | None = None, format: str = "text") -> Work[N
     from vmops.ops.network.serving import remove
 
     groups, names = _to_remove(c, network)
+    northbound = inventory(c).northbound
 
     def merged(outcomes: Sequence[NetworkOutcome]) -> list[NetworkOutcome]:
         return [one for one in outcomes if one.action != "nothing"]
@@ -65,7 +66,11 @@ def down(c: Context, network: str | None = None, format: str = "text") -> Work[N
         else:
             say("no network was there")
 
-    return Work(groups, lambda g: remove(g.route, names), Report(tell, as_dict, merged=merged))
+    return Work(
+        groups,
+        lambda g: remove(g.route, names, northbound=northbound),
+        Report(tell, as_dict, merged=merged),
+    )
 
 
 def _to_remove(c: Context, network: str | None) -> tuple[list[Group], list[str]]:
@@ -108,11 +113,16 @@ def status(c: Context, network: str | None = None, format: str = "text") -> Work
 
     def merged(states: Sequence[NetworkStatus]) -> list[NetworkStatus]:
         chosen = {name for share in found.shares.values() for name in share.wanted}
+        chosen |= {n for s in found.shares.values() if s.carried for n in s.carried.wanted}
         return [one for one in states if one.network in chosen or not pattern]
 
     return Work(
         found.groups,
-        lambda g: look(g.route, found.shares[g.route.worker.name].wanted),
+        lambda g: look(
+            g.route,
+            found.shares[g.route.worker.name].wanted,
+            carried=found.shares[g.route.worker.name].carried,
+        ),
         Report(_table_of_states, _state_as_dict, merged=merged),
     )
 
@@ -143,8 +153,8 @@ def _row_of_state(found: NetworkStatus) -> list[str]:
         found.network,
         found.worker,
         found.state if found.known else f"{found.state} (not in hosts.toml)",
-        str(asked.vlan_id) if asked else "-",
-        asked.subnet if asked else "-",
+        "ovn" if found.is_of_ovn else str(asked.vlan_id) if asked else "-",
+        _subnet(found) or "-",
         " ".join(_services(found)) or "-",
         " ".join(f"{lease.address}={lease.name or lease.mac}" for lease in found.leases) or "-",
         " ".join(f"{name}:{count.packets}" for name, count in _counters(found)) or "-",
@@ -156,8 +166,21 @@ def _counters(found: NetworkStatus) -> list[tuple[str, Count]]:
     return [(name.replace(" ", "-"), c) for name, c in sorted(found.counters.items()) if c.packets]
 
 
+def _subnet(found: NetworkStatus) -> str:
+    asked = found.logical if found.is_of_ovn else found.asked
+    return asked.subnet if asked else ""
+
+
 def _services(found: NetworkStatus) -> list[str]:
     asked = found.asked
+    if found.is_of_ovn:
+        carried = found.logical
+        up = sum(found.ports.values())
+        return [
+            *(("dhcp",) if carried and carried.dhcp else ()),
+            *(f"reach:{name}" for name, _ in (carried.reach if carried else ())),
+            *((f"ports:{up}/{len(found.ports)}",) if found.state == "up" else ()),
+        ]
     if asked is None:
         return []
     return [
@@ -176,9 +199,11 @@ def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
         "worker": found.worker,
         "state": found.state,
         "managed": found.known,
+        "engine": "ovn" if found.is_of_ovn else "vlan",
         "vlan_id": asked.vlan_id if asked else None,
-        "subnet": asked.subnet if asked else None,
-        "gateway": asked.gateway if asked else None,
+        "subnet": _subnet(found) or None,
+        "gateway": _gateway(found) or None,
+        "ports": {name: "up" if up else "down" for name, up in sorted(found.ports.items())},
         "services": _services(found),
         "dnsmasq_pid": found.pid,
         "leases": [
@@ -193,6 +218,11 @@ def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
             {"field": d.field, "running": d.running, "wanted": d.wanted} for d in found.drift
         ],
     }
+
+
+def _gateway(found: NetworkStatus) -> str:
+    asked = found.logical if found.is_of_ovn else found.asked
+    return asked.gateway if asked else ""
 
 
 ns = Collection("net", up, down, status)

@@ -86,8 +86,17 @@ def verify(
         give_matrix(found.proof)
         give_services(found.passages)
         give_pings(found.pings)
+    elif found.pings:
+        from vmops.tasks.proof.matrix import give_pings
+
+        give_pings(found.pings)
     _say_left_out(c, found, chosen)
+    carried = _say_carried(c, chosen)
     finish(errors)
+    if not plugged and found.pings:
+        return found
+    if not plugged and carried:
+        raise WorkFailed("nothing was proved: none of these VMs is plugged in a VLAN")
     if not plugged:
         raise WorkFailed("nothing was proved: none of these VMs is plugged", cure="fab up")
     if found.proof.pairs and format != options.JSON:
@@ -110,13 +119,31 @@ def _only(found: Proven, chosen: set[str], networks: Iterable[Network]) -> Prove
     return found._replace(proof=proof, passages=passages, pings=pings)
 
 
+def _say_carried(c: Context, chosen: set[str] | None) -> list[str]:
+    """Networks of OVN have no part in it yet, and are said."""
+    from vmops.core.inventory.rules import OVN
+
+    listed = inventory(c)
+    names = [
+        name
+        for name, network in listed.networks.items()
+        if network.engine == OVN
+        and (chosen is None or any(member.vm in chosen for member in network.members))
+    ]
+    if names:
+        say(f"no frames were sent in networks that OVN carries: {', '.join(names)}")
+    return names
+
+
 def _say_left_out(c: Context, found: Proven, chosen: set[str] | None) -> None:
     """VMs that are not plugged anywhere have no part in it."""
+    from vmops.core.plan.proof.ends import in_vlans
+
     there = {end.drawn.vm.name for end in found.proof.ends}
     absent = [
         name
         for name, each in inventory(c).vms.items()
-        if name not in there and each.connected and (chosen is None or name in chosen)
+        if name not in there and in_vlans(each) and (chosen is None or name in chosen)
     ]
     if absent:
         more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""

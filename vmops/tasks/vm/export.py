@@ -78,6 +78,11 @@ def export(
             f"--vm {vm} means {len(pairs)} VMs, and each is a file of its own",
             cure="name a folder for them: --output FOLDER/",
         )
+    carried = [each.name for _, each in pairs if any(nic.port for nic in each.connected)]
+    if carried:
+        raise InventoryError(
+            f"{carried[0]} is in a network that OVN carries, which cannot be exported yet"
+        )
     seeds = told([each for _, each in pairs], source=inventory(c).source)
     given = _Given(format, home, bridge, storage)
     ready = [

@@ -197,6 +197,7 @@ def _interface_as_dict(nic: InterfaceStatus) -> dict[str, Any]:
         "bridge": nic.bridge,
         "vlan_id": nic.vlan_id,
         "trunks": list(nic.trunks),
+        "ovn_port": nic.logical_port or None,
         "mac": nic.mac,
         "plugged": nic.plugged,
         "link": nic.link,

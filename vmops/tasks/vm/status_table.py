@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import TYPE_CHECKING
 
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.status import InterfaceStatus, VMStatus, cpu_since
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import give_table
@@ -174,7 +175,9 @@ def _known(count: int | None) -> str:
 def _interfaces(item: VMStatus) -> Cells:
     """Those that are to be connected, or are."""
     connected = [
-        nic for nic in item.interfaces if nic.vlan_id or nic.trunks or nic.port is not None
+        nic
+        for nic in item.interfaces
+        if nic.vlan_id or nic.trunks or nic.logical_port or nic.port is not None
     ]
     return tuple(
         " ".join((_interface(nic, runs=item.pid is not None), *_addresses(item, nic)))
@@ -189,12 +192,13 @@ def _addresses(item: VMStatus, nic: InterfaceStatus) -> Cells:
 
 def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
     """Its name, and its VLAN as Open vSwitch has it; the wanted one where there is no port."""
-    wanted = "trunk" if nic.trunks else nic.vlan_id
+    wanted = "ovn" if nic.logical_port else "trunk" if nic.trunks else nic.vlan_id
     if nic.plugged is None:
         return f"{nic.name}:{wanted} unknown"
     if nic.port is None:
         return f"{nic.name}:{wanted}{' no port' if runs else ''}"
     there = "trunk" if nic.port.tag is None or nic.port.trunks else nic.port.tag
+    there = "ovn" if nic.port.bridge == OVN_BRIDGE else there
     pulled = " link down" if nic.link == "down" else ""
     return f"{nic.name}:{there}{pulled if nic.plugged else f' {nic.fault}'}".rstrip()
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.network import logical
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.addresses import hand_out
@@ -151,10 +152,17 @@ def services(
 
 
 class Share(NamedTuple):
-    """What one worker is to serve of some networks, and which of them it is not to serve."""
+    """What one worker is to serve of some networks, and which of them it is not to serve; and what
+    OVN is to carry, on the worker that has its central."""
 
     wanted: Mapping[str, Service]
     gone: tuple[str, ...]
+    carried: logical.Share | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """True where it has something to do for a network."""
+        return bool(self.wanted or (self.carried and self.carried.wanted))
 
 
 def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -> dict[str, Share]:
@@ -165,6 +173,8 @@ def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -
         mine = everything.get(worker, {})
         wanted = {name: one for name, one in mine.items() if name in chosen}
         found[worker] = Share(wanted, tuple(name for name in chosen if name not in wanted))
+        if worker == listed.northbound:
+            found[worker] = found[worker]._replace(carried=logical.share(listed, chosen))
     return found
 
 
@@ -176,6 +186,7 @@ def _is_kept(address: str) -> bool:
 
 
 def _service(network: Network, networks: Mapping[str, Network], vms: Mapping[str, VM]) -> Service:
+    assert network.vlan_id is not None, "a network that a node serves is in a VLAN"
     subnet, gateway = network.subnet or "", network.gateway or ""
     members = [member for member in network.members if member.address]
     leases = tuple(Lease(m.mac, m.address, m.vm) for m in members if m.mac)

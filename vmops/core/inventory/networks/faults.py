@@ -7,6 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
+from vmops.core.inventory.networks.engine import engine_faults
+from vmops.core.inventory.rules import OVN, VLAN
 
 Values = Mapping[str, Any]
 
@@ -17,6 +19,8 @@ SSH_PORT = 22
 
 def own_faults(values: Values) -> list[Fault]:
     """What one network's values say against each other."""
+    if not_yet := engine_faults(values):
+        return not_yet
     subnet = values.get("subnet")
     if subnet is None:
         return [
@@ -107,7 +111,9 @@ def _shared_ports(networks: Mapping[str, Values], workers: Mapping[str, Values])
 
 
 def _of_node(values: Values, workers: Mapping[str, Values]) -> Iterator[Fault]:
-    """Services need a node, and what leads out needs its uplink."""
+    """Services need a node, and what leads out needs its uplink. OVN needs neither."""
+    if values.get("engine") == OVN:
+        return
     node = values.get("network_node")
     served = next((key for key in _SERVED if values.get(key)), None)
     if node is None:
@@ -137,6 +143,8 @@ def _of_reach(name: str, values: Values, networks: Mapping[str, Values]) -> Iter
             yield Fault(path, f"{show(other)}: is not a network{did_you_mean(other, networks)}")
         elif not networks[other].get("subnet"):
             yield Fault(path, f"{show(other)}: must be a network that has a subnet")
+        elif networks[other].get("engine", VLAN) != values.get("engine", VLAN):
+            yield Fault(path, f"{show(other)}: must have the same engine")
         elif networks[other].get("network_node") != values.get("network_node"):
             nodes = f"{values.get('network_node')} and {networks[other].get('network_node')}"
             yield Fault(path, f"{show(other)}: must have the same network_node: they are {nodes}")

@@ -11,7 +11,7 @@ from vmops.core.inventory import tables
 from vmops.core.inventory.complaints import InvalidValue
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.faults import own_faults
-from vmops.core.inventory.rules import Rule
+from vmops.core.inventory.rules import VLAN, Rule
 
 
 class Member(NamedTuple):
@@ -50,7 +50,7 @@ class Forward(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A named VLAN with its addresses.
+    """A named VLAN with its addresses; with the `engine` "ovn" a switch of OVN, without a VLAN.
 
     `reach` has every network that it is routed to, whichever of the two says so. `members` are the
     interfaces of VMs in it. `gateway` is the network node's own address in it, None without a
@@ -61,7 +61,8 @@ class Network:
 
     name: str
     _: KW_ONLY
-    vlan_id: int
+    engine: str = VLAN
+    vlan_id: int | None = None
     subnet: str | None = None
     gateway: str | None = None
     dhcp: bool = False
@@ -85,7 +86,9 @@ class Network:
     @property
     def served(self) -> bool:
         """True where the network node has something to do for it."""
-        return bool(self.dhcp or self.dns or self.internet or self.reach or self.forward)
+        return self.engine == VLAN and bool(
+            self.dhcp or self.dns or self.internet or self.reach or self.forward
+        )
 
     @property
     def prefix(self) -> int:

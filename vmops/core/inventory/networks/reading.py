@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from vmops.core.inventory.attachment import attachment_faults
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, show
 from vmops.core.inventory.guest.addresses import address_faults
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.addresses import hand_out
 from vmops.core.inventory.networks.faults import no_host, own_faults
 from vmops.core.inventory.networks.model import Member, first_address
+from vmops.core.inventory.rules import OVN, VLAN
 from vmops.core.inventory.tables import Values, read_strictly
 from vmops.core.names import derived_mac
 
 _IN_NETWORK = {key: rule for key, rule in rules.NETWORK.items() if key != "name"}
-_OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp")
+_OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "engine")
 """Keys of an interface that its network says."""
 
 HANDED_OUT = "handed out by the names of VM and interface"
 
 
-def read_network(raw: object) -> tuple[Values, list[Fault]]:
-    """One network as far as it can be read, its gateway too; the faults are told from its table."""
-    values, faults = read_strictly(raw, _IN_NETWORK, ("vlan_id",))
+def read_network(raw: object, *, engine: str = VLAN) -> tuple[Values, list[Fault]]:
+    """One network as far as it can be read, its gateway too; the faults are told from its table.
+
+    `engine` is the one that it has where it does not say another.
+    """
+    said = raw.get("engine", engine) if isinstance(raw, Mapping) else engine
+    values, faults = read_strictly(raw, _IN_NETWORK, () if said == OVN else ("vlan_id",))
+    if engine != VLAN:
+        values.setdefault("engine", engine)
     forwards = []
     for index, item in enumerate(values.get("forward", ())):
         read, found = read_strictly(item, rules.FORWARD, ("port", "to"))
@@ -149,6 +157,8 @@ def _seat(
         joined.faults.extend(
             fault.below(*seat.path) for fault in address_faults(resolved) if fault.path == ("name",)
         )
+        if "engine" in told:
+            joined.faults.extend(fault.below(*seat.path) for fault in attachment_faults(resolved))
         interfaces = [*seat.values["interfaces"]]
         interfaces[seat.place] = resolved
         seat.values["interfaces"] = interfaces
@@ -162,6 +172,8 @@ def _seat(
 def _told(network: Values, address: str) -> Values:
     """What the network says of an interface. With DHCP the address is not the guest's to know."""
     told: Values = {"vlan_id": network.get("vlan_id")}
+    if network.get("engine") == OVN:
+        told["engine"] = OVN
     if network.get("subnet") is None or not address:
         return told
     if network.get("dhcp"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmops.core.inventory import normal_form as normal
-from vmops.core.inventory.rules import NAME, NETWORK_NODE, Rule, matching, one_of, whole
+from vmops.core.inventory.rules import ENGINES, NAME, NETWORK_NODE, Rule, matching, one_of, whole
 
 MOST_FORWARDS = 256
 PROTOCOLS = ("tcp", "udp")
@@ -78,7 +78,8 @@ def _switch(text: str) -> Rule:
 
 NETWORK: Mapping[str, Rule] = {
     "name": NAME,
-    "vlan_id": whole(1, 4094),
+    "engine": one_of(ENGINES),
+    "vlan_id": whole(1, 4094, optional=True),
     "subnet": Rule(
         str,
         'an IPv4 subnet of 8 to 30 bits by its first address, as in "192.168.0.0/24"',
@@ -153,3 +154,13 @@ FORWARD: Mapping[str, Rule] = {
     "protocol": one_of(PROTOCOLS),
 }
 """What an item of `forward` says."""
+
+CENTRAL: Mapping[str, Rule] = {
+    "northbound": Rule(
+        str,
+        "the name of the worker that has OVN's central",
+        normal.name,
+        schema=matching(normal.NAME),
+    ),
+}
+"""What [ovn] says."""

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM
+from vmops.core.inventory.networks.model import Network
+from vmops.core.inventory.rules import OVN, VLAN
 from vmops.core.plan.proof.ends import vlans_of
 
 ANYWHERE = "on any worker"
@@ -35,8 +37,12 @@ BY_NAME: Mapping[str, str] = {
 """A network that is called by a colour has it."""
 
 
+FIRST_OF_OVN = 4096
+"""A network that OVN carries has no VLAN: it is drawn by a number that no VLAN has."""
+
+
 class Net(NamedTuple):
-    """A VLAN: its name, what is said of it besides, and its colour."""
+    """A VLAN, or a network of OVN: its name, what is said of it besides, and its colour."""
 
     vlan_id: int
     name: str
@@ -44,8 +50,15 @@ class Net(NamedTuple):
     colour: str
 
     @property
+    def is_of_ovn(self) -> bool:
+        """True where OVN carries it."""
+        return self.vlan_id >= FIRST_OF_OVN
+
+    @property
     def label(self) -> str:
         """Its name and VLAN."""
+        if self.is_of_ovn:
+            return f"{self.name} · OVN"
         return f"{self.name} · VLAN {self.vlan_id}" if self.name else f"VLAN {self.vlan_id}"
 
 
@@ -120,7 +133,11 @@ def _card(listed: Inventory, vm: VM, seen: Seen) -> Card:
     ports = []
     for nic in vm.nics:
         address = listed.address_of(vm.name, nic) or nic.interface.address or ""
-        ports.append(Port(nic.name, vlans_of([nic]), address.partition("/")[0]))
+        lanes = vlans_of([nic])
+        network = listed.networks.get(nic.interface.network or "")
+        if nic.port and network is not None:
+            lanes = (_number(listed, network),)
+        ports.append(Port(nic.name, lanes, address.partition("/")[0]))
     cpus = "1 CPU" if vm.cores == 1 else f"{vm.cores} CPUs"
     state, _ = seen.states.get(vm.name, ("", ""))
     return Card(vm.name, f"{_memory(vm.ram_mb)} · {cpus}", tuple(ports), state)
@@ -130,8 +147,14 @@ def _memory(ram_mb: int) -> str:
     return f"{ram_mb // 1024} GiB" if ram_mb >= 1024 and ram_mb % 1024 == 0 else f"{ram_mb} MiB"
 
 
+def _number(listed: Inventory, network: Network) -> int:
+    if network.vlan_id is not None:
+        return network.vlan_id
+    return FIRST_OF_OVN + [*listed.networks].index(network.name)
+
+
 def _nets(listed: Inventory) -> tuple[Net, ...]:
-    names = {network.vlan_id: network for network in listed.networks.values()}
+    names = {_number(listed, network): network for network in listed.networks.values()}
     vlans = {*vlans_of(nic for vm in listed.vms.values() for nic in vm.nics), *names}
     taken: set[str] = set()
     colours: dict[int, str] = {}
@@ -172,7 +195,8 @@ def as_dict(drawn: Topology) -> dict[str, Any]:
         ],
         "networks": [
             {
-                "vlan_id": net.vlan_id,
+                "vlan_id": None if net.is_of_ovn else net.vlan_id,
+                "engine": OVN if net.is_of_ovn else VLAN,
                 "name": net.name or None,
                 "notes": list(net.notes),
                 "colour": net.colour,
@@ -184,7 +208,11 @@ def as_dict(drawn: Topology) -> dict[str, Any]:
 
 def _card_as_dict(card: Card) -> dict[str, Any]:
     ports = [
-        {"name": port.name, "vlans": list(port.vlans), "address": port.address or None}
+        {
+            "name": port.name,
+            "vlans": [vlan for vlan in port.vlans if vlan < FIRST_OF_OVN],
+            "address": port.address or None,
+        }
         for port in card.ports
     ]
     return {"name": card.name, "state": card.state or None, "interfaces": ports}

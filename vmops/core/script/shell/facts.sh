@@ -61,12 +61,23 @@ switch_tables() {
   tables=$(ovs-vsctl "$@") || return
   echo "$tables"
   case $tables in *'"secure"'*) silent_bridges ;; esac
+  case $tables in *"\"$OVN_BRIDGE\""*) ovn_state ;; esac
+}
+
+# Says nothing where it follows its central. What it has written stays when it has gone: that is no sign.
+ovn_state() {
+  name=
+  { read -r pid </run/ovn/ovn-controller.pid && read -r name <"/proc/$pid/comm"; } 2>/dev/null
+  [ "$name" = ovn-controller ] || { echo 'ovn gone'; return 0; }
+  said=$(ovn-appctl --timeout=2 -t ovn-controller connection-status 2>/dev/null)
+  [ "$said" = connected ] || echo "ovn ${said:-deaf}"
 }
 
 silent_bridges() {
   set -- --timeout="$SWITCH_LIMIT_S" --bare
   case $(ovs-vsctl "$@" --columns=is_connected list Controller) in *true*) return ;; esac
   for bridge in $(ovs-vsctl "$@" --columns=name find Bridge fail_mode=secure); do
+    [ "$bridge" != "$OVN_BRIDGE" ] || continue
     # Whatever versions of OpenFlow it is set to.
     flows=$(ovs-ofctl --timeout=2 -O OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15 \
       dump-flows "$bridge" 2>/dev/null) || continue

@@ -131,6 +131,62 @@ $4
   done
 }
 
+# Pairs of a port and its name in OVN. A guest that starts before its port is up loses its first frames.
+# `ovn-installed` alone would do on this worker; that it is up, the others know too.
+#: # see that OVN has the ports {1...} for this worker, and wait until it says that they are up
+holds_logical_ports() {
+  [ "$#" -gt 0 ] || return 0
+  newline='
+'
+  found=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" get Open_vSwitch . external_ids:ovn-remote external_ids:system-id) ||
+    return 1
+  central=${found%%"$newline"*} own=${found##*"$newline"}
+  central=${central#\"} central=${central%\"} own=${own#\"} own=${own%\"}
+  here='' there='' asked='' ports='' count=$(($# / 2))
+  while [ "$#" -gt 0 ]; do
+    asked="$asked -- get Port_Binding $2 requested_chassis"
+    here="$here -- wait-until Interface $1 external_ids:ovn-installed=true"
+    there="$there -- wait-until Port_Binding $2 up=true"
+    ports="$ports $2"
+    is_up "$1" || { echo "TAP $1 does not stay up" >&2; return 1; }
+    shift 2
+  done
+  are_for_here || return 1
+  # shellcheck disable=SC2086 # words: names hold no blanks
+  ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" $there 2>/dev/null &&
+    ovs-vsctl --timeout="$SWITCH_LIMIT_S" $here 2>/dev/null && return
+  echo "OVN has not brought up$ports within $SWITCH_LIMIT_S s: does ovn-controller hang?" >&2
+  return 1
+}
+
+# Without a word of OVN, a port that it does not have, or has for another worker, would only be waited for.
+are_for_here() {
+  # shellcheck disable=SC2086
+  found=$(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" --bare --columns=_uuid \
+    find Chassis "name=\"$own\"" $asked 2>&1) || {
+    port=${found#*no row \"}
+    case $found in
+      *'in table Port_Binding'*) echo "OVN has no port ${port%%\"*}: fab net.up makes it" >&2 ;;
+      *) echo "OVN's central, $central, does not answer: ${found##*"$newline"}" >&2 ;;
+    esac
+    return 1
+  }
+  # shellcheck disable=SC2086
+  set -- $found
+  [ "$#" -gt "$count" ] || { echo "OVN does not know this worker, $own: fab ovn.setup" >&2; return 1; }
+  mine=$1
+  shift
+  for port in $ports; do
+    chassis=$1
+    shift
+    case $chassis in "[]" | "$mine") continue ;; esac
+    name=$(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" get Chassis "$chassis" name)
+    name=${name#\"}
+    echo "OVN has port $port for the worker ${name%\"}, and not for this one: fab net.up moves it" >&2
+    return 1
+  done
+}
+
 is_up() {
   flags=0
   read -r flags <"/sys/class/net/$1/flags" && [ $((flags & 1)) = 1 ]

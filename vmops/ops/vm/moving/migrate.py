@@ -67,6 +67,7 @@ def migrate(move: Move, vms: Sequence[VM]) -> list[Outcome]:
 def _one(move: Move, vm: VM) -> Outcome:
     to = move.to.worker.name
     try:
+        _check_networks(vm)
         if move.to.transcript is not None:
             return _shown(move, vm)
         source = _source(move, vm)
@@ -75,6 +76,14 @@ def _one(move: Move, vm: VM) -> Outcome:
         return _moved(move, vm, source)
     except VmopsError as error:
         return Outcome(vm.name, to, "nothing", error=error)
+
+
+def _check_networks(vm: VM) -> None:
+    """Raise for a VM that OVN would let in at its own worker only."""
+    if any(nic.port for nic in vm.connected):
+        raise WorkFailed(
+            "it is in a network that OVN carries, and such a VM cannot be moved yet", vm=vm.name
+        )
 
 
 def _source(move: Move, vm: VM) -> Route | None:

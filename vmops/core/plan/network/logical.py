@@ -1,0 +1,149 @@
+"""From the networks that OVN is to have, and has, to one transaction. Pure decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network
+from typing import NamedTuple
+
+from vmops.core.devices.drift import Drift
+from vmops.core.devices.network import logical
+from vmops.core.devices.network.logical import ROUTER_PORT, SWITCH, Logical
+from vmops.core.facts.network.central import Central
+from vmops.core.inventory.model import Worker
+from vmops.core.names import NET_LOCK
+from vmops.core.plan.network.serving import Change, Plan
+from vmops.core.script.command import Block, Step, command
+from vmops.core.tools import ovn
+from vmops.core.tools.ovn import EVERYBODY, Changes, Found, Key, Row
+from vmops.errors import WorkFailed
+
+WRITE, FOLLOW = "write", "follow"
+
+
+class _Work(NamedTuple):
+    """The rows of one network: what there is to do about them, and where they differ."""
+
+    changes: Changes
+    drift: tuple[Drift, ...]
+
+
+def bring(
+    worker: Worker,
+    wanted: Mapping[str, Logical],
+    central: Central,
+    *,
+    gone: Collection[str] = (),
+) -> tuple[Plan, Mapping[str, WorkFailed]]:
+    """Make or change these networks, and remove those that are `gone`: all in one transaction, as a
+    port may move from one to the other. One that cannot be has its reason in the mapping."""
+    reasons = {name: refusal(worker, one, wanted, central) for name, one in wanted.items()}
+    refused = {name: why for name, why in reasons.items() if why is not None}
+    left = [name for name in gone if central.of(name)]
+    changes = [Change(name, "remove") for name in left]
+    done: list[Changes] = [_removal(central, left)]
+    for name, one in wanted.items():
+        if name in refused:
+            continue
+        found = _work(one, central)
+        is_new = Key(name, SWITCH) not in central.rows
+        action = "start" if is_new else "change" if found.changes else "nothing"
+        changes.append(
+            Change(name, "start" if is_new else "change", found.drift)
+            if action != "nothing"
+            else Change(name, "nothing")
+        )
+        done.append(found.changes)
+    done.append(_router(central, done))
+    return Plan(tuple(changes), _block(done, central, changes, "net.up")), refused
+
+
+def remove(names: Sequence[str], central: Central) -> Plan:
+    """Remove these networks; one that is not there is left out."""
+    there = [name for name in names if central.of(name)]
+    changes = [Change(name, "remove" if name in there else "nothing") for name in names]
+    done = [_removal(central, there)]
+    done.append(_router(central, done))
+    return Plan(tuple(changes), _block(done, central, changes, "net.down"))
+
+
+def drift(wanted: Logical, central: Central) -> tuple[Drift, ...]:
+    """Where what OVN has of a network differs from what is wanted."""
+    return _work(wanted, central).drift
+
+
+def refusal(
+    worker: Worker, wanted: Logical, others: Collection[str], central: Central
+) -> WorkFailed | None:
+    """Why OVN cannot have the network, or None: networks of another file share its router."""
+    if not wanted.reach:
+        return None
+    mine = IPv4Network(wanted.subnet)
+    for key, found in central.rows.items():
+        if key.part != ROUTER_PORT or key.network in {wanted.name, *others}:
+            continue
+        networks = found.columns.get("networks", ())
+        for text in networks if isinstance(networks, tuple) else (str(networks),):
+            if mine.overlaps(IPv4Network(text, strict=False)):
+                return WorkFailed(
+                    f"network {wanted.name}: OVN routes {wanted.subnet} to network {key.network}",
+                    worker=worker.name,
+                    cure=f"if nobody needs that: fab -H {worker.name} net.down"
+                    f" --network {key.network}",
+                )
+    return None
+
+
+def _work(wanted: Logical, central: Central) -> _Work:
+    return _compared(logical.rows(wanted, central.chassis), central.of(wanted.name), central)
+
+
+def _compared(rows: Iterable[Row], there: Mapping[Key, Found], central: Central) -> _Work:
+    uuids = {key: found.uuid for key, found in central.rows.items()}
+    made, changed, found_drift = [], [], []
+    wanted = {row.key: row for row in rows}
+    for key, row in wanted.items():
+        if key not in there:
+            made.append(row)
+            found_drift.append(Drift(key.part, "missing", "there", live=True))
+            continue
+        differs = tuple(ovn.differs(row, there[key], uuids))
+        if differs:
+            changed.append((row, there[key]))
+        found_drift += [Drift(f"{key.part}.{name}", a, b, live=True) for name, a, b in differs]
+    gone = [found for key, found in there.items() if key not in wanted]
+    found_drift += [Drift(found.key.part, "there", "none", live=True) for found in gone]
+    return _Work(Changes(made, changed, gone), tuple(found_drift))
+
+
+def _removal(central: Central, names: Collection[str]) -> Changes:
+    return Changes(gone=[found for name in names for found in central.of(name).values()])
+
+
+def _router(central: Central, done: Sequence[Changes]) -> Changes:
+    """The router that networks share: made with the first that needs it, gone with the last."""
+    leaving = {found.key for each in done for found in each.gone}
+    coming = {row.key for each in done for row in each.made}
+    needed = any(key.part == ROUTER_PORT for key in (*coming, *(central.rows.keys() - leaving)))
+    there = central.of(EVERYBODY)
+    return _compared(logical.router() if needed else (), there, central).changes
+
+
+def _block(
+    done: Sequence[Changes], central: Central, changes: Sequence[Change], word: str
+) -> Block | None:
+    whole = Changes(
+        [row for each in done for row in each.made],
+        [pair for each in done for pair in each.changed],
+        [found for each in done for found in each.gone],
+    )
+    if not whole:
+        return None
+    busy = tuple(change.network for change in changes if change.action != "nothing")
+    write = ovn.transaction(whole, central.rows, ovn.keepers(central.rows.values()))
+    steps = (
+        Step(WRITE, (write,), about=busy),
+        Step(FOLLOW, (ovn.sync(),), may_fail=True, about=busy),
+    )
+    guard = command("same_rows", central.sum)
+    return Block(",".join(busy), steps, lock=NET_LOCK, guards=(guard,), change=word)

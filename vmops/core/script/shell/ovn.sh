@@ -1,0 +1,74 @@
+# shellcheck shell=sh disable=SC2154
+#
+# OVN: what its central has of ours, and what a worker needs to follow it.
+
+# Rows that carry our mark, and no other: a central may be somebody else's too.
+our_rows() {
+  ovn-nbctl --timeout="$SWITCH_LIMIT_S" "$1" \
+    --columns="_uuid,external_ids,name,ports" find Logical_Switch 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,type,addresses,port_security,options,dhcpv4_options$2" \
+    find Logical_Switch_Port 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,cidr,options" find DHCP_Options 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,ports,policies" find Logical_Router 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,mac,networks" find Logical_Router_Port 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,priority,match,action" find Logical_Router_Policy 'external_ids:vmops-net!=""'
+}
+
+# Rows come in any order. Whether a port is up changes with every guest, and is no part of the sum.
+sum_of_rows() {
+  rows=$(our_rows --format=csv) || return 1
+  echo "$rows" | sort | sha256sum
+}
+
+#: # where OVN's central is: sudo ovn-nbctl find, each kind of row that carries the mark vmops-net
+#: sudo ovn-sbctl list Encap
+central_facts() {
+  part sum
+  sum_of_rows || return 1
+  part north
+  our_rows --format=json ,up || return 1
+  part south
+  ovn-sbctl --timeout="$SWITCH_LIMIT_S" --format=json --columns=ip,chassis_name list Encap
+}
+
+# A guard: the rows of ours are those that were seen.
+same_rows() {
+  sum=$(sum_of_rows)
+  [ "${sum%% *}" = "$1" ]
+}
+
+# Of a worker that is to follow a central, and of the one that has it: what is lacking there, and how it is set.
+#: # see which of {2...} are there; sudo ovs-vsctl list Open_vSwitch
+#: sudo ovn-appctl -t ovn-controller connection-status
+ovn_host_facts() {
+  bridge=$1
+  shift
+  part missing
+  network_tools "$@"
+  part settings
+  ovs-vsctl --timeout="$SWITCH_LIMIT_S" --format=json --columns=external_ids list Open_vSwitch || return 1
+  part datapath
+  ovs-vsctl --timeout="$SWITCH_LIMIT_S" --if-exists get Bridge "$bridge" datapath_type || return 1
+  part state
+  ovn_state
+  part listens
+  [ ! -S /run/ovn/ovnsb_db.sock ] || ovn-sbctl --timeout="$SWITCH_LIMIT_S" get-connection
+  return 0
+}
+
+# A controller that had no central before tries again after a second, then after two, four and eight.
+#: # wait until ovn-controller is connected
+await_central() {
+  tries=0
+  until [ -z "$(ovn_state)" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 75 ] || { said=$(ovn_state); echo "ovn-controller: ${said#ovn }" >&2; return 1; }
+    sleep 0.2
+  done
+}
+
+# In what OVN's central says at which addresses it listens, others may stand already.
+#: sudo ovn-sbctl -- --id=@c create Connection target='"{1}"' -- add SB_Global . connections @c
+listen_for_workers() {
+  ovn-sbctl --timeout="$SWITCH_LIMIT_S" -- --id=@c create Connection "target=\"$1\"" -- add SB_Global . connections @c
+}

@@ -1,0 +1,1 @@
+"""OVN in a lab, where it was asked for."""
