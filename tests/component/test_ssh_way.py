@@ -37,11 +37,11 @@ interfaces = [{{ name = "eth0", network = "blue", address = "192.0.2.6/24" }}]
 
 
 def typed(
-    program: str, *words: str, folder: Path, port: int, path: str = ""
+    program: str, *words: str, folder: Path, port: int, path: str = "", hosts: str = HOSTS
 ) -> subprocess.CompletedProcess[str]:
     """The program in a folder of its own, whose only worker is at that port."""
     (folder / "fabfile.py").write_text("from vmops.tasks import ns\n")
-    (folder / "hosts.toml").write_text(HOSTS.format(port=port))
+    (folder / "hosts.toml").write_text(hosts.format(port=port))
     return subprocess.run(
         [Path(sys.executable).with_name(program), *words],
         cwd=folder,

@@ -13,6 +13,7 @@ from vmops.core.inventory.complaints import printable
 from vmops.core.script.command import Block, Step
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import ask, perform, unreadable
+from vmops.ops.dry import Transcript
 from vmops.ops.route import Route
 
 REMOVE_LIMIT_S = 90.0
@@ -106,8 +107,7 @@ def remove_bases(route: Route, bases: Mapping[str, Base], *, wanted: Wanted) -> 
     file in the images folder cannot be read: it may stand on it. Never raises a VmopsError.
     """
     if route.transcript is not None:
-        blocks = [_removal(base) for base in dict.fromkeys(bases.values())]
-        perform(route, blocks, time_limit_s=REMOVE_LIMIT_S)
+        _show_removal(route, route.transcript, bases, wanted=wanted)
         return []
     try:
         folder = _folder(route)
@@ -117,6 +117,22 @@ def remove_bases(route: Route, bases: Mapping[str, Base], *, wanted: Wanted) -> 
         Found(route.worker.name, names_of(bases, one.base), one.base, one) for one in folder.kept
     ]
     return [_removed(route, one, folder) for one in found if wanted(one)]
+
+
+def _show_removal(
+    route: Route, transcript: Transcript, bases: Mapping[str, Base], *, wanted: Wanted
+) -> None:
+    """What a dry run can say: which are there, and what stands on them, only the worker knows."""
+    worker = route.worker
+    ask(route, FOLDER)
+    found = [Found(worker.name, names_of(bases, b), b) for b in dict.fromkeys(bases.values())]
+    blocks = [_removal(one.base) for one in found if one.base is not None and wanted(one)]
+    which = "these" if blocks else "those there that hosts.toml does not name"
+    transcript.noted(worker, f"# of {which}, each on which no disk stands and that nobody has open")
+    if blocks:
+        perform(route, blocks, time_limit_s=REMOVE_LIMIT_S)
+    else:
+        transcript.noted(worker, f"rm -f {WHERE}/base-SHA256.FORMAT")
 
 
 def _removal(base: Base) -> Block:
