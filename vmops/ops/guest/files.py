@@ -31,6 +31,8 @@ _MOVE_LIMIT_S = 30
 
 
 _OF_GUEST = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*):(.+)", re.DOTALL)
+_OF_NO_ONE = re.compile(r"([^/:]*):/")
+"""What is meant to be in a guest: several names, a glob, or none."""
 
 
 class Sides(NamedTuple):
@@ -49,8 +51,18 @@ def sides(source: str, target: str) -> Sides:
     """
     to, by = _OF_GUEST.fullmatch(target), _OF_GUEST.fullmatch(source)
     if bool(to) == bool(by):
-        why = "one of source and target has to be in a guest, and not both"
-        raise InventoryError(f"cp: {why}", cure="fab cp ./a web1:/tmp/a; fab cp web1:/tmp/a .")
+        usual = "fab cp ./a web1:/tmp/a; fab cp web1:/tmp/a ."
+        if to:
+            raise InventoryError(
+                f"cp: {source} and {target} are both in guests, and one has to be here", cure=usual
+            )
+        for text in (source, target):
+            if said := _OF_NO_ONE.match(text):
+                what = f"{said[1]!r} is not one VM's name" if said[1] else "it names no VM"
+                raise InventoryError(f"cp: {text}: {what}", cure=usual)
+        raise InventoryError(
+            f"cp: {source} and {target} are both here, and one has to be in a guest", cure=usual
+        )
     found = to or by
     assert found is not None, "one of them is"
     vm, path = found[1], found[2]
