@@ -17,7 +17,7 @@ from vmops.remote.image.transfer import push
 
 from .lab_helpers import wait_until
 from .operator import Operator, small_vm
-from .seat import piped
+from .seat import piped, seated
 
 FOLDER = "/home/ubuntu/vm_images/.vmops"
 DATA, LOGS = Disk("data", size_gb=1, format="raw"), Disk("logs", size_gb=1)
@@ -126,6 +126,11 @@ def test_a_disk_is_made_anew_on_request_and_by_nothing_else(operator: Operator, 
     running = operator.fab("reset-disk", "--vm", "vm1", "--yes")
     assert running.code == 1
     assert "vm1 is running, with this disk" in running.err
+    with seated(operator) as seat:
+        seat.begin("fab reset-disk --vm vm1")
+        assert seat.end() == 1
+        assert "vm1 is running, with this disk" in seat.said
+        assert "go on?" not in seat.said
     operator.ok("stop", "--vm", "vm1", "--force")
     raw = f"{FOLDER}/disk-vm1-data.raw"
     words = f"printf mine | dd of={raw} conv=notrunc"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from vmops.errors import InventoryError
+from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame.context import Context, is_dry
-from vmops.tasks.frame.output import say
+from vmops.tasks.frame.output import finish, say
 
 if TYPE_CHECKING:
     from vmops.ops.route import Group
@@ -32,12 +32,39 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
         _go_on()
 
 
-def ask(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> None:
-    """Before what cannot be taken back, for one VM too: as `be_sure`."""
+def ask(
+    c: Context, groups: Sequence[Group], verb: str, *, yes: bool, stopped: bool = False
+) -> None:
+    """Before what cannot be taken back, for one VM too: as `be_sure`.
+
+    With `stopped` nobody is asked about VMs that run: WorkFailed names them, and their workers are
+    looked at for that.
+    """
     what = f"{verb}: {in_short(groups)}"
     if yes and not is_dry(c):
         say(what)
+    if stopped and not yes and not is_dry(c) and _somebody_is_there():
+        _refuse_running(groups)
     be_sure(c, what, yes=yes, cure="--yes goes on without asking")
+
+
+def _refuse_running(groups: Sequence[Group]) -> None:
+    """Raise FleetFailed for VMs that run, and for workers that cannot say it."""
+    from vmops.ops.vm.status import status
+    from vmops.tasks.frame.work import each
+
+    found = each(groups, lambda g: status(g.route, g.vms, monitors=False))
+    running = [
+        WorkFailed(
+            f"{one.vm} is running, with this disk",
+            worker=one.worker,
+            vm=one.vm,
+            cure=f"stop it first: fab stop --vm {one.vm}",
+        )
+        for one in found
+        if one.error is None and one.pid is not None
+    ]
+    finish([*running, *(one.error for one in found if one.error is not None)])
 
 
 def be_sure(c: Context, what: str, *, yes: bool, cure: str) -> None:

@@ -355,7 +355,7 @@ def reset_disk(
     for each in (vm for group in groups for vm in group.vms):
         _has_disk(each, disk)
     what = "the disk" if disk == "root" else f"the disk {disk}"
-    ask(c, groups, f"remove {what}, with all that is on it", yes=yes)
+    ask(c, groups, f"remove {what}, with all that is on it", yes=yes, stopped=True)
     return Work(
         groups,
         lambda g: lifecycle.reset_disk(g.route, g.vms, name=disk),
