@@ -66,6 +66,11 @@ class Qemu:
     disks: dict[str, str] = field(default_factory=dict)
     cards: set[str] = field(default_factory=set)
 
+    @property
+    def listens(self) -> bool:
+        """True where its monitor answers."""
+        return not (self.held or self.deaf)
+
     def drives(self) -> tuple[Any, ...]:
         """What its monitor answers to what is asked of drives."""
         first = {"node-name": "#block1", "drv": "qcow2", "file": "/first", "ro": False}
@@ -144,7 +149,7 @@ class Simulated:
             monitors={
                 name: Heard(name, answers=({"status": qmp.RUNNING}, *_drives(self, found)))
                 for name, found in running.items()
-                if found.process and not self.processes[found.process.pid].held
+                if found.process and self.processes[found.process.pid].listens
             },
         )
 
@@ -592,7 +597,7 @@ def _talk(w: Simulated, _: list[str], stdin: str) -> None:
     _need(found, "no socket")
     assert found is not None
     qemu = w.processes[found.pid]
-    _need(not (qemu.held or qemu.deaf), "busy")
+    _need(qemu.listens, "busy")
     if '"system_powerdown"' in stdin or '"quit"' in stdin:
         w.ends(found.pid, cleanly=True)
     for line in stdin.split("\n")[1:]:

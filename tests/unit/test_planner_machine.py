@@ -246,7 +246,7 @@ class Planner(RuleBasedStateMachine):
             assert runs
             (pid,) = worker.qemus(vm.name)
             qemu = worker.processes[pid]
-            if not (qemu.held or qemu.deaf):
+            if qemu.listens:
                 assert {each.name for each in vm.disks} == qemu.disks.keys() == qemu.cards
         if kind == "boot":
             return
