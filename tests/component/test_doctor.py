@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fabric
 import pytest
 
 from tests.unit.worlds import VM1
 from vmops.core.images.names import FOLDER
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import VM, Settings
+from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.health import Check
 from vmops.ops.route import Route
 from vmops.ops.worker.doctor import Health, examine
@@ -29,6 +32,30 @@ def look(start: Start, config: fabric.Config) -> Callable[..., Health]:
         return examine(Route(fake.worker(**settings), config), vms)
 
     return look_at
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"uplink": "vmopsnone"}, "there is no device vmopsnone to go out by"),
+        ({"uplink": "lo"}, ""),
+        ({"mtu": 9000}, "frames of 9000 bytes do not pass the bridge vmopsnone: its MTU is 1500"),
+        ({"mtu": 1400}, ""),
+    ],
+)
+def test_a_node_whose_devices_are_not_fit_for_a_network(
+    start: Start, config: fabric.Config, changes: dict[str, Any], said: str
+) -> None:
+    uplink, mtu = changes.get("uplink"), changes.get("mtu")
+    worker = start().worker(bridge="vmopsnone", uplink=uplink or "eth0")
+    node: dict[str, Any] = {"subnet": "10.1.0.0/24", "network_node": worker.name, "dhcp": True}
+    blue = Network("blue", vlan_id=100, internet=uplink is not None, mtu=mtu, **node)
+    networks = {"blue": blue}
+    listed = Inventory(Settings(), {worker.name: worker}, {}, "hosts.toml", networks=networks)
+    report = examine(Route(worker, config), listed=listed)
+    check = named(report, "network blue")
+    assert (check.ok, bool(check.cure)) == (not said, bool(said))
+    assert said in check.found
 
 
 def named(report: Health, name: str) -> Check:

@@ -10,6 +10,7 @@ import pytest
 
 import vmops
 from vmops.core.names import NetworkNames
+from vmops.core.plan.network import serving
 from vmops.lab import Lab
 
 from .course import NODE, OUTSIDE, Course
@@ -246,15 +247,24 @@ def test_down_leaves_the_node_as_it_was(course: Course) -> None:
     assert course.operator.ok("net.down", "--format", "json").json == []
 
 
-def test_a_network_that_cannot_be_made_is_undone_and_the_other_stays(course: Course) -> None:
+def test_a_network_that_cannot_be_made_is_undone_and_the_other_stays(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its uplink is not there; and in the second part goes after it was looked for."""
     course.operator.ok("net.down", "--network", "blue")
     head = course.operator.hosts_toml.read_text()
     course.write(file(blue="internet = true"))
     text = course.operator.hosts_toml.read_text().replace('uplink = "uplink"', 'uplink = "eth9"')
     course.operator.hosts_toml.write_text(text)
-    said = course.operator.fab("net.up")
-    assert said.code == 1
-    assert "there is no device eth9 to go out by" in said.err
+    for words in (["net.up"], ["plan"], ["doctor", "--worker", NODE]):
+        said = course.operator.fab(*words)
+        assert said.code == 1, words
+        assert "there is no device eth9 to go out by" in said.err
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "unfit", lambda *_: None)
+        (blue,) = [one for one in course.fleet.networks_up() if one.network == "blue"]
+    assert "there is no device eth9 to go out by" in str(blue.error)
+    assert "as it was before" in str(blue.error)
     assert "vmops-blue" not in course.on_node("ls /run/netns; ls -d /run/vmops-net/*")
     course.operator.hosts_toml.write_text(head)
     assert course.up() == {"blue": "start", "red-1": "nothing"}
@@ -269,10 +279,10 @@ def test_an_mtu_that_the_bridge_does_not_carry_is_refused_and_the_network_stays(
     course: Course,
 ) -> None:
     course.write(file(blue="mtu = 9000"))
-    said = course.operator.fab("net.up")
-    assert said.code == 1
-    assert "frames of 9000 bytes do not pass the bridge br-int" in said.err
-    assert course.plan() == {"blue": "mtu"}
+    for words in (["net.up"], ["plan"], ["doctor", "--worker", NODE]):
+        said = course.operator.fab(*words)
+        assert said.code == 1, words
+        assert "frames of 9000 bytes do not pass the bridge br-int" in said.err
     assert course.lease("web")["mtu"] is None
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vmops.core.devices.network import dnsmasq, firewall, service
 from vmops.core.devices.network.dnsmasq import Leased
 from vmops.core.devices.network.service import Host, Lease, Peer, Service, Way, services
-from vmops.core.facts.network.state import COUNTS, NETWORKS, Count, Node, Pictures, Served
+from vmops.core.facts.network.state import COUNTS, DEVICES, NETWORKS, Count, Node, Pictures, Served
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NetworkNames
@@ -204,6 +204,35 @@ def test_a_network_is_refused_where_there_is_no_switch(there: ovs.Switch, said: 
     plan, refused = serving.bring(NODE, blue, Node({}), there)
     assert plan.block is None
     assert said in str(refused["blue"])
+
+
+@pytest.mark.parametrize(
+    ("text", "devices", "said"),
+    [
+        ("internet = true", {"br-int": 1500}, "there is no device eth0 to go out by"),
+        ("internet = true", {"br-int": 1500, "eth0": 1500}, ""),
+        ("dhcp = true", {"br-int": 1500}, ""),
+        ("dhcp = true\nmtu = 1501", {"br-int": 1500}, "1501 bytes do not pass the bridge br-int"),
+        ("dhcp = true\nmtu = 1500", {"br-int": 1500}, ""),
+        ("dhcp = true\nmtu = 9000", {"br-int": 9000}, ""),
+        # A bridge of a datapath in user space has a device as well; without one it carries 1500.
+        ("dhcp = true\nmtu = 1501", {}, "its MTU is 1500"),
+        ("internet = true\nmtu = 9000", None, ""),
+    ],
+)
+def test_a_network_for_which_the_devices_of_its_node_are_not_fit_is_refused(
+    text: str, devices: dict[str, int] | None, said: str
+) -> None:
+    both = wanted(BLUE, f"{text}\n", GREEN, "dns = true\n")
+    plan, refused = serving.bring(NODE, both, Node({}, devices=devices), switch())
+    assert [name for name, why in refused.items() if said in str(why)] == ["blue"] * bool(said)
+    assert all(why.cure for why in refused.values())
+    assert "green" in {change.network for change in plan.changes}
+
+
+def test_the_devices_of_a_node() -> None:
+    found = DEVICES.read(StepResult(Step("x", ()), 0, b"lo 65536\nbr-int 1500\n"))
+    assert found == {"lo": 65536, "br-int": 1500}
 
 
 def test_a_vlan_that_a_network_of_another_file_has_is_refused() -> None:

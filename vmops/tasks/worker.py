@@ -34,8 +34,9 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     """
     Check a worker: SSH, sudo, KVM, QEMU, Open vSwitch, bridge, images, memory, disk, VNC ports.
 
-    Where it serves networks, dnsmasq and nftables too, and where OVN carries them, OVN. Each
-    failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be reached.
+    Where it serves networks, dnsmasq, nftables, uplink and MTU too, and where OVN carries them,
+    OVN. Each failure names its cure. Exit code 1 if a check fails, 3 if the worker cannot be
+    reached.
     Example: fab -H 10.0.10.1 doctor
     """
     from vmops.ops.worker.doctor import examine

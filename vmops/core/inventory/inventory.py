@@ -171,12 +171,6 @@ class Inventory:
         return apart({name: vm.apart for name, vm in self.vms.items()})
 
     @property
-    def network_nodes(self) -> frozenset[str]:
-        """The workers that have something to do for a network."""
-        served = (network for network in self.networks.values() if network.served)
-        return frozenset(one.network_node for one in served if one.network_node is not None)
-
-    @property
     def ovn_workers(self) -> frozenset[str]:
         """The workers that have a part in OVN: its central's, and those of VMs in such networks."""
         if not any(network.engine == OVN for network in self.networks.values()):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from posixpath import dirname
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.network.service import Service
 from vmops.core.devices.storage.boot import PACKAGE_CURE
 from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
 from vmops.core.facts.images import OWN_DISKS
-from vmops.core.facts.network.state import MISSING_TOOLS, TOOLS
+from vmops.core.facts.network.state import DEVICES, MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import DRAINED, VSWITCHD_VERSION
@@ -20,9 +22,12 @@ from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import TUN_CURE, silence_cure
+from vmops.core.plan.network import serving
 from vmops.core.tools import image_chain, ip, ovs, qemu
 
 LOW_DISK_MB = 1024
+
+_NONE: Mapping[str, Service] = MappingProxyType({})
 
 
 class Check(NamedTuple):
@@ -40,14 +45,19 @@ def questions(
     """All that `checks` looks at, for a worker that is to run these VMs; and whether it `serves`
     networks."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
-    tools = (MISSING_TOOLS,) if serves else ()
+    tools = (MISSING_TOOLS, DEVICES) if serves else ()
     asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, DRAINED, *tools, *folders)
     starting = for_starting(vms, bases=bases)
     return (*starting, *(() if OWN_DISKS in starting else (OWN_DISKS,)), *asked)
 
 
 def checks(
-    worker: Worker, vms: Sequence[VM], seen: Observed, answers: Answers, *, serves: bool = False
+    worker: Worker,
+    vms: Sequence[VM],
+    seen: Observed,
+    answers: Answers,
+    *,
+    serves: Mapping[str, Service] = _NONE,
 ) -> list[Check]:
     """Every check of the worker, and of what these VMs and the networks that it `serves` need."""
     memory = f"{seen.host.available_mb} of {seen.host.memory_mb} MiB available"
@@ -60,6 +70,7 @@ def checks(
         _tun(seen),
         *_switch(worker, seen, answers),
         *(_network_tools(answers) if serves else ()),
+        *_devices(worker, serves, answers),
         *_drained(worker, seen),
         Check("memory", True, memory),
         *_own_disks(vms, seen),
@@ -143,6 +154,23 @@ def _network_tools(answers: Answers) -> list[Check]:
     found = f"no {', no '.join(missing)}" if missing else f"{', '.join(TOOLS)} are there"
     cure = " ".join(packages.get(tool, "iproute2") for tool in missing)
     return [Check("network node", not missing, found, f"there: sudo apt install {cure}")]
+
+
+def _devices(worker: Worker, serves: Mapping[str, Service], answers: Answers) -> list[Check]:
+    """Whether the node's devices are fit for each network that needs something of them."""
+    found = []
+    for name, wanted in serves.items():
+        if not wanted.uplink and wanted.mtu is None:
+            continue
+        try:
+            why = serving.unfit(worker, wanted, answers[DEVICES])
+        except Unanswered as reason:
+            return [Check("network devices", False, str(reason), "try again")]
+        ways = [f"out by {wanted.uplink}"] if wanted.uplink else []
+        ways += [f"MTU {wanted.mtu}"] if wanted.mtu is not None else []
+        said = why.what.removeprefix(f"network {name}: ") if why else ", ".join(ways)
+        found.append(Check(f"network {name}", why is None, said, why.cure if why else ""))
+    return found
 
 
 def _uefi(vms: Sequence[VM], seen: Observed) -> list[Check]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical, steps
 from vmops.core.devices.network.service import Service
-from vmops.core.facts.network.state import MISSING_TOOLS, NETWORKS, Node, Served
+from vmops.core.facts.network.state import DEVICES, MISSING_TOOLS, NETWORKS, Node, Served
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import SWITCH, VSWITCHD_IS_DEAD
 from vmops.core.plan.network import serving
@@ -157,7 +157,7 @@ def _carry_out(
 
 def _look(route: Route, *, supposed: Sequence[str] = ()) -> _Seen:
     """The node; in a dry run one that serves those that are `supposed`."""
-    questions = (VSWITCHD_IS_DEAD, SWITCH, MISSING_TOOLS, NETWORKS)
+    questions = (VSWITCHD_IS_DEAD, SWITCH, MISSING_TOOLS, DEVICES, NETWORKS)
     answers = ask(route, *questions)
     if route.transcript is not None:
         there = {name: Served(name, None) for name in supposed}
@@ -167,7 +167,8 @@ def _look(route: Route, *, supposed: Sequence[str] = ()) -> _Seen:
     except Unanswered as why:
         switch = ovs.Switch(fault=str(why))
     try:
-        return _Seen(answers[NETWORKS], switch, answers[MISSING_TOOLS])
+        node = answers[NETWORKS]._replace(devices=answers[DEVICES])
+        return _Seen(node, switch, answers[MISSING_TOOLS])
     except Unanswered as error:
         raise unreadable(route, error) from error
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.network.service import by_node
 from vmops.core.facts import observed as facts
 from vmops.core.facts.network.following import following
 from vmops.core.facts.question import NO_PERL, Answers, Unanswered
@@ -69,9 +70,9 @@ def examine(
     `listed`. Never raises a VmopsError.
     """
     worker = route.worker
-    serves = listed is not None and worker.name in listed.network_nodes
+    serves = by_node(listed).get(worker.name, {}) if listed is not None else {}
     central = listed.central_of(worker) if listed is not None else None
-    questions = health.questions(vms, bases, serves=serves)
+    questions = health.questions(vms, bases, serves=bool(serves))
     try:
         of_ovn = () if central is None else (following(worker, is_central=worker == central),)
         answers = ask(route, *questions, *of_ovn)

@@ -151,6 +151,11 @@ def services(
     return found
 
 
+def by_node(listed: Inventory) -> dict[str, dict[str, Service]]:
+    """What each network node of the inventory is to serve."""
+    return services(listed.networks, listed.vms, listed.workers)
+
+
 class Share(NamedTuple):
     """What one worker is to serve of some networks, and which of them it is not to serve; and what
     OVN is to carry, on the worker that has its central."""
@@ -167,7 +172,7 @@ class Share(NamedTuple):
 
 def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -> dict[str, Share]:
     """The share of each of these workers in the networks that are `chosen`."""
-    everything = services(listed.networks, listed.vms, listed.workers)
+    everything = by_node(listed)
     found = {}
     for worker in workers:
         mine = everything.get(worker, {})

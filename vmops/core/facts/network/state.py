@@ -40,10 +40,14 @@ class Served(NamedTuple):
 
 
 class Node(NamedTuple):
-    """All that a node serves, and the sum of what was asked of it: a guard compares it."""
+    """All that a node serves, and the sum of what was asked of it: a guard compares it.
+
+    `devices` is the MTU of each network device, None where they were not asked for.
+    """
 
     networks: Mapping[str, Served]
     sum: str = ""
+    devices: Mapping[str, int] | None = None
 
 
 def _node(said: StepResult) -> Node:
@@ -75,6 +79,15 @@ MISSING_TOOLS = Question(
     "network tools", (command("network_tools", *TOOLS),), lambda said: tuple(lines_of(said))
 )
 """Those that the node lacks."""
+
+
+def _devices(said: StepResult) -> Mapping[str, int]:
+    pairs = (line.split() for line in lines_of(said))
+    return MappingProxyType({name: int(mtu) for name, mtu in pairs})
+
+
+DEVICES = Question("devices", (command("network_devices", most_bytes=FACT_BYTES),), _devices)
+"""The MTU of each network device of the node."""
 
 
 class Count(NamedTuple):

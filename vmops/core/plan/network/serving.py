@@ -48,7 +48,10 @@ def bring(
     """
     left = [name for name in gone if name in node.networks]
     others = {name: one for name, one in node.networks.items() if name not in {*wanted, *left}}
-    reasons = {name: refusal(worker, one, others, switch) for name, one in wanted.items()}
+    reasons = {
+        name: refusal(worker, one, others, switch) or unfit(worker, one, node.devices)
+        for name, one in wanted.items()
+    }
     refused = {name: why for name, why in reasons.items() if why is not None}
     changes = [
         *(Change(name, "remove") for name in left),
@@ -175,6 +178,26 @@ def refusal(
                 worker=worker.name,
                 cure=f"if nobody needs that: fab -H {worker.name} net.down --network {name}",
             )
+    return None
+
+
+def unfit(worker: Worker, wanted: Service, devices: Mapping[str, int] | None) -> WorkFailed | None:
+    """Why the node's devices are not fit for the network, or None; so too where none are known."""
+    if devices is None:
+        return None
+    if wanted.uplink and wanted.uplink not in devices:
+        what = f"network {wanted.name}: there is no device {wanted.uplink} to go out by"
+        cure = "there: ip -br link; then set uplink in hosts.toml"
+        return WorkFailed(what, worker=worker.name, cure=cure)
+    mtu = devices.get(wanted.bridge, 1500)
+    if wanted.mtu is not None and wanted.mtu > mtu:
+        what = f"network {wanted.name}: frames of {wanted.mtu} bytes do not pass the bridge"
+        return WorkFailed(
+            f"{what} {wanted.bridge}: its MTU is {mtu}",
+            worker=worker.name,
+            cure=f"set mtu of network {wanted.name} to {mtu} or less; or raise that of the bridge"
+            " and all of its ports",
+        )
     return None
 
 

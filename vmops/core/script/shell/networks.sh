@@ -15,6 +15,15 @@ network_tools() {
   for tool in "$@"; do command -v "$tool" >/dev/null || echo "$tool"; done
 }
 
+#: # of each device, read mtu in /sys/class/net
+network_devices() {
+  for device in /sys/class/net/*; do
+    mtu=
+    { read -r mtu <"$device/mtu"; } 2>/dev/null
+    [ -z "$mtu" ] || echo "${device##*/} $mtu"
+  done
+}
+
 # The port of the bridge is one end of a pair, and not an internal port of the switch: the namespace
 # keeps it when ovs-vswitchd starts anew, whichever datapath it has. What is sent into it has whole
 # checksums then, as nothing behind it completes them.
