@@ -85,6 +85,7 @@ def test_a_gateway_with_a_wrong_tag_and_a_dead_dnsmasq(served: Course) -> None:
     served.operator.on(NODE, "ovs-vsctl", "set", "Port", port, "tag=200")
     said = fails(served)
     assert f"blue: gateway: its port {port} is in VLAN 200, and hosts.toml has it in" in said.err
+    assert "a lease in network blue" not in said.err
     served.operator.ok("net.up")
     served.operator.ok("verify")
     served.on_node("kill $(cut -d' ' -f1 /run/vmops-net/blue/process)")

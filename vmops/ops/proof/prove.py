@@ -97,7 +97,7 @@ def prove(
     proven = Proven(proof, unasked)
     able = [group for group in groups if group.route.worker.name in evidence.sites]
     if services:
-        found = serving.prove_services(able, evidence.ends, listed=listed, parallel=parallel)
+        found = serving.prove_services(able, proof, listed=listed, parallel=parallel)
         proven = _and(proven, found.faults)._replace(passages=found.passages, crowded=found.crowded)
     if ping:
         said = ping_all(able, networks, _running(evidence), parallel=parallel)

@@ -11,7 +11,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof import services
-from vmops.core.plan.proof.ends import End
+from vmops.core.plan.proof.judge import Proof
 from vmops.core.plan.proof.leases import Asking, askings, lease_faults
 from vmops.core.plan.proof.services import Outcome, Passage, Trial, trials
 from vmops.core.tools.proof.door import Asked
@@ -49,18 +49,20 @@ def show(route: Route, networks: Iterable[Network]) -> None:
 
 def prove_services(
     groups: Sequence[Group],
-    ends: Sequence[End],
+    proof: Proof,
     *,
     listed: Inventory,
     parallel: int,
 ) -> Proved:
     """Try on each network's node what its guests may do and what not, and ask each network for a
-    lease; all at once. Never raises a VmopsError."""
+    lease; all at once. What follows from a fault of the `proof` is not told again. Never raises a
+    VmopsError.
+    """
     run = secrets.randbits(32)
     networks = list(listed.networks.values())
     routes = {group.route.worker.name: group.route for group in groups}
-    told = {end.drawn.vm.name for end in ends if end.drawn.is_gateway and end.fault}
-    todo = [_Work(routes[each.worker], _lease(each)) for each in askings(networks, ends)]
+    told = {end.drawn.vm.name for end in proof.ends if end.drawn.is_gateway and end.fault}
+    todo = [_Work(routes[each.worker], _lease(each)) for each in askings(networks, proof)]
     asked = [route.worker for route in routes.values()]
     for trial in trials(networks, asked, listed.workers.values(), run=run):
         todo.append(_Work(routes[trial.worker.name], _tried(trial, run, told)))
