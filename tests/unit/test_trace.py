@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +158,23 @@ def test_a_vlan_that_is_not_carried_between() -> None:
     assert found.error is not None
     assert "the switch between does not carry it, as VLAN 102 passes" in found.error.what
     assert found.error.cure == "allow VLAN 101 on the switch's ports of w2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "in VLAN 101"),
+        ({"tag": 77}, "in VLAN 77"),
+        ({"tag": None, "trunks": (77, 101)}, "in VLAN 77, 101"),
+        ({"tag": 7, "trunks": (77,), "vlan_mode": "native-untagged"}, "in VLAN 7, 77"),
+        ({"tag": None}, "in every VLAN"),
+    ],
+)
+def test_the_first_step_says_what_the_port_has(changes: dict[str, Any], words: str) -> None:
+    world = three()
+    world.change("w1", "tap_1_eth0", **changes)
+    first = told(world, "a1", "b1", OUT, Traced(NORMAL, ())).passages[0]
+    assert first.text.endswith(f" sends by port tap_1_eth0 {words}")
 
 
 def test_two_vlans_are_kept_apart() -> None:

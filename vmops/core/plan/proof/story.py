@@ -92,7 +92,7 @@ def _passages(one: End, other: End, found: Found | None, evidence: Evidence) -> 
     if one.dead or found is None:
         yield Passage(one.worker, one.fault or "nothing passes its switch", ok=False)
         return
-    yield Passage(one.worker, f"{one.name}, {nic.mac}, sends by port {nic.tap}{_vlans(one)}")
+    yield Passage(one.worker, f"{one.name}, {nic.mac}, sends by port {nic.tap}{_port_vlans(one)}")
     yield from _flows(one.worker, found.near)
     target = other.drawn.nic.tap
     taps = evidence.sites[one.worker].wiring.taps
@@ -164,6 +164,13 @@ def _given_out(other: End, traced: Traced, found: list[Output]) -> Passage:
 
 def _vlans(end: End) -> str:
     return f" in VLAN {', '.join(map(str, end.vlans))}"
+
+
+def _port_vlans(end: End) -> str:
+    """Those that the port has, whatever hosts.toml has for it."""
+    if end.hears is None:
+        return " in every VLAN"
+    return f" in VLAN {', '.join(map(str, sorted(end.hears)))}"
 
 
 def _why(one: End, other: End, last: Passage, proof: Proof) -> VmopsError:
