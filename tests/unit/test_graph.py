@@ -56,7 +56,7 @@ def listed() -> str:
     return text
 
 
-NOBODY_ASKED = Seen()
+NOBODY_ASKED = Seen(offline=True)
 
 
 def drawn(seen: Seen = NOBODY_ASKED) -> Topology:
@@ -197,3 +197,16 @@ def test_json() -> None:
     }
     assert found["workers"][2]["name"] is None
     assert found["networks"][0]["name"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked"),
+    [
+        (NOBODY_ASKED, [False, False, False]),
+        (Seen(), [True, True, True]),
+        (Seen(lost=frozenset({"w2"})), [True, False, True]),
+    ],
+)
+def test_json_says_which_workers_were_asked(seen: Seen, asked: list[bool]) -> None:
+    found = as_dict(topology(parse(listed(), source="hosts.toml"), seen))
+    assert [place["asked"] for place in found["workers"]] == asked

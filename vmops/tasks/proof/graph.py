@@ -76,7 +76,7 @@ def graph(
         raise InventoryError(f"--output {output}: ends with none of {known}", cure="say --format")
     file = None if output is None else new_file(output, option="--output", force=force)
     listed = inventory(c)
-    seen, errors = Seen(), list[VmopsError]()
+    seen, errors = Seen(offline=offline), list[VmopsError]()
     if not offline:
         groups = groups_of_workers(c, None)
         if show_dry(c, groups, _look):
@@ -106,7 +106,7 @@ def _show(c: Context, *, offline: bool, port: int, start: bool) -> None:
         return
 
     def drawn() -> str:
-        seen = Seen() if offline else _seen(each(groups, _look))[0]
+        seen = Seen(offline=True) if offline else _seen(each(groups, _look))[0]
         return _written(topology(listed, seen), "svg", title)
 
     serving = PictureServer(Picture(drawn), title=title, port=port)

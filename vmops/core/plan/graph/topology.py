@@ -80,12 +80,14 @@ class Card(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A worker and the VMs there. Its `note` is its address; `lost` that it could not be asked."""
+    """A worker and the VMs there. Its `note` is its address; `lost` that it could not be asked, and
+    `asked` False that it was not to be."""
 
     name: str
     note: str
     cards: tuple[Card, ...]
     lost: bool = False
+    asked: bool = True
 
 
 class Topology(NamedTuple):
@@ -98,11 +100,12 @@ class Topology(NamedTuple):
 class Seen(NamedTuple):
     """What was found on workers: each VM's state and worker, and workers that could not be asked.
 
-    Without a state nobody was asked.
+    `offline` is that nobody was to be asked; there is no state then.
     """
 
     states: Mapping[str, tuple[str, str]] = {}
     lost: frozenset[str] = frozenset()
+    offline: bool = False
 
 
 def topology(listed: Inventory, seen: Seen) -> Topology:
@@ -115,12 +118,13 @@ def topology(listed: Inventory, seen: Seen) -> Topology:
             worker.address,
             tuple(card for name, card in cards.items() if at[name] == worker.name),
             worker.name in seen.lost,
+            not seen.offline,
         )
         for worker in listed.workers.values()
     ]
     free = tuple(card for name, card in cards.items() if at[name] not in listed.workers)
     if free:
-        places.append(Place(ANYWHERE, "", free))
+        places.append(Place(ANYWHERE, "", free, asked=not seen.offline))
     return Topology(tuple(places), _nets(listed))
 
 
@@ -188,7 +192,7 @@ def as_dict(drawn: Topology) -> dict[str, Any]:
             {
                 "name": None if place.name == ANYWHERE else place.name,
                 "address": place.note or None,
-                "asked": not place.lost,
+                "asked": place.asked and not place.lost,
                 "vms": [_card_as_dict(card) for card in place.cards],
             }
             for place in drawn.places
