@@ -307,3 +307,11 @@ def test_attachments_and_their_columns() -> None:
         ovs.Port("p", "br", None, (7, 9), "native-untagged"),
     ]
     assert not {ovs.attached(port) for port in others} & {str(a) for a in attachments[:3]}
+
+
+@pytest.mark.parametrize("address", ["192.168.0.9", "192.168.0.9/24"])
+def test_an_address_that_a_vm_gives_itself_is_not_said_by_the_network(address: str) -> None:
+    listed = read(BLUE, a_vm("web", f'network = "blue", address = "{address}"'))
+    (line,) = [x for x in as_toml(listed, tuple(listed.vms.values())).split("\n") if "0.9" in x]
+    assert "#" not in line
+    assert listed.origins["vms", "web", "interfaces.0.vlan_id"] == "[networks.blue]"

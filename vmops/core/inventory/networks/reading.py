@@ -163,7 +163,7 @@ def _seat(
         interfaces[seat.place] = resolved
         seat.values["interfaces"] = interfaces
         where = f"interfaces.{seat.place}"
-        for key in told:
+        for key in told.keys() - ({"address"} if given else set()):
             joined.origins["vms", seat.vm, f"{where}.{key}"] = f"[networks.{name}]"
         if address and not given:
             joined.origins["vms", seat.vm, f"{where}.address"] = HANDED_OUT
