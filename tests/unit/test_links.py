@@ -153,6 +153,35 @@ def test_links_need_vlans_of_their_own() -> None:
     assert complaints(few + TWO + LINK + LINK.replace("eth2", "eth3"))[0].endswith("no VLAN left")
 
 
+RING = '[topologies.r]\nshape = "{0}"\ncount = {1}\ntemplate = "router"\n'
+WEB = '[vms.web]\ncount = {0}\ntemplate = "router"\n'
+TO_R = '[vms.x]\ninterfaces = [{ name = "eth0" }]\n[[links]]\nends = ["x:eth0", "r1:eth9"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (RING.format("rnig", 4) + TO_R, "topologies.r.shape"),
+        (RING.format("ring", 2) + TO_R, "topologies.r.count"),
+        (RING.format("line", '"x"') + TO_R, "topologies.r.count"),
+        (WEB.format('"x"') + TO_R.replace("r1", "web1"), "vms.web.count"),
+        (WEB.format(0) + '[vms.x]\napart = ["web1"]\n', "vms.web.count"),
+    ],
+)
+def test_a_vm_that_a_faulty_table_would_make_is_not_told_to_be_missing(
+    text: str, where: str
+) -> None:
+    (said,) = complaints(HEAD + text)
+    assert said.startswith(f"hosts.toml: {where}: ")
+
+
+@pytest.mark.parametrize("value", ['"2999-2000"', "5", '""'])
+def test_link_vlans_that_cannot_be_read_are_not_told_to_be_missing(value: str) -> None:
+    (said,) = complaints(HEAD.replace('"2000-2999"', value) + TWO + LINK)
+    assert said.startswith("hosts.toml: defaults.link_vlans: ")
+    assert "missing" not in said
+
+
 def test_a_vlan_that_is_used_already_is_no_links() -> None:
     text = HEAD.replace("2000-2999", "2000-2001")
     taken = '[vms.x]\ninterfaces = [{ name = "eth0", vlan_id = 2000 }]\n'

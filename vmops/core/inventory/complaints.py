@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from vmops.errors import InventoryError
@@ -90,3 +90,14 @@ class InvalidValue(InventoryError):
     def __init__(self, subject: str, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__(*(f"{subject}: {fault}" for fault in self.faults))
+
+
+def is_of(name: str, tables: Collection[str]) -> bool:
+    """True where one of these tables may make a VM of that name: its own, or with a number behind.
+
+    That there is none is not told beside what is wrong with the table.
+    """
+    return any(
+        not table or (name.startswith(table) and name[len(table) :].isdecimal()) or name == table
+        for table in tables
+    )

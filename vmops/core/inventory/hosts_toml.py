@@ -36,11 +36,15 @@ _IN_WORKER = {key: rule for key, rule in rules.WORKER.items() if key != "name"}
 _IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
 
 
+_LINK_VLANS = (("defaults",), ("defaults", "link_vlans"))
+
+
 @dataclass(slots=True)
 class HostsToml:
     """What could be read. The models can be built of it when `faults` is empty.
 
     `origins` says of values that a worker's or VM's own table does not write where they came from.
+    `unmade` are tables with a fault of their own, so that VMs may be missing which they would make.
     """
 
     defaults: Values = field(default_factory=dict)
@@ -50,6 +54,7 @@ class HostsToml:
     images: dict[str, Values] = field(default_factory=dict)
     vms: dict[str, Values] = field(default_factory=dict)
     topologies: dict[str, Values] = field(default_factory=dict)
+    unmade: frozenset[str] = frozenset()
     northbound: str | None = None
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
@@ -80,13 +85,18 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         faults = faults or contradictions(values)
         hosts.faults += [fault.below("images", name) for fault in faults]
     _read_vms(hosts, tree, folder)
+    hosts.unmade = frozenset(
+        str(fault.path[1]) if len(fault.path) > 1 else ""
+        for fault in hosts.faults
+        if fault.path[:1] in (("vms",), ("topologies",))
+    )
     _read_links(hosts, tree, for_all.pop("link_vlans", None))
     _read_networks(hosts, tree, for_all)
     _read_ovn(hosts, tree)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
-    hosts.faults += apart_faults(hosts.vms)
+    hosts.faults += apart_faults(hosts.vms, hosts.unmade)
     return hosts
 
 
@@ -99,9 +109,16 @@ def _read_links(hosts: HostsToml, tree: Mapping[str, object], vlans: str | None)
     written, faults = links.read_links(tree.get("links", []))
     found += written
     taken = links.vlans_of(hosts.vms, as_table(tree.get("networks", {}))[0])
-    origins, more = links.lay(found, hosts.vms, vlans, taken)
+    hosts.faults += faults
+    if found and vlans is None:
+        # One that is there and wrong has been told.
+        if not any(fault.path[:2] in _LINK_VLANS for fault in hosts.faults):
+            why = "missing: must be given in [defaults], as there are links"
+            hosts.faults.append(Fault(("defaults", "link_vlans"), why))
+        return
+    origins, more = links.lay(found, hosts.vms, vlans or "1-1", taken, hosts.unmade)
     hosts.origins |= origins
-    hosts.faults += [*faults, *more]
+    hosts.faults += more
 
 
 def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> None:
@@ -126,7 +143,9 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
     hosts.origins |= joined.origins
     hosts.faults += joined.faults
     hosts.faults += unknown_targets(
-        hosts.networks, {name: [m.vm for m in found] for name, found in joined.members.items()}
+        hosts.networks,
+        {name: [m.vm for m in found] for name, found in joined.members.items()},
+        hosts.unmade,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
+from vmops.core.inventory.complaints import Fault, did_you_mean, is_of, key_path, show
 from vmops.core.inventory.networks.engine import engine_faults
 from vmops.core.inventory.rules import OVN, VLAN
 
@@ -151,14 +151,16 @@ def _of_reach(name: str, values: Values, networks: Mapping[str, Values]) -> Iter
 
 
 def unknown_targets(
-    networks: Mapping[str, Values], members: Mapping[str, Collection[str]]
+    networks: Mapping[str, Values],
+    members: Mapping[str, Collection[str]],
+    unmade: Collection[str] = (),
 ) -> list[Fault]:
     """A fault for each forward to a VM that has no interface in the network."""
     faults = []
     for name, values in networks.items():
         for index, item in enumerate(values.get("forward", ())):
             vm = str(item.get("to", "")).rpartition(":")[0]
-            if vm and vm not in members.get(name, ()):
+            if vm and vm not in members.get(name, ()) and not is_of(vm, unmade):
                 why = f"must be a VM with an interface in {name}{did_you_mean(vm, members[name])}"
                 faults.append(
                     Fault(("networks", name, "forward", index, "to"), f"{show(item['to'])}: {why}")

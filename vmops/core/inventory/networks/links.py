@@ -5,12 +5,12 @@ A link's VLAN is handed out by the names of its ends, so that another link moves
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from vmops.core.inventory import rules as inventory_rules
-from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
+from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, is_of, key_path, show
 from vmops.core.inventory.families import Member
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.addresses import hand_out
@@ -107,18 +107,20 @@ def vlans_of(vms: Mapping[str, Values], networks: Mapping[str, object]) -> set[i
 
 
 def lay(
-    links: Sequence[Link], vms: Mapping[str, Values], vlans: str | None, taken: set[int]
+    links: Sequence[Link],
+    vms: Mapping[str, Values],
+    vlans: str,
+    taken: set[int],
+    unmade: Collection[str] = (),
 ) -> tuple[dict[tuple[str, str, str], str], list[Fault]]:
     """Give each end its VLAN; an interface that the VM does not have is added behind its others.
 
-    The origins of what was given, and the faults.
+    The origins of what was given, and the faults. A link to a VM of a table that is `unmade` is
+    left out without one.
     """
     origins: dict[tuple[str, str, str], str] = {}
-    if links and vlans is None:
-        why = "missing: must be given in [defaults], as there are links"
-        return origins, [Fault(("defaults", "link_vlans"), why)]
-    good, faults = _checked(links, vms)
-    first, last = map(int, (vlans or "1-1").split("-"))
+    good, faults = _checked(links, vms, unmade)
+    first, last = map(int, vlans.split("-"))
     numbers = hand_out(
         (link.key for link in good), last - first + 1, {vlan - first for vlan in taken}
     )
@@ -131,22 +133,28 @@ def lay(
     return origins, faults
 
 
-def _checked(links: Sequence[Link], vms: Mapping[str, Values]) -> tuple[list[Link], list[Fault]]:
+def _checked(
+    links: Sequence[Link], vms: Mapping[str, Values], unmade: Collection[str]
+) -> tuple[list[Link], list[Fault]]:
     used: dict[str, Link] = {}
     good, faults = [], []
     for link in links:
         wrong = []
+        names = {end.partition(":")[0] for end in link.ends}
+        lost = any(name not in vms and is_of(name, unmade) for name in names)
         for place, end in enumerate(link.ends):
             vm, _, _ = end.partition(":")
             path = (*link.where, "ends", place)
             first = used.setdefault(end, link)
+            if vm not in vms and is_of(vm, unmade):
+                continue
             if vm not in vms:
                 wrong.append(Fault(path, f"{show(end)}: is not a VM's{did_you_mean(vm, vms)}"))
             elif first is not link or link.ends[0] == link.ends[1]:
                 said = f"{show(end)}: must not be an end of {key_path(first.where)} too"
                 wrong.append(Fault(path, said))
         faults += wrong
-        good += [] if wrong else [link]
+        good += [] if wrong or lost else [link]
     return good, faults
 
 

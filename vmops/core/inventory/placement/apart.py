@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from vmops.core.inventory.complaints import Fault, did_you_mean, show
+from vmops.core.inventory.complaints import Fault, did_you_mean, is_of, show
 
 KEY = "apart"
 MOST = 256
@@ -48,7 +48,7 @@ def _is_glob(word: str) -> bool:
     return any(character in word for character in "*?")
 
 
-def apart_faults(vms: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+def apart_faults(vms: Mapping[str, Mapping[str, Any]], unmade: Collection[str] = ()) -> list[Fault]:
     """A fault for each name that is no VM, and for each VM that is pinned to the worker of one that
     it is to be apart from."""
     said = {name: values.get(KEY) or () for name, values in vms.items()}
@@ -58,7 +58,7 @@ def apart_faults(vms: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
         Fault(("vms", name, KEY), f"{show(word)}: is not a VM{did_you_mean(word, vms)}")
         for name, words in said.items()
         for word in words
-        if word not in vms and not _is_glob(word)
+        if word not in vms and not _is_glob(word) and not is_of(word, unmade)
     ]
     there: dict[str, list[str]] = {}
     for name, others in apart(said).items():
