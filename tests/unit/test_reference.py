@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
-from tests.reference import GLOSSARY, REFERENCE, glossary_page, tasks_page, words
+import pytest
+
+from tests.reference import GLOSSARY, REFERENCE, ROOT, glossary_page, tasks_page, words
+from vmops.core.plan.network.serving import Action as OfNetwork
+from vmops.core.plan.phase import Action
+from vmops.ops.vm.changes import Change
 from vmops.tasks import ns
 from vmops.tasks.frame.options import as_option
 
@@ -38,3 +44,11 @@ def test_every_public_class_says_what_it_is() -> None:
     for word in found:
         assert len(word.meaning) > 10, word
         assert f"| `{word.name}` | {word.meaning} |" in GLOSSARY.read_text()
+
+
+OF_VMS = [action for action in get_args(Action) if Change("vm1", "worker1", action).to_do]
+
+
+@pytest.mark.parametrize("action", [*OF_VMS, *get_args(OfNetwork), "refused", "unknown"])
+def test_the_table_of_plan_has_every_action(action: str) -> None:
+    assert f"| `{action}` |" in (ROOT / "docs" / "fleet.md").read_text()
