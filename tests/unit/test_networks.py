@@ -315,3 +315,20 @@ def test_an_address_that_a_vm_gives_itself_is_not_said_by_the_network(address: s
     (line,) = [x for x in as_toml(listed, tuple(listed.vms.values())).split("\n") if "0.9" in x]
     assert "#" not in line
     assert listed.origins["vms", "web", "interfaces.0.vlan_id"] == "[networks.blue]"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ('uplink = "eth0"', "uplink = 5", "defaults.uplink"),
+        ('uplink = "eth0"', 'uplink = ""', "defaults.uplink"),
+        ('network_node = "w1"', "network_node = 5", "defaults.network_node"),
+        ('network_node = "w1"', "", "networks.blue.network_node"),
+    ],
+)
+def test_what_cannot_be_read_is_not_told_to_be_missing(before: str, after: str, where: str) -> None:
+    text = HEAD.replace(before, after) + BLUE + "internet = true\n"
+    text += "" if after else "network_node = 5\n"
+    (said,) = complaints(text)
+    assert said.startswith(f"hosts.toml: {where}: ")
+    assert "missing" not in said

@@ -134,7 +134,9 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
             values[key] = for_all[key]
             hosts.origins["networks", name, key] = "[defaults]"
         hosts.networks[name] = values
-    hosts.faults += contradictory_networks(hosts.networks, hosts.workers)
+    hosts.faults += contradictory_networks(
+        hosts.networks, hosts.workers, {fault.path for fault in hosts.faults}
+    )
     for name, reached in both_ways(hosts.networks).items():
         if reached:
             hosts.networks[name]["reach"] = reached

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from vmops.core.inventory.complaints import Fault, did_you_mean, is_of, key_path, show
+from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, is_of, key_path, show
 from vmops.core.inventory.networks.engine import engine_faults
 from vmops.core.inventory.rules import OVN, VLAN
 
@@ -69,13 +69,23 @@ def _of_range(values: Values, given: str) -> Iterator[Fault]:
         yield Fault(("range",), f"{show(given)}: must not have the gateway, {gateway}, in it")
 
 
-def contradictions(networks: Mapping[str, Values], workers: Mapping[str, Values]) -> list[Fault]:
-    """What networks say against each other, and against the workers."""
+def contradictions(
+    networks: Mapping[str, Values],
+    workers: Mapping[str, Values],
+    told: Collection[KeyPath] = (),
+) -> list[Fault]:
+    """What networks say against each other, and against the workers.
+
+    A value that could not be read, which is `told` already, is not missing as well.
+    """
     faults = [*_shared(networks), *_shared_ports(networks, workers)]
     for name, values in networks.items():
         faults += [
             fault.below("networks", name)
-            for fault in (*_of_node(values, workers), *_of_reach(name, values, networks))
+            for fault in (
+                *_of_node(name, values, workers, told),
+                *_of_reach(name, values, networks),
+            )
         ]
     return faults
 
@@ -110,14 +120,17 @@ def _shared_ports(networks: Mapping[str, Values], workers: Mapping[str, Values])
                 yield Fault(path, f"{port}: must differ from {first}: both are on {node}")
 
 
-def _of_node(values: Values, workers: Mapping[str, Values]) -> Iterator[Fault]:
+def _of_node(
+    name: str, values: Values, workers: Mapping[str, Values], told: Collection[KeyPath]
+) -> Iterator[Fault]:
     """Services need a node, and what leads out needs its uplink. OVN needs neither."""
     if values.get("engine") == OVN:
         return
     node = values.get("network_node")
     served = next((key for key in _SERVED if values.get(key)), None)
     if node is None:
-        if served:
+        places = {("defaults", "network_node"), ("networks", name, "network_node")}
+        if served and not places & {*told}:
             why = f"{served} needs one: set it here or in [defaults]"
             yield Fault(
                 ("network_node",), f"missing: must be the name of one of the workers: {why}"
@@ -129,7 +142,8 @@ def _of_node(values: Values, workers: Mapping[str, Values]) -> Iterator[Fault]:
         )
         return
     outward = next((key for key in ("internet", "forward") if values.get(key)), None)
-    if outward and not workers[node].get("uplink"):
+    places = {("defaults", "uplink"), ("workers", node, "uplink")}
+    if outward and not workers[node].get("uplink") and not places & {*told}:
         why = f"needs the way out of {node}: uplink in [defaults] or {key_path(('workers', node))}"
         yield Fault((outward,), f"{show(values[outward])}: {why}")
 
