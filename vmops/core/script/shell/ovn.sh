@@ -32,6 +32,7 @@ central_facts() {
 }
 
 # A guard: the rows of ours are those that were seen.
+#: # see that the rows of OVN that carry the mark vmops-net are as they were
 same_rows() {
   sum=$(sum_of_rows)
   [ "${sum%% *}" = "$1" ]
