@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -123,10 +124,14 @@ class Machine:
         """QEMU's answer to one QMP command. Raises what qemu.qmp raises."""
         from qemu.qmp.legacy import QEMUMonitorProtocol
 
-        with QEMUMonitorProtocol(str(self._directory / "qmp")) as monitor:
+        monitor = QEMUMonitorProtocol(str(self._directory / "qmp"))
+        try:
             monitor.settimeout(_END_S)
             monitor.connect()
             return monitor.cmd(command, **arguments)
+        finally:
+            with suppress(EOFError, OSError):  # it may have ended by what was asked
+                monitor.close()
 
     def press(self, key: str) -> None:
         """Press a key of the keyboard, by QEMU's name of it, and let it go."""

@@ -87,8 +87,6 @@ qcow_image = "~/vm_images/free.qcow2"
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        pytest.param(("up",), ("which worker VM free is on", "-H WORKER", "pin it"), id="up"),
-        pytest.param(("plan",), ("which worker VM free is on", "-H WORKER"), id="plan"),
         pytest.param(("up", "--vm", "a11"), ("a11", 'did you mean "a1"'), id="unknown-vm"),
         pytest.param(("up", "--worker", "worker9"), ("worker9",), id="unknown-worker"),
         pytest.param(("down", "--worker", "worker1", "--vm", "b1"), ("b1", "worker1"), id="none"),

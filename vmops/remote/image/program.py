@@ -76,11 +76,13 @@ class Program:
             rest = rest[sent:]
 
     def ask(self, line: str) -> None:
-        """Send it a line. Raises ConnectionLost, WorkFailed."""
+        """Send it a line. Raises ConnectionLost, and WorkFailed where it has ended without a word:
+        what it said before it ended is for `hear`."""
         try:
             self.put(f"{line}\n".encode())
         except FAILURES as error:
-            raise self._silence() from error
+            if not (self._heard or self._channel.recv_ready()):
+                raise self._silence() from error
 
     def no_more(self) -> None:
         """Say that its input has ended. Raises FAILURES."""
