@@ -13,6 +13,7 @@ from tests.guests import boot_sector_image, cache_directory
 from vmops.errors import WorkFailed
 from vmops.lab import Lab
 from vmops.lab.tools import require_tools
+from vmops.remote.ssh.connection import close_all
 
 from .fleet_helpers import WORKERS, put
 from .operator import Operator, small_vm
@@ -40,6 +41,13 @@ def require_a_lab() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _hung_up() -> Iterator[None]:
+    """Leave no connection of this process to the next test, which may count what it needs."""
+    yield
+    close_all()
 
 
 @pytest.fixture(scope="session")
