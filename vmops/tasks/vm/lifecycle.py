@@ -65,12 +65,13 @@ def launch(
     A VM that already runs as asked is left alone. Without -H or --here the other workers are asked
     first whether they run it. Example: fab -H 10.0.10.1 launch --vm vm1
     """
+    start = vms_to_start(c, vm or "", task="launch")
+    bases = bases_to_start(c, start.groups, start.free)
+
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
 
-    start = vms_to_start(c, vm or "", task="launch")
-    bases = bases_to_start(c, start.groups, start.free)
     terms = Terms(strict=strict, overcommit=overcommit, bases=bases, today=today())
     found = placed(c, start, terms, trusting=here)
     groups, terms = found.groups, found.terms
