@@ -174,16 +174,16 @@ def placed(c: Context, start: ToStart, terms: Terms, *, trusting: bool = False) 
 
     With -H everything is where that says, VMs that are to be apart as well.
     """
-    from vmops.core.plan.placement.choice import wish_of
-    from vmops.ops.route import Group
-    from vmops.ops.worker.placing import place
-
     if is_host(c):
         return Placing(start.groups, terms)
     listed = inventory(c)
     terms = terms._replace(apart=listed.apart)
     if not start.free:
         return Placing(start.groups, terms)
+    from vmops.core.plan.placement.choice import wish_of
+    from vmops.ops.route import Group
+    from vmops.ops.worker.placing import place
+
     beside = {group.route.worker.name: group.vms for group in start.groups}
     wish = wish_of(listed, start.free, terms)
     wish = wish._replace(beside=beside, among=start.among, trusting=trusting)
