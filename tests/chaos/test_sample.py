@@ -1,13 +1,11 @@
-"""A part of the sweep, and a little soak, that differ from run to run, in CI from commit to commit:
-the seed is printed."""
+"""A part of the sweep, and a little soak, that differ from run to run, but in CI: the seed is
+printed."""
 
 from __future__ import annotations
 
 import os
 import random
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,14 +22,12 @@ SAMPLE_S = float(os.environ.get("VMOPS_CHAOS_SECONDS", "75"))
 
 
 def seed() -> int:
-    """What is asked for; in CI that of the commit, so that a second run judges the same cuts."""
+    """What is asked for; in CI always the same, so that it judges a change and not a draw."""
     if given := os.environ.get("VMOPS_CHAOS_SEED"):
         return int(given)
     if not os.environ.get("CI"):
         return random.randrange(10**6)
-    argv = ["git", "rev-parse", "HEAD"]
-    done = subprocess.run(argv, cwd=Path(__file__).parent, capture_output=True, check=False)
-    return int(done.stdout[:5] or b"1", 16)  # in another's checkout git tells root nothing
+    return 635_253
 
 
 SEED = seed()
