@@ -50,6 +50,8 @@ setsid python3 -m http.server --bind 127.0.0.1 "$1" </dev/null >/dev/null 2>&1 &
 process that `pgrep -f 'qemu.*web1'` finds; and a server with an image."""
 
 FOLDER = "/home/ubuntu/vm_images/.vmops"
+PRISTINE = "/var/tmp/images"
+"""What images and disks are brought from."""
 
 DOCUMENTED = """
 set -e
@@ -282,10 +284,15 @@ class Ground:
         return seen
 
     def wipe(self) -> None:
-        """Remove every target past vmops: QEMUs, ports, TAPs, run directories, images."""
+        """Remove every target past vmops: QEMUs, ports, TAPs, run directories, images.
+
+        Their own disks are as they were made then, without the snapshots of an operation before.
+        """
         self._kill_qemus()
         self._remove_remains()
-        self.lab.run(self.worker, ("sh", "-c", f"rm -f {FOLDER}/*"))
+        disks = [f"{PRISTINE}/{target.image}" for target in TARGETS if not target.disk_gb]
+        restore = f'rm -f {FOLDER}/*; cp "$@" {FOLDER}/..'
+        self.lab.run(self.worker, ("sh", "-c", restore, "sh", *disks))
 
     def _remove_remains(self) -> None:
         taps = [tap for target in TARGETS for tap in target.taps]
@@ -321,16 +328,14 @@ class Ground:
         for path, vms in ((self.hosts_toml, TARGETS), (self.changed_toml, CHANGED)):
             path.write_text(hosts_toml(inventory, (*self.images, *vms), self.worker))
         neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
+        make = f"mkdir -p {PRISTINE}; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
+        self.lab.run(self.worker, ("sh", "-c", make))
         for target in (*TARGETS, NEIGHBOUR):
             if not target.disk_gb:
                 self._make_disk(target)
-        make = f"mkdir -p /var/tmp/images; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
-        self.lab.run(self.worker, ("sh", "-c", make))
         for image in self.images:
             data = (self.folder / image.name).read_bytes()
-            self.lab.run(
-                self.worker, ("sh", "-c", f"cat >/var/tmp/images/{image.name}"), stdin=data
-            )
+            self.lab.run(self.worker, ("sh", "-c", f"cat >{PRISTINE}/{image.name}"), stdin=data)
         said = subprocess.run(
             [FAB, "launch", "--vm", NEIGHBOUR.name],
             cwd=ROOT,
@@ -346,6 +351,6 @@ class Ground:
     def _make_disk(self, target: Target) -> None:
         button = PowerButton.DEAF if target.deaf else PowerButton.ONCE
         data = boot_sector_image(cache_directory(), button).read_bytes()
-        path = f"/home/ubuntu/vm_images/{target.image}"
-        write = f"cat >{path} && chown ubuntu:ubuntu {path}"
+        path, kept = f"/home/ubuntu/vm_images/{target.image}", f"{PRISTINE}/{target.image}"
+        write = f"cat >{kept} && cp {kept} {path} && chown ubuntu:ubuntu {path}"
         self.lab.run(self.worker, ("sh", "-c", write), stdin=data)
