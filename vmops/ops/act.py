@@ -340,8 +340,19 @@ def _error_of(item: Done, result: BlockResult, index: int) -> VmopsError | None:
     if result.outcome in ("locked", "unlocked"):
         return _without_lock(name, item.worker, result)
     if result.outcome == "changed" and index == 0:
-        return WorkFailed(f"{name} was changed by somebody else meanwhile", worker=worker, vm=name)
+        return outdated(name, worker)
     return None
+
+
+def outdated(vm: str, worker: str) -> WorkFailed:
+    """That a plan was given up, as one of its guards did not hold any more: one that asks a monitor
+    does not where that has fallen silent, either."""
+    return WorkFailed(
+        "it is not as it was a moment ago: somebody else has changed it, or its QEMU is silent",
+        worker=worker,
+        vm=vm,
+        cure=f"fab status --vm {vm}; then the same command again",
+    )
 
 
 def _without_lock(vm: str, worker: Worker, result: BlockResult) -> WorkFailed:

@@ -23,19 +23,17 @@ if TYPE_CHECKING:
     from vmops.ops.vm.outcome import Outcome
     from vmops.ops.worker.draining import Draining
 
-WORKER = Option("The worker, by its name in hosts.toml; -H names one as well.")
+_MOVING = {
+    "worker": Option("The worker, by its name in hosts.toml; -H names one as well."),
+    "cold": Option("Stop VMs that run, and start them there."),
+    "force": options.FORCE_STOP,
+    "timeout": options.TIMEOUT,
+    "overcommit": options.OVERCOMMIT,
+    "format": options.FORMAT,
+}
 
 
-@task(
-    {
-        "worker": WORKER,
-        "cold": Option("Stop VMs that run, and start them there."),
-        "force": options.FORCE_STOP,
-        "timeout": options.TIMEOUT,
-        "overcommit": options.OVERCOMMIT,
-        "format": options.FORMAT,
-    }
-)
+@task(_MOVING)
 def drain(
     c: Context,
     worker: str | None = None,
@@ -63,17 +61,7 @@ def drain(
     )
 
 
-@task(
-    {
-        "worker": WORKER,
-        "cold": Option("Stop VMs that run, and start them there."),
-        "force": options.FORCE_STOP,
-        "timeout": options.TIMEOUT,
-        "overcommit": options.OVERCOMMIT,
-        "stay": Option("Leave the VMs where they are now."),
-        "format": options.FORMAT,
-    }
-)
+@task(_MOVING | {"stay": Option("Leave the VMs where they are now.")})
 def undrain(
     c: Context,
     worker: str | None = None,

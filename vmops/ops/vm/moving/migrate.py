@@ -27,7 +27,7 @@ from vmops.core.plan.moving.course import Ends, Next, Side
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.errors import VmopsError, WorkFailed
-from vmops.ops.act import LOOKS, Done, ask, execute, observe, unreadable
+from vmops.ops.act import LOOKS, Done, ask, execute, observe, outdated, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import lifecycle, outcome
@@ -160,9 +160,9 @@ def _stay(move: Move, vm: VM, there: Route) -> None:
             done = _do(here, vm, plan, seen[0])
         looks -= done is None
         if not looks:
-            raise _meanwhile(vm, here)
+            raise outdated(vm.name, here.worker.name)
     if vm.name in _seen(vm, here).moves:
-        raise _meanwhile(vm, here)
+        raise outdated(vm.name, here.worker.name)
     move.tell(f"{vm.name}: it stays on {here.worker.name}")
     if ran:
         _start(move, vm)
@@ -196,8 +196,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
         if not is_done:
             looks -= 1
             if not looks:
-                raise _meanwhile(vm, source)
-    raise _meanwhile(vm, source)
+                raise outdated(vm.name, source.worker.name)
+    raise outdated(vm.name, source.worker.name)
 
 
 def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
@@ -308,15 +308,6 @@ def _seen(vm: VM, route: Route) -> Observed:
 
 def _side(route: Route, vm: VM, seen: Observed) -> Side:
     return cold.side_of(route.worker, vm, seen)
-
-
-def _meanwhile(vm: VM, route: Route) -> WorkFailed:
-    return WorkFailed(
-        "it was changed by somebody else meanwhile",
-        worker=route.worker.name,
-        vm=vm.name,
-        cure=f"fab status --vm {vm.name}; then the same command again",
-    )
 
 
 def _noted(vm: VM, ends: Ends) -> str:
