@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.guests import boot_sector_image, cache_directory
 from vmops.lab import Lab
 
 from .fleet_helpers import WORKERS
+from .lab_helpers import wait_until
 from .operator import Operator
 
 FOLDER = "/home/ubuntu/vm_images/.vmops"
@@ -105,3 +108,45 @@ def test_one_without_a_place_stays_and_is_told(full: Operator) -> None:
     assert set(full.qemus("worker1")) == {"v1", "v2"}, "one without interfaces needs none"
     full.ok("undrain", "--stay", "--worker", "worker1")
     assert set(full.qemus("worker1")) == {"v1", "v2"}
+
+
+MARKED = "ovs-vsctl --timeout=10 get Open_vSwitch . external_ids | grep -q vmops-drained"
+MOMENTS = {
+    "written down": ("worker1", MARKED),
+    "one is leaving": ("worker1", f"ls {FOLDER}/moving-*"),
+    "one has come": ("worker[23]", f"ls {FOLDER}/disk-*"),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("moment", "end"),
+    [*((moment, signal.SIGKILL) for moment in MOMENTS), ("one is leaving", signal.SIGINT)],
+)
+def test_a_drain_that_was_cut_goes_on(full: Operator, moment: str, end: signal.Signals) -> None:
+    ran = set(full.qemus("worker1"))
+    words = ("drain", "--cold", "--force", "--worker", "worker1")
+    task = full.begin(*words)
+    where, sign = MOMENTS[moment]
+    places = [worker for worker in WORKERS if re.fullmatch(where, worker)]
+    looking = ["sh", "-c", f"{sign} >/dev/null 2>&1"]
+    wait_until(lambda: any(not full.lab.run(w, looking, check=False).returncode for w in places))
+    task.send_signal(end)
+    task.communicate()
+    once(full)
+    refused = full.fab("up", "--vm", "later")
+    assert "worker1 is drained" in refused.err
+    full.ok(*words)
+    assert full.qemus("worker1") == {}
+    assert disks(full, "worker1") == set()
+    assert once(full) == ran
+    assert disks(full, "worker2") | disks(full, "worker3") == {"v1", "v2", "v3", "v4", "home"}
+    full.ok("undrain", "--cold", "--force", "--worker", "worker1")
+    assert set(full.qemus("worker1")) == ran
+
+
+def once(full: Operator) -> set[str]:
+    """What runs, each of it on one worker alone."""
+    running = [name for worker in WORKERS for name in full.qemus(worker)]
+    assert len(running) == len(set(running))
+    return set(running)
