@@ -82,7 +82,7 @@ def _subject(task: Any) -> str:
 def _entry(name: str, task: Any) -> str:
     text, _, example = inspect.cleandoc(task.__doc__ or "").partition("Example: ")
     paragraphs = " ".join(text.split("\n")).strip().replace("  ", "\n\n")
-    lines = [f"### `{name}`", "", paragraphs, "", f"    {example.strip()}", ""]
+    lines = [f"### `{name}`", "", paragraphs, "", f"    {' '.join(example.split())}", ""]
     arguments = sorted(task.get_arguments(), key=lambda argument: str(argument.name))
     if arguments:
         lines += ["| option | does |", "|---|---|", *map(_row, arguments), ""]

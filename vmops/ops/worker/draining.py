@@ -51,6 +51,12 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
     away = tuple(dict.fromkeys([*before, *(vm.name for vm in vms)]))
     _write(here, ovs.mark_drained(away))
     if here.transcript is not None:
+        here.transcript.noted(
+            here.worker, "# of these VMs, each that runs there or has its disk there:"
+        )
+        here.transcript.noted(
+            here.worker, f"fab migrate{_how(work)} --vm VM --to WORKER  # as placed"
+        )
         return []
     known = {vm.name for vm in work.wish.vms}
     found = [_stranger(here, vm) for vm in sorted(seen.vms) if vm not in known and _runs(vm, seen)]
@@ -71,6 +77,11 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     call goes on with it. Raises VmopsError as `drain` does, and where it is not drained."""
     seen = _seen(here, ())
     if here.transcript is not None:
+        if not stay:
+            here.transcript.noted(here.worker, "# each VM that was taken away by drain:")
+            here.transcript.noted(
+                here.worker, f"fab migrate{_how(work)} --vm VM --to {here.worker.name}"
+            )
         _write(here, (ovs.unmark_drained(),))
         return []
     if seen.drained is None:
@@ -92,6 +103,10 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     if not seen.drained.away:
         _write(here, (ovs.unmark_drained(),))
     return found
+
+
+def _how(work: Draining) -> str:
+    return " --cold" if work.how.cold else ""
 
 
 def _move(work: Draining, vm: VM, to: str) -> list[Outcome]:

@@ -45,8 +45,8 @@ def migrate(
     Move a VM to another worker, with its disks and the images they stand on.
 
     One that runs is stopped for it (--cold), and started there. A move that was cut goes on with
-    the same command. hosts.toml is yours to edit: it says what. Example: fab migrate --cold --vm
-    web1 --to worker2
+    the same command. It says what to change in hosts.toml then.
+    Example: fab migrate --cold --vm web1 --to worker2
     """
     from vmops.core.plan.group import Terms
     from vmops.core.plan.stopping import Manner

@@ -16,7 +16,7 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
         return (
             f"it was moved from {worker} to {mark.peer}",
             f'set worker = "{mark.peer}" in hosts.toml;'
-            f" or begin anew, without its disks: fab -H {worker} destroy --vm {vm}",
+            f" or back: fab migrate --vm {vm} --to {worker}",
         )
     if mark.how == "leaving":
         return (
