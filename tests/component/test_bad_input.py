@@ -94,6 +94,8 @@ def ear() -> Iterator[socket.socket]:
         ["migrate", "--vm", "a", "--to", "w", "--timeout", "-1"],
         ["snapshot.save", "--vm", "a"],
         ["snapshot.save", "--vm", "a", "--name", "a\nb"],
+        ["snapshot.save", "--vm", "a", "--freeze"],
+        ["snapshot.thaw", "--vm", ""],
         ["snapshot.revert", "--vm", "a", "--name", "s1"],
         ["nic.down", "--vm", "a:nope"],
         ["suspend", "--vm", "nope"],

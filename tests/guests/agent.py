@@ -1,4 +1,4 @@
-"""The small Linux with QEMU's guest agent in it. It needs `-m 128`."""
+"""The small Linux with QEMU's guest agent, and ext4, in it. It needs `-m 128`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .cache import built_once
 from .disk import syslinux_disk
-from .linux import _INITTAB, _entry, linux_image
-from .packages import Packages
+from .linux import _INITTAB, _entry, linux_image, unpacked_module
+from .packages import Packages, newest_kernel
 from .tools import run
 
 _HERE = Path(__file__).parent
@@ -30,6 +30,10 @@ _LIBRARIES = {
 }
 """What the agent is linked to, by package: the first two in Debian 13 alone, where one has another
 name."""
+
+_EXT4 = ("crc16", "crc32c_generic", "mbcache", "jbd2", "ext4")
+"""A file system that can be frozen, as what the guest has in memory cannot. The guest loads them in
+this order."""
 
 _SYSLINUX = """\
 default linux
@@ -52,6 +56,7 @@ def agent_image(cache: Path) -> Path:
         packages.unpack("qemu-guest-agent", root, "./usr/sbin/qemu-ga")
         for package, names in _LIBRARIES.items():
             packages.unpack(packages.first(package), root, *(f"*/{name}*" for name in names))
+        _unpack_modules(packages, root)
         packages.unpack("mtools", work / "tools")
         raw = work / "base.raw"
         run("qemu-img", "convert", "-O", "raw", base, raw)
@@ -69,6 +74,16 @@ def agent_image(cache: Path) -> Path:
     return built_once(cache, "agent", inputs=[base.name, _START, _HERE / "agent.py"], build=build)
 
 
+def _unpack_modules(packages: Packages, root: Path) -> None:
+    """Those that the kernel has not built in."""
+    kernel = newest_kernel()
+    packages.unpack(kernel, root, "./*lib/modules/*/modules.builtin")
+    (listed,) = root.rglob("modules.builtin")
+    built_in = {Path(line).stem for line in listed.read_text().splitlines()}
+    wanted = [name for name in _EXT4 if name not in built_in]
+    packages.unpack(kernel, root, *(f"./*lib/modules/*/{name}.ko*" for name in wanted))
+
+
 def _archive(root: Path) -> Iterator[bytes]:
     program = stat.S_IFREG | 0o755
     for folder in ("lib64", "lib", "var", "tmp"):
@@ -78,6 +93,9 @@ def _archive(root: Path) -> Iterator[bytes]:
         file = next(path for path in root.rglob(name) if path.exists())
         folder = "lib64" if name.startswith("ld-") else "lib"
         yield _entry(f"{folder}/{name}", file.read_bytes(), mode=program)
+    found = {path.name.partition(".")[0]: path for path in root.rglob("*.ko*")}
+    for name in (name for name in _EXT4 if name in found):
+        yield _entry(f"lib/modules/{name}.ko", unpacked_module(found[name]), mode=program)
     yield _entry("etc/agent", _START.read_bytes(), mode=program)
     yield _entry("etc/inittab", f"{_INITTAB}::respawn:/etc/agent\n".encode(), mode=program)
     yield _entry("TRAILER!!!", b"", mode=0)

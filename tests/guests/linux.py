@@ -147,13 +147,17 @@ def _initramfs(root: Path, orders: Mapping[str, Sequence[str]]) -> Iterator[byte
     yield _entry("etc/acpi/PWRF/00000080", _POWER_BUTTON.encode(), mode=program)
     for name in (name for names in orders.values() for name in names):
         (file,) = root.rglob(f"{name}.ko*")
-        module = file.read_bytes()
-        module = lzma.decompress(module) if file.suffix == ".xz" else module
-        yield _entry(f"lib/modules/{name}.ko", module, mode=program)
+        yield _entry(f"lib/modules/{name}.ko", unpacked_module(file), mode=program)
     for order, modules in orders.items():
         listed = "".join(f"{module}\n" for module in modules)
         yield _entry(f"lib/modules/{order}", listed.encode(), mode=program)
     yield _entry("TRAILER!!!", b"", mode=0)
+
+
+def unpacked_module(file: Path) -> bytes:
+    """What the kernel loads."""
+    module = file.read_bytes()
+    return lzma.decompress(module) if file.suffix == ".xz" else module
 
 
 def _entry(name: str, content: bytes, *, mode: int) -> bytes:

@@ -20,6 +20,8 @@ from .worlds import VM1, WORKER
     ("operation", "words"),
     [
         (partial(snapshots.save, name="one"), '"execute": "snapshot-save"'),
+        (partial(snapshots.save, name="one", freeze=True), "guest-fsfreeze-freeze"),
+        (snapshots.thaw, 'go on if the answer holds "thawed"'),
         (partial(snapshots.revert, name="one"), '"execute": "snapshot-load"'),
         (partial(snapshots.delete, name="one"), '"execute": "snapshot-delete"'),
         (partial(links.set_link, name="eth1", up=False), "vmops-link=pulled"),

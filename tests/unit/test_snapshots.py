@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.devices.live import snapshot
+from vmops.core.devices.live import freezing, snapshot
 from vmops.core.devices.live.snapshot import Shape
 from vmops.core.facts.observed import Observed
 from vmops.core.plan.live import snapshots
@@ -162,3 +162,44 @@ def test_why_a_job_failed_is_what_the_list_of_jobs_says() -> None:
     jobs = [{"id": "vmops-snapshot", "status": "concluded", "error": "No space left on device"}]
     assert snapshot.why(Heard("vm1", answers=({}, jobs), ended="other")) == jobs[0]["error"]
     assert "does not answer" in snapshot.why(Heard("vm1", answers=({},), ended="silent"))
+
+
+@given(names, shapes, st.booleans())
+def test_a_frozen_one_says_so_in_its_name(name: str, shape: Shape, frozen: bool) -> None:
+    tag = snapshot.tag_of(name, shape, frozen=frozen)
+    assert len(tag.encode()) <= 255
+    (one,) = snapshots.found(WORKER, VM1, says(drive("ide0-hd0", "qcow2", tag))).snapshots
+    assert (one.name, one.frozen) == (name, frozen)
+    assert one.shape in (shape, snapshot.squeezed(shape))
+
+
+def test_a_guest_is_frozen_before_it_is_saved_and_thawed_after_it() -> None:
+    made = snapshots.save(WORKER, VM1, says(drive()), name="one", freeze=True)
+    assert made.block is not None
+    labels = [step.label for step in made.block.numbered()]
+    assert labels == [freezing.ASK, freezing.FREEZE, snapshot.SAVE, freezing.THAW]
+    (talk,) = commands(made, snapshot.SAVE)
+    assert f'"tag": "one frozen {SHAPE}"' in talk
+    plain = snapshots.save(WORKER, VM1, says(drive()), name="one").block
+    assert plain is not None
+    assert [step.label for step in plain.numbered()] == [snapshot.SAVE]
+
+
+def test_what_is_paused_cannot_freeze_and_is_told_how_to_thaw_after_a_revert() -> None:
+    paused = says(drive(), status="paused")
+    with pytest.raises(WorkFailed, match="cannot freeze anything") as refused:
+        snapshots.save(WORKER, VM1, paused, name="one", freeze=True)
+    assert "fab resume --vm vm1" in str(refused.value)
+    seen = says(drive("ide0-hd0", "qcow2", f"one frozen {SHAPE}"), status="paused")
+    made = snapshots.revert(WORKER, VM1, seen, name="one")
+    assert made.block is not None
+    assert [step.label for step in made.block.numbered()] == [snapshot.LOAD]
+    assert "fab snapshot.thaw --vm vm1" in made.notes[0]
+
+
+def test_nothing_is_thawed_in_what_does_not_run() -> None:
+    with pytest.raises(NotRunning, match="nothing in it is frozen"):
+        snapshots.thaw(WORKER, VM1, dead(pidfile=False))
+    made = snapshots.thaw(WORKER, VM1, running())
+    (talk,) = commands(made, freezing.THAW)
+    assert "guest-fsfreeze-thaw" in talk

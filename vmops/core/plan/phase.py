@@ -19,6 +19,7 @@ Action = Literal[
     "snapshot",
     "revert",
     "delete snapshot",
+    "thaw",
     "suspend",
     "move",
     "discard memory",

@@ -88,8 +88,7 @@ def _talk(stdin: str) -> str:
         elif what == "say":
             said.append(f"# to the monitor of {vm} ({RunDirectory(vm).monitor}): {rest}")
         elif what in ("need", "lack"):
-            how = "holds" if what == "need" else "does not hold"
-            said.append(f"# go on if the answer {how} {bytes.fromhex(rest).decode()}")
+            said.append(_needed(what, rest))
         elif what == "tap":
             said.append(f"# to the same: getfd {rest}, with /dev/net/tun opened as that TAP")
         elif what == "file":
@@ -103,6 +102,11 @@ def _talk(stdin: str) -> str:
     return "\n".join(said)
 
 
+def _needed(what: str, text: str) -> str:
+    how = "holds" if what == "need" else "does not hold"
+    return f"# go on if the answer {how} {bytes.fromhex(text).decode()}"
+
+
 def _talk_to_agents(stdin: str) -> str:
     """Talks with guest agents line by line, without the content of files."""
     said: list[str] = []
@@ -111,6 +115,9 @@ def _talk_to_agents(stdin: str) -> str:
         what, _, rest = line.partition(" ")
         if what == "vm":
             vm = rest.split(" ")[0]
+            continue
+        if what in ("need", "lack"):
+            said.append(_needed(what, rest))
             continue
         again = ""
         if what == "poll":

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from vmops.core.script.command import Command
 from vmops.core.script.functions import AGENT_BYTES, TALK_TO_AGENTS
-from vmops.core.tools.monitor import Refused
+from vmops.core.tools.monitor import Need, Refused
 from vmops.core.tools.qmp import Request
 
 HELLO_LIMIT_S = 5.0
@@ -23,13 +23,23 @@ HELLO_LIMIT_S = 5.0
 ANSWER_LIMIT_S = 10.0
 
 Ending = Literal[
-    "whole", "no vm", "no port", "no agent", "busy", "silent", "hung up", "too much", "not qga"
+    "whole",
+    "no vm",
+    "no port",
+    "no agent",
+    "busy",
+    "silent",
+    "hung up",
+    "too much",
+    "not qga",
+    "other",
 ]
 """How a talk ended.
 
 `no port`: its QEMU has no port for one; `no agent`: nobody in the guest said a word; `busy`:
 somebody else was talking with it all the time; `silent`: it did not answer in time; `too much`: it
-said more than is read; `not qga`: what it said is no agent's answer.
+said more than is read; `not qga`: what it said is no agent's answer; `other`: an answer was not the
+one that was needed.
 """
 
 _ENDINGS: Final[Mapping[str, Ending]] = {
@@ -42,6 +52,7 @@ _ENDINGS: Final[Mapping[str, Ending]] = {
     "hung-up": "hung up",
     "too-much": "too much",
     "not-qga": "not qga",
+    "other": "other",
 }
 
 _IN_WORDS: Final[Mapping[Ending, str]] = {
@@ -53,6 +64,7 @@ _IN_WORDS: Final[Mapping[Ending, str]] = {
     "hung up": "QEMU ended, or hung up",
     "too much": "its guest agent says too much",
     "not qga": "what its guest agent says is no answer",
+    "other": "its guest agent says something else than was needed",
 }
 
 _LONGEST_QUOTE = 200
@@ -67,7 +79,7 @@ class Poll(NamedTuple):
     seconds: float
 
 
-Line = Request | Poll
+Line = Request | Poll | Need
 """What a talk consists of."""
 
 
@@ -93,8 +105,8 @@ class AgentHeard(NamedTuple):
 def talk(talks: Sequence[AgentTalk]) -> Command:
     """All these talks at once, by one process. What it prints is for `read_talk`.
 
-    It bounds itself. It ends with 0 when every line was answered, granted or not. Raises ValueError
-    for what cannot be the name of a run directory.
+    It bounds itself. It ends with 0 when every line was answered, granted or not, and no answer
+    lacked what was needed. Raises ValueError for what cannot be the name of a run directory.
     """
     for entry in talks:
         if not entry.vm or entry.vm.startswith(".") or set(entry.vm) & set("/ \t\r\n\0"):
@@ -105,10 +117,17 @@ def talk(talks: Sequence[AgentTalk]) -> Command:
         for line in entry.lines:
             if isinstance(line, Poll):
                 lines.append(f"poll {line.seconds:g} {line.key} {line.request}")
+            elif isinstance(line, Need):
+                lines.append(f"{'lack' if line.absent else 'need'} {line.text.encode().hex()}")
             else:
                 lines.append(f"say {line}")
     stdin = "".join(f"{line}\n" for line in lines).encode()
     return Command((TALK_TO_AGENTS,), stdin, most_bytes=AGENT_BYTES + 65536)
+
+
+def is_refused(heard: AgentHeard) -> bool:
+    """True when the agent refused one of the requests."""
+    return any(isinstance(answer, Refused) for answer in heard.answers)
 
 
 def why(heard: AgentHeard) -> str:
@@ -201,6 +220,15 @@ def close_file(handle: int) -> Request:
 
 
 INTERFACES = Request("guest-network-get-interfaces")
+
+GRANTED = Need('"error"', absent=True)
+"""Go on only where the request before was not refused."""
+
+FREEZE = Request("guest-fsfreeze-freeze")
+THAW = Request("guest-fsfreeze-thaw")
+IS_FROZEN = Request("guest-fsfreeze-status")
+FROZEN, THAWED = Need('"frozen"'), Need('"thawed"')
+"""What a guest's file systems are by that."""
 
 
 def _packed(data: bytes) -> str:

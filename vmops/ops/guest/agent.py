@@ -153,11 +153,16 @@ def _failure(route: Route, running: RunningVM, heard: AgentHeard) -> VmopsError 
     why = agent.why(heard)
     if not why:
         return None
-    cures = {
+    return MonitorError(why, worker=worker, vm=vm, cure=cure_of(vm, heard))
+
+
+def cure_of(vm: str, heard: AgentHeard) -> str:
+    """What to do about an agent that was not heard; empty where nothing is known."""
+    cures: dict[agent.Ending, str] = {
         "no port": "a VM has one that has an image in hosts.toml, once it was started so:"
         f" fab restart --vm {vm}",
         "no agent": "install qemu-guest-agent in the guest, and wait until it has booted",
         "busy": "try again",
         "too much": "write it to a file there, and fetch that: fab cp",
     }
-    return MonitorError(why, worker=worker, vm=vm, cure=cures.get(heard.ended, ""))
+    return cures.get(heard.ended, "")

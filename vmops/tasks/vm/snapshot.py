@@ -1,4 +1,4 @@
-"""Snapshots of running VMs from the command line: snapshot.save, list, revert, delete."""
+"""Snapshots of running VMs from the command line: snapshot.save, list, revert, delete, thaw."""
 
 from __future__ import annotations
 
@@ -34,14 +34,26 @@ def _name(value: str) -> str | None:
 NAME = Option("The snapshot's name.", _name)
 
 
-@task({"vm": options.VM, "name": NAME, "format": options.FORMAT})
+@task(
+    {
+        "vm": options.VM,
+        "name": NAME,
+        "freeze": Option("Have each guest's agent freeze its file systems meanwhile."),
+        "format": options.FORMAT,
+    }
+)
 def save(
-    c: Context, vm: str | None = None, name: str | None = None, format: str = "text"
+    c: Context,
+    vm: str | None = None,
+    name: str | None = None,
+    freeze: bool = False,
+    format: str = "text",
 ) -> Work[Outcome]:
     """
     Save the memory and all disks of running VMs under a name, inside their qcow2 files.
 
     A guest stands still meanwhile, the longer the more memory it uses. A failed one leaves nothing.
+    With --freeze its file systems are whole in the snapshot; a guest without an agent is refused.
     Example: fab snapshot.save --vm '*' --name before-class
     """
     from vmops.ops.vm.live import snapshots
@@ -49,7 +61,7 @@ def save(
     name = _given(name, "save")
     return Work(
         groups_of_vms(c, vm, task="snapshot.save"),
-        lambda g: snapshots.save(g.route, g.vms, name=name),
+        lambda g: snapshots.save(g.route, g.vms, name=name, freeze=freeze),
         Report(said(lambda o: f"snapshot {name} saved"), changed_as_dict),
     )
 
@@ -104,6 +116,23 @@ def delete(
         groups_of_vms(c, vm, task="snapshot.delete"),
         lambda g: snapshots.delete(g.route, g.vms, name=name),
         Report(said(lambda o: f"snapshot {name} deleted"), changed_as_dict),
+    )
+
+
+@task({"vm": options.VM, "format": options.FORMAT})
+def thaw(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]:
+    """
+    Thaw the file systems of guests that snapshot.save --freeze has left frozen.
+
+    It thaws them itself; this is for when it could not. Nothing happens where nothing is frozen.
+    Example: fab snapshot.thaw --vm web1
+    """
+    from vmops.ops.vm.live import snapshots
+
+    return Work(
+        groups_of_vms(c, vm, task="snapshot.thaw"),
+        lambda g: snapshots.thaw(g.route, g.vms),
+        Report(said(lambda o: "not frozen"), changed_as_dict),
     )
 
 
@@ -165,6 +194,7 @@ def _as_dict(found: Listed) -> dict[str, Any]:
                 "name": one.name,
                 "taken": datetime.fromtimestamp(one.taken_s, UTC).isoformat(),
                 "memory_bytes": one.memory,
+                "frozen": one.frozen,
                 "differs": list(_why_not(one, differs)),
             }
             for one, differs in zip(found.snapshots, found.differs, strict=True)
@@ -172,4 +202,4 @@ def _as_dict(found: Listed) -> dict[str, Any]:
     }
 
 
-ns = Collection(save, list_, revert, delete)
+ns = Collection(save, list_, revert, delete, thaw)

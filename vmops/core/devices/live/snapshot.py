@@ -31,6 +31,9 @@ _JOB, _UNDO = "vmops-snapshot", "vmops-snapshot-undo"
 _MOST_BYTES = 255
 """What QEMU keeps of a name."""
 
+_FROZEN = "frozen "
+"""Stands before the shape. A vmops that knows nothing of it takes no machine back to such a one."""
+
 _BUILT_IN_SLOTS = 2
 """The last PCI slot of what every `pc` has: the rest is what the command line and hot-plug gave."""
 
@@ -62,6 +65,7 @@ class Snapshot(NamedTuple):
     """A snapshot as the disks have it. `taken_s` counts from 1970, `memory` is in bytes.
 
     Without a `shape` it was not made by vmops. `missing` are the disks that do not have it.
+    `frozen` is that its guest's file systems were, and are when the machine is taken back to it.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Snapshot(NamedTuple):
     memory: int
     shape: Shape | None = None
     missing: tuple[str, ...] = ()
+    frozen: bool = False
 
 
 class Writable(NamedTuple):
@@ -145,13 +150,15 @@ def _snapshots(drives: Sequence[Any]) -> Iterator[Snapshot]:
     names = [_disk(drive).name for drive in drives]
     for tag, on in has.items():
         name, _, shape = tag.partition(" ")
+        frozen = shape.startswith(_FROZEN)
         yield Snapshot(
             name,
             tag,
             max(int(one["date-sec"]) for one in on.values()),
             max(int(one["vm-state-size"]) for one in on.values()),
-            _shape(shape),
+            _shape(shape.removeprefix(_FROZEN)),
             tuple(disk for disk in names if disk not in on),
+            frozen,
         )
 
 
@@ -161,13 +168,12 @@ def _shape(text: str) -> Shape | None:
     return Shape(machine, {name: at for name, _, at in pairs}) if machine.count("/") >= 3 else None
 
 
-def tag_of(name: str, shape: Shape) -> str:
+def tag_of(name: str, shape: Shape, *, frozen: bool = False) -> str:
     """What a snapshot is called in the files. Where there is too much to say, the cards are a
     hash."""
-    tag = f"{name} {shape}"
-    if len(tag.encode()) <= _MOST_BYTES:
-        return tag
-    return f"{name} {squeezed(shape)}"
+    head = f"{name} {_FROZEN if frozen else ''}"
+    tag = f"{head}{shape}"
+    return tag if len(tag.encode()) <= _MOST_BYTES else f"{head}{squeezed(shape)}"
 
 
 def squeezed(shape: Shape) -> Shape:
@@ -178,9 +184,9 @@ def squeezed(shape: Shape) -> Shape:
 # Steps
 
 
-def saving(vm: str, found: Found, name: str) -> Step:
+def saving(vm: str, found: Found, name: str, *, frozen: bool = False) -> Step:
     """Save one. Where that fails, what there is of it is deleted."""
-    tag = tag_of(name, found.shape)
+    tag = tag_of(name, found.shape, frozen=frozen)
     nodes = [disk.node for disk in found.disks]
     job = {"job-id": _JOB, "tag": tag, "vmstate": nodes[0], "devices": nodes}
     undo = {"job-id": _UNDO, "tag": tag, "devices": nodes}

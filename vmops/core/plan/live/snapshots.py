@@ -1,8 +1,8 @@
-"""Plans about snapshots of a running VM: save, revert, delete. Pure decisions."""
+"""Plans about snapshots of a running VM: save, revert, delete, thaw. Pure decisions."""
 
 from __future__ import annotations
 
-from vmops.core.devices.live import snapshot
+from vmops.core.devices.live import freezing, snapshot
 from vmops.core.devices.live.snapshot import Found, Snapshot
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
@@ -20,27 +20,41 @@ def found(worker: Worker, vm: VM, observed: Observed) -> Found:
 
     Raises NotRunning where it does not run, and MonitorError where its monitor does not say it.
     """
-    running = observed.vm(vm.name)
-    if running.process is None:
-        raise NotRunning(
-            f"{vm.name} is {running.state}: a snapshot is of a VM that runs, its memory with it",
-            worker=worker.name,
-            vm=vm.name,
-            cure=f"fab launch --vm {vm.name}",
-        )
+    _check_running(worker, vm, observed, "a snapshot is of a VM that runs, its memory with it")
     heard = observed.monitors.get(vm.name)
     if heard is None:
         raise MonitorError("its monitor was not asked", worker=worker.name, vm=vm.name)
     try:
-        return snapshot.read(heard, running.command_line, vm_id=vm.vm_id)
+        return snapshot.read(heard, observed.vm(vm.name).command_line, vm_id=vm.vm_id)
     except ValueError as unreadable:
         raise MonitorError(str(unreadable), worker=worker.name, vm=vm.name) from unreadable
 
 
-def save(worker: Worker, vm: VM, observed: Observed, *, name: str) -> Plan:
-    """Save memory and disks under that name. Refused where one of the disks cannot keep it, where
-    the name is taken, and where there is no room for the memory."""
+def _check_running(worker: Worker, vm: VM, observed: Observed, why: str) -> None:
+    running = observed.vm(vm.name)
+    if running.process is None:
+        raise NotRunning(
+            f"{vm.name} is {running.state}: {why}",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"fab launch --vm {vm.name}",
+        )
+
+
+def save(worker: Worker, vm: VM, observed: Observed, *, name: str, freeze: bool = False) -> Plan:
+    """Save memory and disks under that name; with `freeze`, while its guest writes nothing.
+
+    Refused where one of the disks cannot keep it, where the name is taken, and where there is no
+    room for the memory.
+    """
     has = _free(worker, vm, observed)
+    if freeze and has.status == qmp.PAUSED:
+        raise WorkFailed(
+            f"{vm.name} is paused, and its guest cannot freeze anything",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"fab resume --vm {vm.name}",
+        )
     _check_disks(worker, vm, has)
     if any(one.name == name for one in has.snapshots):
         raise WorkFailed(
@@ -57,13 +71,18 @@ def save(worker: Worker, vm: VM, observed: Observed, *, name: str) -> Plan:
             vm=vm.name,
             cure="make room there, or delete older snapshots: fab snapshot.list",
         )
-    return _plan(worker, vm, observed, snapshot.saving(vm.name, has, name), "snapshot")
+    saving = snapshot.saving(vm.name, has, name, frozen=freeze)
+    if not freeze:
+        return _plan(worker, vm, observed, (saving,), "snapshot")
+    steps = (*freezing.freezing(vm.name), saving, freezing.thawing(vm.name, again=True))
+    return _plan(worker, vm, observed, steps, "snapshot")
 
 
 def revert(worker: Worker, vm: VM, observed: Observed, *, name: str) -> Plan:
     """Take the VM back to a snapshot, which must be of the same machine as runs now.
 
-    Its guest runs from there, unless it was paused: somebody may have had a reason.
+    Its guest runs from there, unless it was paused: somebody may have had a reason. One that was
+    frozen then is thawed.
     """
     has = _free(worker, vm, observed)
     _check_disks(worker, vm, has)
@@ -83,9 +102,12 @@ def revert(worker: Worker, vm: VM, observed: Observed, *, name: str) -> Plan:
             cure=f"make hosts.toml say what it was, then: fab restart --vm {vm.name}",
         )
     run_on = has.status != qmp.PAUSED
-    step = snapshot.loading(vm.name, has, chosen, run_on=run_on)
-    plan = _plan(worker, vm, observed, step, "revert")
+    loading = snapshot.loading(vm.name, has, chosen, run_on=run_on)
+    thaws = (freezing.thawing(vm.name),) if run_on and chosen.frozen else ()
+    plan = _plan(worker, vm, observed, (loading, *thaws), "revert")
     note = f"{vm.name} was paused and stays so: fab resume --vm {vm.name}"
+    if chosen.frozen:
+        note += f"; then, as its guest was frozen: fab snapshot.thaw --vm {vm.name}"
     return plan if run_on else plan._replace(notes=(note,))
 
 
@@ -93,7 +115,14 @@ def delete(worker: Worker, vm: VM, observed: Observed, *, name: str) -> Plan:
     """Remove a snapshot. One that is not there is an error: most likely the name is a slip."""
     has = _free(worker, vm, observed)
     chosen = _chosen(worker, vm, has, name)
-    return _plan(worker, vm, observed, snapshot.deleting(vm.name, has, chosen), "delete snapshot")
+    step = snapshot.deleting(vm.name, has, chosen)
+    return _plan(worker, vm, observed, (step,), "delete snapshot")
+
+
+def thaw(worker: Worker, vm: VM, observed: Observed) -> Plan:
+    """Thaw its guest's file systems, whoever froze them; fine where nothing is frozen."""
+    _check_running(worker, vm, observed, "nothing in it is frozen")
+    return _plan(worker, vm, observed, (freezing.thawing(vm.name),), "thaw")
 
 
 def differences(has: Found, chosen: Snapshot) -> tuple[str, ...]:
@@ -138,9 +167,12 @@ def _chosen(worker: Worker, vm: VM, has: Found, name: str) -> Snapshot:
     )
 
 
-def _plan(worker: Worker, vm: VM, observed: Observed, step: Step, action: Action) -> Plan:
+def _plan(
+    worker: Worker, vm: VM, observed: Observed, steps: tuple[Step, ...], action: Action
+) -> Plan:
     running = observed.vm(vm.name).process
     assert running is not None, "what does not run was refused"
     guards = (process.still_running(vm.name, running),)
-    block = block_of(vm, (step,), guards=guards, change=action.replace(" ", "-"))
-    return Plan(vm, action, (Phase(worker.name, block, waits_s=snapshot.LIMIT_S),))
+    block = block_of(vm, steps, guards=guards, change=action.replace(" ", "-"))
+    waits_s = snapshot.LIMIT_S + (freezing.WAITS_S if len(steps) > 1 else 0)
+    return Plan(vm, action, (Phase(worker.name, block, waits_s=waits_s),))

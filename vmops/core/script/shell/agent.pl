@@ -8,6 +8,7 @@
 #     say JSON               a request to it
 #     poll SECONDS KEY JSON  a request that is made again until its answer has no "KEY": false
 #                            any more, or the time is up
+#     need HEX               a text that the answer before must hold; `lack`: must not
 #
 # Standard output, when all is over, for each VM a line and then exactly that many bytes, which are
 # its answers, a line each; of a poll the last one:
@@ -30,6 +31,7 @@ while (<STDIN>) {
         push @vms, {name => $name, first => $first, limit => $limit, todo => [], heard => '', in => '', out => ''};
     }
     elsif ($what eq 'say') { push @{$vms[-1]{todo}}, [0, '', $rest] }
+    elsif ($what =~ /^(need|lack)$/) { push @{$vms[-1]{todo}}, [$what, pack 'H*', $rest] }
     else { push @{$vms[-1]{todo}}, [split / /, $rest, 3] }
 }
 $most /= @vms || 1;
@@ -67,6 +69,11 @@ sub begin {
 sub ask {
     my $vm = shift;
     my $next = $vm->{todo}[0] or return over($vm, 'whole');
+    if ($next->[0] =~ /^(need|lack)$/) {
+        shift @{$vm->{todo}};
+        return ask($vm) if index($vm->{answer}, $next->[1]) >= 0 xor $1 eq 'lack';
+        return over($vm, 'other');
+    }
     $vm->{out} = "$next->[2]\n";
     @$vm{qw(new end)} = (0, now() + $vm->{limit});
     $vm->{last} = now() + $next->[0] if !defined $vm->{last};
@@ -88,6 +95,7 @@ sub line {
         $vm->{end} = $vm->{again} + $vm->{limit};
         return;
     }
+    $vm->{answer} = $line;
     $vm->{heard} .= "$line\n";
     shift @{$vm->{todo}};
     delete @$vm{qw(last pause)};

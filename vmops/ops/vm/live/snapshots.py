@@ -1,11 +1,11 @@
-"""Snapshots of running VMs: save, list, revert, delete. One result for each VM, in order."""
+"""Snapshots of running VMs: save, list, revert, delete, thaw. One result for each VM, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from vmops.core.devices.live import snapshot
+from vmops.core.devices.live import freezing, snapshot
 from vmops.core.devices.live.snapshot import Snapshot
 from vmops.core.facts import monitors as monitor_facts
 from vmops.core.facts import observed as facts
@@ -17,10 +17,11 @@ from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
 from vmops.core.plan.live import snapshots as plans
 from vmops.core.plan.phase import Plan
-from vmops.core.script.command import StepResult
-from vmops.core.tools import monitor
+from vmops.core.script.command import BlockResult, StepResult
+from vmops.core.tools import agent, monitor
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import carry_out, observe, one_by_one
+from vmops.ops.guest.agent import cure_of
 from vmops.ops.route import Route
 from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
@@ -36,9 +37,14 @@ class Listed(NamedTuple):
     error: VmopsError | None = None
 
 
-def save(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
-    """Save memory and disks of each VM under that name; a failed one leaves nothing."""
-    return _do(route, vms, lambda vm, seen: plans.save(route.worker, vm, seen, name=name))
+def save(route: Route, vms: Sequence[VM], *, name: str, freeze: bool = False) -> list[Outcome]:
+    """Save memory and disks of each VM under that name; a failed one leaves nothing.
+
+    With `freeze` its guest's file systems are frozen meanwhile, by its agent, and thawed whatever
+    comes of it. Where they are frozen still, the error says so, and the snapshot is there.
+    """
+    worker = route.worker
+    return _do(route, vms, lambda vm, seen: plans.save(worker, vm, seen, name=name, freeze=freeze))
 
 
 def revert(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
@@ -50,6 +56,11 @@ def revert(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
 def delete(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
     """Remove each VM's snapshot of that name."""
     return _do(route, vms, lambda vm, seen: plans.delete(route.worker, vm, seen, name=name), name)
+
+
+def thaw(route: Route, vms: Sequence[VM]) -> list[Outcome]:
+    """Thaw the file systems of each VM's guest; fine where none is frozen."""
+    return _do(route, vms, lambda vm, seen: plans.thaw(route.worker, vm, seen))
 
 
 def listed(route: Route, vms: Sequence[VM]) -> list[Listed]:
@@ -90,34 +101,65 @@ def _do(
     found = []
     for item in done:
         came = outcome.begun(item)
-        failure = item.result.failure if item.result else None
-        if failure is not None and item.result is not None:
-            error = WorkFailed(
-                _why(failure),
-                worker=route.worker.name,
-                vm=item.vm.name,
-                cure=_cure(item.vm, failure, outcome.undone(item.result, "")),
-            )
-            came = came._replace(error=error)
+        if item.result is not None:
+            came = came._replace(error=_failed(route, item.vm, item.result) or came.error)
         found.append(came)
     return found
 
+
+def _failed(route: Route, vm: VM, result: BlockResult) -> WorkFailed | None:
+    worker, name = route.worker.name, vm.name
+    by_hand = f"fab snapshot.thaw --vm {name}"
+    is_frozen = any(undo.step.label == freezing.FREEZE for undo in result.not_undone)
+    if (failure := result.failure) is not None:
+        cure = outcome.undone(result, "")
+        if is_frozen:
+            cure = f"its guest may be frozen still: {by_hand}"
+        elif not cure and failure.step.label == snapshot.LOAD:
+            cure = f"fab restart --vm {name}"
+        elif not cure and failure.step.label == freezing.ASK:
+            cure = _cure(name, failure)
+        return WorkFailed(_why(failure), worker=worker, vm=name, cure=cure)
+    thaw = result.find(freezing.THAW)
+    if thaw is None or thaw.ok or any(each.step is thaw.step and each.ok for each in result.undone):
+        return None
+    done = result.steps[-2] if len(result.steps) > 1 else None
+    before = f"{_DONE[done.step.label]} {done.step.about[0]}, but " if done else ""
+    cure = f"try again: {by_hand}" if done else _cure(name, thaw)
+    return WorkFailed(f"{before}{_why(thaw)}", worker=worker, vm=name, cure=cure)
+
+
+_DONE = {snapshot.SAVE: "saved as snapshot", snapshot.LOAD: "taken back to snapshot"}
 
 _FAILED = {
     snapshot.SAVE: "no snapshot was made",
     snapshot.LOAD: "it could not be taken back, and stands still",
     snapshot.DELETE: "the snapshot is there still",
+    freezing.ASK: "its guest cannot be frozen, and no snapshot was made",
+    freezing.FREEZE: "its guest cannot be frozen, and no snapshot was made",
+    freezing.THAW: "its guest may be frozen still",
 }
 
 
 def _why(failure: StepResult) -> str:
+    label = failure.step.label
     try:
+        if label in (freezing.ASK, freezing.FREEZE, freezing.THAW):
+            (said,) = agent.read_talk(failure.stdout).values()
+            return f"{_FAILED[label]}: {freezing.why(label, said) or failure.reason()}"
         (heard,) = monitor.read_talk(failure.stdout).values()
         why = snapshot.why(heard)
     except ValueError:
         why = failure.reason()
-    return f"{_FAILED[failure.step.label]}: {why}"
+    return f"{_FAILED[label]}: {why}"
 
 
-def _cure(vm: VM, failure: StepResult, left: str) -> str:
-    return left or (f"fab restart --vm {vm.name}" if failure.step.label == snapshot.LOAD else "")
+def _cure(vm: str, failure: StepResult) -> str:
+    """What to do about a guest whose agent did not do as it was asked."""
+    try:
+        (said,) = agent.read_talk(failure.stdout).values()
+    except ValueError:
+        return ""
+    if said.ended == "other":
+        return f"fab snapshot.thaw --vm {vm}"
+    return cure_of(vm, said)
