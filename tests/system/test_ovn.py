@@ -5,25 +5,17 @@ Guests are namespaces behind the TAPs that vmops has plugged, or QEMUs where tha
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.guests import boot_sector_image, cache_directory
-from vmops.errors import WorkFailed
 from vmops.lab import Lab
-from vmops.lab.tools import require_ovn
 
-from . import dhcp_client, ovn_guest
-from .conftest import PORT, free_network, require_a_lab
 from .fleet_helpers import put
 from .lab_helpers import wait_until
-from .operator import Operator, Said
+from .operator import Said
+from .ovn_site import Guest, Site, guests_of, lab_with_ovn
 
 NETWORKS = """
 [networks.blue]
@@ -60,89 +52,22 @@ def file(blue: str = 'reach = ["green"]') -> str:
     return NETWORKS.format(blue=blue).replace("{{name}}", "{name}") + "\n".join(vms)
 
 
-class Site(Operator):
-    """An operator whose file has the networks above."""
+class OwnSite(Site):
+    """One whose file has the networks above, where nothing else is said."""
 
-    def write(self, text: str | None = None) -> None:
-        head = self.lab.inventory.read_text().partition("\n[vms.")[0]
-        self.hosts_toml.write_text(head + "\n" + (file() if text is None else text))
-
-    def nbctl(self, *words: str) -> str:
-        return self.on("worker1", "ovn-nbctl", "--timeout=10", *words).strip()
-
-    def status_of(self, vm: str) -> Any:
-        (found,) = self.ok("status", "--vm", vm, "--format", "json").json
-        return found
-
-    def networks(self) -> dict[str, Any]:
-        return {one["network"]: one for one in self.ok("net.status", "--format", "json").json}
-
-
-class Guest:
-    """A namespace that is the guest of a VM whose TAP is plugged."""
-
-    def __init__(self, site: Site, vm: str) -> None:
-        self.site, self.vm, self.worker = site, vm, VMS[vm][0]
-        nic = site.status_of(vm)["interfaces"][0]
-        self.mac = nic["mac"]
-        self.run("ip", "netns", "add", vm)
-        text = Path(str(ovn_guest.__file__)).read_text()
-        words = ("python3", "-c", text, nic["tap"], vm, self.mac)
-        self.process = subprocess.Popen(
-            site.lab.enter(self.worker, words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        return self.site.lab.run(self.worker, argv, check=check, timeout=60)
-
-    def inside(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        return self.run("nsenter", f"--net=/run/netns/{self.vm}", *argv, check=check)
-
-    def lease(self, *, seconds: float = 20) -> dict[str, Any] | None:
-        text = Path(str(dhcp_client.__file__)).read_text()
-        said = self.inside("python3", "-c", text, "eth0", str(seconds)).stdout
-        found: dict[str, Any] | None = json.loads(said)
-        return found
-
-    def configure(self, address: str, gateway: str = "") -> None:
-        self.inside("ip", "addr", "replace", f"{address}/24", "dev", "eth0")
-        if gateway:
-            self.inside("ip", "route", "replace", "default", "via", gateway)
-
-    def pings(self, address: str, *options: str) -> bool:
-        """True where one of three is answered: the first into a tunnel is lost."""
-        words = ("ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "1", *options, address)
-        return self.inside(*words, check=False).returncode == 0
-
-    def leave(self) -> None:
-        self.process.communicate(timeout=30)
-        self.run("ip", "netns", "del", self.vm)
+    def write(self, text: str | None = None, *, ovn: str | None = None) -> None:
+        super().write(file() if text is None else text, ovn=ovn)
 
 
 @pytest.fixture(scope="module")
 def ovn_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of two workers with OVN, which follow its central."""
-    require_a_lab()
-    try:
-        require_ovn()
-    except WorkFailed as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    lab = Lab(tmp_path_factory.mktemp("ovn"))
-    lab.up(2, network=free_network(), port=PORT, owner=os.getpid(), ovn=True)
-    yield lab
-    lab.down()
+    with lab_with_ovn(tmp_path_factory.mktemp("ovn")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")
-def shared(ovn_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    site = Site(ovn_lab, tmp_path_factory.mktemp("site"))
+def shared(ovn_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> OwnSite:
+    site = OwnSite(ovn_lab, tmp_path_factory.mktemp("site"))
     site.write()
     before = site.fab("doctor", "--format", "json")
     assert before.code == 1
@@ -150,8 +75,8 @@ def shared(ovn_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     assert {"OVN's settings", "OVN's central", "ovn-controller"} <= names
     said = site.ok("ovn.setup", "--format", "json").json
     assert [(one["worker"], one["set"], one["connected"]) for one in said] == [
-        ("worker1", ["listen", "bridge", "tunnels", "central"], True),
-        ("worker2", ["bridge", "tunnels", "central"], True),
+        ("worker1", ["listen", "bridge", "tunnels", "central", "outside", "uplink"], True),
+        ("worker2", ["bridge", "tunnels", "central", "outside", "uplink"], True),
     ]
     disk = boot_sector_image(cache_directory()).read_bytes()
     for name, (worker, _) in VMS.items():
@@ -160,7 +85,7 @@ def shared(ovn_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture
-def site(shared: Site) -> Iterator[Site]:
+def site(shared: OwnSite) -> Iterator[OwnSite]:
     """The networks as `file()` has them, and no VM plugged."""
     shared.write()
     shared.ok("net.up")
@@ -170,20 +95,12 @@ def site(shared: Site) -> Iterator[Site]:
 
 
 @pytest.fixture
-def guests(site: Site) -> Iterator[dict[str, Guest]]:
-    """All VMs plugged, and a guest behind each."""
-    site.ok("plug", "--vm", ALL)
-    found: dict[str, Guest] = {}
-    try:
-        for vm in VMS:
-            found[vm] = Guest(site, vm)
+def guests(site: OwnSite) -> Iterator[dict[str, Guest]]:
+    with guests_of(site, tuple(VMS)) as found:
         yield found
-    finally:
-        for guest in found.values():
-            guest.leave()
 
 
-def test_workers_that_follow_the_central_have_nothing_left_to_set(site: Site) -> None:
+def test_workers_that_follow_the_central_have_nothing_left_to_set(site: OwnSite) -> None:
     found = {one["worker"]: one for one in site.fab("doctor", "--format", "json").json}
     for worker in ("worker1", "worker2"):
         checks = {check["name"]: check["ok"] for check in found[worker]["checks"]}
@@ -224,7 +141,7 @@ def test_guests_have_leases_and_reach_whom_they_should(guests: dict[str, Guest])
 
 
 def test_a_network_that_reaches_another_no_more_is_cut_off_while_it_runs(
-    site: Site, guests: dict[str, Guest]
+    site: OwnSite, guests: dict[str, Guest]
 ) -> None:
     lease = guests["b1"].lease()
     assert lease is not None
@@ -240,7 +157,7 @@ def test_a_network_that_reaches_another_no_more_is_cut_off_while_it_runs(
     assert site.nbctl("lr-list") == ""
 
 
-def test_guests_start_when_their_ports_are_up(site: Site) -> None:
+def test_guests_start_when_their_ports_are_up(site: OwnSite) -> None:
     site.ok("up")
     ports = {k: v for one in site.networks().values() for k, v in one["ports"].items()}
     assert ports == {f"{vm}:eth0": "up" for vm in VMS}
@@ -252,7 +169,9 @@ def test_guests_start_when_their_ports_are_up(site: Site) -> None:
     assert {row["action"] for row in rows} == {"nothing"}
 
 
-def test_a_port_that_ovn_does_not_have_or_has_for_another_worker_is_no_network(site: Site) -> None:
+def test_a_port_that_ovn_does_not_have_or_has_for_another_worker_is_no_network(
+    site: OwnSite,
+) -> None:
     site.ok("net.down", "--network", "red")
     said = site.fab("launch", "--vm", "r2")
     assert said.code == 1
@@ -270,7 +189,7 @@ def test_a_port_that_ovn_does_not_have_or_has_for_another_worker_is_no_network(s
     site.ok("launch", "--vm", "r2")
 
 
-def test_a_tap_that_was_made_anew_is_alive(site: Site) -> None:
+def test_a_tap_that_was_made_anew_is_alive(site: OwnSite) -> None:
     site.ok("plug", "--vm", "b2")
     tap = site.status_of("b2")["interfaces"][0]["tap"]
     site.on("worker2", "ip", "link", "del", tap)
@@ -290,7 +209,7 @@ def test_a_tap_that_was_made_anew_is_alive(site: Site) -> None:
         guest.leave()
 
 
-def test_it_is_told_when_a_controller_has_gone_and_again_when_it_is_back(site: Site) -> None:
+def test_it_is_told_when_a_controller_has_gone_and_again_when_it_is_back(site: OwnSite) -> None:
     site.ok("up", "--vm", "b1,b2,g2")
     lab: Lab = site.lab
     lab.stop_daemon("worker2", "ovn-controller")
@@ -319,7 +238,7 @@ def test_it_is_told_when_a_controller_has_gone_and_again_when_it_is_back(site: S
     site.ok("launch", "--vm", "r2")
 
 
-def test_what_others_have_in_ovn_is_left_alone_and_ours_goes(site: Site) -> None:
+def test_what_others_have_in_ovn_is_left_alone_and_ours_goes(site: OwnSite) -> None:
     theirs = site.nbctl("create", "Logical_Switch", "name=vmops-blue")
     site.nbctl(
         "--",
@@ -360,7 +279,7 @@ def test_what_others_have_in_ovn_is_left_alone_and_ours_goes(site: Site) -> None
         site.nbctl("--if-exists", "lr-del", "theirs", "--", "destroy", "Logical_Switch", theirs)
 
 
-def test_vlans_beside_ovn_go_on(site: Site) -> None:
+def test_vlans_beside_ovn_go_on(site: OwnSite) -> None:
     vm = (
         '[vms.v1]\nvm_id = 9\nworker = "worker1"\ninterfaces = [{ name = "eth0", vlan_id = 101 }]\n'
     )
@@ -377,7 +296,7 @@ def test_vlans_beside_ovn_go_on(site: Site) -> None:
         site.ok("unplug", "--vm", "v1")
 
 
-def test_a_network_moves_to_ovn_and_back_by_its_line(site: Site) -> None:
+def test_a_network_moves_to_ovn_and_back_by_its_line(site: OwnSite) -> None:
     tap = "tap_4_eth0"
     site.ok("launch", "--vm", "r2")
     pid = site.status_of("r2")["pid"]
@@ -394,7 +313,7 @@ def test_a_network_moves_to_ovn_and_back_by_its_line(site: Site) -> None:
         assert (found["pid"], found["drift"]) == (pid, [])
 
 
-def test_what_cannot_be_done_with_it_yet_is_refused(site: Site) -> None:
+def test_what_cannot_be_done_with_it_yet_is_refused(site: OwnSite) -> None:
     said = site.fab("export", "--format", "script", "--vm", "b1")
     assert (said.code, "b1 is in a network that OVN carries" in said.err) == (2, True)
     said = site.fab("migrate", "--cold", "--vm", "b1", "--to", "worker2")

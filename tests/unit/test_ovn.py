@@ -15,8 +15,8 @@ from vmops.core.devices import nic
 from vmops.core.devices.network.logical import Logical, Share, router, rows, share
 from vmops.core.devices.nic import Plugging, Wiring
 from vmops.core.facts.network.central import CENTRAL, Central
-from vmops.core.facts.network.following import Following, following
-from vmops.core.inventory.inventory import Inventory, parse
+from vmops.core.facts.network.following import Following, Outer, following
+from vmops.core.inventory.inventory import Inventory, Part, parse
 from vmops.core.inventory.model import VM, Interface, Worker
 from vmops.core.inventory.written_out import as_toml
 from vmops.core.plan.network import following as setting_up
@@ -71,7 +71,7 @@ def complaints(*parts: str, head: str = HEAD) -> str:
     ("said", "complaint"),
     [
         ("vlan_id = 5", "networks.blue.vlan_id: 5: must be left out, as OVN needs no VLAN"),
-        ("internet = true", "networks.blue.internet: True: must be left out, as the engine"),
+        ("internet = true", "networks.blue.internet: True: needs gateways, outside and next_hop"),
         ("dns = true", "networks.blue.dns: True: must be left out, as the engine"),
         ('network_node = "w1"', "networks.blue.network_node: 'w1': must be left out, as OVN"),
         (
@@ -204,8 +204,8 @@ def central(*networks: Logical) -> Central:
     return Central(there(*wanted), CHASSIS, "sum")
 
 
-def wanted(*parts: str) -> dict[str, Logical]:
-    listed = read(*parts)
+def wanted(*parts: str, head: str = HEAD) -> dict[str, Logical]:
+    listed = read(*parts, head=head)
     return dict(share(listed, list(listed.networks)).wanted)
 
 
@@ -570,17 +570,19 @@ def test_what_a_worker_says_of_its_part() -> None:
         "datapath": "netdev\n",
         "state": "ovn not connected\n",
         "listens": 'read-write role="" ptcp:6642\n',
+        "outside": "eth1 device br-vmops 10.9.0.1/24 10.9.0.2/24\n",
     }
     said = StepResult(
         Step("", ()), 0, parts=tuple((name, text.encode()) for name, text in parts.items())
     )
-    found = following(W1, is_central=True).read(said)
+    found = following(W1, Part(W1, "eth1")).read(said)
     assert found == Following(
         ("ovn-nbctl",),
         {"ovn-remote": "tcp:x:6642"},
         "netdev",
         "ovn-controller has no connection to OVN's central",
         ("ptcp:6642",),
+        Outer("eth1", port_of="br-vmops", addresses=("10.9.0.1/24", "10.9.0.2/24")),
     )
 
 

@@ -64,6 +64,10 @@ OVN_BRIDGE = "br-ovn"
 OVN takes the flows of its bridge, and ports with a tag are dead there."""
 
 
+OUTER_BRIDGE = "br-vmops"
+"""A bridge for the device of a gateway of OVN, where hosts.toml names a device and no bridge."""
+
+
 def network_mac(network: str) -> str:
     """The MAC of a network's gateway in OVN: of local administration, as only its guests see it."""
     digits = hashlib.sha256(network.encode()).hexdigest()

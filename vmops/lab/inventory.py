@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vmops.lab.layout import UPLINK, Layout, tunnel_address
+from vmops.lab.layout import OUTSIDE_HOST, OVN_OUTSIDE, PROVIDER, UPLINK, Layout, tunnel_address
 
 _YOURS = re.compile(
     r"^\[\[?(?:vms|vm_defaults|templates|networks|images)[].].*", re.MULTILINE | re.DOTALL
@@ -68,7 +68,15 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
         "",
     ]
     if layout.ovn:
-        lines += ["[ovn]", f'northbound = "{next(iter(addresses))}"', ""]
+        gateways = ", ".join(f'"{name}:{PROVIDER}"' for name in [*addresses][:2])
+        lines += [
+            "[ovn]",
+            f'northbound = "{next(iter(addresses))}"',
+            f"gateways = [{gateways}]",
+            f'outside = "{OVN_OUTSIDE}/24"',
+            f'next_hop = "{OUTSIDE_HOST}"',
+            "",
+        ]
     for name, address in addresses.items():
         lines += [
             f"[workers.{name}]",

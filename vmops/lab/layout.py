@@ -21,6 +21,12 @@ UNDERLAY = "198.51.100"
 
 OUTSIDE_HOST = f"{OUTSIDE}.254"
 UPLINK = "uplink"
+PROVIDER = "provider"
+"""A second way to the lab's internet, without an address: for OVN's gateways."""
+
+OVN_OUTSIDE = f"{OUTSIDE}.253"
+"""The address there of OVN's router."""
+
 MAX_SOCKET_PATH = 107
 
 

@@ -19,7 +19,15 @@ from vmops.errors import WorkFailed
 from vmops.lab import kernel
 from vmops.lab.daemons import DAEMONS, DATABASE, OVS_LOG, OVS_RUN
 from vmops.lab.init import host_pid, ip_batch, report_and_reap
-from vmops.lab.layout import INTERNET, OUTSIDE_HOST, SWITCH, UPLINK, Layout, outside_address
+from vmops.lab.layout import (
+    INTERNET,
+    OUTSIDE_HOST,
+    PROVIDER,
+    SWITCH,
+    UPLINK,
+    Layout,
+    outside_address,
+)
 from vmops.lab.ovn import start as ovn
 from vmops.lab.tools import call, make_key
 
@@ -48,6 +56,8 @@ def main() -> None:
     os.umask(0o022)
     socket.sethostname(name)
     join_switch(name, f"/proc/{switch_pid}/ns/net")
+    if layout.ovn:
+        join_internet(name, f"/proc/{switch_pid}/ns/net")
     make_key(layout.host_key(name))
     host_key = layout.host_key(name).read_bytes()
     public_key = layout.private_key.with_suffix(".pub").read_text()
@@ -92,6 +102,30 @@ def join_switch(name: str, switch: str) -> None:
             f"link set {name} addrgenmode none",
             f"link set {name} master {SWITCH}",
             f"link set {name} up",
+            f"link set {outside} addrgenmode none",
+            f"link set {outside} master {INTERNET}",
+            f"link set {outside} up",
+        ],
+        namespace=switch,
+    )
+
+
+def join_internet(name: str, switch: str) -> None:
+    """A second device on the lab's internet, without an address: a gateway of OVN takes it."""
+    outside = f"{name}-ovn"
+    with contextlib.suppress(WorkFailed):
+        ip_batch([f"link del {outside}"], namespace=switch)
+    ip_batch(
+        [
+            f"link add {PROVIDER} type veth peer name {outside}",
+            f"link set {PROVIDER} addrgenmode none",
+            f"link set {PROVIDER} up",
+        ]
+    )
+    kernel.compute_checksums(outside)
+    ip_batch([f"link set {outside} netns {switch}"])
+    ip_batch(
+        [
             f"link set {outside} addrgenmode none",
             f"link set {outside} master {INTERNET}",
             f"link set {outside} up",

@@ -55,7 +55,7 @@ class HostsToml:
     vms: dict[str, Values] = field(default_factory=dict)
     topologies: dict[str, Values] = field(default_factory=dict)
     unmade: frozenset[str] = frozenset()
-    northbound: str | None = None
+    ovn: Values = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -152,20 +152,20 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
 
 
 def _read_ovn(hosts: HostsToml, tree: Mapping[str, object]) -> None:
-    """Where OVN's central is, and whether workers have what OVN needs: networks have been read."""
+    """OVN's central and its way out, and whether workers have what it needs: networks are read."""
     if "ovn" in tree:
         values, faults = read_strictly(
-            tree["ovn"], network_rules.CENTRAL, tuple(network_rules.CENTRAL)
+            tree["ovn"], network_rules.CENTRAL, network_rules.NEEDED_OF_CENTRAL
         )
         hosts.faults += [fault.below("ovn") for fault in faults]
         if faults:
             return
-        hosts.northbound = values["northbound"]
+        hosts.ovn = values
     pinned = ((values.get("worker"), name, values) for name, values in hosts.vms.items())
     hosts.faults += ovn_faults(
         hosts.networks,
         {name: values | {"tunnel_ip": tunnel_ip(values)} for name, values in hosts.workers.items()},
-        hosts.northbound,
+        hosts.ovn,
         {worker: name for worker, name, values in pinned if worker and _has_logical_port(values)},
     )
 

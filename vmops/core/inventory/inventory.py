@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
@@ -17,7 +17,7 @@ from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
 from vmops.core.inventory.networks.engine import ovn_faults
 from vmops.core.inventory.networks.faults import contradictions
-from vmops.core.inventory.networks.model import Forward, Network
+from vmops.core.inventory.networks.model import Forward, Network, WayOut
 from vmops.core.inventory.placement.apart import apart, apart_faults
 from vmops.core.inventory.rules import OVN
 from vmops.core.inventory.tables import Values, assembled
@@ -26,12 +26,21 @@ from vmops.errors import InventoryError
 T = TypeVar("T")
 
 
+class Part(NamedTuple):
+    """A worker's part in OVN: it follows the `central`, which may be itself, and has the `device`
+    that leads out where it is a gateway."""
+
+    central: Worker
+    device: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
-    `northbound` names the worker that has OVN's central, None where there is none. `origins` has
-    where a value came from that its own table does not write: by section, name, key.
+    `northbound` names the worker that has OVN's central, None where there is none, and `way_out` is
+    how its networks get out. `origins` has where a value came from that its own table does not
+    write: by section, name, key.
 
     Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
     and pickled.
@@ -47,6 +56,7 @@ class Inventory:
     )
     networks: Mapping[str, Network] = field(default_factory=dict)
     northbound: str | None = None
+    way_out: WayOut | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
@@ -79,12 +89,12 @@ class Inventory:
             },
         )
         faults += ovn_faults(
-            {name: {"engine": network.engine} for name, network in self.networks.items()},
+            {name: network.to_dict() for name, network in self.networks.items()},
             {
                 name: {"tunnel_ip": worker.tunnel_ip, "bridge": worker.bridge}
                 for name, worker in self.workers.items()
             },
-            self.northbound,
+            {"northbound": self.northbound} | (self.way_out.to_dict() if self.way_out else {}),
             {
                 vm.worker: vm.name
                 for vm in self.vms.values()
@@ -98,7 +108,7 @@ class Inventory:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
         dicts = (dict(self.workers), dict(self.vms))
         more = dict(self.images), dict(self.origins), dict(self.networks)
-        return Inventory, (self.defaults, *dicts, self.source, *more, self.northbound)
+        return Inventory, (self.defaults, *dicts, self.source, *more, self.northbound, self.way_out)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -172,17 +182,25 @@ class Inventory:
 
     @property
     def ovn_workers(self) -> frozenset[str]:
-        """The workers that have a part in OVN: its central's, and those of VMs in such networks."""
+        """The workers that have a part in OVN: its central's, its gateways, and those of VMs in its
+        networks."""
+        gateways = self.way_out.gateways if self.way_out is not None else ()
+        always = {name for name, _ in gateways}
+        if self.northbound is not None:
+            always.add(self.northbound)
         if not any(network.engine == OVN for network in self.networks.values()):
-            return frozenset({self.northbound} if self.northbound is not None else ())
+            return frozenset(always)
         vms = [vm for vm in self.vms.values() if any(nic.port for nic in vm.connected)]
         free = any(vm.worker is None for vm in vms)
         mine = self.workers if free else {vm.worker for vm in vms if vm.worker is not None}
-        return frozenset({*mine, *({self.northbound} if self.northbound is not None else ())})
+        return frozenset({*mine, *always})
 
-    def central_of(self, worker: Worker) -> Worker | None:
-        """The worker that has OVN's central, for one that has a part in it; None for any other."""
-        return self.workers[self.northbound or ""] if worker.name in self.ovn_workers else None
+    def part_of(self, worker: Worker) -> Part | None:
+        """A worker's part in OVN; None where it has none."""
+        if self.northbound is None or worker.name not in self.ovn_workers:
+            return None
+        device = self.way_out.device_of(worker.name) if self.way_out is not None else ""
+        return Part(self.workers[self.northbound], device)
 
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
@@ -256,7 +274,8 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "images": MappingProxyType(images),
             "origins": MappingProxyType(hosts.origins),
             "networks": MappingProxyType({name: _network(name, hosts) for name in hosts.networks}),
-            "northbound": hosts.northbound,
+            "northbound": hosts.ovn.get("northbound"),
+            "way_out": WayOut.of(hosts.ovn),
         },
     )
 

@@ -77,7 +77,7 @@ def schema() -> Schema:
                 "ovn": _closed(
                     {key: _value(rule, MISSING) for key, rule in network_rules.CENTRAL.items()}
                 )
-                | {"required": [*network_rules.CENTRAL]},
+                | {"required": [*network_rules.NEEDED_OF_CENTRAL]},
                 "networks": _named(network_rules.NETWORK["name"], network),
                 "images": _named(rules.IMAGE["name"], image),
                 "vm_defaults": shared,

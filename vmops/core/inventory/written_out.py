@@ -109,7 +109,9 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
     defaults = _settings(listed, listed.defaults, tuple(rules.SETTINGS), "defaults", "")
     tables.append(_table("defaults", tuple(defaults)))
     if listed.northbound is not None:
-        tables.append(_table("ovn", [Value("northbound", listed.northbound, OWN)]))
+        out = {} if listed.way_out is None else listed.way_out.to_dict()
+        values = {"northbound": listed.northbound, **out}
+        tables.append(_table("ovn", [Value(key, value, OWN) for key, value in values.items()]))
     tables += [
         _table(key_path(("workers", name)), of_worker(listed, worker))
         for name, worker in listed.workers.items()

@@ -24,7 +24,19 @@ EVERYBODY = "*"
 
 SWITCHES, PORTS, LEASES = "Logical_Switch", "Logical_Switch_Port", "DHCP_Options"
 ROUTERS, ROUTER_PORTS, POLICIES = "Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"
-TABLES = (SWITCHES, PORTS, LEASES, ROUTERS, ROUTER_PORTS, POLICIES)
+NATS, ROUTES, GATEWAYS, ACLS = "NAT", "Logical_Router_Static_Route", "Gateway_Chassis", "ACL"
+TABLES = (
+    *(SWITCHES, PORTS, LEASES, ROUTERS, ROUTER_PORTS, POLICIES),
+    *(NATS, ROUTES, GATEWAYS, ACLS),
+)
+_INSIDE: Mapping[str, str] = {
+    **dict.fromkeys((PORTS, ACLS), SWITCHES),
+    **dict.fromkeys((ROUTER_PORTS, POLICIES, NATS, ROUTES), ROUTERS),
+    GATEWAYS: ROUTER_PORTS,
+}
+"""The table of the rows that have those of another, in a column that is one of these."""
+
+_HOLDING = ("ports", "acls", "policies", "nat", "static_routes", "gateway_chassis")
 
 Value = str | tuple[str, ...] | Mapping[str, str | None]
 """A scalar, a set in order, or keys of a map: None is one that must not be there."""
@@ -189,14 +201,20 @@ def transaction(
         if row.inside is not None and row.inside[0] not in made:
             # What is made by this very call cannot be added to: it is made with what it has.
             whole_key, column = row.inside
-            words += ["--", "add", _TABLE_OF[row.table], names[whole_key], column, names[row.key]]
+            words += ["--", "add", _INSIDE[row.table], names[whole_key], column, names[row.key]]
     for row, found in changes.changed:
         words += _set(row, found, names)
     return command(*words)
 
 
-_COLUMN_OF: Mapping[str, str] = {PORTS: "ports", ROUTER_PORTS: "ports", POLICIES: "policies"}
-_TABLE_OF: Mapping[str, str] = {PORTS: SWITCHES, ROUTER_PORTS: ROUTERS, POLICIES: ROUTERS}
+_COLUMN_OF: Mapping[str, str] = {
+    **dict.fromkeys((PORTS, ROUTER_PORTS), "ports"),
+    POLICIES: "policies",
+    NATS: "nat",
+    ROUTES: "static_routes",
+    GATEWAYS: "gateway_chassis",
+    ACLS: "acls",
+}
 
 
 def _inside(key: Key, made: Sequence[Row], names: Mapping[Key, str]) -> Iterator[str]:
@@ -251,7 +269,7 @@ def keepers(rows: Iterable[Found]) -> dict[str, Key]:
     return {
         uuid: found.key
         for found in rows
-        for column in ("ports", "policies")
+        for column in _HOLDING
         for uuid in _members(found.columns.get(column, ()))
     }
 

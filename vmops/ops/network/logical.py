@@ -89,6 +89,8 @@ def _look(
     answers = ask(route, CENTRAL)
     if route.transcript is not None:
         ends = {seat.tunnel_ip for one in supposed for seat in one.seats} - {None}
+        ways = [one.outside for one in supposed if one.outside is not None]
+        ends |= {gateway.tunnel_ip for way in ways for gateway in way.gateways}
         switches = (Key(one.name, SWITCH) for one in there)
         rows = {key: Found(key, ovn.SWITCHES, f"UUID-OF-{key.network}", {}) for key in switches}
         return Central(rows, {str(end): f"CHASSIS-OF-{end}" for end in ends}, "SUM")

@@ -10,7 +10,7 @@ from vmops.core.devices.network.service import by_node
 from vmops.core.facts import observed as facts
 from vmops.core.facts.network.following import following
 from vmops.core.facts.question import NO_PERL, Answers, Unanswered
-from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.inventory import Inventory, Part
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import health
 from vmops.core.plan.health import Check
@@ -71,10 +71,10 @@ def examine(
     """
     worker = route.worker
     serves = by_node(listed).get(worker.name, {}) if listed is not None else {}
-    central = listed.central_of(worker) if listed is not None else None
+    part = listed.part_of(worker) if listed is not None else None
     questions = health.questions(vms, bases, serves=bool(serves))
     try:
-        of_ovn = () if central is None else (following(worker, is_central=worker == central),)
+        of_ovn = () if part is None else (following(worker, part),)
         answers = ask(route, *questions, *of_ovn)
         if route.transcript is not None:
             return Health(worker.name, worker.address)
@@ -86,19 +86,19 @@ def examine(
     checks = (
         *_logged_in(route, f"{worker.address}, user {seen.host.user}"),
         *health.checks(worker, vms, seen, answers, serves=serves),
-        *(() if central is None else _ovn(worker, central, answers)),
+        *(() if part is None else _ovn(worker, part, answers)),
     )
     return Health(worker.name, worker.address, checks)
 
 
-def _ovn(worker: Worker, central: Worker, answers: Answers) -> list[Check]:
+def _ovn(worker: Worker, part: Part, answers: Answers) -> list[Check]:
     from vmops.core.plan.network.following import checks
 
     try:
-        found = answers[following(worker, is_central=worker == central)]
+        found = answers[following(worker, part)]
     except Unanswered as reason:
         return [Check("OVN", False, str(reason), "try again")]
-    return checks(worker, central, found)
+    return checks(worker, part.central, found)
 
 
 def _logged_in(route: Route, where: str) -> tuple[Check, Check]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vmops.core.facts.network.following import Following, following
+from vmops.core.facts.network.following import Following, Outer, following
 from vmops.core.facts.question import Unanswered
-from vmops.core.inventory.model import Worker
+from vmops.core.inventory.inventory import Part
 from vmops.core.plan.network import following as plan
 from vmops.core.plan.phase import ACT_LIMIT_S
 from vmops.core.script.command import BlockResult
@@ -25,24 +25,24 @@ class Follower(NamedTuple):
     error: VmopsError | None = None
 
 
-def look(route: Route, central: Worker) -> Following:
+def look(route: Route, part: Part) -> Following:
     """What the worker has. Raises UnexpectedOutput where it cannot be told."""
-    question = following(route.worker, is_central=route.worker == central)
+    question = following(route.worker, part)
     answers = ask(route, question)
     if route.transcript is not None:
-        return Following()
+        return Following(outer=Outer(part.device) if part.device else None)
     try:
         return answers[question]
     except Unanswered as error:
         raise unreadable(route, error) from error
 
 
-def set_up(route: Route, central: Worker) -> Follower:
+def set_up(route: Route, part: Part) -> Follower:
     """Set what a worker lacks to follow the central, and wait until it does. Never raises a
     VmopsError."""
     name = route.worker.name
     try:
-        setup = plan.set_up(route.worker, central, look(route, central))
+        setup = plan.set_up(route.worker, part.central, look(route, part))
         if setup.block is None:
             return Follower(name, connected=True)
         (result,) = perform(route, [setup.block], time_limit_s=ACT_LIMIT_S)

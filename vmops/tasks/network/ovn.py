@@ -16,6 +16,8 @@ from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.inventory import Inventory, Part
+    from vmops.core.inventory.model import Worker
     from vmops.ops.worker.ovn import Follower
 
 
@@ -24,8 +26,9 @@ def setup(c: Context, worker: str | None = None, format: str = "text") -> Work[F
     """
     Have workers follow OVN's central: its bridge, its tunnels, and where the central is.
 
-    Three settings of Open vSwitch on each worker that has VMs in networks of OVN, or is named; and
-    on the central's, that it listens. Nothing is installed. Example: fab ovn.setup
+    Three settings of Open vSwitch on each worker that has VMs in networks of OVN, or is named; on
+    the central's, that it listens; on a gateway, a bridge with its device, and that this is the way
+    out. Nothing is installed. Example: fab ovn.setup
     """
     from vmops.ops.worker.ovn import set_up
 
@@ -35,7 +38,6 @@ def setup(c: Context, worker: str | None = None, format: str = "text") -> Work[F
             f"{listed.source} does not say where OVN's central is",
             cure='write [ovn] northbound = "WORKER"; see docs/networks.md',
         )
-    central = listed.workers[listed.northbound]
     groups = [group._replace(vms=()) for group in groups_of_workers(c, worker, early=False)]
     if worker is None and worker_at(c, listed) is None:
         groups = [group for group in groups if group.route.worker.name in listed.ovn_workers]
@@ -46,7 +48,11 @@ def setup(c: Context, worker: str | None = None, format: str = "text") -> Work[F
             " the loopback",
             cure=f'write encap_ip = "ADDRESS" in [workers.{without[0]}]',
         )
-    return Work(groups, lambda g: [set_up(g.route, central)], Report(_table, _as_dict))
+    return Work(
+        groups,
+        lambda g: [set_up(g.route, _part(listed, g.route.worker))],
+        Report(_table, _as_dict),
+    )
 
 
 def _table(found: Sequence[Follower]) -> None:
@@ -60,6 +66,13 @@ def _state(one: Follower) -> str:
 
 def _as_dict(one: Follower) -> dict[str, Any]:
     return {"worker": one.worker, "set": list(one.made), "connected": one.connected}
+
+
+def _part(listed: Inventory, worker: Worker) -> Part:
+    """That of a worker which is named and has no VM there is to follow, no more."""
+    from vmops.core.inventory.inventory import Part
+
+    return listed.part_of(worker) or Part(listed.workers[listed.northbound or ""])
 
 
 ns = Collection("ovn", setup)

@@ -178,6 +178,7 @@ def _services(found: NetworkStatus) -> list[str]:
         up = sum(found.ports.values())
         return [
             *(("dhcp",) if carried and carried.dhcp else ()),
+            *(("internet",) if carried and carried.internet else ()),
             *(f"reach:{name}" for name, _ in (carried.reach if carried else ())),
             *((f"ports:{up}/{len(found.ports)}",) if found.state == "up" else ()),
         ]

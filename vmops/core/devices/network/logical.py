@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
+from vmops.core.devices.network import outside as way_out
+from vmops.core.devices.network.outside import Outside
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
@@ -39,7 +41,10 @@ class Seat(NamedTuple):
 
 
 class Logical(NamedTuple):
-    """A network that OVN carries. `reach` has those that it is routed to, each with its subnet."""
+    """A network that OVN carries. `reach` has those that it is routed to, each with its subnet.
+
+    `outside` is the way out, None where it has none; `kept` is what its guests may not reach by it.
+    """
 
     name: str
     subnet: str = ""
@@ -48,6 +53,14 @@ class Logical(NamedTuple):
     mtu: int = MTU
     reach: tuple[tuple[str, str], ...] = ()
     seats: tuple[Seat, ...] = ()
+    internet: bool = False
+    outside: Outside | None = None
+    kept: tuple[str, ...] = ()
+
+    @property
+    def is_routed(self) -> bool:
+        """True where the router has a port in it."""
+        return bool(self.reach or self.internet)
 
 
 class Share(NamedTuple):
@@ -82,6 +95,9 @@ def _logical(listed: Inventory, name: str) -> Logical:
         mtu=network.mtu or MTU,
         reach=tuple((other, listed.networks[other].subnet or "") for other in network.reach),
         seats=tuple(sorted(seats)),
+        internet=network.internet,
+        outside=way_out.outside(listed) if network.internet else None,
+        kept=way_out.kept(listed) if network.internet else (),
     )
 
 
@@ -96,13 +112,16 @@ def rows(wanted: Logical, chassis: Mapping[str, str]) -> tuple[Row, ...]:
             "server_mac": network_mac(name),
             "lease_time": str(LEASE_S),
             "mtu": str(wanted.mtu),
-            "router": wanted.gateway if wanted.reach else None,
+            "router": wanted.gateway if wanted.is_routed else None,
         }
         found.append(
             Row(Key(name, LEASES), ovn.LEASES, {"cidr": wanted.subnet, "options": options})
         )
     found += [_port(wanted, seat, chassis) for seat in wanted.seats]
-    return (*found, *(_routing(wanted) if wanted.reach else ()))
+    found += _routing(wanted) if wanted.is_routed else ()
+    if wanted.internet and wanted.outside is not None:
+        found += way_out.rows_of(name, wanted.subnet, wanted.outside, wanted.kept)
+    return tuple(found)
 
 
 def _port(wanted: Logical, seat: Seat, chassis: Mapping[str, str]) -> Row:

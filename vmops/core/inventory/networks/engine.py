@@ -7,17 +7,20 @@ from typing import Any
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, did_you_mean, key_path, show
+from vmops.core.inventory.networks.rules import WAY_OUT
 from vmops.core.inventory.rules import OVN, VLAN
 from vmops.core.names import OVN_BRIDGE
 
 Values = Mapping[str, Any]
+
+LEAVES = ("internet",)
+"""Keys of a network that need OVN's way out."""
 
 _LEFT_OUT = {
     "vlan_id": "as OVN needs no VLAN",
     "network_node": "as OVN needs no network node",
     "range": 'as the engine "ovn" has leases for our VMs only',
     "dns": 'as the engine "ovn" has no DNS here yet',
-    "internet": 'as the engine "ovn" has no way out here yet',
     "forward": 'as the engine "ovn" has no way in here yet',
 }
 
@@ -44,19 +47,20 @@ def tunnel_ip(worker: Values) -> str | None:
 def ovn_faults(
     networks: Mapping[str, Values],
     workers: Mapping[str, Values],
-    northbound: str | None,
+    central: Values,
     used: Mapping[str, str],
 ) -> Iterator[Fault]:
-    """What is wrong with `[ovn]`, and with workers for the networks that OVN carries.
+    """What is wrong with `[ovn]`, the `central`, and with workers for the networks that it carries.
 
     `used` are the workers to which VMs in such networks are pinned, each with one of these VMs. A
     worker has its values here, and as `tunnel_ip` its end of the tunnels or None.
     """
+    northbound = central.get("northbound")
     path = ("ovn", "northbound")
-    first = next((name for name, values in networks.items() if values.get("engine") == OVN), None)
+    carried = {name: one for name, one in networks.items() if one.get("engine") == OVN}
     if northbound is None:
-        if first is not None:
-            why = f'{key_path(("networks", first))} has the engine "ovn"'
+        if carried:
+            why = f'{key_path(("networks", next(iter(carried))))} has the engine "ovn"'
             yield Fault(
                 path, f"missing: must be the name of the worker that has OVN's central: {why}"
             )
@@ -64,18 +68,62 @@ def ovn_faults(
     if northbound not in workers:
         yield Fault(path, f"{show(northbound)}: is not a worker{did_you_mean(northbound, workers)}")
         return
-    if first is None:
+    yield from _of_the_way_out(central, workers)
+    if not carried:
         return
-    for name in dict.fromkeys((northbound, *used)):
+    yield from _of_those_that_leave(carried, central)
+    reasons = {northbound: "it has OVN's central"}
+    reasons |= dict.fromkeys(_gateways(central), "it is a gateway of OVN")
+    reasons |= {name: f"{vm} is in a network of OVN" for name, vm in used.items()}
+    for name, why in reasons.items():
         values = workers.get(name)
         if values is None:
             continue
         if values.get("tunnel_ip") is None:
-            whom = (
-                f"{used[name]} is in a network of OVN" if name in used else "it has OVN's central"
-            )
-            why = f"missing: must be given, as {whom} and its address is no IP address of its own"
-            yield Fault(("workers", name, "encap_ip"), why)
+            said = f"missing: must be given, as {why} and its address is no IP address of its own"
+            yield Fault(("workers", name, "encap_ip"), said)
         if values.get("bridge") == OVN_BRIDGE:
-            why = "must be another: that one is OVN's own"
-            yield Fault(("workers", name, "bridge"), f"{show(OVN_BRIDGE)}: {why}")
+            said = "must be another: that one is OVN's own"
+            yield Fault(("workers", name, "bridge"), f"{show(OVN_BRIDGE)}: {said}")
+
+
+def _gateways(central: Values) -> tuple[str, ...]:
+    return tuple(each.rpartition(":")[0] for each in central.get("gateways") or ())
+
+
+def _of_the_way_out(central: Values, workers: Mapping[str, Values]) -> Iterator[Fault]:
+    from ipaddress import IPv4Address, IPv4Interface
+
+    given = [key for key in WAY_OUT if central.get(key)]
+    for key in WAY_OUT if given else ():
+        if key not in given:
+            yield Fault(("ovn", key), f"missing: must be given with {given[0]}")
+    for index, name in enumerate(_gateways(central)):
+        if name not in workers:
+            said = f"{show(name)}: is not a worker{did_you_mean(name, workers)}"
+            yield Fault(("ovn", "gateways", index), said)
+    if not central.get("outside") or not central.get("next_hop"):
+        return
+    own, hop = IPv4Interface(central["outside"]), IPv4Address(central["next_hop"])
+    if hop not in own.network or hop in (own.ip, own.network[0], own.network[-1]):
+        said = f"{show(str(hop))}: must be another host's address in {own.network}"
+        yield Fault(("ovn", "next_hop"), said)
+
+
+def _of_those_that_leave(carried: Mapping[str, Values], central: Values) -> Iterator[Fault]:
+    """What is to get out needs gateways, and addresses that are not those outside."""
+    from ipaddress import IPv4Interface, IPv4Network
+
+    for name, values in carried.items():
+        key = next((key for key in LEAVES if values.get(key)), None)
+        if key is None:
+            continue
+        if not central.get("outside"):
+            said = f"{show(values[key])}: needs gateways, outside and next_hop in [ovn]"
+            yield Fault(("networks", name, key), said)
+            continue
+        outer = IPv4Interface(central["outside"]).network
+        subnet = values.get("subnet")
+        if subnet and outer.overlaps(IPv4Network(subnet)):
+            said = f"{show(subnet)}: must have no address in common with ovn.outside, {outer}"
+            yield Fault(("networks", name, "subnet"), said)

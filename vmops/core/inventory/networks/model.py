@@ -48,6 +48,37 @@ class Forward(NamedTuple):
         return {"port": self.port, "to": f"{self.vm}:{self.vm_port}", **udp}
 
 
+class WayOut(NamedTuple):
+    """How networks of OVN get out: gateways, each a worker and its device, in the order in which
+    they take over; the router's own address there with its prefix, and where it sends what leaves.
+    """
+
+    gateways: tuple[tuple[str, str], ...]
+    address: str
+    next_hop: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> WayOut | None:
+        """From what [ovn] says; None where it says nothing of it."""
+        if not values.get("gateways"):
+            return None
+        pairs = (each.rpartition(":") for each in values["gateways"])
+        gateways = tuple((worker, device) for worker, _, device in pairs)
+        return cls(gateways, values["outside"], values["next_hop"])
+
+    def device_of(self, worker: str) -> str:
+        """The device of a gateway; empty for a worker that is none."""
+        return dict(self.gateways).get(worker, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As hosts.toml writes it."""
+        return {
+            "gateways": [f"{worker}:{device}" for worker, device in self.gateways],
+            "outside": self.address,
+            "next_hop": self.next_hop,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A named VLAN with its addresses; with the `engine` "ovn" a switch of OVN, without a VLAN.

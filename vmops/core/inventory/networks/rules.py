@@ -13,6 +13,10 @@ MOST_FORWARDS = 256
 PROTOCOLS = ("tcp", "udp")
 _TO = re.compile(rf"({normal.NAME.pattern}):([0-9]{{1,5}})")
 _END = re.compile(rf"({normal.NAME.pattern}):({normal.NAME.pattern})")
+_GATEWAY = re.compile(rf"({normal.NAME.pattern}):({normal.BRIDGE.pattern})")
+MOST_GATEWAYS = 5
+"""More would only ask each other whether they live: OVN takes the first that does."""
+
 _ADDRESS = {"pattern": "^[0-9.]{7,15}$"}
 
 
@@ -36,6 +40,19 @@ def address(value: str) -> str | None:
         return str(IPv4Address(value))
     except ValueError:
         return None
+
+
+def own_address(value: str) -> str | None:
+    """An IPv4 address that a host has, with the prefix of its subnet."""
+    from ipaddress import IPv4Interface
+
+    try:
+        found = IPv4Interface(value)
+    except ValueError:
+        return None
+    ends = (found.network[0], found.network[-1])
+    is_host = 8 <= found.network.prefixlen <= 30 and found.ip not in ends
+    return str(found) if is_host and "/" in value else None
 
 
 def address_range(value: str) -> str | None:
@@ -66,6 +83,14 @@ def ends(value: Sequence[object]) -> tuple[str, ...] | None:
     """The two ends of a link."""
     found = tuple(item for item in value if isinstance(item, str) and _END.fullmatch(item))
     return found if len(found) == len(value) == 2 else None
+
+
+def gateways(value: Sequence[object]) -> tuple[str, ...] | None:
+    """Workers, each with a device of its own, and each once."""
+    parts = [_GATEWAY.fullmatch(item) if isinstance(item, str) else None for item in value]
+    workers = {part[1] for part in parts if part is not None}
+    found = tuple(part[0] for part in parts if part is not None)
+    return found if found and len(found) == len(value) == len(workers) <= MOST_GATEWAYS else None
 
 
 def _few(value: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -162,5 +187,28 @@ CENTRAL: Mapping[str, Rule] = {
         normal.name,
         schema=matching(normal.NAME),
     ),
+    "gateways": Rule(
+        list,
+        f"1 to {MOST_GATEWAYS} workers, each once, and its device or bridge to the outside, as in"
+        ' ["worker3:eth1"]',
+        gateways,
+        schema={
+            "minItems": 1,
+            "maxItems": MOST_GATEWAYS,
+            "items": {"type": "string", "pattern": f"^{_GATEWAY.pattern}$"},
+            "uniqueItems": True,
+        },
+    ),
+    "outside": Rule(
+        str,
+        'an IPv4 address that is free there, with its prefix, as in "203.0.113.10/24"',
+        own_address,
+        schema={"pattern": "^[0-9.]{7,15}/[0-9]{1,2}$"},
+    ),
+    "next_hop": Rule(str, "an IPv4 address of the subnet of outside", address, schema=_ADDRESS),
 }
 """What [ovn] says."""
+
+NEEDED_OF_CENTRAL = ("northbound",)
+WAY_OUT = ("gateways", "outside", "next_hop")
+"""Keys of [ovn] that are there all together, or not at all."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vmops.core.facts.network.following import TOOLS_OF_CENTRAL, Following
+from vmops.core.devices.network.outside import OUTER_WIRE
+from vmops.core.facts.network.following import TOOLS_OF_CENTRAL, Following, Outer
 from vmops.core.inventory.model import Worker
-from vmops.core.names import NET_LOCK, OVN_BRIDGE
+from vmops.core.names import NET_LOCK, OUTER_BRIDGE, OVN_BRIDGE
 from vmops.core.plan.checks import OVN_CURE
 from vmops.core.plan.health import Check
 from vmops.core.script.command import Block, Command, Step, command
@@ -19,6 +20,8 @@ PORT = 6642
 
 OWN_BRIDGE, TUNNELS, REMOTE = "bridge", "tunnels", "central"
 LISTEN, CONNECTED = "listen", "connected"
+UPLINK, OUTSIDE = "uplink", "outside"
+_MAPPINGS = "ovn-bridge-mappings"
 
 _HOST_CURE = (
     "there, so that its controller does not take the bridge of VLANs when it starts:"
@@ -55,11 +58,26 @@ def wanted(worker: Worker, central: Worker, found: Following) -> dict[str, dict[
         own["ovn-bridge-datapath-type"] = found.datapath
     if not found.settings.get("system-id"):
         own["system-id"] = worker.name
-    return {
+    groups = {
         OWN_BRIDGE: own,
         TUNNELS: {"ovn-encap-type": "geneve", "ovn-encap-ip": worker.tunnel_ip or ""},
         REMOTE: {"ovn-remote": remote(central)},
     }
+    if found.outer is not None:
+        groups[OUTSIDE] = {_MAPPINGS: _mapped(found, _outer_bridge(found.outer))}
+    return groups
+
+
+def _outer_bridge(outer: Outer) -> str:
+    return outer.name if outer.is_bridge else OUTER_BRIDGE
+
+
+def _mapped(found: Following, bridge: str) -> str:
+    """What this worker maps, ours among it: others' networks keep their bridges."""
+    pairs = found.settings.get(_MAPPINGS, "").split(",")
+    theirs = [pair for pair in pairs if pair and pair.partition(":")[0] != OUTER_WIRE]
+    mine = f"{OUTER_WIRE}:{bridge}"
+    return ",".join(pairs if mine in pairs else [*theirs, mine])
 
 
 def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict[str, str]]:
@@ -73,8 +91,8 @@ def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict
 
 
 def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
-    """The commands that a worker lacks. Raises WorkFailed where it has no OVN, and where that
-    follows somebody else's central already."""
+    """The commands that a worker lacks. Raises WorkFailed where it has no OVN, where that follows
+    somebody else's central already, and where a gateway's way out is none."""
     if found.missing:
         raise WorkFailed(_not_installed(found), worker=worker.name, cure=_install(found))
     other = found.settings.get("ovn-remote", "")
@@ -85,12 +103,17 @@ def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
             cure="if that is nobody's any more, there:"
             " sudo ovs-vsctl remove Open_vSwitch . external_ids ovn-remote",
         )
+    if why := unfit(found.outer):
+        cure = "name a device of its own, or a bridge of Open vSwitch, in [ovn] gateways"
+        raise WorkFailed(f"OVN's way out: {why}", worker=worker.name, cure=cure)
     steps = [
         Step(label, (_setting(group),)) for label, group in lacking(worker, central, found).items()
     ]
     if worker == central and not listens(central, found):
         listen = command("listen_for_workers", f"ptcp:{PORT}:{_bracketed(central)}")
         steps.insert(0, Step(LISTEN, (listen,)))
+    if (outer := found.outer) is not None and not _is_plugged(outer):
+        steps.append(Step(UPLINK, _plugging(outer, found.datapath)))
     if not steps and not found.fault:
         return Setup()
     steps.append(Step(CONNECTED, (command("await_central"),), may_fail=True))
@@ -100,6 +123,33 @@ def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
 def _setting(values: Mapping[str, str]) -> Command:
     words = (f'external_ids:{key}="{value}"' for key, value in values.items())
     return command(VSCTL, "set", "Open_vSwitch", ".", *words)
+
+
+def unfit(outer: Outer | None) -> str:
+    """Why this is no way out, or empty: a device loses its addresses as a port of a bridge, and
+    with them maybe the way that we came by."""
+    if outer is None or outer.is_bridge:
+        return ""
+    if outer.missing:
+        return f"there is no device and no bridge {outer.name}"
+    if outer.port_of not in ("", OUTER_BRIDGE):
+        return f"{outer.name} is a port of the bridge {outer.port_of}: name that instead"
+    if outer.addresses:
+        return f"{outer.name} has an address of its own, {outer.addresses[0]}"
+    return ""
+
+
+def _is_plugged(outer: Outer) -> bool:
+    return outer.is_bridge or outer.port_of == OUTER_BRIDGE
+
+
+def _plugging(outer: Outer, datapath: str) -> tuple[Command, ...]:
+    kind = ("--", "set", "Bridge", OUTER_BRIDGE, f"datapath_type={datapath}") if datapath else ()
+    port = ("--", "--may-exist", "add-port", OUTER_BRIDGE, outer.name)
+    return (
+        command(VSCTL, "--may-exist", "add-br", OUTER_BRIDGE, *kind, *port),
+        command("ip", "link", "set", "dev", outer.name, "up"),
+    )
 
 
 def listens(central: Worker, found: Following) -> bool:
@@ -125,9 +175,18 @@ def checks(worker: Worker, central: Worker, found: Following) -> list[Check]:
     if worker == central:
         where = f"listens at {' '.join(found.listens)}" if found.listens else "listens nowhere"
         result.append(Check("OVN's central", listens(central, found), where, setup))
+    if found.outer is not None:
+        result.append(_of_outer(found.outer, setup))
     cure = setup if lacks else OVN_CURE
     result.append(Check("ovn-controller", not found.fault, found.fault or "connected", cure))
     return result
+
+
+def _of_outer(outer: Outer, setup: str) -> Check:
+    why = unfit(outer)
+    ok = not why and _is_plugged(outer)
+    said = why or (outer.name if ok else f"{outer.name} is no port of {OUTER_BRIDGE}")
+    return Check("OVN's way out", ok, said, "docs/networks.md says how" if why else setup)
 
 
 def _not_installed(found: Following) -> str:

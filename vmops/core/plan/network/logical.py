@@ -9,6 +9,7 @@ from typing import NamedTuple
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical
 from vmops.core.devices.network.logical import ROUTER_PORT, SWITCH, Logical
+from vmops.core.devices.network.outside import WAY_BACK, Outside, is_shared_part, shared_rows
 from vmops.core.facts.network.central import Central
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK
@@ -47,14 +48,15 @@ def bring(
             continue
         found = _work(one, central)
         is_new = Key(name, SWITCH) not in central.rows
-        action = "start" if is_new else "change" if found.changes else "nothing"
+        differs = found.drift if is_new else (*found.drift, *_of_shared(one, central))
         changes.append(
-            Change(name, "start" if is_new else "change", found.drift)
-            if action != "nothing"
+            Change(name, "start" if is_new else "change", differs)
+            if is_new or differs
             else Change(name, "nothing")
         )
         done.append(found.changes)
-    done.append(_router(central, done))
+    ways = [one.outside for name, one in wanted.items() if one.outside and name not in refused]
+    done.append(_shared(central, done, ways[0] if ways else None))
     return Plan(tuple(changes), _block(done, central, changes, "net.up")), refused
 
 
@@ -63,21 +65,29 @@ def remove(names: Sequence[str], central: Central) -> Plan:
     there = [name for name in names if central.of(name)]
     changes = [Change(name, "remove" if name in there else "nothing") for name in names]
     done = [_removal(central, there)]
-    done.append(_router(central, done))
+    done.append(_shared(central, done))
     return Plan(tuple(changes), _block(done, central, changes, "net.down"))
 
 
 def drift(wanted: Logical, central: Central) -> tuple[Drift, ...]:
     """Where what OVN has of a network differs from what is wanted."""
-    return _work(wanted, central).drift
+    return (*_work(wanted, central).drift, *_of_shared(wanted, central))
 
 
 def refusal(
     worker: Worker, wanted: Logical, others: Collection[str], central: Central
 ) -> WorkFailed | None:
-    """Why OVN cannot have the network, or None: networks of another file share its router."""
-    if not wanted.reach:
+    """Why OVN cannot have the network, or None: networks of another file share its router, and a
+    gateway that OVN does not know would be no way out."""
+    if not wanted.is_routed:
         return None
+    for gateway in wanted.outside.gateways if wanted.outside else ():
+        if gateway.tunnel_ip not in central.chassis:
+            return WorkFailed(
+                f"network {wanted.name}: OVN does not know {gateway.worker}, a gateway",
+                worker=worker.name,
+                cure=f"fab -H {gateway.worker} ovn.setup",
+            )
     mine = IPv4Network(wanted.subnet)
     for key, found in central.rows.items():
         if key.part != ROUTER_PORT or key.network in {wanted.name, *others}:
@@ -120,13 +130,33 @@ def _removal(central: Central, names: Collection[str]) -> Changes:
     return Changes(gone=[found for name in names for found in central.of(name).values()])
 
 
-def _router(central: Central, done: Sequence[Changes]) -> Changes:
-    """The router that networks share: made with the first that needs it, gone with the last."""
+def _shared(central: Central, done: Sequence[Changes], outside: Outside | None = None) -> Changes:
+    """The router that networks share, and its way out: made with the first that needs them, gone
+    with the last. Without an `outside` that other networks still use, it stays as it is."""
     leaving = {found.key for each in done for found in each.gone}
     coming = {row.key for each in done for row in each.made}
-    needed = any(key.part == ROUTER_PORT for key in (*coming, *(central.rows.keys() - leaving)))
+    parts = {key.part for key in (*coming, *(central.rows.keys() - leaving))}
+    rows = logical.router() if ROUTER_PORT in parts else ()
     there = central.of(EVERYBODY)
-    return _compared(logical.router() if needed else (), there, central).changes
+    if WAY_BACK in parts:
+        if outside is not None:
+            rows += shared_rows(outside, central.chassis)
+        else:
+            there = {key: found for key, found in there.items() if not is_shared_part(key)}
+    return _compared(rows, there, central).changes
+
+
+def _of_shared(wanted: Logical, central: Central) -> tuple[Drift, ...]:
+    """Where that differs, as far as a network uses it: it is down with it."""
+    if not wanted.is_routed:
+        return ()
+    there = central.of(EVERYBODY)
+    rows = logical.router()
+    if wanted.outside is not None:
+        rows += shared_rows(wanted.outside, central.chassis)
+    else:
+        there = {key: found for key, found in there.items() if not is_shared_part(key)}
+    return _compared(rows, there, central).drift
 
 
 def _block(

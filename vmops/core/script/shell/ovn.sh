@@ -5,13 +5,18 @@
 # Rows that carry our mark, and no other: a central may be somebody else's too.
 our_rows() {
   ovn-nbctl --timeout="$SWITCH_LIMIT_S" "$1" \
-    --columns="_uuid,external_ids,name,ports" find Logical_Switch 'external_ids:vmops-net!=""' \
+    --columns="_uuid,external_ids,name,ports,acls" find Logical_Switch 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,name,type,addresses,port_security,options,dhcpv4_options$2" \
     find Logical_Switch_Port 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,cidr,options" find DHCP_Options 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,name,ports,policies" find Logical_Router 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,name,mac,networks" find Logical_Router_Port 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,priority,match,action" find Logical_Router_Policy 'external_ids:vmops-net!=""'
+    -- --columns="_uuid,external_ids,name,ports,policies,nat,static_routes" \
+    find Logical_Router 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,mac,networks,gateway_chassis" find Logical_Router_Port 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,priority,match,action" find Logical_Router_Policy 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,type,external_ip,logical_ip" find NAT 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,ip_prefix,nexthop" find Logical_Router_Static_Route 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,chassis_name,priority" find Gateway_Chassis 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,priority,direction,match,action" find ACL 'external_ids:vmops-net!=""'
 }
 
 # Rows come in any order. Whether a port is up changes with every guest, and is no part of the sum.
@@ -39,11 +44,11 @@ same_rows() {
 }
 
 # Of a worker that is to follow a central, and of the one that has it: what is lacking there, and how it is set.
-#: # see which of {2...} are there; sudo ovs-vsctl list Open_vSwitch
+#: # see which of {3...} are there; sudo ovs-vsctl list Open_vSwitch
 #: sudo ovn-appctl -t ovn-controller connection-status
 ovn_host_facts() {
-  bridge=$1
-  shift
+  bridge=$1 device=$2
+  shift 2
   part missing
   network_tools "$@"
   part settings
@@ -54,7 +59,22 @@ ovn_host_facts() {
   ovn_state
   part listens
   [ ! -S /run/ovn/ovnsb_db.sock ] || ovn-sbctl --timeout="$SWITCH_LIMIT_S" get-connection
-  return 0
+  part outside
+  [ -z "$device" ] || way_out_of_gateway "$device"
+}
+
+# A bridge of Open vSwitch; or a device, the bridge that it is a port of or -, and its addresses but for link-local ones.
+way_out_of_gateway() {
+  if ovs-vsctl --timeout="$SWITCH_LIMIT_S" br-exists "$1"; then
+    echo "$1 bridge"
+  elif [ -d "/sys/class/net/$1" ]; then
+    port_of=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" iface-to-br "$1" 2>/dev/null) || port_of=-
+    found=$(ip -o address show dev "$1" scope global) || return 1
+    echo "$1 device $port_of"
+    echo "$found" | while read -r _ _ _ address _; do echo "$address"; done
+  else
+    echo "$1 missing"
+  fi
 }
 
 # A controller that had no central before tries again after a second, then after two, four and eight.

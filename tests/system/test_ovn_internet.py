@@ -1,0 +1,160 @@
+"""Networks that OVN carries and their way out, by a gateway and by the next one when it dies.
+
+The lab's internet is one host of TEST-NET-3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from vmops.lab.layout import OUTSIDE_HOST, OVN_OUTSIDE, SWITCH
+
+from .lab_helpers import wait_until
+from .ovn_site import Guest, Site, guests_of, lab_with_ovn
+
+GATEWAYS = f"""
+northbound = "worker1"
+gateways = ["worker2:provider", "worker1:provider"]
+outside = "{OVN_OUTSIDE}/24"
+next_hop = "{OUTSIDE_HOST}"
+"""
+NETWORKS = """
+[networks.blue]
+engine = "ovn"
+subnet = "192.168.10.0/24"
+dhcp = true
+internet = {internet}
+[networks.green]
+engine = "ovn"
+subnet = "192.168.20.0/24"
+dhcp = true
+[vm_defaults]
+ram_mb = 32
+cores = 1
+qcow_image = "~/vm_images/{{name}}.qcow2"
+[vms.b1]
+vm_id = 1
+worker = "worker3"
+interfaces = [{{ name = "eth0", network = "blue" }}]
+[vms.g1]
+vm_id = 2
+worker = "worker1"
+interfaces = [{{ name = "eth0", network = "green" }}]
+"""
+
+
+def file(internet: str = "true") -> str:
+    return NETWORKS.format(internet=internet).replace("{{name}}", "{name}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with lab_with_ovn(tmp_path_factory.mktemp("ovn"), workers=3) as lab:
+        found = Site(lab, tmp_path_factory.mktemp("site"))
+        found.write(file(), ovn=GATEWAYS)
+        yield found
+
+
+@pytest.fixture
+def ready(site: Site) -> Site:
+    """The workers follow the central, and it has the networks."""
+    site.write(file(), ovn=GATEWAYS)
+    site.ok("ovn.setup")
+    site.ok("net.up")
+    return site
+
+
+@pytest.fixture
+def guests(ready: Site) -> Iterator[dict[str, Guest]]:
+    with guests_of(ready, ("b1", "g1")) as found:
+        yield found
+
+
+def test_a_gateway_is_set_up_and_a_device_with_an_address_is_not_taken(site: Site) -> None:
+    site.write(file(), ovn=GATEWAYS.replace("worker2:provider", "worker2:uplink"))
+    said = site.fab("ovn.setup")
+    assert said.code == 1
+    assert "uplink has an address of its own, 203.0.113.2/24" in said.err
+    site.write(file(), ovn=GATEWAYS.replace("worker2:provider", "worker2:eth9"))
+    assert "there is no device and no bridge eth9" in site.fab("ovn.setup").err
+    site.write(file(), ovn=GATEWAYS)
+    checks = {
+        c["name"]: c for one in site.fab("doctor", "--format", "json").json for c in one["checks"]
+    }
+    assert "OVN's way out" in checks
+    # A network may not have a gateway that would be none.
+    said = site.fab("net.up", "--network", "blue")
+    assert said.code == 1
+    assert "OVN does not know worker2, a gateway" in said.err
+    assert site.nbctl("lr-list") == ""
+    site.ok("ovn.setup")
+    words = ("ovs-vsctl", "get", "Open_vSwitch", ".", "external_ids:ovn-bridge-mappings")
+    assert site.on("worker2", *words).strip() == '"vmops-outside:br-vmops"'
+    assert site.on("worker2", "ovs-vsctl", "list-ports", "br-vmops").split() == ["provider"]
+    said = site.ok("ovn.setup", "--format", "json").json
+    assert [(one["set"], one["connected"]) for one in said] == [([], True)] * 3
+    found = site.fab("doctor", "--format", "json").json
+    assert [c["ok"] for one in found for c in one["checks"] if "OVN" in c["name"]] == [True] * 9
+    site.ok("net.up")
+
+
+def test_guests_get_out_where_they_may_and_nobody_gets_in(
+    site: Site, guests: dict[str, Guest]
+) -> None:
+    blue, green = guests["b1"], guests["g1"]
+    lease = blue.lease()
+    assert lease is not None
+    blue.configure(lease["address"], lease["router"])
+    assert blue.pings(OUTSIDE_HOST)
+    # Told of no router, it tries all the same.
+    other = green.lease()
+    assert other is not None
+    assert "router" not in other
+    green.configure(other["address"], "192.168.20.1")
+    assert not green.pings(OUTSIDE_HOST)
+    assert not green.pings(lease["address"])
+    # Outside only the router's address is seen: a guest's own leads nowhere.
+    site.lab.run(SWITCH, ("ip", "route", "replace", "192.168.0.0/16", "via", OVN_OUTSIDE))
+    try:
+        words = ("ping", "-n", "-q", "-c", "2", "-i", "0.3", "-W", "1", lease["address"])
+        assert site.lab.run(SWITCH, words, check=False).returncode != 0
+    finally:
+        site.lab.run(SWITCH, ("ip", "route", "del", "192.168.0.0/16"))
+    assert blue.pings(OUTSIDE_HOST)
+    # The way of the tunnels is that of workers too.
+    assert not blue.pings("198.51.100.1")
+
+
+def test_another_gateway_takes_over(site: Site, guests: dict[str, Guest]) -> None:
+    """Which takes a third worker: a gateway that hears from no other takes itself for cut off."""
+    blue = guests["b1"]
+    lease = blue.lease()
+    assert lease is not None
+    blue.configure(lease["address"], lease["router"])
+    wait_until(lambda: blue.pings(OUTSIDE_HOST), seconds=30)
+    site.lab.stop_daemon("worker2", "ovs-vswitchd")
+    try:
+        wait_until(lambda: blue.pings(OUTSIDE_HOST), seconds=60)
+    finally:
+        site.lab.start_daemon("worker2", "ovs-vswitchd")
+
+
+def test_a_way_out_that_is_broken_is_told_and_mended_and_goes_with_the_last(ready: Site) -> None:
+    site = ready
+    route = site.nbctl("--bare", "--columns=_uuid", "list", "Logical_Router_Static_Route")
+    router = site.nbctl("--bare", "--columns=_uuid", "list", "Logical_Router")
+    site.nbctl("remove", "Logical_Router", router, "static_routes", route)
+    (row,) = [r for r in site.fab("plan", "--format", "json").json if r.get("network") == "blue"]
+    assert [field["field"] for field in row["fields"]] == ["default route"]
+    assert [str(d) for d in site.networks()["green"]["drift"]] == []
+    site.ok("net.up", "--network", "green")
+    assert site.nbctl("list", "Logical_Router_Static_Route") == "", "another network's way out"
+    site.ok("net.up")
+    assert site.nbctl("list", "Logical_Router_Static_Route") != ""
+    site.write(file(internet="false"), ovn=GATEWAYS)
+    site.ok("net.up")
+    assert site.nbctl("lr-list") == ""
+    switches = site.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split()
+    assert sorted(switches) == ["vmops-blue", "vmops-green"]
