@@ -157,6 +157,18 @@ def test_a_worker_without_perl_is_told(
         ),
         pytest.param("exec yes at 1", UnexpectedOutput, "answers 'at 1'", id="nonsense"),
         pytest.param("exec cat /dev/zero", UnexpectedOutput, "nobody asked for", id="no end"),
+        pytest.param(
+            "echo at $(head -c 5000 /dev/zero | tr '\\0' 9) plain",
+            UnexpectedOutput,
+            "answers 'at 9999",
+            id="a number of 5000 digits",
+        ),
+        pytest.param(
+            "echo full $(head -c 5000 /dev/zero | tr '\\0' 9) 1",
+            UnexpectedOutput,
+            "answers 'full 9999",
+            id="room of 5000 digits",
+        ),
     ],
 )
 def test_a_receiver_that_never_comes_to_the_point_is_left(

@@ -150,6 +150,32 @@ def test_another_image_than_the_promised_one_is_removed(
     assert list(receiver.final.parent.iterdir()) == []
 
 
+BYTES = b"x" * 100
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        header(3_000_001, 1) + b"x",
+        header(2_999_950, 100) + BYTES,
+        header(2**63, 100) + BYTES,
+        header(0, 2**63),
+        header(1000, 100) + BYTES + header(1000, 100) + BYTES,
+        header(1000, 100) + BYTES + header(0, 100) + BYTES,
+        filler(2**40) + BYTES,
+    ],
+    ids=["behind the end", "over the end", "far", "long", "twice", "backwards", "endless filler"],
+)
+def test_a_sender_that_sends_other_than_was_promised_fills_neither_disk_nor_memory(
+    tmp_path: Path, source: ImageFile, stream: bytes
+) -> None:
+    """It may be another worker."""
+    receiver = Receiver(tmp_path, source, PLAIN)
+    receiver.at()
+    assert receiver.send(stream) == ["failed what comes is no part of what was promised"]
+    assert list(receiver.final.parent.iterdir()) == []
+
+
 @WAYS
 def test_an_empty_image_and_one_that_is_nothing_but_a_hole(tmp_path: Path, way: str) -> None:
     for size in (0, 1, 5_000_000):

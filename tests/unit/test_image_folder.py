@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.core.facts.images import FOLDER, Folder
-from vmops.core.facts.question import Answers, Unanswered
+from vmops.core.facts.images import FOLDER, Folder, disk_sums, sum_of
+from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.images.names import Base
 from vmops.core.images.progress import Progress
 from vmops.core.script.command import BlockResult, Step, StepResult
@@ -33,6 +34,17 @@ def chain(*images: str) -> str:
 
 
 OVER = f"name {name('/home/u/vm_images/a')} as  id 8:1 looks qcow2"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "x", "0" * 63, f"{DIGEST[:-1]}/", "../../.ssh", DIGEST.upper(), f"\\\\{DIGEST}"]
+)
+def test_what_is_no_sha256_does_not_become_a_name(line: str) -> None:
+    asked: tuple[Question[Any], ...] = (disk_sums(["/a.qcow2"]), sum_of(BASE))
+    for question in asked:
+        step = StepResult(Step(question.name, ()), 0, stdout=f"{line} *stdin\n".encode())
+        with pytest.raises(Unanswered):
+            Answers(BlockResult("", "done", [step]))[question]
 
 
 def test_nothing_there_is_an_empty_folder() -> None:

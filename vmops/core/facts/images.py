@@ -11,7 +11,7 @@ from vmops.core.devices.storage import moving
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder, disk_file
 from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.question import Question, lines_of, text_of
-from vmops.core.images.names import Base, base_of
+from vmops.core.images.names import Base, base_of, is_digest
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
 from vmops.core.tools import image_chain
 from vmops.core.tools.image_chain import Chain
@@ -162,7 +162,7 @@ def disk_sums(paths: Sequence[str]) -> Question[Mapping[str, str]]:
     """The sha256 of these files, by path. It reads all of them."""
 
     def read(said: StepResult) -> Mapping[str, str]:
-        return {path: line.split()[0] for path, line in zip(paths, lines_of(said), strict=True)}
+        return {path: _digest(line) for path, line in zip(paths, lines_of(said), strict=True)}
 
     commands = tuple(command("disk_sum", path) for path in paths)
     return Question("sums of its disks", commands, read, time_limit_s=SUM_LIMIT_S)
@@ -173,9 +173,17 @@ def sum_of(base: Base) -> Question[str]:
     return Question(
         base.name,
         (command("image_sum", base.name),),
-        lambda said: text_of(said).split()[0],
+        lambda said: _digest(text_of(said)),
         time_limit_s=SUM_LIMIT_S,
     )
+
+
+def _digest(line: str) -> str:
+    """What openssl or sha256sum says of a file. It becomes part of a file's name elsewhere."""
+    digest = line.split()[0]
+    if not is_digest(digest):
+        raise ValueError(f"no sha256: {digest[:80]!r}")
+    return digest
 
 
 def remove(base: Base) -> Command:

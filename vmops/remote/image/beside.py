@@ -21,7 +21,7 @@ from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.remote.image.image_file import ImageFile
-from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.image.transfer import Pushed, Report
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
@@ -119,7 +119,7 @@ class _Handing:
         match self._taker.hear(_WAITS_S):
             case ["there"]:
                 return Handed(Pushed(was_there=True))
-            case ["at", offset, "plain"] if offset.isdecimal():
+            case ["at", offset, "plain"] if is_count(offset):
                 start = int(offset)
             case words:
                 raise self._taker.refusal(words)
@@ -153,7 +153,7 @@ class _Handing:
         """The bytes that went from one to the other."""
         words = self._heard_of_giver(base, place, keys, course)
         match words:
-            case ["given", sent] if sent.isdecimal():
+            case ["given", sent] if is_count(sent):
                 return int(sent)
             case ["lacks", *what]:
                 why = f"there is no {printable(' '.join(what))} to send it with"
@@ -172,7 +172,7 @@ class _Handing:
             while True:
                 words = self._giver.hear(PATIENCE_S + _ANSWERS_S)
                 match words:
-                    case ["sent", at, sent] if at.isdecimal() and sent.isdecimal():
+                    case ["sent", at, sent] if is_count(at) and is_count(sent):
                         if self._on_progress is not None:
                             self._on_progress(course.progress(int(at), int(sent)))
                     case _:

@@ -15,8 +15,8 @@ import fabric
 from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
-from vmops.errors import CommandTimeout, WorkFailed
-from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.image.transfer import RECEIVER
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
@@ -28,6 +28,9 @@ _LOOKS_S = 600.0
 """How long finding out where a file has holes may take."""
 
 _TELL_S = 0.1
+
+_MOST_HEADS = 16 << 20
+"""Bytes of a stream beside its data: heads of records, and what says that the sender lives."""
 
 
 class Where(NamedTuple):
@@ -92,7 +95,7 @@ class _Carrying:
         match self._receiver.hear(_WAITS_S):
             case ["there"]:
                 return 0
-            case ["at", offset, "plain"] if offset.isdecimal():
+            case ["at", offset, "plain"] if is_count(offset):
                 self._sender.ask(f"from {offset}")
             case words:
                 raise self._receiver.refusal(words)
@@ -116,7 +119,7 @@ class _Carrying:
     def _size_of(self, path: str) -> tuple[int, int]:
         self._sender.start([path])
         match self._sender.hear(_LOOKS_S):
-            case ["file", size, data] if size.isdecimal() and data.isdecimal():
+            case ["file", size, data] if is_count(size) and is_count(data):
                 return int(size), int(data)
             case words:
                 why = printable(" ".join(words[1:]))[:200]
@@ -125,6 +128,7 @@ class _Carrying:
     def _pump(self, data: int) -> list[str] | None:
         """All of the stream; the receiver's answer where it gave one before the end."""
         told = time.monotonic()
+        most = data + data // 16 + _MOST_HEADS
         while True:
             try:
                 piece = self._sender.take(PATIENCE_S)
@@ -140,6 +144,10 @@ class _Carrying:
                         raise cut
                     self._receiver.no_more()
                     return None
+                if self._receiver.sent > most:
+                    raise UnexpectedOutput(
+                        "it sends more than the file holds by its own word", worker=self._source
+                    )
                 self._receiver.put(piece)
             except TimeoutError:
                 raise CommandTimeout(

@@ -11,7 +11,7 @@ from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
 from vmops.errors import WorkFailed
-from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.image.transfer import Pushed, Report
 from vmops.remote.ssh.connection import connection
 from vmops.remote.ssh.transport import WorkerTransport
@@ -79,7 +79,7 @@ class _Fetching:
         match self._program.hear(_WAITS_S):
             case ["there"]:
                 return Pushed(was_there=True)
-            case ["at", offset, "curl" | "wget"] if offset.isdecimal():
+            case ["at", offset, "curl" | "wget"] if is_count(offset):
                 self.begun_at = int(offset)
             case ["lacks"]:
                 raise WorkFailed(
@@ -97,7 +97,7 @@ class _Fetching:
         while True:
             words = self._program.hear(limit_s)
             match words:
-                case ["got", offset, of] if offset.isdecimal() and of.isdecimal():
+                case ["got", offset, of] if is_count(offset) and is_count(of):
                     at, total = int(offset), max(int(of), int(offset))
                 case ["checks"]:
                     limit_s = PATIENCE_S + max(at, total) / CHECKS_AT_BYTES_S

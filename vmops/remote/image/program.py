@@ -41,6 +41,11 @@ _READ_BY_SH = 'program=$(printf %s "$1" | base64 -d) && shift && exec perl -e "$
 """For every login shell: the program comes in base64, which none of them reads."""
 
 
+def is_count(word: str) -> bool:
+    """True for a number of bytes, of any file that there can be."""
+    return word.isascii() and word.isdecimal() and len(word) < 20
+
+
 class Program:
     """The files of core/script/shell/ in `texts`, one behind the other, as one program.
 
@@ -155,7 +160,7 @@ class Program:
     def refusal(self, words: Sequence[str]) -> WorkFailed:
         """The error for an answer that ends it."""
         match words:
-            case ["full", free, needed] if free.isdecimal() and needed.isdecimal():
+            case ["full", free, needed] if is_count(free) and is_count(needed):
                 return WorkFailed(
                     f"the image needs {int(needed) / 2**20:.0f} MiB in {FOLDER},"
                     f" {int(free) / 2**20:.0f} MiB are free",

@@ -20,7 +20,7 @@ from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
 from vmops.errors import CommandTimeout, WorkFailed
 from vmops.remote.image.image_file import ImageFile
-from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program
+from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
 from vmops.remote.ssh.transport import WorkerTransport
@@ -138,7 +138,7 @@ class _Transfer:
         match self._program.hear(_WAITS_S):
             case ["there"]:
                 return Pushed(was_there=True)
-            case ["at", offset, way] if offset.isdecimal() and way in ("zstd", "plain"):
+            case ["at", offset, way] if is_count(offset) and way in ("zstd", "plain"):
                 pushed = Pushed(resumed_at=int(offset), packed=way == "zstd")
             case words:
                 raise self._program.refusal(words)

@@ -89,11 +89,13 @@ remove_arrived() {
   ' vmops "$path"
 }
 
+# From its standard input: of a name with a backslash the line would begin with one.
 #: sudo -u $SUDO_USER sha256sum {1}
 # disk_sum PATH
 disk_sum() {
   in_home "$1"
   as_ssh_user 7200 sh -c '
-    if command -v openssl >/dev/null; then openssl dgst -sha256 -r "$1"; else sha256sum "$1"; fi
+    exec <"$1" || exit
+    if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi
   ' vmops "$path"
 }

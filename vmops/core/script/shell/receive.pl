@@ -24,19 +24,28 @@ if ($packs) {
 }
 begin();
 
+# Another worker may be the sender: it writes what was promised, in its order, and no more.
+my ($until, $most_filler) = ($at, 1 << 20);
 while (1) {
     my ($offset, $left) = unpack 'Q>Q>', take_all(16);
     conclude($size) if $left == $end;
-    if ($offset == $end) { take_all($left); next }
+    my $is_filler = $offset == $end;
+    strange() if $is_filler ? $left > $most_filler
+        : $offset < $until || $offset > $size || $left > $size - $offset;
     while ($left) {
         my $bytes = take($left);
         $left -= length $bytes;
+        next if $is_filler;
         write_at($offset, $bytes);
         $offset += length $bytes;
     }
-    good_until($offset);
+    good_until($until = $offset) if !$is_filler;
 }
 
+sub strange {
+    unlink $part;
+    finish('failed', 'what comes is no part of what was promised');
+}
 sub take {
     alarm $patience;
     my $got = sysread $in, my $bytes, $_[0] < $piece ? $_[0] : $piece;
