@@ -7,6 +7,7 @@ real plans do the same steps in the same order is held by the last tests.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -363,6 +364,19 @@ def test_whatever_stands_in_a_mark_is_a_mark(text: str) -> None:
     vm, found = moving.read(f"vm1 {text}")
     assert vm == "vm1"
     assert found.text == text or found.how == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "peer", ["", "-x", "w2; reboot", "w2\nw3", "\ud800", "$(id)", 7, None, ["w2"]]
+)
+def test_a_peer_that_is_no_worker_is_not_put_into_a_command(peer: object) -> None:
+    text = json.dumps({"how": "left", "peer": peer, "token": "t", "ran": False})
+    assert moving.read(f"vm1 {text}")[1].how == "unreadable"
+
+
+@pytest.mark.parametrize("peer", ["w2", "10.0.0.7", "fe80::1%eth0", "a.lab.example"])
+def test_a_peer_may_have_any_name_of_a_worker(peer: str) -> None:
+    assert moving.read(f"vm1 {mark('left', peer, 't').text}")[1].peer == peer
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:

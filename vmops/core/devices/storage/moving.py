@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from vmops.core.images.names import FOLDER
+from vmops.core.inventory import rules
 from vmops.core.script.command import Command, Step, command
 
 MARK, UNMARK, TAKE = "mark", "remove mark", "take disks"
@@ -62,8 +63,10 @@ def read(line: str) -> tuple[str, Mark]:
     try:
         said = json.loads(text)
         how, peer, token, ran = (said[key] for key in ("how", "peer", "token", "ran"))
-        if how in ("leaving", "staying", "left", "expected") and isinstance(ran, bool):
-            return vm, Mark(how, str(peer), str(token), ran, text)
+        known = how in ("leaving", "staying", "left", "expected") and isinstance(ran, bool)
+        # The peer stands in commands that the operator is told to type.
+        if known and rules.WORKER["name"].objection(peer) is None and isinstance(token, str):
+            return vm, Mark(how, peer, token, ran, text)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return vm, Mark("unreadable", text=text)
