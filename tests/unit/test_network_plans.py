@@ -128,6 +128,14 @@ def test_a_vm_whose_name_is_no_host_name_gets_its_lease_without_one() -> None:
     assert found[dnsmasq.LEASES] == "52:54:00:00:00:01,192.168.0.9,1h\n"
 
 
+@pytest.mark.parametrize("name", ["ignore", "infinite", "7", "120", "1h", "2d", "30m", "1w", "5s"])
+def test_a_vm_whose_name_dnsmasq_takes_for_another_word_gets_its_lease(name: str) -> None:
+    """`ignore` in that place is that it gets none."""
+    vm = a_vm(name, 'network = "blue", address = "192.168.0.9", mac = "52:54:00:00:00:01"')
+    found = dnsmasq.files(wanted(BLUE, "dhcp = true\n", vm)["blue"])
+    assert found[dnsmasq.LEASES] == "52:54:00:00:00:01,192.168.0.9,1h\n"
+
+
 def test_what_is_new_is_made_linked_and_noted_in_one_block() -> None:
     both = wanted(*BOTH)
     plan, refused = serving.bring(NODE, both, Node({}), switch())

@@ -15,6 +15,8 @@ LEASE_TIME = "1h"
 CONFIG, HOSTS, LEASES = "dnsmasq.conf", "hosts", "dhcp"
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_OTHER_WORD = re.compile(r"[0-9]+[smhdwSMHDW]?|ignore|infinite")
+"""What stands for something else where dnsmasq takes the name of a host."""
 
 
 def files(service: Service) -> Mapping[str, str]:
@@ -69,8 +71,9 @@ def _dhcp(service: Service, folder: str) -> list[str]:
 
 
 def _name(vm: str) -> str:
-    """A VM's name as a host name, where it is one."""
-    return f",{vm}" if _LABEL.fullmatch(vm) else ""
+    """A VM's name as a host name, where it is one and dnsmasq takes it for one: a time in its
+    place would be that of the lease, and one word that nothing is leased."""
+    return f",{vm}" if _LABEL.fullmatch(vm) and not _OTHER_WORD.fullmatch(vm) else ""
 
 
 class Leased(NamedTuple):
