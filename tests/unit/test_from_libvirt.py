@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import string
 import tomllib
 from typing import Any
@@ -325,6 +326,25 @@ def extra_args(draw: st.DrawFn) -> list[str]:
     card = draw(st.sampled_from([None, "cirrus", "qxl", "virtio", "none"]))
     found += ["-device", "edu,addr=0x9"] if draw(st.booleans()) else []
     return [*found, *(["-vga", card] if card else [])]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-8-sig"])
+def test_a_doctype_is_refused_in_every_encoding(encoding: str) -> None:
+    """What it declares may be a million times as long."""
+    declared = "<!DOCTYPE domain [<!ENTITY a 'x'>]>"
+    head = f"<?xml version='1.0' encoding='{encoding.removesuffix('-sig').removesuffix('-le')}'?>"
+    with pytest.raises(ValueError, match=r"DOCTYPE|no XML"):
+        from_libvirt(f"{head}{declared}{USUAL.strip()}".encode(encoding))
+    word = USUAL.replace("jammy</name>", "jammy</name><title>no &lt;!DOCTYPE here</title>")
+    assert from_libvirt(word.encode()).name == "jammy"
+
+
+def test_no_word_of_a_domain_is_a_command_in_what_is_to_be_typed() -> None:
+    for text, odd in ((ON_LVM, "type='raw'"), (USUAL, "type='qcow2'")):
+        found = from_libvirt(text.replace(odd, 'type="raw; reboot #"').encode())
+        (told,) = [note for note in found.notes if "stopped, on the worker:" in note][:1]
+        words = shlex.split(told.partition("on the worker: ")[2].split("; and in")[0])
+        assert words[:4] == ["qemu-img", "convert", "-f", "raw; reboot #"]
 
 
 @st.composite

@@ -86,7 +86,9 @@ def _first(first: Drive, ours: ET.Element, vm: str, said: Notes) -> dict[str, An
         return {"qcow_image": first.path}
     to = f"~/vm_images/{vm}.qcow2"
     if first.path:
-        convert = f"qemu-img convert -f {first.format} -O qcow2 {quoted(first.path)} {_home(to)}"
+        convert = (
+            f"qemu-img convert -f {quoted(first.format)} -O qcow2 {quoted(first.path)} {_home(to)}"
+        )
         said.append(
             f"its disk {first.what} is {first.format}, and has to be a file in qcow2. With it"
             f" stopped, on the worker: {convert}"
@@ -106,7 +108,7 @@ def _further(drive: Drive, ours: ET.Element, vm: str, said: Notes) -> dict[str, 
         return {"name": name, "size_gb": int(size), "format": format}
     entry = f'[[vms.{vm}.disks]] name = "{name}", size_gb = ITS SIZE, format = "{format}"'
     source = quoted(drive.path) if drive.path else f"WHERE IT IS ({drive.what})"
-    convert = f"qemu-img convert -f {drive.format} -O {format} {source} {_home(path)}"
+    convert = f"qemu-img convert -f {quoted(drive.format)} -O {format} {source} {_home(path)}"
     said.append(
         f"its disk {drive.target} is left out: {drive.what}. To have it here, with it stopped, on"
         f" the worker: {convert}; and in hosts.toml, a key a line: {entry}"
