@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import VmopsError
+from vmops.nameless import expanded
 
 if TYPE_CHECKING:
     import fabric
@@ -70,7 +70,7 @@ class RemoteExecutor:
         `execute_direct`; `(False, message)` also for a script that cannot be read here.
         """
         try:
-            script = Path(script_path).expanduser().read_bytes()
+            script = expanded(script_path).read_bytes()
         except OSError as error:
             return self._failed(f"{script_path} cannot be read: {error.strerror}")
         from vmops.remote.run import script_line
@@ -99,7 +99,7 @@ class RemoteExecutor:
             return self._given_inventory
         from vmops.inventory_file import load_once
 
-        return load_once(Path(hosts).expanduser())
+        return load_once(expanded(hosts))
 
     def _execute(
         self, remote_ip: str, command: CommandLine, timeout: float | None

@@ -150,6 +150,11 @@ def ear() -> Iterator[socket.socket]:
         ["from-libvirt", "--worker", "w1", "--input", "a.xml"],
         ["from-libvirt", "--input", "no/such.xml"],
         ["from-libvirt", "--input", "hosts.toml"],
+        ["from-libvirt", "--input", "~nobody-at-all/x"],
+        ["export", "--vm", "a", "--format", "libvirt", "--output", "~nobody-at-all/x"],
+        ["export", "--vm", "a", "--format", "libvirt", "--output", "~nobody-at-all/"],
+        ["-H", "w1", "script", "~nobody-at-all/x"],
+        ["cp", "a:/x", "/dev/null"],
     ],
     ids=" ".join,
 )

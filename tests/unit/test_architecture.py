@@ -21,7 +21,7 @@ MOST_MODULES = 13
 ALLOWED = {
     "core": {"core", "errors"},
     "remote": {"remote", "core", "errors", "wait", "nameless"},
-    "ops": {"ops", "remote", "core", "errors", "wait"},
+    "ops": {"ops", "remote", "core", "errors", "wait", "nameless"},
     "lab": {"lab", "core", "errors", "wait"},
     "tasks": {
         "tasks",

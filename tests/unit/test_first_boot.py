@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -216,6 +217,14 @@ def test_all_bad_files_are_told_at_once_and_status_does_without(tmp_path: Path) 
     assert [vm.seed for vm in found] == [None, None, SEED]
     assert all(isinstance(error, InventoryError) for error in errors)
     assert len(errors) == 2
+
+
+def test_a_pipe_and_a_home_that_nobody_has_are_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "~nobody-at-all/x", "/dev/zero", str(tmp_path)):
+        for wanted in (CloudInit(user_data=path), CloudInit(users=(Login("ops", (path,)),))):
+            with pytest.raises(InvalidValue, match=r"it is no plain file|cannot be read"):
+                told([replace(VM1, cloud_init=wanted)])
 
 
 # The launch

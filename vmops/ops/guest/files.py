@@ -73,6 +73,9 @@ def sides(source: str, target: str) -> Sides:
         return Sides(vm, path, source, is_upload=True)
     here = Path(target)
     here = here / path.rpartition("/")[2] if here.is_dir() else here
+    # It would get a file's name: /dev/null would be one from then on.
+    if here.exists() and not here.is_file():
+        raise InventoryError(f"cp: {here} is no file", cure="name a file that is to be there")
     return Sides(vm, path, str(here), is_upload=False)
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from websockify.websocketproxy import ProxyRequestHandler
 
 from vmops.errors import VmopsError, WorkFailed
+from vmops.nameless import expanded
 from vmops.ops.private_web import HERE, PrivateHandler, PrivateServer
 
 VARIABLE = "VMOPS_NOVNC"
@@ -38,9 +39,9 @@ _log = logging.getLogger("vmops")
 def files() -> Path:
     """The folder of noVNC's files. Raises WorkFailed where there is none on this machine."""
     named = os.environ.get(VARIABLE)
-    for folder in map(Path, [named] if named else _FOLDERS):
-        if (folder.expanduser() / PAGE).is_file():
-            return folder.expanduser()
+    for folder in map(expanded, [named] if named else _FOLDERS):
+        if (folder / PAGE).is_file():
+            return folder
     where = f"{VARIABLE}={named} has no {PAGE}" if named else "noVNC is not installed here"
     raise WorkFailed(
         where,

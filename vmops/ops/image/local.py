@@ -8,13 +8,14 @@ from vmops.core.images.header import HEAD_BYTES, objection
 from vmops.core.images.names import Base
 from vmops.core.inventory.image import Image
 from vmops.errors import InventoryError
+from vmops.nameless import expanded
 from vmops.remote.image.image_file import ImageFile
 
 
 def path_of(image: Image) -> Path:
     """Where its file is here; a leading `~/` is the operator's home."""
     assert image.file is not None, "only an image that is a file here has a path"
-    return Path(image.file).expanduser()
+    return expanded(image.file)
 
 
 def opened(image: Image) -> ImageFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from vmops.core.inventory.complaints import Fault, InvalidValue, show
@@ -11,6 +11,7 @@ from vmops.core.inventory.guest.cloud_init import CloudInit
 from vmops.core.inventory.guest.keys import is_key, key
 from vmops.core.inventory.model import VM
 from vmops.errors import InventoryError
+from vmops.nameless import expanded
 
 if TYPE_CHECKING:
     from vmops.core.inventory.guest.told import GuestNic
@@ -107,7 +108,11 @@ def _keys_in(path: str) -> Iterator[str]:
 
 def _content(path: str) -> bytes:
     try:
-        with Path(path).expanduser().open("rb") as file:
+        there = expanded(path)
+        # A pipe would hold everybody up who only looks.
+        if not S_ISREG(there.stat().st_mode):
+            raise ValueError("it is no plain file")
+        with there.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.errors import CommandFailed, Evidence, InventoryError, VmopsError
+from vmops.nameless import expanded
 from vmops.ops.act import commands
 from vmops.ops.route import Route
 
@@ -58,7 +58,7 @@ class Script(NamedTuple):
 def read_script(path: str) -> bytes:
     """A local script. Raises InventoryError when it cannot be read."""
     try:
-        return Path(path).expanduser().read_bytes()
+        return expanded(path).read_bytes()
     except OSError as unreadable:
         raise InventoryError(f"cannot read {path}: {unreadable.strerror}") from unreadable
 

@@ -29,7 +29,9 @@ def inventory_path(c: Context) -> Path:
     hosts.toml beside the fabfile (or here, without a fabfile)."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser()
+        from vmops.nameless import expanded
+
+        return expanded(named)
     if host_of(c).startswith(LAB_NETWORK):
         from vmops.lab.layout import default_directory
 

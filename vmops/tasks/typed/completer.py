@@ -160,7 +160,9 @@ def inventory_path() -> Path:
     """hosts.toml as the tasks find it: by VMOPS_HOSTS, beside the fabfile, or here."""
     named = os.environ.get("VMOPS_HOSTS")
     if named:
-        return Path(named).expanduser()
+        from vmops.nameless import expanded
+
+        return expanded(named)
     file = fabfile()
     return (file.parent if file else Path.cwd()) / HOSTS
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from vmops.core.inventory.complaints import show
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
@@ -101,7 +102,14 @@ def export(
 
 
 def _is_folder(output: str) -> bool:
-    return output.endswith("/") or Path(output).expanduser().is_dir()
+    return output.endswith("/") or _path(output).is_dir()
+
+
+def _path(output: str) -> Path:
+    try:
+        return Path(output).expanduser()
+    except RuntimeError as error:
+        raise InventoryError(f"--output {show(output)}: {error}") from error
 
 
 def _leaving(worker: Worker, vm: VM, given: _Given) -> Leaving:
@@ -132,7 +140,7 @@ def _say_notes(notes: Sequence[str]) -> None:
 def _write(output: str, vm: VM, found: Exported) -> None:
     from vmops.core.plan.export.leaving import seed_file
 
-    path = Path(output).expanduser()
+    path = _path(output)
     try:
         if _is_folder(output):
             path.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmops.errors import CommandFailed, InventoryError, UnexpectedOutput, WorkFailed
+from vmops.nameless import expanded
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.harmless import one_line
@@ -63,7 +63,7 @@ def _read(input: str) -> Found:
     try:
         if input == "-":
             return _found(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input")
-        with Path(input).expanduser().open("rb") as opened:
+        with expanded(input).open("rb") as opened:
             return _found(opened.read(MOST_BYTES + 1), input)
     except OSError as error:
         raise InventoryError(f"cannot read {input}: {error.strerror}") from error
