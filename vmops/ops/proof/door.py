@@ -10,7 +10,14 @@ from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
 from vmops.core.tools.proof import door as doors
 from vmops.core.tools.proof.door import Asked, Door, Echo, Offer
-from vmops.errors import ConnectionLost, NotRunning, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.errors import (
+    CommandTimeout,
+    ConnectionLost,
+    NotRunning,
+    UnexpectedOutput,
+    VmopsError,
+    WorkFailed,
+)
 from vmops.ops.act import ask, running_of
 from vmops.ops.guest.monitors import cannot_answer
 from vmops.ops.proof.caller import Call, call
@@ -18,6 +25,8 @@ from vmops.ops.route import Route
 
 _LONGEST_LINE = 200
 _MOST_OFFERS = 10_000
+_SILENT_S = 30.0
+"""For longer than that a door that lives says nothing: an echo has a second, offers a few."""
 
 
 def connect(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Call:
@@ -46,7 +55,7 @@ def ping(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Iterator[
         held = b""
         turn = 0
         while turn < target[1]:
-            data = called.socket.recv(_LONGEST_LINE)
+            data = _heard(route, called)
             if not data:
                 raise _ended(route, vm, called)
             *lines, held = (held + data).split(b"\n")
@@ -75,10 +84,19 @@ def offers(route: Route, asked: Asked) -> list[Offer]:
     )
     with closing(called.socket):
         said = b""
-        while len(said) < _MOST_OFFERS and (data := called.socket.recv(_LONGEST_LINE)):
+        while len(said) < _MOST_OFFERS and (data := _heard(route, called)):
             said += data
     found = (doors.parse_offer(line) for line in said.decode(errors="replace").split("\n"))
     return [offer for offer in found if offer is not None]
+
+
+def _heard(route: Route, called: Call) -> bytes:
+    called.socket.settimeout(_SILENT_S)
+    try:
+        return called.socket.recv(_LONGEST_LINE)
+    except TimeoutError:
+        what = f"its door has said nothing for {_SILENT_S:g} s"
+        raise CommandTimeout(what, worker=route.worker.name, cure="fab doctor") from None
 
 
 def _refused(route: Route, vm: VM) -> Callable[[str], VmopsError]:
