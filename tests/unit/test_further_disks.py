@@ -227,7 +227,7 @@ def test_reset_removes_one_disk_of_a_vm_that_does_not_run() -> None:
     made = disks.reset(WORKER, BOTH, world(WHOLE), name="data")
     assert done_by(made) == [f"remove_disk {PATHS['data']}"]
     assert made.block is not None
-    assert [guard.argv[0] for guard in made.block.guards] == ["not_running", "mark_is"]
+    assert [guard.argv[0] for guard in made.block.guards] == ["not_running", "mark_is", "memory_is"]
     assert disks.reset(WORKER, BOTH, world({}), name="data").action == "nothing"
     with pytest.raises(WorkFailed, match="is running") as refused:
         disks.reset(WORKER, BOTH, running(BOTH, before=world(WHOLE)), name="data")

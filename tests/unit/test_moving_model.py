@@ -19,11 +19,12 @@ from vmops.core.devices.storage import moving
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder
 from vmops.core.devices.storage.moving import Arriving, How, Mark, mark
 from vmops.core.facts.images import MOVES
+from vmops.core.facts.observed import Observed
 from vmops.core.plan import starting, stopping
 from vmops.core.plan.moving import cold, marks
 from vmops.core.plan.moving.course import Ends, Side, next_act, way_back
 from vmops.core.plan.phase import Plan
-from vmops.core.plan.stopping import KILLED
+from vmops.core.plan.stopping import KILLED, Manner
 from vmops.core.plan.upkeep import disks
 from vmops.errors import LaunchFailed, UnexpectedOutput, WorkFailed
 
@@ -350,6 +351,30 @@ def test_nothing_starts_a_vm_with_a_mark(how: How) -> None:
             stopping.destroy(WORKER, VM1, seen)
         with pytest.raises(WorkFailed, match=r"worker2|cannot be read"):
             disks.reset(WORKER, VM1, seen)
+
+
+@pytest.mark.parametrize("seen", [EMPTY, running()], ids=["stopped", "running"])
+def test_disks_stay_of_a_vm_that_was_moved_or_suspended_while_its_guest_was_waited_for(
+    seen: Observed,
+) -> None:
+    """Whoever did that had the lock meanwhile, and its disks are on their way."""
+    own = "disk-vm1-data.raw"
+    seen = seen._replace(folder=DiskFolder(files={own: DiskFile(own, "vm1", "data", "raw", 1, 1)}))
+    wanted = [f"{IS} ", "memory_is gone ~/vm_images/.vmops/memory-vm1"]
+    for plan in (
+        stopping.destroy(WORKER, VM1, seen),
+        stopping.destroy(WORKER, VM1, seen, manner=Manner()),
+        cold.leave(WORKER, VM1, seen, LEAVES, manner=Manner()),
+    ):
+        assert guards_of(plan)[-2:] == wanted
+    if seen.vm("vm1").process is None:
+        assert guards_of(disks.reset(WORKER, VM1, seen, name="data"))[-2:] == wanted
+
+
+def test_who_destroys_what_was_moved_is_told_where_it_is() -> None:
+    seen = EMPTY._replace(moves={"vm1": mark("left", D, "t")})
+    (note,) = stopping.destroy(WORKER, VM1, seen).notes
+    assert f"vm1 was moved from {WORKER.name} to {D}, and is still there" in note
 
 
 def test_marks_that_could_not_be_read_are_never_absent() -> None:

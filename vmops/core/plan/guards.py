@@ -28,6 +28,15 @@ def block_of(
     return Block(vm.name, tuple(steps), lock=lock, guards=guards, before=before, change=change)
 
 
+def still_here(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    """The VM was neither moved nor suspended nor brought back while somebody waited for its guest:
+    its disks are part of that by now."""
+    return (
+        moving.guard(vm.name, observed.moves),
+        memory.guard(vm.name, there=vm.name in observed.suspended),
+    )
+
+
 def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:
     """No QEMU of the VM runs, nothing that it left is new, it was neither suspended nor brought
     back nor moved meanwhile, and the TAPs that were there still are."""
@@ -37,6 +46,4 @@ def still_absent(vm: VM, observed: Observed) -> tuple[Command, ...]:
         guards.append(command("test", "!", "-e", RunDirectory(vm.name).path))
     guards += disk.guards(vm, observed.images)
     guards += [*further.guards(vm, observed.images), *boot.guards(vm, observed.images)]
-    guards.append(moving.guard(vm.name, observed.moves))
-    guards.append(memory.guard(vm.name, there=vm.name in observed.suspended))
-    return (*guards, *((ip.are_there(taps),) if taps else ()))
+    return (*guards, *still_here(vm, observed), *((ip.are_there(taps),) if taps else ()))

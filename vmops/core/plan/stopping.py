@@ -14,7 +14,7 @@ from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
 from vmops.core.plan.checks import check_read, check_unused, in_use
-from vmops.core.plan.guards import block_of
+from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
 from vmops.core.plan.moving.marks import check_may_remove
 from vmops.core.plan.phase import Phase, Plan
@@ -124,13 +124,31 @@ def destroy(
     if not steps:
         return ended
     check_closed(worker, vm, observed)
+    notes = _still_elsewhere(worker, vm, observed)
+    guards = still_here(vm, observed)
     if not ended.phases:
-        guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
+        guards = (process.not_running(vm.name), *guards)
         block = block_of(vm, steps, guards=guards, change="destroy")
-        return Plan(vm, "destroy", (Phase(worker.name, block),))
+        return Plan(vm, "destroy", (Phase(worker.name, block),), notes=notes)
     (phase,) = ended.phases
-    block = phase.block._replace(steps=(*phase.block.steps, *steps), change="destroy")
-    return ended._replace(action="destroy", phases=(phase._replace(block=block),))
+    block = phase.block
+    block = block._replace(
+        steps=(*block.steps, *steps), guards=(*block.guards, *guards), change="destroy"
+    )
+    return ended._replace(
+        action="destroy", phases=(phase._replace(block=block),), notes=(*ended.notes, *notes)
+    )
+
+
+def _still_elsewhere(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
+    """What to say of a VM that was moved: what goes here is the word of that, and no more."""
+    mark = observed.moves.get(vm.name)
+    if mark is None or mark.how != "left":
+        return ()
+    return (
+        f"{vm.name} was moved from {worker.name} to {mark.peer}, and is still there; to destroy"
+        f' it set worker = "{mark.peer}" in hosts.toml first',
+    )
 
 
 def check_closed(worker: Worker, vm: VM, observed: Observed) -> None:

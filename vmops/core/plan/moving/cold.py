@@ -16,7 +16,7 @@ from vmops.core.images.names import FOLDER, Base, base_of
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import starting
 from vmops.core.plan.checks import check_boot, check_read, check_unused
-from vmops.core.plan.guards import block_of
+from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.stopping import Manner, check_closed, stop
@@ -127,13 +127,14 @@ def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, manner: M
     check_leaves(worker, vm, observed)
     ended = stop(worker, vm, observed, manner=manner)
     steps = (moving.marking(vm.name, wanted),)
-    guard = moving.guard(vm.name, observed.moves)
+    guards = still_here(vm, observed)
     if not ended.phases:
-        return _plan(worker, vm, steps, _guards(vm, observed), change="leave")
+        guards = (process.not_running(vm.name), *guards)
+        return _plan(worker, vm, steps, guards, change="leave")
     (phase,) = ended.phases
     block = phase.block
     block = block._replace(
-        steps=(*block.steps, *steps), guards=(*block.guards, guard), change="leave"
+        steps=(*block.steps, *steps), guards=(*block.guards, *guards), change="leave"
     )
     return ended._replace(action="move", phases=(phase._replace(block=block),))
 

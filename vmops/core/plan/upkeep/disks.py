@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from vmops.core.devices import disk
-from vmops.core.devices.storage import further, moving
+from vmops.core.devices.storage import further
 from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import check_read
-from vmops.core.plan.guards import block_of
+from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.moving.marks import check_may_remove
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.stopping import check_closed
@@ -44,6 +44,6 @@ def reset(worker: Worker, vm: VM, observed: Observed, *, name: str = disk.ROOT) 
     if not steps:
         return Plan(vm, "nothing")
     check_closed(worker, vm, observed)
-    guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
+    guards = (process.not_running(vm.name), *still_here(vm, observed))
     block = block_of(vm, steps, guards=guards, change="reset-disk")
     return Plan(vm, "reset disk", (Phase(worker.name, block),))
