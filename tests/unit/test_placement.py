@@ -445,6 +445,16 @@ def test_vms_leave_a_worker_wherever_hosts_toml_has_them_and_never_for_it() -> N
     assert all(one.error for one in choose(asked(world(A, disks=(A, B)), drained), leaving))
 
 
+def test_a_vm_that_was_moved_away_and_back_can_be_moved_away_again() -> None:
+    """As it is after drain and undrain, before the next drain."""
+    there = world()._replace(moves={"vm1": Mark("left", "w1", "t")})
+    leaving = wish(A)._replace(leaving="w1")
+    assert only(choose(asked(world(A, disks=(A,)), there), leaving)).worker == "w2"
+    assert only(choose(asked(world(free_mb=1), there), wish(A))).error is not None
+    expected = world()._replace(moves={"vm1": Mark("expected", "w3", "t")})
+    assert only(choose(asked(world(A, disks=(A,)), expected), leaving)).error is not None
+
+
 def test_one_that_is_on_its_way_keeps_its_destination() -> None:
     here = world(disks=(A,))._replace(moves={"vm1": Mark("leaving", "w3", "token")})
     leaving = wish(A)._replace(leaving="w1")

@@ -59,6 +59,15 @@ def check_may_remove(worker: Worker, vm: VM, observed: Observed) -> None:
         raise WorkFailed(what, worker=worker.name, vm=vm.name, cure=cure)
 
 
+def as_it_comes_back(vm: str, observed: Observed) -> Observed:
+    """The worker for who moves the VM there: that it has left it once keeps it from being started
+    there, and not from being moved there again."""
+    mark = observed.moves.get(vm)
+    if mark is None or mark.how != "left":
+        return observed
+    return observed._replace(moves={n: one for n, one in observed.moves.items() if n != vm})
+
+
 def notes(vm: str, worker: str, observed: Observed) -> tuple[str, ...]:
     """What `status` says of a VM with a mark."""
     mark = observed.moves.get(vm)

@@ -14,6 +14,7 @@ from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.plan.capacity import lacking
 from vmops.core.plan.group import left_off, plans
+from vmops.core.plan.moving.marks import as_it_comes_back
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
 from vmops.core.plan.placement.finding import in_doubt, twice
 from vmops.core.plan.placement.home import home, is_drained, is_there, kept, without_left
@@ -201,6 +202,8 @@ class _Placing:
         together = [*self.starting[name], vm]
         overcommit = self.wish.terms.overcommit or self._stays_off(vm)
         yield from (what for what, _ in lacking(together, seen, overcommit=overcommit))
+        if self.wish.leaving is not None:
+            seen = as_it_comes_back(vm.name, seen)
         (found,) = plans(self.asked.workers[name], [vm], seen, terms=self.terms)
         if isinstance(found, WorkFailed):
             yield found.what
