@@ -19,10 +19,11 @@ from vmops.lab import Lab
 
 from .cuts import NETWORK, SIGNALS, plan, read_cut
 from .ground import ROOT
+from .judge import Trial
 from .operations import OPERATIONS, Operation
 from .soak import Round, run_round, soak_report
 from .sweep import Journal, Sweep, grounds, report, say
-from .trial import Trial, measure, run_trial
+from .trial import measure, run_trial
 
 JOURNAL = ROOT / "build" / "chaos" / "sweep.jsonl"
 
@@ -65,11 +66,11 @@ def selected(patterns: str, names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def lab_of(workers: int) -> Iterator[tuple[Lab, Path]]:
-    """A lab for this process alone, and a folder."""
+    """A lab for this process alone, with a second worker beside each, and a folder."""
     with tempfile.TemporaryDirectory(prefix="vmops-chaos-") as name:
         folder = Path(name)
         lab = Lab(folder / "lab")
-        lab.up(workers, network=free_network(), owner=os.getpid())
+        lab.up(2 * workers, network=free_network(), owner=os.getpid())
         try:
             yield lab, folder
         finally:

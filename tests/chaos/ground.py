@@ -17,10 +17,33 @@ from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.images.names import Base
 from vmops.lab import Lab, WorkerStatus
 
-from .operations import State
-from .outside import Look, differences, is_same, look
+from .operations import File, Operation, State
+from .outside import Look, both, differences, is_same, look, there_of
+from .shell import (
+    BRING,
+    DOCUMENTED,
+    FOLDER,
+    FORGET,
+    PRISTINE,
+    STRANGERS,
+    WIPE,
+    WIPE_NETWORKS,
+)
 from .tags import TagWatch
-from .targets import CHANGED, NEIGHBOUR, TARGETS, WEB_PORT, Image, Target, hosts_toml
+from .targets import (
+    CHANGED,
+    CHANGED_NETS,
+    EVERY,
+    GUESTS,
+    NEIGHBOUR,
+    NETS,
+    TARGETS,
+    WEB_PORT,
+    Image,
+    Part,
+    Target,
+    hosts_toml,
+)
 
 ROOT = Path(__file__).parents[2]
 FAB = str(Path(sys.executable).parent / "fab")
@@ -28,71 +51,6 @@ HANG_S = 120.0
 """No command may take longer, whatever becomes of the network."""
 SETTLE_S = 60.0
 """So long a worker may go on after its operator has left."""
-
-STRANGERS = """
-set -e
-cd /home/ubuntu/vm_images
-ip tuntap add mode tap name tap_900_eth1
-ip link set tap_900_eth1 up
-ovs-vsctl add-port br-int tap_900_eth1 tag=102
-qemu-img create -q -f qcow2 foreign.qcow2 1M
-qemu-system-x86_64 -accel tcg -m 32 -display none -serial none -name web1x -daemonize \\
-    -netdev tap,id=net0,ifname=tap_900_eth1,script=no,downscript=no -device e1000,netdev=net0 \\
-    -drive file=foreign.qcow2,format=qcow2
-ip tuntap add mode tap name tap_901_eth1
-ip link set tap_901_eth1 alias somebody
-ovs-vsctl add-port br-int gone0 tag=103 -- set Interface gone0 external_ids:note=somebody
-setsid bash -c 'exec -a "qemu-system-x86_64 -name web1" sleep infinity' </dev/null >/dev/null 2>&1 &
-cd /var/tmp/images
-setsid python3 -m http.server --bind 127.0.0.1 "$1" </dev/null >/dev/null 2>&1 &
-"""
-"""A QEMU that a hand has started, its TAP and port; a TAP of nobody's; a port without a device; a
-process that `pgrep -f 'qemu.*web1'` finds; and a server with an image."""
-
-FOLDER = "/home/ubuntu/vm_images/.vmops"
-PRISTINE = "/var/tmp/images"
-"""What images and disks are brought from."""
-
-DOCUMENTED = """
-set -e
-ip tuntap add mode tap name tap_1_eth1
-ip tuntap add mode tap name tap_1_eth2
-ip link set dev tap_1_eth1 up
-ip link set dev tap_1_eth2 up
-ovs-vsctl --may-exist add-port br-int tap_1_eth1 tag=101
-ovs-vsctl --may-exist add-port br-int tap_1_eth2 tag=102
-qemu-system-x86_64 -m 32 -smp 1 -vnc 127.0.0.1:1 \\
-    -netdev tap,id=net0,ifname=tap_1_eth1,script=no,downscript=no -device e1000,netdev=net0 \\
-    -netdev tap,id=net1,ifname=tap_1_eth2,script=no,downscript=no -device e1000,netdev=net1 \\
-    -drive file=/home/ubuntu/vm_images/web1.qcow2,format=qcow2 -daemonize
-"""
-"""web1 as the documented system starts it."""
-
-BRING = """
-set -e
-cd /home/ubuntu/vm_images/.vmops
-head -c "$3" "/var/tmp/images/$1" >"$2"
-chown ubuntu:ubuntu "$2"
-chmod "$4" "$2"
-"""
-"""An image, or its beginning, past vmops."""
-
-WIPE = """
-for t in "$@"; do
-    ovs-vsctl --timeout=10 --if-exists del-port "$t"
-    ip link del "$t" 2>/dev/null
-done
-for vm in web1 web2 web3 deaf1 disk1 plug1; do
-    umount -l /run/vmops/$vm/log 2>/dev/null
-    rm -rf /run/vmops/$vm
-done
-true
-"""
-
-FORGET = """
-for t in "$@"; do ip link del "$t"; done
-rm -rf /run/vmops/web1
-"""
 
 
 class Hung(Exception):
@@ -128,14 +86,15 @@ class Said:
 class Command:
     """A `fab` that runs."""
 
-    def __init__(self, ground: Ground, words: Sequence[str], *, changed: bool) -> None:
-        self.words = tuple(words)
+    def __init__(self, ground: Ground, words: Sequence[str], *, file: File = "hosts") -> None:
+        places = {"{here}": ground.worker, "{there}": ground.peer}
+        self.words = tuple(places.get(word, word) for word in words)
         self.began = time.monotonic()
         self._files = [ground.fresh_file() for _ in range(2)]
-        inventory = ground.changed_toml if changed else ground.hosts_toml
+        inventory = ground.files[file]
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self.process = subprocess.Popen(
-                [FAB, *words],
+                [FAB, *self.words],
                 cwd=ROOT,
                 env={**os.environ, "VMOPS_HOSTS": str(inventory), "NO_COLOR": "1"},
                 stdin=subprocess.DEVNULL,
@@ -165,6 +124,28 @@ class Command:
         return Said(self.words, code, out, err, self.began, time.monotonic() - self.began)
 
 
+def _tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
+    """What brings VMs into a state, for all of them by their names."""
+    if operation.moves:
+        away = ("-H", "{there}", "launch")
+        if operation.had == "drained":
+            return (away, ("drain", "--cold", "--force", "--worker", "{there}"))
+        first = away if state == "away" else ("-H", "{here}", "launch")
+        move = ("migrate", "--cold", "--force", "--to", "{there}")
+        return (first, move) if state == "moved" else (first,)
+    plug, launch = ("plug",), ("launch",)
+    found: dict[State, Sequence[tuple[str, ...]]] = {
+        "plugged": (plug,),
+        "rebooted": (plug,),
+        "paused": (launch, ("pause",)),
+        "saved": (launch, ("snapshot.save", "--name", "s1")),
+        "suspended": (launch, ("suspend",)),
+        "unlinked": (launch, ("nic.down", "--vm", "web1:eth1")),
+    }
+    found |= dict.fromkeys(("gone", "documented", "absent", "partial", "whole"), ())
+    return found.get(state, (launch,))
+
+
 IMAGE_BYTES = 3 << 20
 
 
@@ -182,20 +163,27 @@ def _made_image(folder: Path, name: str) -> Image:
 
 
 class Ground:
-    """A worker of a lab, for one user at a time. `fresh` makes it; `end` stops listening to it."""
+    """A worker of a lab, for one user at a time. `fresh` makes it; `end` stops listening to it.
 
-    def __init__(self, lab: Lab, worker: str, folder: Path) -> None:
+    `peer` is a second one, which has nobody else's either: VMs are moved there and back.
+    """
+
+    def __init__(self, lab: Lab, worker: str, folder: Path, *, peer: str = "") -> None:
         self.lab = lab
         self.worker = worker
+        self.peer = peer
         self.folder = folder
-        self.hosts_toml = folder / "hosts.toml"
-        self.changed_toml = folder / "changed.toml"
+        names: tuple[File, ...] = ("hosts", "changed", "networks", "changed-networks", "pair")
+        self.files: dict[File, Path] = {name: folder / f"{name}.toml" for name in names}
         self.images = tuple(_made_image(folder, name) for name in ("sent", "fetched"))
         self.baseline: Look
+        self._is_pair = False
         self._files = itertools.count()
         self._build()
         self.tags = TagWatch(lab, worker)
+        self._is_pair = bool(peer)
         self.baseline = self.look()
+        self._is_pair = False
 
     def end(self) -> None:
         """Stop listening."""
@@ -205,21 +193,36 @@ class Ground:
         """A name that no command has used yet."""
         return self.folder / f"said{next(self._files)}"
 
-    def fab(self, *words: str, changed: bool = False) -> Said:
+    def fab(self, *words: str, file: File = "hosts") -> Said:
         """Run a command to its end. Raises Hung."""
-        return Command(self, words, changed=changed).end()
+        return Command(self, words, file=file).end()
 
-    def status(self) -> WorkerStatus:
-        """What the relay has counted, and its fault."""
-        return next(w for w in self.lab.status().workers if w.name == self.worker)
+    def cut_at(self, operation: Operation) -> str:
+        """The worker whose connection is cut."""
+        return self.peer if operation.cut_there else self.worker
+
+    def status(self, worker: str = "") -> WorkerStatus:
+        """What the worker's relay has counted, and its fault."""
+        return next(w for w in self.lab.status().workers if w.name == (worker or self.worker))
+
+    def heal(self) -> None:
+        """Take the faults of the network away."""
+        for worker in (self.worker, self.peer)[: 1 + self._is_pair]:
+            self.lab.heal(worker)
 
     def look(self) -> Look:
-        """The worker as it is."""
-        return look(self.lab, self.worker, TARGETS, self.images)
+        """The worker as it is; both, while they are used."""
+        here = look(self.lab, self.worker, EVERY, self.images)
+        if not self._is_pair:
+            return here
+        return both(here, look(self.lab, self.peer, EVERY, self.images), worker=self.peer)
 
     def touched(self, seen: Look) -> list[str]:
         """A line for everything that is not as it was, and belongs to no target."""
-        return differences(self.baseline.others, seen.others)
+        before = self.baseline.others
+        if not self._is_pair:
+            before = {k: v for k, v in before.items() if not k.startswith(f"{self.peer}: ")}
+        return differences(before, seen.others)
 
     def settled(self, *, sessions: bool = True) -> tuple[Look, list[str]]:
         """The worker when it has come to rest, with a line for each reason why it has not.
@@ -243,9 +246,15 @@ class Ground:
 
     def _unrest(self, seen: Look, *, sessions: bool) -> list[str]:
         lines = [f"lock held: {path}" for path in seen.flocks]
-        for name, found in seen.qemus.items():
+        for target in EVERY:
+            found = [*seen.qemus[target.name], *seen.qemus.get(there_of(target.name), ())]
             if len(found) > 1:
-                lines.append(f"two QEMUs of {name}: {found}")
+                lines.append(f"two QEMUs of {target.name}: {found}")
+            if len(self.may_start(seen, target)) > 1:
+                lines.append(f"two workers may start {target.name}")
+        for name in ("blue", "red"):
+            if any(word.endswith(" dnsmasq") and word != "1 dnsmasq" for word in seen.things[name]):
+                lines.append(f"several dnsmasq of {name}: {seen.things[name]}")
         touched = self.touched(seen)
         if sessions:
             lines += [f"{seen.sessions} SSH sessions are left"] if seen.sessions else []
@@ -253,20 +262,34 @@ class Ground:
             touched = [line for line in touched if not line.startswith("new: process")]
         return lines + [f"stranger touched: {line}" for line in touched]
 
-    def prepare(self, state: State, vms: Sequence[str], *, sessions: bool = True) -> Look:
-        """Bring these VMs into a state, the others to nothing. Raises Hung, RuntimeError.
+    @staticmethod
+    def may_start(seen: Look, target: Target) -> list[str]:
+        """The workers that have a disk which was made for the VM, and no mark of a move."""
+        shapes = {name: seen.shapes.get(name) for name in (target.name, there_of(target.name))}
+        return [
+            name
+            for name, shape in shapes.items()
+            if shape and shape.disk and not any(word.startswith("mark") for word in shape.more)
+        ]
 
-        Without `sessions` those that are open may stay.
+    def prepare(self, operation: Operation, *, sessions: bool = True) -> Look:
+        """Bring an operation's VMs and things into the state before, all else to nothing.
+
+        Without `sessions` those that are open may stay. Raises Hung, RuntimeError.
         """
+        state, vms = operation.start, operation.vms
+        self._is_pair = self._is_pair or operation.moves
         self.wipe()
+        self._is_pair = operation.moves
         self._bring(state, vms)
-        plug = ("plug",)
-        tasks = {"plugged": plug, "rebooted": plug, "paused": ("launch", "pause")}
-        tasks |= dict.fromkeys(("gone", "documented", "absent", "partial", "whole"), ())
-        for task in tasks.get(state, ("launch",)):
-            said = self.fab(task, "--vm", ",".join(vms))
-            if said.code != 0:
-                raise RuntimeError(f"cannot prepare {state}: {said}")
+        file: File = "networks" if "networks" in operation.file else "hosts"
+        file = "pair" if operation.moves else file
+        if operation.had == "served":
+            self._prepare(state, ("net.up",), file)
+        select = ("--vm", ",".join(vms))
+        for words in _tasks(state, operation):
+            whole = words if {"--vm", "--worker"} & {*words} else (*words, *select)
+            self._prepare(state, whole, file)
         if state == "crashed":
             self._kill_qemus()
         if state == "kept":
@@ -275,7 +298,7 @@ class Ground:
         if state == "documented":
             self.lab.run(self.worker, ("sh", "-c", DOCUMENTED))
         if state == "rebooted":
-            taps = [tap for target in TARGETS if target.name in vms for tap in target.taps]
+            taps = [tap for target in EVERY if target.name in vms for tap in target.taps]
             self.lab.run(self.worker, ("sh", "-c", FORGET, "sh", *taps))
         seen, unrest = self.settled(sessions=sessions)
         if unrest:
@@ -283,26 +306,40 @@ class Ground:
         self.tags.take()
         return seen
 
+    def _prepare(self, state: State, words: Sequence[str], file: File) -> None:
+        said = self.fab(*words, file=file)
+        if said.code != 0:
+            raise RuntimeError(f"cannot prepare {state}: {said}")
+
+    @property
+    def _used(self) -> tuple[str, ...]:
+        return (self.worker, self.peer) if self._is_pair else (self.worker,)
+
     def wipe(self) -> None:
-        """Remove every target past vmops: QEMUs, ports, TAPs, run directories, images.
+        """Remove every target past vmops: QEMUs, ports, TAPs, run directories, images, networks.
 
         Their own disks are as they were made then, without the snapshots of an operation before.
         """
         self._kill_qemus()
         self._remove_remains()
-        disks = [f"{PRISTINE}/{target.image}" for target in TARGETS if not target.disk_gb]
+        disks = [f"{PRISTINE}/{target.image}" for target in EVERY if not target.disk_gb]
         restore = f'rm -f {FOLDER}/*; cp "$@" {FOLDER}/..'
         self.lab.run(self.worker, ("sh", "-c", restore, "sh", *disks))
+        for worker in self._used:
+            self.lab.run(worker, ("sh", "-c", WIPE_NETWORKS))
+        if self._is_pair:
+            self.lab.run(self.peer, ("sh", "-c", f"rm -f {FOLDER}/*"))
 
     def _remove_remains(self) -> None:
-        taps = [tap for target in TARGETS for tap in target.taps]
-        self.lab.run(self.worker, ("sh", "-c", WIPE, "sh", *taps))
+        taps = [tap for target in EVERY for tap in target.taps]
+        for worker in self._used:
+            self.lab.run(worker, ("sh", "-c", WIPE, "sh", *taps))
 
     def _bring(self, state: State, vms: Sequence[str]) -> None:
         """The image that is in that state; and whole, for a VM whose disk is made of it."""
         for image in self.images:
             mine = image.name in vms
-            stands = image.file and "disk1" in vms
+            stands = image.file and {"disk1", "disk2"} & {*vms}
             if state == "absent" or not (mine or stands):
                 continue
             part = mine and state == "partial"
@@ -314,10 +351,13 @@ class Ground:
 
     def _kill_qemus(self) -> None:
         def none_left() -> bool:
-            pids = [str(pid) for found in self.look().qemus.values() for pid, _ in found]
-            if pids:
-                self.lab.run(self.worker, ("kill", "-9", *pids), check=False)
-            return not pids
+            left = False
+            for worker in self._used:
+                found = look(self.lab, worker, EVERY, self.images).qemus.values()
+                if pids := [str(pid) for each in found for pid, _ in each]:
+                    self.lab.run(worker, ("kill", "-9", *pids), check=False)
+                    left = True
+            return not left
 
         await_it(none_left, "a QEMU that does not die", seconds=SETTLE_S)
 
@@ -325,12 +365,21 @@ class Ground:
         """Inventories, disks, and the strangers."""
         inventory = self.lab.inventory.read_text()
         neighbour = self.folder / "neighbour.toml"
-        for path, vms in ((self.hosts_toml, TARGETS), (self.changed_toml, CHANGED)):
-            path.write_text(hosts_toml(inventory, (*self.images, *vms), self.worker))
+        contents: dict[File, Sequence[Part]] = {
+            "hosts": (*self.images, *TARGETS),
+            "changed": (*self.images, *CHANGED),
+            "networks": (*NETS, *GUESTS),
+            "changed-networks": (*CHANGED_NETS, *GUESTS),
+            "pair": (*self.images, *(target for target in TARGETS if target.name == "disk1")),
+        }
+        for name, parts in contents.items():
+            workers = (self.worker, self.peer) if name == "pair" and self.peer else (self.worker,)
+            self.files[name].write_text(hosts_toml(inventory, parts, *workers))
         neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
         make = f"mkdir -p {PRISTINE}; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
-        self.lab.run(self.worker, ("sh", "-c", make))
-        for target in (*TARGETS, NEIGHBOUR):
+        for worker in (self.worker, self.peer)[: 1 + bool(self.peer)]:
+            self.lab.run(worker, ("sh", "-c", make))
+        for target in (*EVERY, NEIGHBOUR):
             if not target.disk_gb:
                 self._make_disk(target)
         for image in self.images:

@@ -15,43 +15,82 @@ OfVM = Literal[
     "kept",
     "documented",
     "adopted",
+    "saved",
+    "suspended",
+    "unlinked",
+    "away",
+    "moved",
+    "returned",
 ]
 """`crashed`: QEMU was killed from outside, its TAPs, ports and run directory are left. `rebooted`:
 only the rows of its ports are, as after a restart of the worker. `kept`: only the disk that was
 made for it is. `documented`: it runs by the documented lines, and not by vmops; `adopted`: that has
-been taken over."""
+been taken over. `saved`: it runs and has a snapshot; `unlinked`: it runs with a cable pulled.
+`away`: it was started on the second worker; `moved`: it has been here, and runs there; `returned`:
+it has been there, and runs here."""
 
 OfImage = Literal["absent", "partial", "whole"]
 """A VM that begins with `absent` has no image there to make its disk of."""
 
 State = OfVM | OfImage
 
+OfThings = Literal["down", "served", "open", "drained"]
+"""Of networks: `down` or `served`. Of the worker: `open` or `drained`."""
+
+File = Literal["hosts", "changed", "networks", "changed-networks", "pair"]
+"""What hosts.toml the operator has. Those of networks serve two of them on the worker; `pair` has a
+second worker beside it, and gives the VM none."""
+
 ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
 DEAF = ("deaf1",)
 DISK = ("disk1",)
 PLUG = ("plug1",)
+DISKS = ("disk2",)
+GUESTS = ("net1",)
 SENT, FETCHED = ("sent",), ("fetched",)
+NETWORKS = ("blue", "red", "uplink")
+"""Two networks, and what there is of the node's own for their way out."""
+DRAIN = ("drain there",)
+"""That the second worker is drained: the first has somebody else's VM, which stays."""
 
 
 @dataclass(frozen=True)
 class Operation:
     """Words that an operator types, from one state of these VMs to another.
 
-    With `changed`, hosts.toml gives web1's first interface another VLAN than the one it started
-    with, disk1 a larger disk and plug1 a further one. With `same_qemu`, a QEMU that ran before is
-    the one that runs after. `known` is a part of the text of a violation that is known and not
-    mended yet: it is reported, and fails no sample.
+    With the file `changed` hosts.toml gives web1's first interface another VLAN than the one it
+    started with, disk1 a larger disk and plug1 a further one; `changed-networks` has other services
+    for blue and red. With `same_qemu`, a QEMU that ran before is the one that runs after. `once` is
+    that the words are refused where they have been carried out. `things` are what beside VMs goes
+    from the state `had` to `has`. `cut_there` is that the connection to the second worker is the
+    one that is cut. `known` is a part of the text of a violation that is known and not mended yet:
+    it is reported, and fails no sample.
     """
 
     name: str
     words: tuple[str, ...]
-    start: State
-    end: State
+    start: State = "gone"
+    end: State = "gone"
     vms: tuple[str, ...] = ONE
-    changed: bool = False
+    file: File = "hosts"
     same_qemu: bool = False
+    once: bool = False
+    things: tuple[str, ...] = ()
+    had: OfThings = "down"
+    has: OfThings = "down"
+    cut_there: bool = False
     known: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Its hosts.toml is not the one by which the state before was made."""
+        return self.file in ("changed", "changed-networks")
+
+    @property
+    def moves(self) -> bool:
+        """It has two workers."""
+        return self.file == "pair"
 
     @property
     def asks_status(self) -> bool:
@@ -60,11 +99,13 @@ class Operation:
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """The words of what tells how its VMs, or its image, are."""
+        """The words of what tells how its VMs, its networks, or its image, are."""
         names = ",".join(self.vms)
         if self.of_image:
             return ("image.list", "--image", names, "--format", "json")
-        return ("status", "--vm", names, "--format", "json")
+        found = ("status", "--vm", names, "--format", "json") if self.vms else ()
+        nets = ("net.status", "--format", "json") if self.things == NETWORKS else ()
+        return (*found, *nets)
 
     @property
     def of_image(self) -> bool:
@@ -74,6 +115,10 @@ class Operation:
 
 def _disk1(task: str, *more: str) -> tuple[str, ...]:
     return (task, "--vm", "disk1", *more)
+
+
+def _move(to: str) -> tuple[str, ...]:
+    return _disk1("migrate", "--cold", "--force", "--to", to)
 
 
 def _web1(task: str, *more: str) -> tuple[str, ...]:
@@ -86,15 +131,15 @@ OPERATIONS = (
     Operation("launch-three", ("launch", "--vm", "web*"), "gone", "running", ALL),
     Operation("launch-crashed", _web1("launch"), "crashed", "running"),
     Operation("launch-rebooted", _web1("launch"), "rebooted", "running"),
-    Operation("launch-other-vlan", _web1("launch"), "rebooted", "running", changed=True),
+    Operation("launch-other-vlan", _web1("launch"), "rebooted", "running", file="changed"),
     Operation("launch-plugged", _web1("launch"), "plugged", "running"),
     Operation(
         *("replug", _web1("launch"), "running", "running"),
-        changed=True,
+        file="changed",
         same_qemu=True,
     ),
     Operation("plug", _web1("plug"), "gone", "plugged"),
-    Operation("plug-changed", _web1("plug"), "plugged", "plugged", changed=True),
+    Operation("plug-changed", _web1("plug"), "plugged", "plugged", file="changed"),
     Operation("unplug", _web1("unplug"), "plugged", "gone"),
     Operation("boot", _web1("boot"), "plugged", "running"),
     Operation("stop", _web1("stop", "--timeout", "3"), "running", "gone"),
@@ -111,28 +156,50 @@ OPERATIONS = (
     Operation("prune-plugged", ("prune", "--yes"), "plugged", "gone"),
     Operation("pause", _web1("pause"), "running", "paused", same_qemu=True),
     Operation("resume", _web1("resume"), "paused", "running", same_qemu=True),
-    # A snapshot of that name is refused where there is one, also to whom could not hear of his own.
     Operation(
-        *("snapshot", ("snapshot.save", "--vm", "web1", "--name", "s1"), "running", "running"),
+        *("snapshot", _web1("snapshot.save", "--name", "s1"), "running", "saved"),
         same_qemu=True,
-        known="the same command again: exit 1",
+        once=True,
     ),
+    Operation(
+        *("revert", _web1("snapshot.revert", "--name", "s1", "--yes"), "saved", "saved"),
+        same_qemu=True,
+    ),
+    Operation(
+        *("snapshot-delete", _web1("snapshot.delete", "--name", "s1"), "saved", "running"),
+        same_qemu=True,
+        once=True,
+    ),
+    Operation("suspend", _web1("suspend"), "running", "suspended"),
+    Operation("resume-suspended", _web1("resume"), "suspended", "running"),
+    Operation("launch-suspended", _disk1("launch"), "suspended", "running", DISK),
+    Operation("suspend-discard", _web1("suspend", "--discard"), "suspended", "gone"),
+    Operation(
+        *("link-down", ("nic.down", "--vm", "web1:eth1"), "running", "unlinked"),
+        same_qemu=True,
+    ),
+    Operation("link-up", ("nic.up", "--vm", "web1:eth1"), "unlinked", "running", same_qemu=True),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
     Operation("adopt", _web1("adopt"), "documented", "adopted", same_qemu=True),
     Operation("launch-disk", _disk1("launch"), "gone", "running", DISK),
     Operation("launch-supplied", _disk1("launch"), "absent", "running", DISK),
-    Operation("grow-cold", _disk1("launch"), "kept", "running", DISK, changed=True),
+    Operation("grow-cold", _disk1("launch"), "kept", "running", DISK, file="changed"),
     Operation(
         *("grow-live", _disk1("launch"), "running", "running", DISK),
-        changed=True,
+        file="changed",
         same_qemu=True,
     ),
     Operation(
         *("hotplug-disk", ("launch", "--vm", "plug1"), "running", "running", PLUG),
-        changed=True,
+        file="changed",
         same_qemu=True,
     ),
     Operation("destroy", _disk1("destroy", "--yes", "--timeout", "3"), "running", "gone", DISK),
+    Operation(
+        *("destroy-disks", ("destroy", "--vm", "disk2", "--yes", "--force"), "running", "gone"),
+        vms=DISKS,
+    ),
+    Operation("reset-disk", _disk1("reset-disk", "--yes"), "kept", "gone", DISK),
     Operation("image-push", ("image.push", "--image", "sent"), "absent", "whole", SENT),
     Operation(
         *("image-push-fan-out", ("image.push", "--image", "sent", "--fan-out"), "absent", "whole"),
@@ -142,5 +209,72 @@ OPERATIONS = (
     Operation("image-pull", ("image.pull", "--image", "fetched"), "absent", "whole", FETCHED),
     Operation(
         *("image-remove", ("image.remove", "--image", "sent", "--yes"), "whole", "absent", SENT),
+    ),
+    Operation(
+        *("net-up", ("net.up",)),
+        vms=(),
+        file="networks",
+        things=NETWORKS,
+        has="served",
+    ),
+    Operation(
+        *("net-change", ("net.up",)),
+        vms=(),
+        file="changed-networks",
+        things=NETWORKS,
+        had="served",
+        has="served",
+    ),
+    Operation(
+        *("net-down", ("net.down",)),
+        vms=(),
+        file="networks",
+        things=NETWORKS,
+        had="served",
+    ),
+    Operation(
+        *("up-networks", ("up",), "gone", "running", GUESTS),
+        file="networks",
+        things=NETWORKS,
+        has="served",
+    ),
+    Operation(
+        *("up-changed-network", ("up",), "running", "running", GUESTS),
+        file="changed-networks",
+        same_qemu=True,
+        things=NETWORKS,
+        had="served",
+        has="served",
+    ),
+    Operation(
+        *("down-networks", ("down", "--timeout", "3"), "running", "gone", GUESTS),
+        file="networks",
+        things=NETWORKS,
+        had="served",
+    ),
+    Operation("migrate", _move("{there}"), "running", "moved", DISK, file="pair"),
+    Operation(
+        *("migrate-there", _move("{there}"), "running", "moved", DISK),
+        file="pair",
+        cut_there=True,
+    ),
+    Operation("migrate-back", _move("{here}"), "moved", "returned", DISK, file="pair"),
+    Operation(
+        *("drain", ("drain", "--cold", "--force", "--worker", "{there}"), "away", "returned", DISK),
+        file="pair",
+        things=DRAIN,
+        had="open",
+        has="drained",
+        cut_there=True,
+    ),
+    Operation(
+        *("undrain", ("undrain", "--cold", "--force", "--worker", "{there}"), "returned", "moved"),
+        vms=DISK,
+        file="pair",
+        once=True,
+        things=DRAIN,
+        had="drained",
+        has="open",
+        cut_there=True,
     ),
 )

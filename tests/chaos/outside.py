@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from vmops.lab import Lab
 
+from . import things
 from .targets import Image, Target
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -40,7 +42,8 @@ class Shape:
 
     `disk` is how large the one is that was made for it, in GiB, empty without one; or the state of
     an image, in the words of image.list. `further` are its further disks: the file, and whether a
-    QEMU of its has that open.
+    QEMU of its has that open. `more` is what else there is of it: its memory, a snapshot, the mark
+    of a move, a file that comes.
     """
 
     qemus: int
@@ -48,11 +51,12 @@ class Shape:
     directory: bool = False
     disk: str = ""
     further: tuple[tuple[str, bool], ...] = ()
+    more: tuple[str, ...] = ()
 
     @property
     def is_nothing(self) -> bool:
         """Nothing at all is there."""
-        left = self.qemus or self.directory or self.disk or self.further
+        left = self.qemus or self.directory or self.disk or self.further or self.more
         return not (left or any(n.has_tap or n.has_port for n in self.nics))
 
     def __str__(self) -> str:
@@ -62,6 +66,7 @@ class Shape:
         disk += "".join(
             f", {name} ({'open' if is_open else 'closed'})" for name, is_open in self.further
         )
+        disk += "".join(f", {word}" for word in self.more)
         return f"{self.qemus} QEMU, {directory}, {there or 'no interfaces'}{disk}"
 
 
@@ -78,6 +83,7 @@ class Look:
     flocks: tuple[str, ...]
     sessions: int
     others: dict[str, Any]
+    things: dict[str, tuple[str, ...]]
 
 
 def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Image]) -> Look:
@@ -90,6 +96,8 @@ def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Imag
         owner = next((target for target in targets if _runs(process["argv"], target)), None)
         if owner is not None:
             qemus[owner.name].append((process["pid"], process["began"]))
+        elif things.is_ours(process["argv"]):
+            continue
         elif process["argv"][0].startswith("sshd"):
             sessions += "listener" not in process["argv"][0]
         else:
@@ -103,12 +111,31 @@ def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Imag
         flocks=tuple(seen["flocks"]),
         sessions=sessions,
         others=_others(seen, strangers, targets, images),
+        things=things.read(seen),
     )
 
 
 def is_same(one: Look, other: Look) -> bool:
     """Nothing of the targets has changed."""
-    return one.shapes == other.shapes and one.qemus == other.qemus
+    mine = (one.shapes, one.qemus, one.things)
+    return mine == (other.shapes, other.qemus, other.things)
+
+
+def both(here: Look, there: Look, *, worker: str) -> Look:
+    """Two workers as one: what is on the second one, that `worker`, is called so."""
+    return Look(
+        shapes=here.shapes | {there_of(name): shape for name, shape in there.shapes.items()},
+        qemus=here.qemus | {there_of(name): found for name, found in there.qemus.items()},
+        flocks=(*here.flocks, *there.flocks),
+        sessions=here.sessions + there.sessions,
+        others=here.others | {f"{worker}: {name}": one for name, one in there.others.items()},
+        things=here.things | {there_of(name): found for name, found in there.things.items()},
+    )
+
+
+def there_of(name: str) -> str:
+    """What a VM is called where the second worker's part of it is meant."""
+    return f"{name} there"
 
 
 def _runs(argv: Sequence[str], target: Target) -> bool:
@@ -137,7 +164,30 @@ def _shape(seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, i
         for name in map(target.file_of, FURTHER)
         if name in opened or _named(seen, name) or _named(seen, f"{name}.new")
     )
-    return Shape(len(qemus), nics, target.name in seen["directories"], disk, further)
+    directory = target.name in seen["directories"]
+    return Shape(len(qemus), nics, directory, disk, further, _more(seen, target))
+
+
+def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
+    """What else there is of a VM."""
+    mark = seen["marks"].get(target.name)
+    saved = seen["snapshots"].get(target.image, 0)
+    names = {Path(path).name for there in seen["files"].values() for path in there}
+    comes = any(_comes(name, target.image) for name in names)
+    rows = [row for row in seen["ovs"]["interface"] if row["name"] in target.taps]
+    pulled = any("vmops-link" in str(row["external_ids"]) for row in rows)
+    return (
+        *((f"mark {mark}",) if mark else ()),
+        *(("memory",) if f"memory-{target.name}" in names else ()),
+        *((f"{saved} snapshots",) if saved else ()),
+        *(("a disk that comes",) if comes else ()),
+        *(("a cable pulled",) if pulled else ()),
+    )
+
+
+def _comes(name: str, file: str) -> bool:
+    """A file on its way from another worker, before it has its name."""
+    return re.fullmatch(rf"arrived-[0-9a-f]+-{re.escape(file)}(\.part)?", name) is not None
 
 
 def _named(seen: Mapping[str, Any], name: str) -> list[Any] | None:
@@ -175,7 +225,9 @@ def _others(
     taps = {tap for target in targets for tap in target.taps}
     files = [target.image for target in targets] + [image.base.name for image in images]
     files += [target.file_of(name) for target in targets for name in FURTHER]
+    files += [f"{what}-{target.name}" for target in targets for what in ("memory", "moving")]
     own_files = {f"{name}{end}" for name in files for end in ("", ".new", ".part")}
+    taps |= things.devices()
     own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
     found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}
     found |= {f"link {name}": link for name, link in seen["links"].items() if name not in taps}
@@ -189,9 +241,10 @@ def _others(
         found[f"bridge {row['name']}"] = {**row, "ports": sorted(set(every) - own)}
     for there in seen["files"].values():
         for path, state in there.items():
-            if Path(path).name not in own_files:
+            name = Path(path).name
+            if name not in own_files and not any(_comes(name, file) for file in files):
                 found[f"file {path}"] = state
-    return found
+    return found | things.others(seen)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

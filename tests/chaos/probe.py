@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,20 @@ def tables() -> dict[str, list[dict[str, Any]]]:
     return dict(zip(("port", "interface", "bridge"), found, strict=True))
 
 
+def settings_of_switch() -> dict[str, str]:
+    """What is written down in the switch's own row."""
+    argv = (
+        "ovs-vsctl",
+        "--timeout=10",
+        "--format=json",
+        "get",
+        "Open_vSwitch",
+        ".",
+        "external_ids",
+    )
+    return dict(re.findall(r'([\w-]+)="?([^",}]*)', said_by(*argv)))
+
+
 def files(folder: str) -> dict[str, list[Any]]:
     """Each file's mode, owner, size and hash, and what a qcow2 image says how large its disk is."""
     found = {}
@@ -106,6 +121,72 @@ def files(folder: str) -> dict[str, list[Any]]:
     return found
 
 
+def snapshots() -> dict[str, int]:
+    """How many snapshots each qcow2 disk has, by its header."""
+    found = {}
+    for path in Path("/home/ubuntu").rglob("*.qcow2"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            head = file.read(64)
+            if head[:4] == b"QFI\xfb":
+                found[path.name] = int.from_bytes(head[60:64])
+    return found
+
+
+def marks() -> dict[str, str]:
+    """What the mark of each VM says that is between two workers."""
+    found = {}
+    for path in Path("/home/ubuntu/vm_images/.vmops").glob("moving-*"):
+        with contextlib.suppress(OSError, ValueError):
+            found[path.name.removeprefix("moving-")] = json.loads(path.read_text())["how"]
+    return found
+
+
+def said_by(*argv: str) -> str:
+    """What a command prints, or why it prints nothing."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.stdout or done.stderr
+
+
+def sum_of(text: str) -> str:
+    """A short sum: texts are compared, not read."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def network_node() -> dict[str, Any]:
+    """Namespaces, tables of nftables, and what a network node has written down."""
+    spaces = {}
+    for path in sorted(Path("/run/netns").glob("*")):
+        enter = ("nsenter", f"--net={path}")
+        rules = said_by(*enter, "nft", "-s", "list", "ruleset")
+        # Peers are numbered as they come.
+        routes = said_by(*enter, "ip", "-4", "-br", "addr") + said_by(*enter, "ip", "route")
+        forwards = said_by(*enter, "cat", "/proc/sys/net/ipv4/ip_forward")
+        spaces[path.name] = [sum_of(rules), sum_of(re.sub(r"@\S+", "", routes) + forwards)]
+    names = said_by("nft", "list", "tables").splitlines()
+    tables = {}
+    for name in names:
+        words = name.split()[1:]
+        tables[" ".join(words)] = sum_of(said_by("nft", "-s", "list", "table", *words))
+    folders: dict[str, list[str]] = {}
+    for file in sorted(Path("/run/vmops-net").glob("[!.]*/*")):
+        with contextlib.suppress(OSError):
+            if file.name not in ("process", "made", "leases"):
+                folders.setdefault(file.parent.name, []).append(
+                    f"{file.name} {sum_of(file.read_text())}"
+                )
+    for folder in Path("/run/vmops-net").glob("[!.]*"):
+        folders.setdefault(folder.name, [])
+    settings = Path("/proc/sys/net/ipv4/conf")
+    forwarding = [p.parent.name for p in settings.glob("*/forwarding") if p.read_text() == "1\n"]
+    return {
+        "spaces": spaces,
+        "tables": tables,
+        "folders": folders,
+        "uplinks": sorted(path.name for path in Path("/run/vmops-net").glob(".uplink.*")),
+        "forwarding": sorted(forwarding),
+    }
+
+
 def main() -> None:
     """Print it all."""
     run = Path("/run/vmops")
@@ -117,6 +198,10 @@ def main() -> None:
         "ovs": tables(),
         "directories": sorted(path.name for path in run.iterdir()) if run.is_dir() else [],
         "files": {folder: files(folder) for folder in sys.argv[1:]},
+        "snapshots": snapshots(),
+        "marks": marks(),
+        "node": network_node(),
+        "settings": settings_of_switch(),
     }
     json.dump(there, sys.stdout)
 

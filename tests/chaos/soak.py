@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .cuts import NETWORK, SIGNALS
 from .ground import Command, Ground, Hung, Said
+from .judge import before_our_code, read_status, untruths
 from .operations import OPERATIONS
+from .outside import Shape
 from .targets import TARGETS
-from .trial import before_our_code, is_as_wanted, read_status, untruths
+from .wanted import is_as_wanted
 
 OPERATORS = 3
 COMMANDS = 3
@@ -21,13 +23,14 @@ CALM_S = 3.0
 
 WORDS = tuple(
     dict.fromkeys(
-        (operation.words, operation.changed)
+        (operation.words, operation.file)
         for operation in OPERATIONS
-        if not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
+        if operation.file in ("hosts", "changed")
+        and not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk."""
+lets go of a disk. Networks and a second worker are for one operator alone here."""
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
 
@@ -72,11 +75,11 @@ def run_round(ground: Ground, seed: int) -> Round:
 def _operate(ground: Ground, chance: random.Random, done: Round) -> None:
     """One operator, who may be killed or interrupted."""
     for _ in range(COMMANDS):
-        words, changed = chance.choice(WORDS)
+        words, file = chance.choice(WORDS)
         number = SIGNALS[chance.choice(list(SIGNALS))] if chance.random() < 0.3 else None
         moment = chance.uniform(0.1, 2.0)
         try:
-            command = Command(ground, words, changed=changed)
+            command = Command(ground, words, file=file)
             ended = number is not None and command.runs_at(moment)
             if ended and number is not None:
                 command.process.send_signal(number)
@@ -135,9 +138,14 @@ def _judge(ground: Ground, done: Round) -> None:
     done.violations += [
         f"up has not made {target.name} whole: {seen.shapes[target.name]}"
         for target in TARGETS
-        if not is_as_wanted(seen.shapes[target.name], target, "running")
+        if not is_as_wanted(_usual(seen.shapes[target.name]), target, "running")
     ]
     done.violations += ground.tags.wrong([*TARGETS, TARGETS[0].moved()])
+
+
+def _usual(shape: Shape) -> Shape:
+    """Without what may stay when all runs: snapshots, and a cable that was pulled."""
+    return replace(shape, more=tuple(word for word in shape.more if word == "memory"))
 
 
 STATUS = ("status", "--format", "json")

@@ -19,8 +19,9 @@ from vmops.lab import Lab
 
 from .cuts import Place
 from .ground import ROOT, Ground, Hung
+from .judge import Trial, Undisturbed
 from .operations import Operation
-from .trial import Trial, Undisturbed, measure, run_trial
+from .trial import measure, run_trial
 
 
 @dataclass
@@ -61,13 +62,14 @@ def checked_out() -> str:
 
 @contextmanager
 def grounds(lab: Lab, folder: Path) -> Iterator[list[Ground]]:
-    """A ground on every worker of a lab that is up."""
+    """A ground on every second worker of a lab that is up, with the one behind it beside."""
     with ExitStack() as stack:
         made = []
-        for worker in lab.status().workers:
-            place = folder / worker.name
+        names = [worker.name for worker in lab.status().workers]
+        for worker, peer in zip(names[::2], names[1::2], strict=True):
+            place = folder / worker
             place.mkdir()
-            made.append(Ground(lab, worker.name, place))
+            made.append(Ground(lab, worker, place, peer=peer))
             stack.callback(made[-1].end)
         yield made
 

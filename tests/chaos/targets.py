@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,8 @@ class Target:
     """A small VM with one interface, eth1 and on, for each VLAN.
 
     With `disk_gb` its disk is made of the image that is sent, otherwise it is a file of its own.
-    `further` are the names of further disks.
+    `further` are the names of further disks. With a `network` its first interface is in that, and
+    the VLAN is the network's.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Target:
     deaf: bool = False
     disk_gb: int = 0
     further: tuple[str, ...] = ()
+    network: str = ""
 
     @property
     def taps(self) -> dict[str, int]:
@@ -51,10 +54,10 @@ class Target:
         return replace(self, further=("data",))
 
     def toml(self, worker: str) -> str:
-        """Its part of hosts.toml."""
+        """Its part of hosts.toml; without a worker it is placed."""
         lines = [
             f"[vms.{self.name}]",
-            f'worker = "{worker}"',
+            *((f'worker = "{worker}"',) if worker else ()),
             f"vm_id = {self.vm_id}",
             "ram_mb = 32",
             "cores = 1",
@@ -70,7 +73,7 @@ class Target:
             lines += [
                 f"[[vms.{self.name}.interfaces]]",
                 f'name = "eth{number}"',
-                f"vlan_id = {vlan}",
+                f'network = "{self.network}"' if self.network else f"vlan_id = {vlan}",
             ]
         return "\n".join(lines) + "\n"
 
@@ -82,7 +85,11 @@ TARGETS = (
     Target("deaf1", 4, (104,), deaf=True),
     Target("disk1", 5, (105,), disk_gb=1),
     Target("plug1", 6, (106,)),
+    Target("disk2", 7, (107,), disk_gb=1, further=("data",)),
 )
+GUESTS = (Target("net1", 8, (110,), network="blue"),)
+"""In the files of networks alone."""
+EVERY = (*TARGETS, *GUESTS)
 _CHANGES = {"web1": Target.moved, "disk1": Target.grown, "plug1": Target.with_disk}
 CHANGED = tuple(
     _CHANGES[target.name](target) if target.name in _CHANGES else target for target in TARGETS
@@ -111,14 +118,47 @@ class Image:
         return f"[images.{self.name}]\n{source}\n{more}\n"
 
 
-def hosts_toml(lab_inventory: str, parts: Sequence[Target | Image], worker: str) -> str:
-    """One of the lab's workers, and these VMs and images.
+@dataclass(frozen=True)
+class Network:
+    """A network that the worker serves."""
+
+    name: str
+    vlan: int
+    services: tuple[str, ...]
+
+    def toml(self) -> str:
+        """Its part of hosts.toml."""
+        head = [f"[networks.{self.name}]", f"vlan_id = {self.vlan}"]
+        head.append(f'subnet = "192.168.{self.vlan}.0/24"')
+        return "\n".join([*head, *self.services]) + "\n"
+
+
+BLUE, RED = 110, 120
+NETS = (
+    Network("blue", BLUE, ("dhcp = true", "dns = true", "internet = true")),
+    Network("red", RED, ("dhcp = true", 'reach = ["blue"]')),
+)
+CHANGED_NETS = (
+    Network(
+        "blue", BLUE, ("dhcp = true", "mtu = 1400", 'forward = [{ port = 8022, to = "net1:22" }]')
+    ),
+    Network("red", RED, ("dhcp = true", "internet = true")),
+)
+
+
+Part = Target | Image | Network
+
+
+def hosts_toml(lab_inventory: str, parts: Sequence[Part], *workers: str) -> str:
+    """One or two of the lab's workers, and these VMs, networks and images. Of two, VMs have none.
 
     Without the other workers: VMs of these names run there too, and an operator who has both in one
     inventory is rightly refused a second copy.
     """
     head = lab_inventory.partition("\n[vms.")[0]
-    defaults, *workers = head.split("\n[workers.")
-    own = next(text for text in workers if text.startswith(f"{worker}]"))
-    told = (part.toml() if isinstance(part, Image) else part.toml(worker) for part in parts)
-    return "\n".join([f"{defaults}\n[workers.{own}", *told])
+    defaults, *all_workers = head.split("\n[workers.")
+    defaults = re.sub(r"(?m)^network_node = .*$", f'network_node = "{workers[0]}"', defaults)
+    own = [text for text in all_workers if text.split("]")[0] in workers]
+    home = workers[0] if len(workers) == 1 else ""
+    told = (part.toml(home) if isinstance(part, Target) else part.toml() for part in parts)
+    return "\n".join([defaults, *(f"[workers.{text}" for text in own), *told])

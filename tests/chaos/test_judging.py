@@ -15,14 +15,14 @@ from tests.system.conftest import free_network, require_a_lab
 from vmops.lab import Lab
 
 from . import ground as ground_module
-from . import trial as trial_module
+from . import judge as judge_module
 from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
-from .operations import OPERATIONS
+from .judge import Trial, before_our_code, untruths
+from .operations import OPERATIONS, Operation
 from .outside import Nic, Shape
 from .sweep import Journal, grounds, report
 from .targets import TARGETS
-from .trial import Trial, before_our_code, untruths
 
 WEB2 = TARGETS[1]
 
@@ -32,7 +32,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     require_a_lab()
     folder = tmp_path_factory.mktemp("chaos")
     lab = Lab(folder / "lab")
-    lab.up(1, network=free_network(), owner=os.getpid())
+    lab.up(2, network=free_network(), owner=os.getpid())
     with grounds(lab, folder) as (made,):
         yield made
     lab.down()
@@ -76,7 +76,7 @@ def test_a_lock_that_stays_is_seen(ground: Ground) -> None:
 
 
 def test_a_second_qemu_of_a_vm_is_seen(ground: Ground) -> None:
-    ground.prepare("running", ["web2"])
+    ground.prepare(Operation("", (), "running", vms=("web2",)))
     script = "cp /home/ubuntu/vm_images/web2.qcow2 /tmp; qemu-system-x86_64 -m 32 -display none"
     script += " -serial none -drive file=/tmp/web2.qcow2,format=qcow2 -daemonize"
     ground.lab.run(ground.worker, ("sh", "-c", script))
@@ -86,7 +86,7 @@ def test_a_second_qemu_of_a_vm_is_seen(ground: Ground) -> None:
 
 
 def test_a_tag_that_was_wrong_for_a_moment_is_seen(ground: Ground) -> None:
-    ground.prepare("plugged", ["web2"])
+    ground.prepare(Operation("", (), "plugged", vms=("web2",)))
     for word in ("clear Port tap_2_eth1 tag", "set Port tap_2_eth1 tag=102"):
         ground.lab.run(ground.worker, ("ovs-vsctl", *word.split()))
     wrong: list[str] = []
@@ -187,7 +187,7 @@ def test_a_known_violation_is_told_and_any_other_beside_it_counts(
         replace(each, known="has lost its network") if each.name == "replug" else each
         for each in OPERATIONS
     )
-    monkeypatch.setattr(trial_module, "OPERATIONS", known_of_replug)
+    monkeypatch.setattr(judge_module, "OPERATIONS", known_of_replug)
     lost = "web1 runs on and has lost its network: tap_1_eth1 (up, no port)"
     known = Trial("replug", "drop:operator:13795", violations=[lost])
     assert (known.unknown, lost in report([known])) == ([], True)

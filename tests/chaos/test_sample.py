@@ -14,9 +14,9 @@ from vmops.lab import Lab
 
 from .cuts import plan
 from .ground import HANG_S, SETTLE_S, Ground
+from .judge import Trial
 from .soak import run_round, soak_report
 from .sweep import Sweep, grounds, report
-from .trial import Trial
 
 SAMPLE_S = float(os.environ.get("VMOPS_CHAOS_SECONDS", "75"))
 
@@ -40,7 +40,7 @@ def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ground]]:
     print(f"VMOPS_CHAOS_SEED={SEED}")  # noqa: T201
     folder = tmp_path_factory.mktemp("chaos")
     lab = Lab(folder / "lab")
-    lab.up(2, network=free_network(), owner=os.getpid())
+    lab.up(4, network=free_network(), owner=os.getpid())
     try:
         with grounds(lab, folder) as made:
             yield made
