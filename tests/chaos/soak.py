@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from .cuts import NETWORK, SIGNALS
 from .ground import Command, Ground, Hung, Said
 from .judge import before_our_code, read_status, untruths
-from .operations import OPERATIONS
+from .operations import DISKS, OPERATIONS
 from .outside import Shape
 from .targets import TARGETS
 from .wanted import is_as_wanted
@@ -26,11 +26,15 @@ WORDS = tuple(
         (operation.words, operation.file)
         for operation in OPERATIONS
         if operation.file in ("hosts", "changed")
+        and not {"saved", "suspended", "unlinked"} & {operation.start}
+        and operation.words[0] not in ("suspend", "nic.down", "reset-disk")
+        and operation.vms != DISKS
         and not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk. Networks and a second worker are for one operator alone here."""
+lets go of a disk. Networks, a second worker, memory in a file, snapshots to go back to and cables
+are for one operator alone here."""
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
 

@@ -16,13 +16,15 @@ from vmops.lab import Lab
 
 from . import ground as ground_module
 from . import judge as judge_module
+from . import things
 from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
 from .judge import Trial, before_our_code, untruths
-from .operations import OPERATIONS, Operation
+from .operations import OPERATIONS, Operation, State
 from .outside import Nic, Shape
 from .sweep import Journal, grounds, report
 from .targets import TARGETS
+from .wanted import is_as_wanted
 
 WEB2 = TARGETS[1]
 
@@ -51,6 +53,22 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ovs-vsctl set Port gone0 tag=104", "ovs-vsctl set Port gone0 tag=103", "port gone0"),
         ("touch /run/vmops/web10/x", "rm /run/vmops/web10/x", "new: file /run/vmops/web10/x"),
         ("echo x >/home/ubuntu/x", "rm /home/ubuntu/x", "new: file /home/ubuntu/x"),
+        (
+            "nft add chain inet somebody c",
+            "nft delete chain inet somebody c",
+            "table inet somebody",
+        ),
+        ("ip netns add other", "ip netns del other", "new: namespace other"),
+        (
+            "nsenter --net=/run/netns/somebody nft add chain inet somebody c",
+            "nsenter --net=/run/netns/somebody nft delete chain inet somebody c",
+            "namespace somebody",
+        ),
+        (
+            "echo 1 >/proc/sys/net/ipv4/conf/trunk/forwarding",
+            "echo 0 >/proc/sys/net/ipv4/conf/trunk/forwarding",
+            "new: forwarding of trunk",
+        ),
         ("setsid sleep 98 >/dev/null 2>&1 &", "pkill -x sleep -n", "new: process"),
     ],
 )
@@ -134,6 +152,67 @@ def test_status_that_does_not_tell_the_truth_is_seen(
     entry: dict[str, Any], qemus: int, nic: Nic, untrue: bool
 ) -> None:
     assert bool(untruths(entry, Shape(qemus, (nic,), True), WEB2)) == untrue
+
+
+@pytest.mark.parametrize(
+    ("state", "shape", "whole"),
+    [
+        ("running", Shape(1, (WHOLE,), True), True),
+        ("running", Shape(1, (WHOLE,), True, more=("a cable pulled",)), False),
+        ("running", Shape(1, (WHOLE,), True, more=("memory",)), False),
+        ("unlinked", Shape(1, (WHOLE,), True, more=("a cable pulled",)), True),
+        ("saved", Shape(1, (WHOLE,), True), False),
+        ("suspended", Shape(0, (NOTHING,), more=("memory",)), True),
+        ("suspended", Shape(0, (NOTHING,)), False),
+        ("suspended", Shape(0, (WHOLE,), more=("memory",)), False),
+        ("gone", Shape(0, more=("memory",)), False),
+        ("gone", Shape(0, more=("mark leaving",)), False),
+    ],
+)
+def test_what_there_is_beside_a_vm_counts(state: State, shape: Shape, whole: bool) -> None:
+    assert is_as_wanted(shape, WEB2, state) == whole
+
+
+def test_a_suspended_vm_that_status_calls_stopped_is_seen() -> None:
+    memory = Shape(0, (NOTHING,), more=("memory",))
+    assert untruths(said("stopped", False), memory, WEB2)
+    assert not untruths(said("suspended", False), memory, WEB2)
+    assert untruths(said("suspended", False), Shape(0, (NOTHING,)), WEB2)
+
+
+SERVED = ("namespace 1 2", "port tag 110", "pair", "1 dnsmasq", "folder")
+HALF = ("namespace 1 2", "folder")
+
+
+@pytest.mark.parametrize(
+    ("state", "drift", "there", "untrue"),
+    [
+        ("up", [], SERVED, False),
+        ("up", [{"field": "dnsmasq"}], SERVED, True),
+        ("up", [], HALF, True),
+        ("up", [{"field": "network"}], HALF, False),
+        ("down", [], (), False),
+        ("down", [], HALF, True),
+        ("up", [], (), True),
+        ("unknown", [], SERVED, True),
+    ],
+)
+def test_net_status_that_does_not_tell_the_truth_is_seen(
+    state: str, drift: list[object], there: tuple[str, ...], untrue: bool
+) -> None:
+    red: dict[str, Any] = {"network": "red", "state": "down", "drift": [], "error": None}
+    blue: dict[str, Any] = {"network": "blue", "state": state, "drift": drift, "error": None}
+    seen: dict[str, tuple[str, ...]] = {"blue": there, "red": ()}
+    assert bool(things.untruths([blue, red], seen, {"blue": SERVED, "red": ()})) == untrue
+
+
+def test_a_vm_that_two_workers_may_start_is_seen(ground: Ground) -> None:
+    (disk1,) = (target for target in TARGETS if target.name == "disk1")
+    here, there = Shape(0, disk="1"), Shape(0, disk="1", more=("mark expected",))
+    seen = replace(ground.look(), shapes={"disk1": here, "disk1 there": there})
+    assert ground.may_start(seen, disk1) == ["disk1"]
+    seen = replace(seen, shapes={"disk1": here, "disk1 there": replace(there, more=())})
+    assert len(ground.may_start(seen, disk1)) == 2
 
 
 def test_the_same_seed_gives_the_same_places_and_each_row_all_its_parts() -> None:
