@@ -221,7 +221,7 @@ class Ground:
         """A line for everything that is not as it was, and belongs to no target."""
         before = self.baseline.others
         if not self._is_pair:
-            before = {k: v for k, v in before.items() if not k.startswith(f"{self.peer}: ")}
+            before = {k: v for k, v in before.items() if not k.endswith(f" on {self.peer}")}
         return differences(before, seen.others)
 
     def settled(self, *, sessions: bool = True) -> tuple[Look, list[str]]:

@@ -128,7 +128,7 @@ def both(here: Look, there: Look, *, worker: str) -> Look:
         qemus=here.qemus | {there_of(name): found for name, found in there.qemus.items()},
         flocks=(*here.flocks, *there.flocks),
         sessions=here.sessions + there.sessions,
-        others=here.others | {f"{worker}: {name}": one for name, one in there.others.items()},
+        others=here.others | {f"{name} on {worker}": one for name, one in there.others.items()},
         things=here.things | {there_of(name): found for name, found in there.things.items()},
     )
 
