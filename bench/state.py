@@ -68,7 +68,9 @@ for file in $(grep -lsz qemu-system /proc/[0-9]*/cmdline); do
     pid=${file%/cmdline}; pid=${pid#/proc/}
     case $(readlink /proc/$pid/exe) in */qemu-system*) kill -9 "$pid" ;; esac
 done
-for tap in $(ovs-vsctl list-ports br-int); do ovs-vsctl --if-exists del-port "$tap"; done
+for port in $(ovs-vsctl list-ports br-int); do
+    case $port in tap*) ovs-vsctl --if-exists del-port "$port" ;; esac # the trunk is the lab's
+done
 for tap in $(cd /sys/class/net; ls -d tap* 2>/dev/null); do ip link del "$tap"; done
 for log in /run/vmops/*/log; do [ ! -d "$log" ] || umount -l "$log"; done
 rm -rf /run/vmops
