@@ -63,6 +63,7 @@ _TRIM = "trim_history </dev/null >/dev/null 2>&1 &"
 def _lanes(blocks: Sequence[Block], nonce: str, lanes: int) -> list[str]:
     """The blocks in lanes, after what those of a group do together."""
     lines = ["open_lanes"]
+    lines.extend(["came_from 2>/dev/null"] if any(block.change for block in blocks) else [])
     found = list(groups.groups(blocks))
     texts = [_group([(n, blocks[n]) for n in numbers], nonce) for numbers in found]
     for lane in groups.lanes(found, lanes):
@@ -75,7 +76,7 @@ _START = (
     "export PATH LC_ALL",
     "umask 077",
     "trap '' PIPE HUP",
-    "said= deaf= joined=",
+    "said= deaf= joined= came=",
 )
 """A script goes on when nobody reads what it prints. Messages of tools are in English, and lengths
 are in bytes."""

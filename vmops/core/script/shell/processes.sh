@@ -50,12 +50,9 @@ has_user() {
   return 1
 }
 
-# A QEMU of a VM, by user and command line: where there is no record yet.
+# A QEMU of a VM, by user and by the pidfile of its command line: where there is no record yet.
 is_qemu_of() {
-  has_user "$2" "$3" || return 1
-  for word in "$RUN_ROOT/$1/pid" "$1"; do
-    grep -qzxFe "$word" "/proc/$2/cmdline" 2>/dev/null || return 1
-  done
+  has_user "$2" "$3" && grep -qzxFe "$RUN_ROOT/$1/pid" "/proc/$2/cmdline" 2>/dev/null
 }
 
 # Without a record (it was started by an older version, or its start was cut short) the pidfile says

@@ -58,8 +58,10 @@ remove_run_directory() {
 # Of the user ids that are a VM's own, whatever runs as that user is that VM's: unless another
 # inventory has given its number to a VM of another name.
 end_user() {
-  case $* in 19000[0-6][0-9][0-9][0-9][0-9]) ;; *) return 0 ;; esac
-  [ "$(stat -c %g "$RUN_ROOT"/*/ | grep -cx "$1")" -le 1 ] || return 0
+  case $1 in 19000[0-6][0-9][0-9][0-9][0-9]) ;; *) return 0 ;; esac
+  case $(find "$RUN_ROOT" -mindepth 1 -maxdepth 1 -type d -gid "$1" -printf x) in
+    ''|x) ;; *) return 0 ;;
+  esac
   tries=50
   while pkill -KILL -U "$1" && [ "$tries" -gt 0 ]; do
     tries=$((tries - 1))
