@@ -55,8 +55,10 @@ class _Seen:
         self._processes = place.inside(worker, ["sh", "-c", _QEMUS])
 
     def runs(self, vm: VM) -> bool:
-        """True when a QEMU there has the TAP of the VM's first interface."""
-        return f"ifname={vm.nics[0].tap}," in self._processes
+        """True when a QEMU there has the TAP of the VM's first interface, or its MAC: libvirt opens
+        the TAP itself and names it nowhere."""
+        nic = vm.nics[0]
+        return f"ifname={nic.tap}," in self._processes or nic.mac in self._processes
 
 
 _TAPS = "cd /sys/class/net; for file in */tun_flags; do echo ${file%/*}; done"
