@@ -290,8 +290,7 @@ def test_vlans_beside_ovn_go_on(site: OwnSite) -> None:
         assert site.on("worker1", *words).strip() == "101"
         assert site.on("worker1", "ovs-vsctl", "port-to-br", "tap_9_eth0").strip() == "br-int"
         assert site.on("worker1", "ovs-vsctl", "get-fail-mode", "br-int").strip() == ""
-        said = site.ok("verify")
-        assert "no frames were sent in networks that OVN carries: blue, green, red" in said.err
+        site.ok("verify")
     finally:
         site.ok("unplug", "--vm", "v1")
 
@@ -318,8 +317,3 @@ def test_what_cannot_be_done_with_it_yet_is_refused(site: OwnSite) -> None:
     assert (said.code, "b1 is in a network that OVN carries" in said.err) == (2, True)
     said = site.fab("migrate", "--cold", "--vm", "b1", "--to", "worker2")
     assert (said.code, "such a VM cannot be moved yet" in said.err) == (1, True)
-    said = site.fab("trace", "--from", "b1", "--to", "b2")
-    assert (said.code, "where frames cannot be followed yet" in said.err) == (2, True)
-    said = site.fab("verify")
-    assert said.code == 1
-    assert "no frames were sent in networks that OVN carries: blue, green, red" in said.err

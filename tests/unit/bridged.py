@@ -11,7 +11,8 @@ from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof.ends import draw, ends
-from vmops.core.plan.proof.judge import Evidence, Proof, judge
+from vmops.core.plan.proof.evidence import Evidence, Proof
+from vmops.core.plan.proof.judge import judge
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.proof.probe import Sighting
 

@@ -8,7 +8,7 @@ import pytest
 
 from vmops.core.inventory.networks.model import Member, Network
 from vmops.core.names import NetworkNames
-from vmops.core.plan.proof.judge import Proof
+from vmops.core.plan.proof.evidence import Proof
 from vmops.core.plan.proof.leases import Asking, askings, lease_faults
 from vmops.core.tools.proof import door
 from vmops.core.tools.proof.door import Offer

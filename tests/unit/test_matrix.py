@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from vmops.core.plan.proof.judge import Proof
+from vmops.core.plan.proof.evidence import Proof
 from vmops.tasks.proof import matrix
 
 from .bridged import three

@@ -12,7 +12,8 @@ from vmops.core.inventory.model import VM, Interface
 from vmops.core.inventory.networks.model import Network
 from vmops.core.names import NetworkNames
 from vmops.core.plan.proof.ends import Drawn, draw
-from vmops.core.plan.proof.judge import Proof, is_complete, judge
+from vmops.core.plan.proof.evidence import Proof
+from vmops.core.plan.proof.judge import is_complete, judge
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe, Sighting

@@ -11,7 +11,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof import services
-from vmops.core.plan.proof.judge import Proof
+from vmops.core.plan.proof.evidence import Proof
 from vmops.core.plan.proof.leases import Asking, askings, lease_faults
 from vmops.core.plan.proof.services import Outcome, Passage, Trial, trials
 from vmops.core.tools.proof.door import Asked

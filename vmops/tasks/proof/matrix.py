@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vmops.core.plan.proof.ends import End
-    from vmops.core.plan.proof.judge import Pair, Proof
+    from vmops.core.plan.proof.evidence import Pair, Proof
     from vmops.core.plan.proof.pings import Ping
     from vmops.core.plan.proof.services import Passage
 
@@ -68,7 +68,14 @@ def give_matrix(proof: Proof) -> None:
 
 
 def _head(number: int, end: End) -> tuple[str, ...]:
-    return (str(number), one_line(end.name), ",".join(map(str, end.vlans)), one_line(end.worker))
+    return (str(number), one_line(end.name), _where(end), one_line(end.worker))
+
+
+def _where(end: End) -> str:
+    """Its VLANs; the name of its network, where OVN carries that."""
+    if end.port:
+        return one_line(end.drawn.nic.interface.network or "")
+    return ",".join(map(str, end.vlans))
 
 
 def _cells(end: End, ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> list[str]:

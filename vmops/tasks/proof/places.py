@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError
@@ -30,17 +30,24 @@ def one_of_two(task: str, given: Mapping[str, str | None]) -> str | None:
 
 
 def both(c: Context, one: str, other: str) -> tuple[Place, Place]:
-    """Two interfaces; where one is left out, the first that shares a VLAN with the other."""
+    """Two interfaces; where one is left out, the first that shares a VLAN or a network with the
+    other, else one that OVN carries as it does the other."""
     from vmops.core.plan.proof.ends import vlans_of
 
-    candidates = [*_candidates(c, one), *_candidates(c, other)]
-    if any(nic.port for _, nic in candidates):
-        raise _carried_by_ovn(candidates)
     pairs = [(a, b) for a in _candidates(c, one) for b in _candidates(c, other) if a != b]
     if not pairs:
         raise InventoryError(f"{one} and {other} are the same interface")
-    shared = [(a, b) for a, b in pairs if set(vlans_of([a[1]])) & set(vlans_of([b[1]]))]
-    return (shared or pairs)[0]
+
+    def near(pair: tuple[Place, Place]) -> int:
+        (_, here), (_, there) = pair
+        network = here.interface.network
+        if set(vlans_of([here])) & set(vlans_of([there])):
+            return 0
+        if network is not None and network == there.interface.network:
+            return 0
+        return 1 if here.port and there.port else 2
+
+    return min(pairs, key=near)
 
 
 def _candidates(c: Context, text: str) -> list[Place]:
@@ -65,18 +72,12 @@ def _candidates(c: Context, text: str) -> list[Place]:
     return [(vm, nics[interface])]
 
 
-def _carried_by_ovn(candidates: Sequence[Place]) -> InventoryError:
-    """Frames in OVN are not followed here yet; OVN's own program does it."""
-    vm, nic = next(each for each in candidates if each[1].port)
-    return InventoryError(
-        f"{vm.name}:{nic.name} is in a network of OVN, where frames cannot be followed yet",
-        cure="where OVN's central is: sudo ovn-trace --help",
-    )
-
-
-def groups_around(c: Context, *vms: VM) -> list[Group]:
-    """The workers of these VMs with all that is there; all workers where one is pinned to none."""
-    pinned = [vm.worker for vm in vms if vm.worker is not None]
-    if host_of(c) or len(pinned) < len(vms):
+def groups_around(c: Context, *places: Place) -> list[Group]:
+    """The workers of these VMs with all that is there, and OVN's central where that carries one of
+    these interfaces; all workers where a VM is pinned to none."""
+    pinned = [vm.worker for vm, _ in places if vm.worker is not None]
+    if host_of(c) or len(pinned) < len(places):
         return groups_of_workers(c, None)
-    return groups_of_workers(c, ",".join(dict.fromkeys(pinned)))
+    northbound = inventory(c).northbound
+    central = [northbound] if northbound and any(nic.port for _, nic in places) else []
+    return groups_of_workers(c, ",".join(dict.fromkeys([*pinned, *central])))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vmops.tasks.frame.work import text_of
 
 if TYPE_CHECKING:
-    from vmops.core.plan.proof.judge import Pair
+    from vmops.core.plan.proof.evidence import Pair
     from vmops.core.plan.proof.pings import Ping
     from vmops.core.plan.proof.services import Passage
     from vmops.errors import VmopsError
@@ -34,6 +34,8 @@ def _pair_as_dict(pair: Pair) -> dict[str, Any]:
         "to_worker": pair.target.worker,
         "from_vlans": list(pair.source.vlans),
         "to_vlans": list(pair.target.vlans),
+        "from_network": pair.source.drawn.nic.interface.network,
+        "to_network": pair.target.drawn.nic.interface.network,
         "wanted": words[pair.wanted],
         "found": words[pair.found],
         "ok": pair.ok,

@@ -9,6 +9,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import finish, give_json, give_table, say
+from vmops.tasks.frame.selection import inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import errors_of, show_dry, text_of
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
         "from_": Option("VM and interface, such as web1:eth0; the interface may be left out."),
         "to": Option("VM and interface that it is to reach; the interface may be left out."),
         "vm": Option("The same as --from: what ping calls it."),
-        "flow": Option("More of the frame, in the words of ovs-ofctl, such as tcp,tp_dst=22."),
+        "flow": Option(
+            "More of the frame, in the words of ovs-ofctl, such as tcp,tp_dst=22; in networks of"
+            " OVN in its own, such as 'tcp.dst == 22'."
+        ),
         "format": options.FORMAT,
     }
 )
@@ -37,7 +41,8 @@ def trace(
     Show the way of a frame from one VM to another, and where it ends if it does not arrive.
 
     Flow by flow through the bridges of both workers; that it comes across the switch between is
-    tried with real frames. Exit code 0 when it arrives, 1 when not.
+    tried with real frames. In networks of OVN, stage by stage through its switches and router, and
+    where the port is bound. Exit code 0 when it arrives, 1 when not.
     Example: fab trace --from web1:eth0 --to web3
     """
     from vmops.ops.proof.trace import show
@@ -47,12 +52,12 @@ def trace(
     from_ = one_of_two("trace", {"--from": from_, "--vm": vm})
     if from_ is None or to is None:
         raise InventoryError("trace: from where to where?", cure="fab trace --from web1 --to web2")
-    one, other = both(c, from_, to)
-    groups = groups_around(c, one[0], other[0])
-    more = flow or ""
-    if show_dry(c, groups, lambda group: show(group, one, other, flow=more)):
+    way = both(c, from_, to)
+    groups = groups_around(c, *way)
+    listed, more = inventory(c), flow or ""
+    if show_dry(c, groups, lambda group: show(group, way, listed=listed, flow=more)):
         return None
-    story = follow(groups, one, other, flow=more)
+    story = follow(groups, way, listed=listed, flow=more)
     if format == options.JSON:
         give_json(_as_dict(story))
     else:

@@ -45,7 +45,8 @@ class Drawn(NamedTuple):
 class End(NamedTuple):
     """An interface that is plugged, or whose VM runs, or of which nothing is known.
 
-    `hears` are the VLANs whose frames its port gives out, None for all. `fault` says why nothing
+    `hears` are the VLANs whose frames its port gives out, None for all; that of OVN gives out none,
+    and is listened to. `fault` says why nothing
     passes it or it is not what hosts.toml has; `dead` that nothing passes. `asked` is False where
     its worker could not be asked.
     """
@@ -72,6 +73,11 @@ class End(NamedTuple):
         """The VLANs that hosts.toml has for it."""
         return vlans_of([self.drawn.nic])
 
+    @property
+    def port(self) -> str:
+        """Its port's name in OVN; empty where OVN has no part in it."""
+        return self.drawn.nic.port
+
     def gives_out(self, vlans: Iterable[int]) -> bool:
         """True where frames of one of these VLANs come to its guest."""
         if self.dead:
@@ -88,7 +94,7 @@ def draw(
     Raises InventoryError for more than there are addresses for.
     """
     placed = list(placed)
-    found = [(worker, vm, nic) for worker, vms in placed for vm in vms for nic in in_vlans(vm)]
+    found = [(worker, vm, nic) for worker, vms in placed for vm in vms for nic in vm.connected]
     gateways = [
         (worker, *_gateway(network))
         for network in networks
@@ -97,11 +103,7 @@ def draw(
     ]
     vms, found = len(found), [*found, *gateways]
     all_vlans = vlans_of(nic for _, _, nic in found)
-    needed = sum(len(vlans_of([nic])) + 1 for _, _, nic in found)
-    if needed > probe.MOST:
-        raise InventoryError(
-            f"{needed} probes are more than {probe.MOST} at once", cure="ask one worker alone: -H"
-        )
+    refuse_more(sum(len(vlans_of([nic])) + 1 for _, _, nic in found))
     macs = (probe.address(run, number) for number in count())
     return [
         Drawn(worker, vm, nic, _own(nic, macs), _hop(nic, all_vlans, next(macs)), number >= vms)
@@ -109,16 +111,19 @@ def draw(
     ]
 
 
+def refuse_more(needed: int) -> None:
+    """Raise InventoryError for more probes than there are addresses for."""
+    if needed > probe.MOST:
+        raise InventoryError(
+            f"{needed} probes are more than {probe.MOST} at once", cure="ask one worker alone: -H"
+        )
+
+
 def _gateway(network: Network) -> tuple[VM, Nic]:
     """The network node's own port in a network."""
     interface = Interface("gateway", vlan_id=network.vlan_id)
     vm = replace(VM.lost(network.name), worker=network.network_node, interfaces=(interface,))
     return vm, replace(vm.nics[0], tap=NetworkNames(network.name).port)
-
-
-def in_vlans(vm: VM) -> tuple[Nic, ...]:
-    """The interfaces that a proof can be about: what OVN carries is in no VLAN."""
-    return tuple(nic for nic in vm.connected if not nic.port)
 
 
 def vlans_of(nics: Iterable[Nic]) -> tuple[int, ...]:
@@ -145,7 +150,7 @@ def _hop(nic: Nic, vlans: Sequence[int], mac: str) -> Probe | None:
     """Into the next VLAN that is none of its own; from the last into the first."""
     own = vlans_of([nic])
     others = [vlan for vlan in vlans if vlan not in own]
-    if not others:
+    if not others or not own:
         return None
     return Probe(nic.tap, mac, tag=next((vlan for vlan in others if vlan > own[0]), others[0]))
 
@@ -178,13 +183,15 @@ def _end(each: Drawn, site: Site) -> End:
     broken = _broken(each, site)
     if broken or port is None:
         return End(each, fault=broken, dead=True)
-    return End(each, _hears(port), port.ofport, _differs(each, port))
+    hears = frozenset[int]() if each.nic.port else _hears(port)
+    return End(each, hears, port.ofport, _differs(each, port))
 
 
 def _broken(each: Drawn, site: Site) -> str:
     """Why nothing passes the interface, or empty. What is wrong with the whole switch is told of
     the worker."""
-    switch, tap, bridge = site.wiring.switch, each.nic.tap, each.worker.bridge
+    switch, tap = site.wiring.switch, each.nic.tap
+    bridge = ovs.bridge_of(each.nic, each.worker.bridge)
     port = switch.ports.get(tap)
     if each.is_gateway and port is None:
         return "the network is not served: it has no port there"
@@ -212,6 +219,8 @@ def _differs(each: Drawn, port: ovs.Port) -> str:
 
 
 def _in_words(attached: str) -> str:
+    if attached.startswith("OVN port "):
+        return f"bound to {attached}"
     return f"a {attached}" if attached.startswith("trunk") else f"in VLAN {attached}"
 
 

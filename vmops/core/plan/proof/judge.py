@@ -4,48 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
+from vmops.core.plan.proof import logical
+from vmops.core.plan.proof.carried import carried_faults
 from vmops.core.plan.proof.ends import PULLED, Drawn, End, vlans_of
+from vmops.core.plan.proof.evidence import Evidence, Pair, Proof
 from vmops.core.plan.proof.paths import Seen, broken_ways, passes
 from vmops.core.tools import ovs
 from vmops.core.tools.proof.probe import Probe, Sighting
-from vmops.errors import VmopsError, WorkFailed
-
-
-class Pair(NamedTuple):
-    """One interface and another, one way: whether it is to reach it, and whether it does; None
-    where a worker could not be asked."""
-
-    source: End
-    target: End
-    wanted: bool
-    found: bool | None
-
-    @property
-    def ok(self) -> bool:
-        """True where it is as hosts.toml has it."""
-        return self.found == self.wanted
-
-
-class Evidence(NamedTuple):
-    """All that was found: the interfaces, the workers that answered, and where each probe was
-    learned, by worker."""
-
-    ends: Sequence[End]
-    workers: Mapping[str, Worker]
-    sites: Mapping[str, Site]
-    learned: Mapping[str, Sequence[Sighting]]
-
-
-class Proof(NamedTuple):
-    """Every pair, and what is wrong, each cause once."""
-
-    ends: Sequence[End]
-    pairs: Sequence[Pair]
-    faults: Sequence[VmopsError]
+from vmops.errors import WorkFailed
 
 
 def judge(evidence: Evidence, *, known: Collection[str] = ()) -> Proof:
@@ -54,16 +23,21 @@ def judge(evidence: Evidence, *, known: Collection[str] = ()) -> Proof:
     `known` are names and globs of ports that may be in the VLANs beside those of VMs.
     """
     seen = _seen(evidence.learned)
+    found = logical.finder(evidence.hearing)
     pairs = [
-        Pair(one, other, bool(_shared(one, other)), _reaches(one, other, seen))
+        Pair(one, other, logical.is_wanted(one, other, evidence.hearing), found(one, other))
+        if one.port or other.port
+        else Pair(one, other, bool(_shared(one, other)), _reaches(one, other, seen))
         for one in evidence.ends
         for other in evidence.ends
         if one is not other
     ]
+    in_vlans = [end for end in evidence.ends if not end.port]
     faults = [
         *_dead_switches(evidence),
         *_faulty_ends(evidence.ends),
-        *broken_ways(evidence.ends, evidence.sites, evidence.workers, seen),
+        *carried_faults(evidence, pairs),
+        *broken_ways(in_vlans, evidence.sites, evidence.workers, seen),
         *_leaks(evidence.ends, seen),
         *_loops(evidence),
         *_strangers(evidence, known),
@@ -73,6 +47,10 @@ def judge(evidence: Evidence, *, known: Collection[str] = ()) -> Proof:
 
 def is_complete(evidence: Evidence) -> bool:
     """True where every probe has come to wherever it is to come: there is no need to wait."""
+    return _all_learned(evidence) and logical.is_complete(evidence.ends, evidence.hearing)
+
+
+def _all_learned(evidence: Evidence) -> bool:
     seen = _seen(evidence.learned)
     able = [end for end in evidence.ends if end.asked and not end.fault]
     return all(
@@ -111,13 +89,16 @@ def _reaches(one: End, other: End, seen: Seen) -> bool | None:
 def _dead_switches(evidence: Evidence) -> list[WorkFailed]:
     """A worker where nothing passes: its interfaces are not told one by one."""
     used = {end.worker for end in evidence.ends}
+    in_vlans = {end.worker for end in evidence.ends if not end.port}
     found = []
     for name, site in evidence.sites.items():
         worker = evidence.workers[name]
         bridge = worker.bridge
-        why = site.wiring.switch.lifeless(bridge) or site.fault
-        if bridge not in site.wiring.switch.bridges:
-            why = f"there is no bridge {bridge}"
+        why = site.wiring.switch.dead
+        if name in in_vlans:
+            why = site.wiring.switch.lifeless(bridge) or site.fault
+            if bridge not in site.wiring.switch.bridges:
+                why = f"there is no bridge {bridge}"
         if why and name in used:
             found.append(
                 WorkFailed(f"nothing passes its switch: {why}", worker=name, cure="fab doctor")
@@ -151,7 +132,7 @@ def _leaks(ends: Sequence[End], seen: Seen) -> list[WorkFailed]:
     for end in ends:
         if not end.asked or end.fault:
             continue
-        for worker, at in seen.items():
+        for worker, at in seen.items() if not end.port else ():
             for probe in end.drawn.probes:
                 for vlan in sorted(at.get(probe.mac, set()) - {probe.vlan_id}):
                     found.append(_leak(end, _stray(probe, worker, vlan)))
@@ -178,7 +159,7 @@ def _loops(evidence: Evidence) -> list[WorkFailed]:
     """A probe that was learned at its own bridge, from another port than the one it was sent at."""
     found: dict[tuple[str, str], WorkFailed] = {}
     for end in evidence.ends:
-        if end.ofport is None:
+        if end.ofport is None or end.port:
             continue
         for each in evidence.learned.get(end.worker, ()):
             mine = {probe.mac for probe in end.drawn.own}

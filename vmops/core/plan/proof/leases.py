@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof.ends import End
-from vmops.core.plan.proof.judge import Proof
+from vmops.core.plan.proof.evidence import Proof
 from vmops.core.tools.proof.door import Offer
 from vmops.errors import VmopsError, WorkFailed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vmops.core.plan.proof.ends import End
-from vmops.core.plan.proof.judge import Evidence, Proof
+from vmops.core.plan.proof.evidence import Evidence, Proof
 from vmops.core.tools.proof.trace import Frame, Output, Step, Traced
 from vmops.errors import VmopsError, WorkFailed
 
