@@ -79,6 +79,8 @@ def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
     assert disks(full, "worker2") | disks(full, "worker3") == {"v1", "v2", "v3", "v4", "home"}
     again = full.ok("drain", "--cold", "--worker", "worker1", "--format", "json")
     assert again.json == []
+    silent = full.ok("drain", "--cold", "--worker", "worker1")
+    assert "worker1: done, and no VM had to be moved" in silent.err
     refused = full.fab("up", "--vm", "later")
     assert refused.code == 1
     assert "later is not started: worker1 is drained" in refused.err

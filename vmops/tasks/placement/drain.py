@@ -57,7 +57,7 @@ def drain(
     return Work(
         [group],
         lambda g: draining.drain(work, g.route),
-        Report(_told("moved"), changed_as_dict),
+        Report(_told(group, "moved"), changed_as_dict),
     )
 
 
@@ -85,12 +85,19 @@ def undrain(
     return Work(
         [group],
         lambda g: draining.undrain(work, g.route, stay=stay),
-        Report(_told("moved back"), changed_as_dict),
+        Report(_told(group, "moved back"), changed_as_dict),
     )
 
 
-def _told(words: str) -> Callable[[Sequence[Outcome]], None]:
-    return said(lambda outcome: words if outcome.changed else "is there already")
+def _told(group: Group, words: str) -> Callable[[Sequence[Outcome]], None]:
+    each = said(lambda outcome: words if outcome.changed else "is there already")
+
+    def told(outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            say(f"{group.route.worker.name}: done, and no VM had to be {words}")
+        each(outcomes)
+
+    return told
 
 
 def _one(c: Context, worker: str | None, *, task: str) -> Group:
