@@ -55,6 +55,8 @@ printf '{_INTERFACES}' >"$root/etc/network/interfaces"
 echo '/dev/vda2 / ext4 defaults 0 1' >"$root/etc/fstab"
 rm -f "$root"/etc/ssh/ssh_host_*
 : >"$root/etc/machine-id"
+# systemd would take this one, and all guests would have it.
+rm -f "$root/var/lib/dbus/machine-id"
 echo 'locale: C.UTF-8' >"$root/etc/cloud/cloud.cfg.d/01_image.cfg"
 for folder in usr/share/doc usr/share/man var/lib/apt/lists var/cache/apt; do
     rm -rf "$root/$folder"/*

@@ -199,7 +199,7 @@ def test_a_worker_overrides_the_defaults() -> None:
             '[defaults]\naddress = "10.0.0.1"',
             "defaults.address: '10.0.0.1': is not a key here; there is: port, user, identity_file,"
             " gateway, bridge, accel, vnc_listen, host_keys, known_hosts,"
-            " uplink, link_vlans, network_node, ...",
+            " uplink, shared_images, link_vlans, ...",
             id="address-for-all",
         ),
         pytest.param(

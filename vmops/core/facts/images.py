@@ -158,6 +158,14 @@ MOVES: Question[Mapping[str, Mark]] = Question(
 """The marks of VMs that are between two workers, by name."""
 
 
+STORES: Question[frozenset[str] | None] = Question(
+    "shared folder",
+    (command("shared_facts"),),
+    lambda said: frozenset(lines_of(said)),
+)
+"""By which names ~/vm_images is one that workers share."""
+
+
 def disk_sums(paths: Sequence[str]) -> Question[Mapping[str, str]]:
     """The sha256 of these files, by path. It reads all of them."""
 

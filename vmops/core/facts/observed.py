@@ -14,11 +14,12 @@ from vmops.core.devices.live import nics as live_nics
 from vmops.core.devices.live.drives import Drives
 from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.nic import RunningNic, Wiring
+from vmops.core.devices.storage import shared
 from vmops.core.devices.storage.boot import Firmware
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.host import FIRMWARE, HOST, Host
-from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
+from vmops.core.facts.images import MOVES, OWN_DISKS, STORES, SUSPENDED
 from vmops.core.facts.monitors import NAME as MONITORS
 from vmops.core.facts.monitors import STATUSES, status_of, statuses_of
 from vmops.core.facts.question import Answers, Question, Unanswered
@@ -61,7 +62,8 @@ class Observed(NamedTuple):
     were asked for, and so are `qemus`, every QEMU by PID, whoever started it, `folder`, the
     disks that were made for VMs, and `seeds`, what VMs were told that are to be told something else
     now. `suspended` is the memory that is kept of VMs, `moves` are the marks of those that are
-    between two workers.
+    between two workers, as they are to this one. `stores` are the names of the shared folder that
+    it sees in ~/vm_images, None where that was not asked for.
     """
 
     host: Host
@@ -80,6 +82,7 @@ class Observed(NamedTuple):
     suspended: Mapping[str, Memory] = MappingProxyType({})
     moves: Mapping[str, Mark] = MappingProxyType({})
     drained: ovs.Drained | None = None
+    stores: frozenset[str] | None = None
 
     @property
     def wiring(self) -> Wiring:
@@ -159,7 +162,8 @@ def for_starting(
     starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
     own = (OWN_DISKS,) if any(vm.image or vm.disks or vm.boot == UEFI for vm in vms) else ()
     own = (*own, FIRMWARE) if any(vm.boot == UEFI for vm in vms) else own
-    return (*starting, SUSPENDED, MOVES, *own, STATUSES if gently else statuses_of(vms))
+    own = (*own, STATUSES if gently else statuses_of(vms))
+    return (*starting, SUSPENDED, MOVES, STORES, *own)
 
 
 def for_restarting(
@@ -205,6 +209,7 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         seeds=answer(SEEDS, {}),
         firmware=answer(FIRMWARE, Firmware()),
         suspended=answer(SUSPENDED, {}),
-        moves=answer(MOVES, {}),
+        moves=shared.as_seen(worker.name, answer(MOVES, {})),
         drained=answer(DRAINED, None),
+        stores=answer(STORES, None),
     )

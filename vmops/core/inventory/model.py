@@ -328,6 +328,7 @@ class Settings:
     host_keys: str = "accept-new"
     known_hosts: str | None = None
     uplink: str | None = None
+    shared_images: str | None = None
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)

@@ -294,6 +294,9 @@ SHARED: Mapping[str, Rule] = {
 }
 """What [vm_defaults] and templates may give; the others differ from VM to VM."""
 
+
+_DEVICE = Rule(str, f"1 to 15 {_LETTERS}", normal.bridge, schema=matching(normal.BRIDGE))
+
 SETTINGS: Mapping[str, Rule] = {
     "port": whole(1, 65535, optional=True),
     "user": Rule(
@@ -312,7 +315,7 @@ SETTINGS: Mapping[str, Rule] = {
         optional=True,
         schema={"minLength": 1},
     ),
-    "bridge": Rule(str, f"1 to 15 {_LETTERS}", normal.bridge, schema=matching(normal.BRIDGE)),
+    "bridge": _DEVICE,
     "accel": one_of(ACCELERATORS),
     "vnc_listen": Rule(
         str,
@@ -323,13 +326,8 @@ SETTINGS: Mapping[str, Rule] = {
     ),
     "host_keys": one_of(HOST_KEYS),
     "known_hosts": file_here(),
-    "uplink": Rule(
-        str,
-        f"1 to 15 {_LETTERS}",
-        normal.bridge,
-        optional=True,
-        schema=matching(normal.BRIDGE),
-    ),
+    "uplink": _DEVICE._replace(optional=True),
+    "shared_images": _DEVICE._replace(optional=True),
 }
 
 NETWORK_NODE = Rule(

@@ -11,6 +11,7 @@ from vmops.core.devices.drift import Drift
 from vmops.core.devices.live import memory
 from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S, no_card
 from vmops.core.devices.nic import PLUGGED, Skip, port_drift
+from vmops.core.devices.storage import shared
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import tap_is_hashed
@@ -71,11 +72,17 @@ def launch_bare(
     check_fits(worker, vm, observed)
     suspended = vm.name in observed.suspended
     steps, skips = _plugging(worker, vm, observed, strict=strict or suspended)
-    steps = (*clearing(vm, observed), *steps, *booting(worker, vm, observed))
+    claim = _claiming(worker, vm, observed)
+    steps = (*claim, *clearing(vm, observed), *steps, *booting(worker, vm, observed))
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="launch")
     notes = _start_notes(worker, vm, observed)
     phase = Phase(worker.name, block, waits_s=_wait_s(vm, observed))
     return Plan(vm, "start", (phase,), skips=skips, notes=notes)
+
+
+def _claiming(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
+    found, shares = observed.moves.get(vm.name), worker.shared_images is not None
+    return shared.claiming(vm.name, worker.name, found, shares=shares)
 
 
 def _wait_s(vm: VM, observed: Observed) -> float:
@@ -147,6 +154,7 @@ def boot(
         )
     flags = tuple(nic.flag(n) for n in vm.connected if not unplugged[n.name])
     steps = (
+        *_claiming(worker, vm, observed),
         *clearing(vm, observed),
         Step(PLUGGED, (), sets=flags),
         *booting(worker, vm, observed),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmops.core.devices import disk
-from vmops.core.devices.storage import further, moving
+from vmops.core.devices.storage import further, moving, shared
 from vmops.core.devices.storage.moving import Arriving, Mark, mark
 from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
@@ -34,7 +34,10 @@ def side_of(worker: Worker, vm: VM, observed: Observed) -> Side:
     if running.odd:
         raise running.doubt(worker.name)
     runs = running.process is not None and running.command_line.uuid == vm.uuid
-    return Side(runs, bool(files_of(vm, observed)), observed.moves.get(vm.name))
+    mark = observed.moves.get(vm.name)
+    if mark is not None and shared.is_free(mark):
+        mark = None
+    return Side(runs, bool(files_of(vm, observed)), mark)
 
 
 def files_of(vm: VM, observed: Observed) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vmops.core.devices.storage import shared
 from vmops.core.devices.storage.moving import Mark
-from vmops.core.facts.images import MOVES
+from vmops.core.facts.images import MOVES, STORES
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import check_read
@@ -35,6 +36,12 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
             f"to go on: fab migrate --vm {vm} --to {worker};"
             f" or back: fab migrate --vm {vm} --to {mark.peer}",
         )
+    if mark.how == "elsewhere":
+        return (
+            f"it is at {mark.peer}, with which {worker} shares the folder of its disks",
+            f'set worker = "{mark.peer}" in hosts.toml; or: fab migrate --vm {vm} --to {worker};'
+            f" or, if {mark.peer} is lost for good, there: rm ~/vm_images/.vmops/moving-{vm}",
+        )
     return (
         f"a mark on {worker} says that it is between two workers, and cannot be read",
         f"look at it there: ~/vm_images/.vmops/moving-{vm}",
@@ -42,19 +49,42 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
 
 
 def check_may_start(worker: Worker, vm: VM, observed: Observed) -> None:
-    """Raise LaunchFailed where the VM is on its way to another worker, or from one."""
-    check_read(worker, vm, observed, MOVES)
+    """Raise LaunchFailed where the VM is on its way to another worker, or from one, or is at
+    another that shares its folder; and where the folder is not the one that hosts.toml says."""
+    check_read(worker, vm, observed, MOVES, STORES)
+    _check_store(worker, vm, observed)
     mark = observed.moves.get(vm.name)
-    if mark is not None:
+    if mark is not None and not shared.is_free(mark):
         what, cure = said(vm.name, worker.name, mark)
         raise LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+
+
+def _check_store(worker: Worker, vm: VM, observed: Observed) -> None:
+    wanted, there = worker.shared_images, observed.stores
+    if there is None or there == ({wanted} if wanted else frozenset()):
+        return
+    if wanted is None:
+        (name, *_) = sorted(there)
+        what = f"~/vm_images is the shared folder {name}, and hosts.toml does not say so"
+        cure = f'set shared_images = "{name}" in workers.{worker.name}'
+    elif wanted in there:
+        what = f"~/vm_images is several shared folders at once: {', '.join(sorted(there))}"
+        cure = f"there: rm all ~/vm_images/.vmops/shared-* but {shared.sign_of(wanted)}"
+    else:
+        what = f"it does not see the shared folder {wanted}"
+        sign = shared.sign_of(wanted)
+        cure = (
+            "mount it there at ~/vm_images, so that root may read it; if it is new, once:"
+            f" mkdir -p {sign.rpartition('/')[0]} && touch {sign}"
+        )
+    raise LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
 
 
 def check_may_remove(worker: Worker, vm: VM, observed: Observed) -> None:
     """Raise WorkFailed where disks of the VM on this worker are part of a move."""
     check_read(worker, vm, observed, MOVES)
     mark = observed.moves.get(vm.name)
-    if mark is not None and mark.how != "left":
+    if mark is not None and mark.how not in ("left", "at"):
         what, cure = said(vm.name, worker.name, mark)
         raise WorkFailed(what, worker=worker.name, vm=vm.name, cure=cure)
 
@@ -71,7 +101,7 @@ def as_it_comes_back(vm: str, observed: Observed) -> Observed:
 def notes(vm: str, worker: str, observed: Observed) -> tuple[str, ...]:
     """What `status` says of a VM with a mark."""
     mark = observed.moves.get(vm)
-    if mark is None:
+    if mark is None or shared.is_free(mark):
         return ()
     what, cure = said(vm, worker, mark)
     return (f"{vm}: {what}; {cure}",)

@@ -58,7 +58,10 @@ class _Placing:
             for name, seen in self.seen.items():
                 # What it stands on comes along.
                 brought = supposed.blank(asked.workers[name], vms).images
-                self.seen[name] = seen._replace(images={**seen.images, **brought})
+                # A mark in a folder that they share is changed, not in the way.
+                there = ("elsewhere", wish.leaving)
+                marks = {v: m for v, m in seen.moves.items() if (m.how, m.peer) != there}
+                self.seen[name] = seen._replace(images={**seen.images, **brought}, moves=marks)
         self.starting = {
             name: [vm for vm in wish.beside.get(name, ()) if not is_there(vm.name, seen)]
             for name, seen in asked.seen.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vmops.core.devices import disk
+from vmops.core.devices.storage.shared import is_free
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 
@@ -19,7 +20,7 @@ def home(vm: VM, seen: Observed) -> str:
     empty where it has nothing. What stays behind of one that was moved away is nothing, nor is what
     has come of one that was not handed over yet."""
     mark = seen.moves.get(vm.name)
-    if mark is not None and mark.how in ("left", "expected"):
+    if mark is not None and mark.how in ("left", "expected", "elsewhere"):
         return ""
     left = kept(vm.name, seen)
     if left or vm.image is not None or vm.disks:
@@ -31,7 +32,8 @@ def without_left(
     vm: VM, homes: Mapping[str, str], all_seen: Mapping[str, Observed]
 ) -> dict[str, str]:
     """Where a VM is at home, without a worker that it is leaving, and that has handed it over."""
-    stays = {name: why for name, why in homes.items() if vm.name not in all_seen[name].moves}
+    marks = {name: all_seen[name].moves.get(vm.name) for name in homes}
+    stays = {name: why for name, why in homes.items() if is_free(marks[name])}
     return stays or dict(homes)
 
 
@@ -53,7 +55,7 @@ def belongs(vm: VM, worker: str, seen: Observed) -> bool:
     mark = seen.moves.get(vm.name)
     if is_there(vm.name, seen):
         return True
-    if mark is not None:
+    if not is_free(mark) and mark is not None:
         return mark.how in ("leaving", "staying")
     return bool(
         home(vm, seen) if vm.worker == worker else vm.worker is None and kept(vm.name, seen)

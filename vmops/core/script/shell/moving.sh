@@ -34,6 +34,35 @@ drop_mark() {
   as_ssh_user 30 sh -c 'rm -f -- "$1" "$1.new" && sync "${1%/*}"' vmops "$path"
 }
 
+# Of several workers that share the folder one makes the mark: a link is made or it is not, over NFS
+# too. What a server has done twice, as its first answer was lost, is still ours.
+#: # as the SSH user: write to {1}, unless it is there: {2}
+claim_mark() {
+  in_home "$1"
+  as_ssh_user 30 sh -c '
+    umask 077
+    mkdir -p "${1%/*}" && mine=$(mktemp -- "$1.XXXXXXXX.new") || exit 1
+    printf "%s\n" "$2" >"$mine" && sync "$mine" && ln -T -- "$mine" "$1" 2>/dev/null
+    rm -f -- "$mine"
+    sync "${1%/*}"
+    [ "$(head -c 4096 -- "$1")" = "$2" ] || { echo "another worker has claimed it" >&2; exit 1; }
+  ' vmops "$path" "$2"
+}
+
+#: # as the SSH user: rm -f {1}  # if it is: {2}
+drop_claim() {
+  mark_is "$1" "$2" || return 0
+  drop_mark "$1"
+}
+
+# The shared folders that this one is, by the files that say so.
+#: # see which ~/vm_images/.vmops/shared-* there are
+shared_facts() {
+  for file in "$VMOPS_HOME"/vm_images/.vmops/shared-*; do
+    [ ! -f "$file" ] || printf '%s\n' "${file##*/shared-}"
+  done
+}
+
 # A VM a line, and what its mark says; nothing is run where there is none.
 #: # as the SSH user: read each ~/vm_images/.vmops/moving-*
 move_facts() {

@@ -22,7 +22,7 @@ from vmops.core.images.progress import Progress
 from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.group import Terms
-from vmops.core.plan.moving import cold, course
+from vmops.core.plan.moving import cold, course, together
 from vmops.core.plan.moving.course import Ends, Next, Side
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
@@ -101,6 +101,9 @@ def _source(move: Move, vm: VM) -> Route | None:
         if leaving.peer in sides and course.way_back(sides[to], sides[leaving.peer]):
             _stay(move, vm, routes[leaving.peer])
             return None
+    if together.is_to_start(vm.name, sides[to], seen[to]):
+        _start(move, vm)
+        return None
     found = course.source_of(vm.worker, to, sides)
     if found is None and not (sides[to].has or sides[to].runs):
         for error in errors.values():
@@ -175,7 +178,10 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     for _ in range(_MOST_ACTS):
         seen = _seen(vm, source), _seen(vm, move.to)
         sides = _side(source, vm, seen[0]), _side(move.to, vm, seen[1])
-        found = course.next_act(vm.name, ends, *sides)
+        if together.is_one_folder(source.worker, move.to.worker):
+            found = together.next_act(vm.name, ends, *seen)
+        else:
+            found = course.next_act(vm.name, ends, *sides)
         if found.act == "done":
             return Outcome(vm.name, ends.destination, "move", notes=(_noted(vm, ends),))
         if found.act == "blocked":
@@ -203,6 +209,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
 def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
     """Do one act; False where somebody has changed something since it was looked at."""
     here, there = source.worker, move.to.worker
+    if found.act in ("expect", "leave") and together.is_one_folder(here, there):
+        return _handed(move, vm, source, found, seen)
     if found.act == "expect":
         cold.check_leaves(here, vm, seen[0])
         cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
@@ -227,6 +235,22 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
         _start(move, vm)
         return True
     return _do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
+
+
+def _handed(
+    move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]
+) -> bool:
+    """The same where both see its disks: only its mark is changed."""
+    here, there = source.worker, move.to.worker
+    if found.act == "expect":
+        return _do(source, vm, together.claim(here, vm), seen[0]) is not None
+    cold.check_leaves(here, vm, seen[0])
+    together.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
+    plan = together.hand_over(here, vm, seen[0], to=there.name, ran=found.ran, manner=move.manner)
+    done = _do(source, vm, plan, seen[0])
+    if done is not None and seen[0].vm(vm.name).process is not None:
+        move.tell(f"{vm.name}: stopped on {here.name}")
+    return done is not None
 
 
 def _do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:

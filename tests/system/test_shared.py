@@ -1,0 +1,133 @@
+"""Disks in a folder that both workers have: a VM goes over without its disks being copied, and the
+worker where it is not leaves them alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.guests import boot_sector_image, cache_directory
+from vmops.core.inventory.model import Disk, Interface
+
+from .operator import Operator, small_vm
+
+pytestmark = pytest.mark.timeout(300)
+
+IMAGES = "/home/ubuntu/vm_images"
+FOLDER = f"{IMAGES}/.vmops"
+WORKERS = ("worker1", "worker2")
+SIGN = ("sudo", "-u", "ubuntu", "sh", "-c", f"mkdir -p {FOLDER}; touch {FOLDER}/shared-nas")
+MOVE = ("migrate", "--cold", "--vm", "web1", "--force", "--to")
+
+
+@pytest.fixture
+def shared(operator: Operator) -> Iterator[Operator]:
+    """One folder of this machine is ~/vm_images of both workers, as one of a server would be."""
+    folder = tempfile.mkdtemp(prefix="vmops-shared-", dir="/var/lib")
+    try:
+        for worker in WORKERS:
+            operator.on(worker, "mkdir", "-p", IMAGES)
+            operator.on(worker, "mount", "--bind", folder, IMAGES)
+            operator.on(worker, "mount", "-o", "remount,bind,rw", IMAGES)
+        operator.on("worker1", "chown", "ubuntu:", IMAGES)
+        file = boot_sector_image(cache_directory())
+        operator.extra = f"[images.small]\nfile = {json.dumps(str(file))}\n"
+        web1 = replace(
+            small_vm("web1", 31),
+            qcow_image="",
+            image="small",
+            disks=(Disk("data", size_gb=1),),
+            interfaces=(Interface("eth1", vlan_id=101),),
+        )
+        operator.add(web1, image=False)
+        written = operator.hosts_toml.read_text()
+        for worker in WORKERS:
+            section = f"[workers.{worker}]\n"
+            written = written.replace(section, f'{section}shared_images = "nas"\n')
+        operator.hosts_toml.write_text(written)
+        yield operator
+        for worker in WORKERS:
+            for more in ((), ("--elsewhere",)):
+                there = ("-H", operator.address(worker))
+                operator.fab(*there, "stop", "--vm", "web1", "--force", *more)
+    finally:
+        for worker in WORKERS:
+            operator.on(worker, "sh", "-c", f"umount -l {IMAGES} || :")
+        shutil.rmtree(folder)
+
+
+def pin(operator: Operator, worker: str) -> None:
+    text = operator.hosts_toml.read_text()
+    other = next(each for each in WORKERS if each != worker)
+    operator.hosts_toml.write_text(text.replace(f'worker = "{other}"', f'worker = "{worker}"'))
+
+
+def inodes(operator: Operator, worker: str) -> str:
+    return operator.on(worker, "sh", "-c", f"stat -c '%n %i' {FOLDER}/disk-* {FOLDER}/base-*")
+
+
+def test_a_vm_goes_over_and_its_disks_stay_where_they_are(shared: Operator) -> None:
+    unknown = shared.fab("launch", "--vm", "web1")
+    assert unknown.code == 1
+    assert "it does not see the shared folder nas" in unknown.err
+    assert "touch ~/vm_images/.vmops/shared-nas" in unknown.err
+    shared.on("worker1", *SIGN)
+    shared.ok("launch", "--vm", "web1")
+    before = inodes(shared, "worker1")
+    assert before == inodes(shared, "worker2")
+    shared.ok("image.push", "--worker", "worker2")
+    assert inodes(shared, "worker2") == before
+
+    # worker2 sees all of it, and leaves it alone, while it runs and when it does not.
+    pin(shared, "worker2")
+    for _ in range(2):
+        for words in (("launch",), ("destroy", "--force", "--yes"), ("reset-disk", "--yes")):
+            there = ("-H", shared.address("worker2"))
+            said = shared.fab(*there, words[0], "--vm", "web1", *words[1:])
+            assert said.code == 1, said
+        assert inodes(shared, "worker2") == before
+        removed = shared.fab("image.remove", "--worker", "worker2", "--image", "small", "--yes")
+        assert inodes(shared, "worker2") == before, removed
+        shared.ok("-H", shared.address("worker1"), "stop", "--vm", "web1", "--elsewhere", "--force")
+    assert "it is at worker1, with which worker2 shares" in shared.fab("launch", "--vm", "web1").err
+
+    pin(shared, "worker1")
+    shared.ok("launch", "--vm", "web1")
+    said = shared.ok(*MOVE, "worker2")
+    assert "MiB sent" not in said.err
+    assert list(shared.qemus("worker2")) == ["web1"]
+    assert shared.qemus("worker1") == {}
+    assert inodes(shared, "worker2") == before
+    late = shared.fab("launch", "--vm", "web1")
+    assert late.code == 1
+    pin(shared, "worker2")
+    assert shared.fab("plan").code == 0
+    shared.ok(*MOVE, "worker1")
+    assert list(shared.qemus("worker1")) == ["web1"]
+    pin(shared, "worker1")
+    shared.ok("destroy", "--vm", "web1", "--force", "--yes")
+    left = shared.on("worker1", "ls", "-A", FOLDER).split()
+    assert [name for name in left if not name.startswith("base-")] == ["shared-nas"]
+
+
+def test_two_who_start_it_at_once_on_two_workers_start_it_once(shared: Operator) -> None:
+    shared.on("worker1", *SIGN)
+    shared.ok("image.push", "--worker", "worker1")
+    text = shared.hosts_toml.read_text()
+    shared.hosts_toml.write_text(text.replace('worker = "worker1"\n', ""))
+    with ThreadPoolExecutor() as pool:
+        both = list(
+            pool.map(
+                lambda worker: shared.fab("-H", shared.address(worker), "launch", "--vm", "web1"),
+                WORKERS,
+            )
+        )
+    assert sorted(said.code for said in both) == [0, 1], both
+    assert sum(len(shared.qemus(worker)) for worker in WORKERS) == 1
+    shared.fab("destroy", "--vm", "web1", "--force", "--yes")
