@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from vmops.lab import Lab
+from vmops.lab.daemons import DaemonName
 
 from .lab_helpers import wait_until
 from .operator import Said
 from .ovn_site import Site, lab_with_ovn
-from .test_ovn import ALL, OwnSite
+from .test_ovn import ALL, OwnSite, file
 
 Break = Callable[[Site], AbstractContextManager[None]]
 B2 = "tap_2_eth0"
@@ -288,3 +289,44 @@ def test_where_it_ends(site: Site) -> None:
     assert said.code == 1
     assert said.json["steps"][-1]["text"] == "port b2:eth0 is bound to no worker"
     assert "OVN has its port otherwise than hosts.toml" in said.json["error"]
+
+
+def test_the_central_goes_and_comes_back_while_frames_pass(site: Site) -> None:
+    lab: Lab = site.lab
+    daemons: tuple[DaemonName, ...] = ("northbound", "southbound")
+    for name in daemons:
+        lab.stop_daemon("worker1", name)
+    try:
+        wait_until(lambda: "OVN is down" in site.ok("status", "--vm", "b2").out, seconds=30)
+        said, found = proof(site)
+        assert said.code == 1
+        assert reached(found) == REACH
+        assert "worker2: ovn-controller has no connection to OVN's central" in said.err
+        assert "worker1: OVN's central cannot be asked" in said.err
+    finally:
+        for name in daemons:
+            lab.start_daemon("worker1", name)
+    wait_until(lambda: proof(site)[0].code == 0, seconds=60)
+
+
+def test_a_silent_controller_makes_hv_wait_and_no_change_of_ours(site: Site) -> None:
+    """Its flags stay, and its guests' frames pass; a change is made, whoever waits or not."""
+    pid = "$(cat /run/ovn/ovn-controller.pid)"
+    site.on("worker2", "sh", "-c", f"kill -STOP {pid}")
+    try:
+        waits = "ovn-nbctl --timeout=3 --wait=hv set NB_Global . external_ids:tried=yes; echo $?"
+        assert site.on("worker1", "sh", "-c", waits).split()[-1] == "142"
+        assert "tried=yes" in site.nbctl("get", "NB_Global", ".", "external_ids")
+        site.write(file(blue='mtu = 1400\nreach = ["green"]'))
+        site.ok("net.up")
+        said, found = proof(site)
+        assert said.code == 1
+        assert reached(found) == REACH
+        assert "worker2: ovn-controller does not answer" in said.err
+        flag = ("ovs-vsctl", "get", "Interface", B2, "external_ids:ovn-installed")
+        assert "true" in site.on("worker2", *flag)
+    finally:
+        site.on("worker2", "sh", "-c", f"kill -CONT {pid}")
+        site.write()
+        site.ok("net.up")
+    wait_until(lambda: proof(site)[0].code == 0, seconds=60)
