@@ -21,6 +21,10 @@ def main() -> None:
     (count,) = struct.unpack("!H", data[6:8])
     rest, found = data[12 + len(asked) :], []
     for _ in range(count):
+        # A pointer to the question's name, or as OVN writes it the name itself.
+        while rest[0] and rest[0] < 0xC0:
+            rest = rest[1 + rest[0] :]
+        rest = rest if rest[0] else b"\0" + rest
         kind, _, _, size = struct.unpack("!HHIH", rest[2:12])
         if kind == 1:
             found.append(socket.inet_ntoa(rest[12:16]))

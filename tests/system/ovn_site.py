@@ -16,7 +16,7 @@ from vmops.errors import WorkFailed
 from vmops.lab import Lab
 from vmops.lab.tools import require_ovn
 
-from . import dhcp_client, ovn_guest
+from . import dhcp_client, dns_client, ovn_guest
 from .conftest import PORT, free_network, require_a_lab
 from .operator import Operator
 
@@ -57,8 +57,29 @@ class Site(Operator):
         (found,) = self.ok("status", "--vm", vm, "--format", "json").json
         return found
 
+    def heard(self, place: str, address: str, port: int) -> str:
+        """What a server says to who connects from a worker or from the switch; or nothing."""
+        words = ("python3", "-c", _CLIENT, address, str(port))
+        return self.lab.run(place, words, check=False).stdout.decode()
+
     def networks(self) -> dict[str, Any]:
         return {one["network"]: one for one in self.ok("net.status", "--format", "json").json}
+
+
+_SERVER = """
+import select, socket, sys
+there = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("ready", flush=True)
+while sys.stdin not in select.select([sys.stdin, there], [], [])[0]:
+    link, _ = there.accept()
+    link.sendall(sys.argv[2].encode())
+    link.close()
+"""
+_CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 3) as link:
+    print(link.makefile().read(), end="")
+"""
 
 
 class Guest:
@@ -102,6 +123,28 @@ class Guest:
         """True where one of three is answered: the first into a tunnel is lost."""
         words = ("ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "1", *options, address)
         return self.inside(*words, check=False).returncode == 0
+
+    def asks(self, server: str, name: str) -> list[str] | None:
+        """The addresses of a name that a server has; None where nobody answers."""
+        text = Path(str(dns_client.__file__)).read_text()
+        said = self.inside("python3", "-c", text, name, server, check=False)
+        found: list[str] | None = json.loads(said.stdout) if said.returncode == 0 else None
+        return found
+
+    @contextmanager
+    def serving(self, port: int, word: str) -> Iterator[None]:
+        """A server there which says this word to whoever connects."""
+        enter = ("nsenter", f"--net=/run/netns/{self.vm}")
+        words = (*enter, "python3", "-c", _SERVER, str(port), word)
+        process = subprocess.Popen(
+            self.site.lab.enter(self.worker, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.communicate(timeout=30)
 
     def leave(self) -> None:
         self.process.communicate(timeout=30)

@@ -19,6 +19,7 @@ northbound = "worker1"
 gateways = ["worker2:provider", "worker1:provider"]
 outside = "{OVN_OUTSIDE}/24"
 next_hop = "{OUTSIDE_HOST}"
+name_servers = ["{OUTSIDE_HOST}"]
 """
 NETWORKS = """
 [networks.blue]
@@ -30,6 +31,7 @@ internet = {internet}
 engine = "ovn"
 subnet = "192.168.20.0/24"
 dhcp = true
+{green}
 [vm_defaults]
 ram_mb = 32
 cores = 1
@@ -45,8 +47,8 @@ interfaces = [{{ name = "eth0", network = "green" }}]
 """
 
 
-def file(internet: str = "true") -> str:
-    return NETWORKS.format(internet=internet).replace("{{name}}", "{name}")
+def file(internet: str = "true", green: str = "") -> str:
+    return NETWORKS.format(internet=internet, green=green).replace("{{name}}", "{name}")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,70 @@ def test_guests_get_out_where_they_may_and_nobody_gets_in(
     assert blue.pings(OUTSIDE_HOST)
     # The way of the tunnels is that of workers too.
     assert not blue.pings("198.51.100.1")
+
+
+FORWARD = 'forward = [{ port = 8022, to = "g1:22" }]\n'
+
+
+def test_a_port_outside_leads_to_a_guest_that_gets_out_by_nothing_else(
+    ready: Site, guests: dict[str, Guest]
+) -> None:
+    site, green = ready, guests["g1"]
+    site.write(file(green=FORWARD), ovn=GATEWAYS)
+    site.ok("net.up")
+    assert "forward" in site.networks()["green"]["services"]
+    lease = green.lease()
+    assert lease is not None
+    assert lease["router"] == "192.168.20.1"
+    green.configure(lease["address"], lease["router"])
+    with green.serving(22, "this is g1"), green.serving(23, "nobody's"):
+        wait_until(lambda: site.heard(SWITCH, OVN_OUTSIDE, 8022) == "this is g1", seconds=20)
+        assert site.heard(SWITCH, OVN_OUTSIDE, 23) == ""
+        assert site.heard(SWITCH, OVN_OUTSIDE, 22) == ""
+        assert not green.pings(OUTSIDE_HOST)
+        # Another port of the guest, without the network being cut for a moment.
+        moved = FORWARD.replace("g1:22", "g1:23")
+        site.write(file(green=moved), ovn=GATEWAYS)
+        (row,) = [
+            r for r in site.fab("plan", "--format", "json").json if r.get("network") == "green"
+        ]
+        fields = {field["field"] for field in row["fields"]}
+        assert f"forward tcp 8022.vips.{OVN_OUTSIDE}:8022" in fields
+        site.ok("net.up")
+        assert site.heard(SWITCH, OVN_OUTSIDE, 8022) == "nobody's"
+        site.write(file(), ovn=GATEWAYS)
+        site.ok("net.up")
+        assert site.heard(SWITCH, OVN_OUTSIDE, 8022) == ""
+    assert site.nbctl("list", "Load_Balancer") == ""
+
+
+def test_names_of_vms_are_answered_whoever_is_asked(ready: Site, guests: dict[str, Guest]) -> None:
+    site, green, blue = ready, guests["g1"], guests["b1"]
+    site.write(
+        file(green='dns = true\nreach = ["blue"]', internet="true\ndns = true"), ovn=GATEWAYS
+    )
+    site.ok("net.up")
+    own = {}
+    for guest in (green, blue):
+        lease = guest.lease()
+        assert lease is not None
+        own[guest.vm] = lease["address"]
+        guest.configure(lease["address"], lease["router"])
+    wait_until(lambda: green.asks("192.168.20.1", "g1") == [own["g1"]], seconds=20)
+    assert green.asks("192.168.20.1", "b1") == [own["b1"]]
+    assert green.asks("192.168.20.1", "vm9") is None, "OVN is silent about what it does not know"
+    # Where guests get out they are told of who knows the rest; OVN answers in his place.
+    assert blue.asks(OUTSIDE_HOST, "G1") == [own["g1"]]
+    listed = site.ok("inventory", "--vm", "b1").out
+    assert f'dns = "{OUTSIDE_HOST}"' not in listed, "by DHCP, and not written"
+    options = site.nbctl(
+        "--bare", "--columns=options", "find", "DHCP_Options", "cidr=192.168.10.0/24"
+    )
+    assert f"dns_server={OUTSIDE_HOST}" in options
+    site.write(file(), ovn=GATEWAYS)
+    site.ok("net.up")
+    assert green.asks("192.168.20.1", "g1") is None
+    assert site.nbctl("list", "DNS") == ""
 
 
 def test_another_gateway_takes_over(site: Site, guests: dict[str, Guest]) -> None:

@@ -72,7 +72,6 @@ def complaints(*parts: str, head: str = HEAD) -> str:
     [
         ("vlan_id = 5", "networks.blue.vlan_id: 5: must be left out, as OVN needs no VLAN"),
         ("internet = true", "networks.blue.internet: True: needs gateways, outside and next_hop"),
-        ("dns = true", "networks.blue.dns: True: must be left out, as the engine"),
         ('network_node = "w1"', "networks.blue.network_node: 'w1': must be left out, as OVN"),
         (
             'dhcp = true\nrange = "192.168.0.9-192.168.0.10"',

@@ -228,3 +228,75 @@ def test_what_is_no_way_out_is_not_taken(outer: Outer, why: str) -> None:
     found = {c.name: c for c in setting_up.checks(W2, W1, ready(outer, ""))}
     assert why in found["OVN's way out"].found
     assert not found["OVN's way out"].ok
+
+
+# Ways in, and names
+
+
+DOOR = 'forward = [{ port = 8022, to = "web:22" }]\n'
+
+
+def parts_of(one: Logical) -> dict[str, dict[str, Any]]:
+    return {row.key.part: dict(row.columns) for row in rows_of.rows(one, CHASSIS)}
+
+
+def test_a_guest_with_a_port_outside_gets_out_with_its_answers_alone() -> None:
+    one = wanted(BLUE, DOOR, WEB)["blue"]
+    own = one.seats[0].address
+    found = parts_of(one)
+    assert found["forward tcp 8022"]["vips"] == {"203.0.113.10:8022": f"{own}:22"}
+    answers = found[f"answers tcp {own} 22"]["match"]
+    assert answers == f'ip4.src == {own} && tcp.src == 22 && outport == "vmops.outside"'
+    assert not {"translation", "way out"} & found.keys()
+    both = parts_of(wanted(BLUE, OUT, DOOR, WEB)["blue"])
+    assert {"translation", "way out", "way back", "forward tcp 8022"} <= both.keys()
+    assert not any(part.startswith("answers") for part in both)
+
+
+def test_a_port_that_leads_elsewhere_leads_nowhere_else_and_goes_whole() -> None:
+    before = wanted(BLUE, DOOR, WEB)
+    after = wanted(BLUE, DOOR.replace(":22", ":23"), WEB)
+    seen = central(*before.values())
+    said = words(logical.bring(W1, after, seen)[0])
+    own = before["blue"].seats[0].address
+    assert f'vips={{"203.0.113.10:8022"="{own}:23"}}' in said
+    key = Key("blue", "forward tcp 8022")
+    more = {"203.0.113.10:8022": f"{own}:22", "203.0.113.10:9": "10.0.0.1:9"}
+    odd = seen.rows[key]._replace(columns={**seen.rows[key].columns, "vips": more})
+    plan, _ = logical.bring(W1, before, seen._replace(rows={**seen.rows, key: odd}))
+    assert changes(plan)["blue"][1] == [f"{key.part}.vips.203.0.113.10:9: 10.0.0.1:9 -> none"]
+    # A row that stands by itself is destroyed: to take it out of the router would leave it there.
+    gone = words(logical.remove(["blue"], seen))
+    assert gone[gone.index("Load_Balancer") - 1] == "destroy"
+
+
+def test_one_port_outside_leads_to_one_guest_and_may_be_that_of_ssh() -> None:
+    db = a_vm("db", 'network = "green"', "w2")
+    second = DOOR.replace("web:22", "db:22")
+    text = complaints(BLUE, DOOR, GREEN, second, WEB, db, head=HEAD)
+    assert "both are on OVN's address outside" in text
+    assert wanted(BLUE, DOOR.replace("8022", "22"), WEB)["blue"].doors[0].port == 22
+
+
+def test_names_are_those_of_the_network_and_of_what_it_reaches() -> None:
+    db = a_vm("DB", 'network = "green"', "w2")
+    found = wanted(BLUE, "dns = true\ndhcp = true\nreach = ['green']\n", GREEN, WEB, db)
+    records = parts_of(found["blue"])["names"]["records"]
+    assert list(records) == ["db", "web"]
+    assert records["db"] == found["green"].seats[0].address
+    assert parts_of(found["blue"])["leases"]["options"]["dns_server"] == "192.168.0.1"
+    (switch,) = (row for row in rows_of.rows(found["blue"], {}) if row.key.part == "switch")
+    assert switch.refers == {"dns_records": Key("blue", "names")}
+
+
+def test_who_gets_out_asks_those_who_know_the_rest() -> None:
+    servers = HEAD.replace(
+        "[workers.w1]", 'name_servers = ["9.9.9.9", "9.9.9.10"]\n[workers.w1]', 1
+    )
+    named = "dns = true\ninternet = true\n"
+    leased = wanted(BLUE, named, "dhcp = true\n", WEB, head=servers)["blue"]
+    assert parts_of(leased)["leases"]["options"]["dns_server"] == "{9.9.9.9, 9.9.9.10}"
+    told = read(BLUE, named, WEB, head=servers).vms["web"].interfaces[0]
+    assert told.dns == ("9.9.9.9", "9.9.9.10")
+    alone = read(BLUE, "dns = true\n", WEB, head=servers).vms["web"].interfaces[0]
+    assert alone.dns == ("192.168.0.1",)

@@ -91,8 +91,9 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         if fault.path[:1] in (("vms",), ("topologies",))
     )
     _read_links(hosts, tree, for_all.pop("link_vlans", None))
-    _read_networks(hosts, tree, for_all)
     _read_ovn(hosts, tree)
+    _read_networks(hosts, tree, for_all)
+    _look_at_ovn(hosts)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
@@ -140,7 +141,7 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
     for name, reached in both_ways(hosts.networks).items():
         if reached:
             hosts.networks[name]["reach"] = reached
-    joined = join(hosts.networks, hosts.vms)
+    joined = join(hosts.networks, hosts.vms, tuple(hosts.ovn.get("name_servers", ())))
     hosts.members = joined.members
     hosts.origins |= joined.origins
     hosts.faults += joined.faults
@@ -152,15 +153,18 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
 
 
 def _read_ovn(hosts: HostsToml, tree: Mapping[str, object]) -> None:
-    """OVN's central and its way out, and whether workers have what it needs: networks are read."""
+    """OVN's central and its way out."""
     if "ovn" in tree:
-        values, faults = read_strictly(
+        hosts.ovn, faults = read_strictly(
             tree["ovn"], network_rules.CENTRAL, network_rules.NEEDED_OF_CENTRAL
         )
         hosts.faults += [fault.below("ovn") for fault in faults]
-        if faults:
-            return
-        hosts.ovn = values
+
+
+def _look_at_ovn(hosts: HostsToml) -> None:
+    """Whether there is what networks need of it, where it could be read; these have been read."""
+    if any(fault.path[:1] == ("ovn",) for fault in hosts.faults):
+        return
     pinned = ((values.get("worker"), name, values) for name, values in hosts.vms.items())
     hosts.faults += ovn_faults(
         hosts.networks,

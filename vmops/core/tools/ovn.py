@@ -24,19 +24,27 @@ EVERYBODY = "*"
 
 SWITCHES, PORTS, LEASES = "Logical_Switch", "Logical_Switch_Port", "DHCP_Options"
 ROUTERS, ROUTER_PORTS, POLICIES = "Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"
+BALANCERS, NAMES = "Load_Balancer", "DNS"
 NATS, ROUTES, GATEWAYS, ACLS = "NAT", "Logical_Router_Static_Route", "Gateway_Chassis", "ACL"
 TABLES = (
     *(SWITCHES, PORTS, LEASES, ROUTERS, ROUTER_PORTS, POLICIES),
-    *(NATS, ROUTES, GATEWAYS, ACLS),
+    *(NATS, ROUTES, GATEWAYS, ACLS, BALANCERS, NAMES),
 )
 _INSIDE: Mapping[str, str] = {
     **dict.fromkeys((PORTS, ACLS), SWITCHES),
-    **dict.fromkeys((ROUTER_PORTS, POLICIES, NATS, ROUTES), ROUTERS),
+    **dict.fromkeys((ROUTER_PORTS, POLICIES, NATS, ROUTES, BALANCERS), ROUTERS),
     GATEWAYS: ROUTER_PORTS,
 }
 """The table of the rows that have those of another, in a column that is one of these."""
 
-_HOLDING = ("ports", "acls", "policies", "nat", "static_routes", "gateway_chassis")
+_HOLDING = (
+    *("ports", "acls", "policies", "nat", "static_routes", "gateway_chassis", "load_balancer"),
+)
+_ROOTS = (BALANCERS, NAMES)
+"""Tables of rows that stay when nobody has them any more, and go from whoever has them."""
+
+_WHOLE = ("vips", "records")
+"""Columns with maps that are all ours: a key that is not wanted is wrong."""
 
 Value = str | tuple[str, ...] | Mapping[str, str | None]
 """A scalar, a set in order, or keys of a map: None is one that must not be there."""
@@ -137,7 +145,8 @@ def differs(row: Row, found: Found, uuids: Mapping[Key, str]) -> Iterator[tuple[
         there = found.columns.get(name, "")
         if isinstance(value, Mapping):
             has: Mapping[str, Any] = there if isinstance(there, Mapping) else {}
-            for key, item in value.items():
+            more = dict.fromkeys(has.keys() - value.keys() if name in _WHOLE else ())
+            for key, item in {**value, **more}.items():
                 if has.get(key) != item:
                     yield f"{name}.{key}", has.get(key) or "none", item or "none"
         elif _as_set(there) != _as_set(value):
@@ -152,7 +161,10 @@ def differs(row: Row, found: Found, uuids: Mapping[Key, str]) -> Iterator[tuple[
             yield name, "there", "none"
 
 
-_REFERRING: Mapping[str, tuple[str, ...]] = {PORTS: ("dhcpv4_options",)}
+_REFERRING: Mapping[str, tuple[str, ...]] = {
+    PORTS: ("dhcpv4_options",),
+    SWITCHES: ("dns_records",),
+}
 
 
 def _as_set(value: Value) -> tuple[str, ...]:
@@ -189,7 +201,7 @@ def transaction(
     leaving = {found.uuid for found in changes.gone}
     for found in changes.gone:
         keeper = keepers.get(found.uuid)
-        if keeper is None:
+        if keeper is None or found.table in _ROOTS:
             words += ["--", "--if-exists", "destroy", found.table, found.uuid]
         elif keeper in there and there[keeper].uuid not in leaving:
             whole, column = there[keeper], _COLUMN_OF[found.table]
@@ -214,6 +226,7 @@ _COLUMN_OF: Mapping[str, str] = {
     ROUTES: "static_routes",
     GATEWAYS: "gateway_chassis",
     ACLS: "acls",
+    BALANCERS: "load_balancer",
 }
 
 
@@ -235,7 +248,10 @@ def _marks(row: Row) -> Iterator[str]:
 
 def _columns(row: Row, names: Mapping[Key, str]) -> Iterator[str]:
     for name, value in row.columns.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name in _WHOLE:
+            pairs = (f"{_quoted(k)}={_quoted(v or '')}" for k, v in value.items())
+            yield f"{name}={{{','.join(pairs)}}}"
+        elif isinstance(value, Mapping):
             yield from (f"{name}:{k}={_quoted(v)}" for k, v in value.items() if v is not None)
         else:
             yield f"{name}={_written(value)}"

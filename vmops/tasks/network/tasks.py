@@ -178,7 +178,9 @@ def _services(found: NetworkStatus) -> list[str]:
         up = sum(found.ports.values())
         return [
             *(("dhcp",) if carried and carried.dhcp else ()),
+            *(("dns",) if carried and carried.hosts is not None else ()),
             *(("internet",) if carried and carried.internet else ()),
+            *(("forward",) if carried and carried.doors else ()),
             *(f"reach:{name}" for name, _ in (carried.reach if carried else ())),
             *((f"ports:{up}/{len(found.ports)}",) if found.state == "up" else ()),
         ]

@@ -3,13 +3,15 @@ of the router where it reaches others."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from vmops.core.devices.network import outside as way_out
-from vmops.core.devices.network.outside import Outside
+from vmops.core.devices.network.outside import Door, Outside
 from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.networks.model import Network
+from vmops.core.inventory.networks.reading import asked_for_names
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
 from vmops.core.tools import ovn
@@ -21,6 +23,7 @@ MTU = 1442
 LEASE_S = 3600
 
 SWITCH, LEASES, GATEWAY, ROUTER_PORT = "switch", "leases", "gateway", "router port"
+NAMES = "names"
 THE_ROUTER, NOTHING_ELSE = Key(EVERYBODY, "router"), Key(EVERYBODY, "policy")
 
 
@@ -44,6 +47,7 @@ class Logical(NamedTuple):
     """A network that OVN carries. `reach` has those that it is routed to, each with its subnet.
 
     `outside` is the way out, None where it has none; `kept` is what its guests may not reach by it.
+    `hosts` are names and addresses, None without DNS; `name_servers` know the others.
     """
 
     name: str
@@ -56,11 +60,19 @@ class Logical(NamedTuple):
     internet: bool = False
     outside: Outside | None = None
     kept: tuple[str, ...] = ()
+    doors: tuple[Door, ...] = ()
+    hosts: tuple[tuple[str, str], ...] | None = None
+    name_servers: tuple[str, ...] = ()
+
+    @property
+    def leads_on(self) -> bool:
+        """True where the router is a way to somewhere."""
+        return bool(self.reach or self.internet or self.doors)
 
     @property
     def is_routed(self) -> bool:
-        """True where the router has a port in it."""
-        return bool(self.reach or self.internet)
+        """True where the router has a port in it: a guest asks for names at its address too."""
+        return self.leads_on or self.hosts is not None
 
 
 class Share(NamedTuple):
@@ -96,32 +108,71 @@ def _logical(listed: Inventory, name: str) -> Logical:
         reach=tuple((other, listed.networks[other].subnet or "") for other in network.reach),
         seats=tuple(sorted(seats)),
         internet=network.internet,
-        outside=way_out.outside(listed) if network.internet else None,
+        outside=way_out.outside(listed) if network.internet or network.forward else None,
         kept=way_out.kept(listed) if network.internet else (),
+        doors=tuple(
+            sorted(
+                Door(way.protocol, way.port, network.address_of(way.vm) or "", way.vm_port)
+                for way in network.forward
+            )
+        ),
+        hosts=_hosts(listed, network) if network.dns else None,
+        name_servers=_name_servers(listed, network) if network.dns else (),
     )
+
+
+def _name_servers(listed: Inventory, network: Network) -> tuple[str, ...]:
+    outer = listed.way_out.name_servers if listed.way_out is not None else ()
+    return asked_for_names(network.to_dict(), outer)
+
+
+def _hosts(listed: Inventory, network: Network) -> tuple[tuple[str, str], ...]:
+    """The VMs in it; and those of networks that it reaches, where it has none of that name."""
+    found: dict[str, list[str]] = {}
+    for one in (network, *(listed.networks[name] for name in network.reach)):
+        mine: dict[str, list[str]] = {}
+        for member in one.members:
+            if member.address:
+                mine.setdefault(member.vm.lower(), []).append(member.address)
+        found = mine | found
+    return tuple((name, " ".join(sorted(there))) for name, there in sorted(found.items()))
 
 
 def rows(wanted: Logical, chassis: Mapping[str, str]) -> tuple[Row, ...]:
     """All rows of a network. `chassis` has the name of each worker's by its end of the tunnels."""
     name = wanted.name
     switch = Key(name, SWITCH)
-    found = [Row(switch, ovn.SWITCHES, {"name": f"{ROUTER}-{name}"})]
+    names = Key(name, NAMES)
+    refers = {} if wanted.hosts is None else {"dns_records": names}
+    found = [Row(switch, ovn.SWITCHES, {"name": f"{ROUTER}-{name}"}, refers=refers)]
+    if wanted.hosts is not None:
+        found.append(Row(names, ovn.NAMES, {"records": dict(wanted.hosts)}))
     if wanted.dhcp:
         options: dict[str, str | None] = {
             "server_id": wanted.gateway,
             "server_mac": network_mac(name),
             "lease_time": str(LEASE_S),
             "mtu": str(wanted.mtu),
-            "router": wanted.gateway if wanted.is_routed else None,
+            "router": wanted.gateway if wanted.leads_on else None,
+            "dns_server": _set_of(wanted.name_servers) if wanted.hosts is not None else None,
         }
         found.append(
             Row(Key(name, LEASES), ovn.LEASES, {"cidr": wanted.subnet, "options": options})
         )
     found += [_port(wanted, seat, chassis) for seat in wanted.seats]
     found += _routing(wanted) if wanted.is_routed else ()
-    if wanted.internet and wanted.outside is not None:
-        found += way_out.rows_of(name, wanted.subnet, wanted.outside, wanted.kept)
+    if wanted.outside is not None:
+        way = wanted.outside
+        if wanted.internet:
+            found += way_out.rows_of(name, wanted.subnet, way, wanted.kept)
+        found += way_out.doors(name, way, wanted.doors, gets_out=wanted.internet)
+        found.append(way_out.way_back(name, wanted.subnet))
     return tuple(found)
+
+
+def _set_of(addresses: Sequence[str]) -> str:
+    """As OVN's DHCP options write several."""
+    return addresses[0] if len(addresses) == 1 else f"{{{', '.join(addresses)}}}"
 
 
 def _port(wanted: Logical, seat: Seat, chassis: Mapping[str, str]) -> Row:

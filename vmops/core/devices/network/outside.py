@@ -7,7 +7,7 @@ address is seen outside, and nobody outside gets at one by it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Interface
 from typing import NamedTuple
 
@@ -32,6 +32,15 @@ WAY_BACK = "way back"
 """The part that every network has that uses the way out."""
 
 _FIRST_PRIORITY = 100
+
+
+class Door(NamedTuple):
+    """A port of the router's address outside that leads to one of a guest."""
+
+    protocol: str
+    port: int
+    address: str
+    guest_port: int
 
 
 class Gateway(NamedTuple):
@@ -171,8 +180,27 @@ def rows_of(name: str, subnet: str, way: Outside, kept_away: tuple[str, ...]) ->
         ),
         _policy(name, "kept away", "200", f"{leaves} && ip4.dst == {{{', '.join(kept_away)}}}"),
         _policy(name, "way out", "100", leaves),
-        way_back(name, subnet),
     )
+
+
+def doors(name: str, way: Outside, found: Collection[Door], *, gets_out: bool) -> Iterator[Row]:
+    """The ports that lead to guests. Where these do not get out otherwise, their answers do: what
+    is none does not get the router's address, and nothing else passes outside."""
+    for one in found:
+        yield Row(
+            Key(name, f"forward {one.protocol} {one.port}"),
+            ovn.BALANCERS,
+            {
+                "name": f"{ROUTER}-{name}-{one.protocol}-{one.port}",
+                "protocol": one.protocol,
+                "vips": {f"{way.ip}:{one.port}": f"{one.address}:{one.guest_port}"},
+            },
+            inside=(_ROUTER, "load_balancer"),
+        )
+    ends = {(one.protocol, one.address, one.guest_port) for one in found}
+    for protocol, address, port in sorted(ends) if not gets_out else ():
+        match = f'ip4.src == {address} && {protocol}.src == {port} && outport == "{_PORT}"'
+        yield _policy(name, f"answers {protocol} {address} {port}", "100", match)
 
 
 def way_back(name: str, subnet: str) -> Row:

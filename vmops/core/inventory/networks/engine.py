@@ -13,15 +13,13 @@ from vmops.core.names import OVN_BRIDGE
 
 Values = Mapping[str, Any]
 
-LEAVES = ("internet",)
+LEAVES = ("internet", "forward")
 """Keys of a network that need OVN's way out."""
 
 _LEFT_OUT = {
     "vlan_id": "as OVN needs no VLAN",
     "network_node": "as OVN needs no network node",
-    "range": 'as the engine "ovn" has leases for our VMs only',
-    "dns": 'as the engine "ovn" has no DNS here yet',
-    "forward": 'as the engine "ovn" has no way in here yet',
+    "range": "as nobody but our VMs has a port in OVN",
 }
 
 

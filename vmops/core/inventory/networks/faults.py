@@ -109,15 +109,17 @@ def _shared_ports(networks: Mapping[str, Values], workers: Mapping[str, Values])
     seen: dict[tuple[object, ...], str] = {}
     for name, values in networks.items():
         node = values.get("network_node")
+        of_ovn = values.get("engine") == OVN
         for index, item in enumerate(values.get("forward", ())):
             path = ("networks", name, "forward", index, "port")
             port, protocol = item.get("port"), item.get("protocol", "tcp")
             ssh = workers.get(str(node), {}).get("port") or SSH_PORT
-            if protocol == "tcp" and port in (SSH_PORT, ssh):
+            if protocol == "tcp" and port in (SSH_PORT, ssh) and not of_ovn:
                 yield Fault(path, f"{port}: must not be the port of SSH on the network node")
-            first = seen.setdefault((node, protocol, port), key_path(path))
+            where = "OVN's address outside" if of_ovn else node
+            first = seen.setdefault((where, protocol, port), key_path(path))
             if port is not None and first != key_path(path):
-                yield Fault(path, f"{port}: must differ from {first}: both are on {node}")
+                yield Fault(path, f"{port}: must differ from {first}: both are on {where}")
 
 
 def _of_node(

@@ -50,12 +50,14 @@ class Forward(NamedTuple):
 
 class WayOut(NamedTuple):
     """How networks of OVN get out: gateways, each a worker and its device, in the order in which
-    they take over; the router's own address there with its prefix, and where it sends what leaves.
+    they take over; the router's own address there with its prefix, where it sends what leaves, and
+    who knows the names of the world.
     """
 
     gateways: tuple[tuple[str, str], ...]
     address: str
     next_hop: str
+    name_servers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> WayOut | None:
@@ -64,7 +66,8 @@ class WayOut(NamedTuple):
             return None
         pairs = (each.rpartition(":") for each in values["gateways"])
         gateways = tuple((worker, device) for worker, _, device in pairs)
-        return cls(gateways, values["outside"], values["next_hop"])
+        hop, servers = values["next_hop"], tuple(values.get("name_servers", ()))
+        return cls(gateways, values["outside"], hop, servers)
 
     def device_of(self, worker: str) -> str:
         """The device of a gateway; empty for a worker that is none."""
@@ -76,6 +79,7 @@ class WayOut(NamedTuple):
             "gateways": [f"{worker}:{device}" for worker, device in self.gateways],
             "outside": self.address,
             "next_hop": self.next_hop,
+            **({"name_servers": list(self.name_servers)} if self.name_servers else {}),
         }
 
 

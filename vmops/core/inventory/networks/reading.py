@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.inventory.attachment import attachment_faults
@@ -80,11 +80,17 @@ class Joined(NamedTuple):
     members: dict[str, list[Member]]
     origins: dict[tuple[str, str, str], str]
     faults: list[Fault]
+    name_servers: tuple[str, ...] = ()
 
 
-def join(networks: Mapping[str, Values], vms: dict[str, Values]) -> Joined:
-    """Give each interface in a network what the network says: `interfaces` of VMs are replaced."""
-    joined = Joined({name: [] for name in networks}, {}, [])
+def join(
+    networks: Mapping[str, Values], vms: dict[str, Values], name_servers: tuple[str, ...] = ()
+) -> Joined:
+    """Give each interface in a network what the network says: `interfaces` of VMs are replaced.
+
+    `name_servers` are those of OVN's way out.
+    """
+    joined = Joined({name: [] for name in networks}, {}, [], name_servers)
     seats: dict[str, list[_Seat]] = {name: [] for name in networks}
     for vm, values in vms.items():
         for index, interface in enumerate(values.get("interfaces", ())):
@@ -151,7 +157,7 @@ def _seat(
         joined.members[name].append(
             Member(seat.vm, seat.interface.get("name", ""), seat.mac, address, given)
         )
-        told = _told(network, address)
+        told = _told(network, address, joined.name_servers)
         resolved = {**seat.interface, **told}
         resolved = {key: value for key, value in resolved.items() if value is not None}
         joined.faults.extend(
@@ -169,7 +175,14 @@ def _seat(
             joined.origins["vms", seat.vm, f"{where}.address"] = HANDED_OUT
 
 
-def _told(network: Values, address: str) -> Values:
+def asked_for_names(network: Values, name_servers: Sequence[str]) -> tuple[str, ...]:
+    """Whom guests ask. OVN answers for the names that it has whoever is asked, and is silent about
+    others: so where guests get out, they ask those who know the rest."""
+    gets_out = network.get("engine") == OVN and network.get("internet")
+    return tuple(name_servers) if gets_out and name_servers else (network["gateway"],)
+
+
+def _told(network: Values, address: str, name_servers: Sequence[str]) -> Values:
     """What the network says of an interface. With DHCP the address is not the guest's to know."""
     told: Values = {"vlan_id": network.get("vlan_id")}
     if network.get("engine") == OVN:
@@ -182,7 +195,7 @@ def _told(network: Values, address: str) -> Values:
     if any(network.get(key) for key in ("internet", "reach", "forward", "reached")):
         told["gateway"] = network["gateway"]
     if network.get("dns"):
-        told["dns"] = (network["gateway"],)
+        told["dns"] = asked_for_names(network, name_servers)
     return told
 
 

@@ -93,6 +93,13 @@ def gateways(value: Sequence[object]) -> tuple[str, ...] | None:
     return found if found and len(found) == len(value) == len(workers) <= MOST_GATEWAYS else None
 
 
+def name_servers(value: Sequence[object]) -> tuple[str, ...] | None:
+    """One address or a few, each once."""
+    read = [address(item) if isinstance(item, str) else None for item in value]
+    found = tuple(dict.fromkeys(item for item in read if item is not None))
+    return found if 0 < len(found) == len(value) <= 3 else None
+
+
 def _few(value: Sequence[Any]) -> tuple[Any, ...] | None:
     return tuple(value) if len(value) <= MOST_FORWARDS else None
 
@@ -206,6 +213,17 @@ CENTRAL: Mapping[str, Rule] = {
         schema={"pattern": "^[0-9.]{7,15}/[0-9]{1,2}$"},
     ),
     "next_hop": Rule(str, "an IPv4 address of the subnet of outside", address, schema=_ADDRESS),
+    "name_servers": Rule(
+        list,
+        "1 to 3 IPv4 addresses, each once",
+        name_servers,
+        schema={
+            "minItems": 1,
+            "maxItems": 3,
+            "items": {"type": "string", **_ADDRESS},
+            "uniqueItems": True,
+        },
+    ),
 }
 """What [ovn] says."""
 

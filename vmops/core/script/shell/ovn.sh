@@ -5,18 +5,20 @@
 # Rows that carry our mark, and no other: a central may be somebody else's too.
 our_rows() {
   ovn-nbctl --timeout="$SWITCH_LIMIT_S" "$1" \
-    --columns="_uuid,external_ids,name,ports,acls" find Logical_Switch 'external_ids:vmops-net!=""' \
+    --columns="_uuid,external_ids,name,ports,acls,dns_records" find Logical_Switch 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,name,type,addresses,port_security,options,dhcpv4_options$2" \
     find Logical_Switch_Port 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,cidr,options" find DHCP_Options 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,name,ports,policies,nat,static_routes" \
+    -- --columns="_uuid,external_ids,name,ports,policies,nat,static_routes,load_balancer" \
     find Logical_Router 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,name,mac,networks,gateway_chassis" find Logical_Router_Port 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,priority,match,action" find Logical_Router_Policy 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,type,external_ip,logical_ip" find NAT 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,ip_prefix,nexthop" find Logical_Router_Static_Route 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,name,chassis_name,priority" find Gateway_Chassis 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,priority,direction,match,action" find ACL 'external_ids:vmops-net!=""'
+    -- --columns="_uuid,external_ids,priority,direction,match,action" find ACL 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,name,protocol,vips" find Load_Balancer 'external_ids:vmops-net!=""' \
+    -- --columns="_uuid,external_ids,records" find DNS 'external_ids:vmops-net!=""'
 }
 
 # Rows come in any order. Whether a port is up changes with every guest, and is no part of the sum.
