@@ -109,7 +109,7 @@ def test_guests_get_out_where_they_may_and_nobody_gets_in(
     lease = blue.lease()
     assert lease is not None
     blue.configure(lease["address"], lease["router"])
-    assert blue.pings(OUTSIDE_HOST)
+    wait_until(lambda: blue.pings(OUTSIDE_HOST), seconds=20)
     # Told of no router, it tries all the same.
     other = green.lease()
     assert other is not None
@@ -157,10 +157,11 @@ def test_a_port_outside_leads_to_a_guest_that_gets_out_by_nothing_else(
         fields = {field["field"] for field in row["fields"]}
         assert f"forward tcp 8022.vips.{OVN_OUTSIDE}:8022" in fields
         site.ok("net.up")
-        assert site.heard(SWITCH, OVN_OUTSIDE, 8022) == "nobody's"
+        # A change waits for ovn-northd, and not for controllers.
+        wait_until(lambda: site.heard(SWITCH, OVN_OUTSIDE, 8022) == "nobody's", seconds=20)
         site.write(file(), ovn=GATEWAYS)
         site.ok("net.up")
-        assert site.heard(SWITCH, OVN_OUTSIDE, 8022) == ""
+        wait_until(lambda: site.heard(SWITCH, OVN_OUTSIDE, 8022) == "", seconds=20)
     assert site.nbctl("list", "Load_Balancer") == ""
 
 
@@ -180,7 +181,7 @@ def test_names_of_vms_are_answered_whoever_is_asked(ready: Site, guests: dict[st
     assert green.asks("192.168.20.1", "b1") == [own["b1"]]
     assert green.asks("192.168.20.1", "vm9") is None, "OVN is silent about what it does not know"
     # Where guests get out they are told of who knows the rest; OVN answers in his place.
-    assert blue.asks(OUTSIDE_HOST, "G1") == [own["g1"]]
+    wait_until(lambda: blue.asks(OUTSIDE_HOST, "G1") == [own["g1"]], seconds=20)
     listed = site.ok("inventory", "--vm", "b1").out
     assert f'dns = "{OUTSIDE_HOST}"' not in listed, "by DHCP, and not written"
     options = site.nbctl(
@@ -189,7 +190,7 @@ def test_names_of_vms_are_answered_whoever_is_asked(ready: Site, guests: dict[st
     assert f"dns_server={OUTSIDE_HOST}" in options
     site.write(file(), ovn=GATEWAYS)
     site.ok("net.up")
-    assert green.asks("192.168.20.1", "g1") is None
+    wait_until(lambda: green.asks("192.168.20.1", "g1") is None, seconds=20)
     assert site.nbctl("list", "DNS") == ""
 
 
