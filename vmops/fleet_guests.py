@@ -55,13 +55,15 @@ class Guests:
         timeout_s: float = 30,
         overcommit: bool = False,
     ) -> list[Outcome]:
-        """Move each VM to that worker, with its disks; `cold` allows that one which runs is stopped
-        for it. The same call goes on with a move that was cut. The inventory stays as it is."""
+        """Move each VM to that worker, with its disks; one that runs goes on running, or with
+        `cold` is stopped for it. The same call goes on with a move that was cut. The inventory
+        stays as it is."""
         from vmops.core.plan.group import Terms
         from vmops.core.plan.stopping import Manner
         from vmops.ops.image.bases import bases_to_start
         from vmops.ops.route import Group, Route
         from vmops.ops.vm.moving import migrate
+        from vmops.ops.vm.moving.acts import Move
 
         listed = self.inventory.workers
         if to not in listed:
@@ -70,7 +72,7 @@ class Guests:
         group = Group(routes.pop(to), self.inventory.select(vms))
         terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, group.vms))
         manner = Manner(force=force, timeout_s=timeout_s)
-        move = migrate.Move(group.route, routes, cold=cold, manner=manner, terms=terms)
+        move = Move(group.route, routes, cold=cold, manner=manner, terms=terms)
         return migrate.migrate(move, group.vms)
 
     def exec(

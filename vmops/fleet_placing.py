@@ -92,7 +92,7 @@ class Placing:
         from vmops.core.plan.group import Terms
         from vmops.core.plan.placement.choice import wish_of
         from vmops.ops.image.bases import bases_to_start
-        from vmops.ops.vm.moving.migrate import Move
+        from vmops.ops.vm.moving.acts import Move
         from vmops.ops.worker.draining import Draining
 
         vms = tuple(self.inventory.vms.values())

@@ -92,6 +92,8 @@ def ear() -> Iterator[socket.socket]:
         ["migrate", "--to", "w"],
         ["migrate", "--vm", "a", "--to", "nowhere"],
         ["migrate", "--vm", "a", "--to", "w", "--timeout", "-1"],
+        ["migrate", "--vm", "a", "--to", "w", "--downtime-ms", "0"],
+        ["migrate", "--vm", "a", "--to", "w", "--bandwidth-mbit", "-1"],
         ["snapshot.save", "--vm", "a"],
         ["snapshot.save", "--vm", "a", "--name", "a\nb"],
         ["snapshot.save", "--vm", "a", "--freeze"],

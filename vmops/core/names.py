@@ -168,6 +168,11 @@ class RunDirectory(NamedTuple):
         """The socket of the guest agent's port."""
         return f"{self.path}/agent.sock"
 
+    def way(self, stream: str = "") -> str:
+        """A socket of a live migration: what QEMU says to it goes to the other worker. Without a
+        stream it is the one that whoever carries that comes to."""
+        return f"{self.path}/way{'-' if stream else ''}{stream}.sock"
+
     @property
     def sockets(self) -> tuple[str, ...]:
         """Every socket that QEMU may make there."""

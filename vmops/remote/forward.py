@@ -44,7 +44,7 @@ def open_socket_of(
     opened: WorkerConnection, worker: str, path: str, *, time_limit: float
 ) -> socket.socket:
     """The same over a connection that is open; `worker` is its name, for messages."""
-    return _here(_open_unix(opened.live_transport, worker, path, time_limit))
+    return _here(unix_channel(opened.live_transport, worker, path, time_limit))
 
 
 def open_port(
@@ -90,7 +90,7 @@ def forward_unix(
 
     def opened() -> paramiko.Channel:
         transport = connection(worker, config=config).live_transport
-        return _open_unix(transport, worker.name, path, OPEN_LIMIT_S)
+        return unix_channel(transport, worker.name, path, OPEN_LIMIT_S)
 
     return Forward(worker.name, opened, local_port)
 
@@ -173,9 +173,11 @@ def _here(channel: paramiko.Channel) -> socket.socket:
     return ours
 
 
-def _open_unix(
+def unix_channel(
     transport: WorkerTransport, worker: str, path: str, time_limit: float
 ) -> paramiko.Channel:
+    """A channel that is the worker's UNIX socket at `path`. Raises MonitorError, and as `working`
+    does."""
     try:
         with working(worker):
             return transport.open_unix_socket(path, time_limit)

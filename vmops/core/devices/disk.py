@@ -46,7 +46,11 @@ def absolute(image: str, home: str) -> str:
     return home + image[1:] if image == "~" or image.startswith("~/") else image
 
 
-def words(vm: VM, image: str) -> tuple[str, ...]:
+NODE = "root-node"
+"""What QEMU calls the node of a VM's first disk, where that is to have a name of its own."""
+
+
+def words(vm: VM, image: str, *, named: bool = False) -> tuple[str, ...]:
     """The drive with that image, an absolute path: the documented words, which make it IDE.
 
     What a guest discards on a disk of its own is given back to the worker. A virtio drive has its
@@ -55,6 +59,7 @@ def words(vm: VM, image: str) -> tuple[str, ...]:
     """
     drive = f"file={qemu.escaped(image)},format={FORMAT}"
     drive += "" if vm.image is None else ",discard=unmap"
+    drive += f",node-name={NODE}" if named else ""
     if vm.drive_model == IDE:
         return ("-drive", drive)
     card = f"virtio-blk-pci,drive={ROOT},id={ROOT}-disk"
@@ -219,11 +224,15 @@ def growing(vm: VM, images: Mapping[str, Chain], argv: Sequence[str]) -> tuple[R
     """
     if not 0 < size_of(images.get(vm.qcow_image)) < wanted_bytes(vm):
         return ()
+    return (qmp.resize(device_of(argv), size=wanted_bytes(vm)),)
+
+
+def device_of(argv: Sequence[str]) -> str:
+    """What a QEMU that was started with these words calls its first drive."""
     found = qemu.options(argv)
     named = any(drive.get("id") == ROOT for drive in qemu.every(found, "drive"))
     _, model = parse(found)
-    device = ROOT if named else {IDE: "ide0-hd0"}.get(model, f"{model}0")
-    return (qmp.resize(device, size=wanted_bytes(vm)),)
+    return ROOT if named else {IDE: "ide0-hd0"}.get(model, f"{model}0")
 
 
 def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:

@@ -39,7 +39,8 @@ class Launch(NamedTuple):
 
     `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
     becomes, `home` the SSH user's, `firmware` its UEFI. With `incoming` it waits for the memory of
-    a suspended VM.
+    a suspended VM, and where it is `live` for that of one that runs elsewhere, and its guest stays
+    still then.
     """
 
     accel: str
@@ -50,6 +51,7 @@ class Launch(NamedTuple):
     home: str
     firmware: Firmware = Firmware()
     incoming: bool = False
+    live: bool = False
 
 
 class CommandLine(NamedTuple):
@@ -85,7 +87,7 @@ def build(vm: VM, launch: Launch) -> Command:
     words += ["-enable-kvm"] if launch.accel == "kvm" else ["-accel", launch.accel]
     words += ["-m", str(vm.ram_mb), "-smp", str(vm.cores)]
     words += [*display.words(launch.screen), *nic.words(vm)]
-    words += [*disk.words(vm, launch.image)]
+    words += [*disk.words(vm, launch.image, named=launch.live)]
     words += ["-daemonize", "-cpu", launch.cpu, "-name", qemu.escaped(vm.name), "-uuid", vm.uuid]
     # Where there is no interface QEMU would make one, with a way out through the worker.
     words += ["-pidfile", run.pidfile, "-nic", "none"]
@@ -99,6 +101,7 @@ def build(vm: VM, launch: Launch) -> Command:
     # The documented words of a VM with qcow_image are left as they are, but where they cannot do.
     words = _opened_once(words) if launch.incoming or vm.image is not None else words
     words += ["-incoming", "defer"] if launch.incoming else []
+    words += ["-S"] if launch.live else []
     words += [*console.words(vm.name), "-D", run.qemu_log, "-sandbox", _SANDBOX]
     words += vm.extra_args
     user = f"{launch.uid}:{launch.uid}"

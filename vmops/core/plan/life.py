@@ -59,14 +59,15 @@ def ahead_of_boot(block: Block, step: Step) -> Block:
     return block._replace(steps=tuple(steps))
 
 
-def booting(worker: Worker, vm: VM, observed: Observed) -> tuple[Step, ...]:
+def booting(worker: Worker, vm: VM, observed: Observed, *, live: bool = False) -> tuple[Step, ...]:
     """The disks, the run directory, the seed, QEMU, its PID, and the memory of a suspended VM.
+    Where it comes `live` from another worker, QEMU waits for it.
 
     Undone, QEMU is ended, and the directory and disks that were made are removed. QEMU says why it
     cannot start in its log, which goes with the directory: the undo brings it.
     """
     suspended = vm.name in observed.suspended
-    values = launch_values(worker, vm, observed)._replace(incoming=suspended)
+    values = launch_values(worker, vm, observed)._replace(incoming=suspended or live, live=live)
     run = RunDirectory(vm.name)
     paths = (run.console, *((values.screen.path,) if values.screen.path else ()))
     sockets = (path.rpartition("/")[2] for path in paths)

@@ -65,9 +65,9 @@ def launch_bare(
     VNC port are not looked at: they are for all VMs that start together (group.py). The VM starts
     even where none of its interfaces can be plugged, as the documented class has it.
     """
+    check_may_start(worker, vm, observed)
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
-    check_may_start(worker, vm, observed)
     check_boot(worker, vm, observed, room=room)
     check_fits(worker, vm, observed)
     suspended = vm.name in observed.suspended
@@ -133,9 +133,9 @@ def boot(
 ) -> Plan:
     """QEMU only, with the interfaces that are plugged: on a missing TAP QEMU would make a private
     one, and the VM's network would be dead."""
+    check_may_start(worker, vm, observed)
     if observed.vm(vm.name).process is not None:
         return _of_running(worker, vm, observed, strict=strict)
-    check_may_start(worker, vm, observed)
     check_boot(worker, vm, observed, room=room)
     check_fits(worker, vm, observed)
     strict = strict or vm.name in observed.suspended

@@ -50,6 +50,7 @@ SHUTDOWN = "SHUTDOWN"
 
 RUNNING, PAUSED, SUSPENDED, IO_ERROR = "running", "paused", "suspended", "io-error"
 GUEST_OFF = "shutdown"
+SENT = "postmigrate"
 """Words of QEMU's status: the guest is off while its QEMU stays."""
 
 

@@ -20,7 +20,8 @@ from vmops.core.tools import ovs
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.act import observe, perform
 from vmops.ops.route import Route
-from vmops.ops.vm.moving.migrate import Move, migrate
+from vmops.ops.vm.moving.acts import Move
+from vmops.ops.vm.moving.migrate import migrate
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
 from vmops.ops.worker.placing import ask

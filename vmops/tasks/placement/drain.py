@@ -117,7 +117,7 @@ def _one(c: Context, worker: str | None, *, task: str) -> Group:
 def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: bool) -> Draining:
     from vmops.core.plan.group import Terms
     from vmops.core.plan.placement.choice import wish_of
-    from vmops.ops.vm.moving.migrate import Move
+    from vmops.ops.vm.moving.acts import Move
     from vmops.ops.worker.draining import Draining
     from vmops.tasks.image.display import in_lines
 
@@ -129,6 +129,7 @@ def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: 
         group.route,
         {},
         cold=cold,
+        tuning=None,
         manner=manner,
         terms=terms,
         tell=lambda words: say(one_line(words)),

@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     {
         "vm": options.VM,
         "to": Option("The worker that it goes to, by its name in hosts.toml."),
-        "cold": Option("Stop a VM that runs, and start it there."),
+        "cold": Option("Stop a VM that runs, and start it there; without it, it goes on running."),
         "force": options.FORCE_STOP,
         "timeout": options.TIMEOUT,
+        "downtime_ms": Option(
+            "How long a guest that runs may stand still for the last of its memory.",
+            options.between(1, 60_000, "ms"),
+        ),
+        "bandwidth_mbit": Option(
+            "How much of the network it may take, in Mbit/s; 0 is all there is.",
+            options.at_least(0, "Mbit/s"),
+        ),
         "overcommit": options.OVERCOMMIT,
         "format": options.FORMAT,
     }
@@ -38,19 +46,23 @@ def migrate(
     cold: bool = False,
     force: bool = False,
     timeout: int = 30,
+    downtime_ms: int = 300,
+    bandwidth_mbit: int = 0,
     overcommit: bool = False,
     format: str = "text",
 ) -> Work[Outcome]:
     """
     Move a VM to another worker, with its disks and the images they stand on.
 
-    One that runs is stopped for it (--cold), and started there. A move that was cut goes on with
-    the same command. It says what to change in hosts.toml then.
-    Example: fab migrate --cold --vm web1 --to worker2
+    One that runs goes on running, and stands still for a moment; with --cold it is stopped, and
+    started there. A move that was cut goes on with the same command. It says what to change in
+    hosts.toml then. Example: fab migrate --vm web1 --to worker2
     """
+    from vmops.core.devices.live.mirror import Tuning
     from vmops.core.plan.group import Terms
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm.moving import migrate as moving
+    from vmops.ops.vm.moving.acts import Move
     from vmops.tasks.image.display import in_lines
 
     if not vm or not to:
@@ -70,10 +82,11 @@ def migrate(
     (group,) = groups_of_workers(c, to, early=False)
     groups = [group._replace(vms=chosen)]
     terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
-    move = moving.Move(
+    move = Move(
         group.route,
         {route.worker.name: route for route in other_routes(c, groups)},
         cold=cold,
+        tuning=Tuning(downtime_ms, bandwidth_mbit),
         manner=Manner(force=force, timeout_s=timeout),
         terms=terms,
         tell=lambda words: say(one_line(words)),

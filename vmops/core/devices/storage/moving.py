@@ -16,13 +16,18 @@ from vmops.core.script.command import Command, Step, command
 
 MARK, UNMARK, TAKE = "mark", "remove mark", "take disks"
 
-How = Literal["leaving", "staying", "left", "expected", "at", "elsewhere", "unreadable"]
+How = Literal[
+    "leaving", "staying", "left", "expected", "receiving", "at", "elsewhere", "unreadable"
+]
+
+_HOWS = ("leaving", "staying", "left", "expected", "receiving", "at")
 
 
 class Mark(NamedTuple):
     """What a mark says: the VM is `leaving` this worker for its `peer`, it is `staying` after all,
-    it has `left` for good, or it is `expected` here from its peer. In a folder that workers share,
-    it is `at` its peer; seen from any other of them it is `elsewhere` (shared.py).
+    it has `left` for good, it is `expected` here from its peer, or this worker is `receiving` it
+    live: a QEMU waits for its memory, and what lies here as its disks is not whole. In a folder
+    that workers share, it is `at` its peer; seen from any other it is `elsewhere` (shared.py).
 
     `token` is the same on both workers and no other move's. `ran` is that it is to be started when
     it is there. `text` is the mark as it stands, by which it is known again.
@@ -64,7 +69,7 @@ def read(line: str) -> tuple[str, Mark]:
     try:
         said = json.loads(text)
         how, peer, token, ran = (said[key] for key in ("how", "peer", "token", "ran"))
-        known = how in ("leaving", "staying", "left", "expected", "at") and isinstance(ran, bool)
+        known = how in _HOWS and isinstance(ran, bool)
         # The peer stands in commands that the operator is told to type.
         if known and rules.WORKER["name"].objection(peer) is None and isinstance(token, str):
             return vm, Mark(how, peer, token, ran, text)

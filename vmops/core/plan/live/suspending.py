@@ -36,7 +36,7 @@ def suspend(worker: Worker, vm: VM, observed: Observed) -> Plan:
         raise MonitorError(why or "it has no monitor that vmops knows", **where)
     if status != qmp.RUNNING:
         raise WorkFailed(f"it is {status}", **where, cure=f"fab resume --vm {vm.name}")
-    if changed := _changed(vm, observed):
+    if changed := changed_since_start(vm, observed):
         raise WorkFailed(
             f"{changed} changed while it ran, so its memory would fit no machine that is started",
             **where,
@@ -62,7 +62,7 @@ def suspend(worker: Worker, vm: VM, observed: Observed) -> Plan:
     return Plan(vm, "suspend", (Phase(worker.name, block, waits_s=memory.LIMIT_S),))
 
 
-def _changed(vm: VM, observed: Observed) -> str:
+def changed_since_start(vm: VM, observed: Observed) -> str:
     """In words, what its QEMU has by now that it was not started with."""
     line, has = observed.vm(vm.name).command_line, observed.drives(vm.name)
     cards = {(card.tap, card.device, card.mac) for card in observed.nics(vm.name)}

@@ -6,8 +6,10 @@ Each is a block under the VM's lock on its worker, with the mark that was seen a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from vmops.core.devices import disk
+from vmops.core.devices import disk, nic
+from vmops.core.devices.live import mirror
 from vmops.core.devices.storage import further, moving, shared
 from vmops.core.devices.storage.moving import Arriving, Mark, mark
 from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
@@ -17,11 +19,12 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import starting
 from vmops.core.plan.checks import check_boot, check_read, check_unused
 from vmops.core.plan.guards import block_of, still_here
+from vmops.core.plan.life import RUN_DIRECTORY
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.stopping import Manner, check_closed, stop
-from vmops.core.script.command import Command, Step
-from vmops.core.tools import process, qemu_img
+from vmops.core.script.command import Command, Step, command
+from vmops.core.tools import process, qemu_img, qmp
 from vmops.errors import WorkFailed
 
 MIB = 1 << 20
@@ -37,7 +40,15 @@ def side_of(worker: Worker, vm: VM, observed: Observed) -> Side:
     mark = observed.moves.get(vm.name)
     if mark is not None and shared.is_free(mark):
         mark = None
-    return Side(runs, bool(files_of(vm, observed)), mark)
+    return Side(runs, bool(files_of(vm, observed)), mark, _memory(vm, observed) if runs else "")
+
+
+def _memory(vm: VM, observed: Observed) -> Literal["", "sent", "loaded"]:
+    """How far its memory has come that goes from one QEMU to another. Both stand still then."""
+    found = observed.vm(vm.name).process
+    status, _ = observed.monitor_status(vm.name)
+    waited = found is not None and "-incoming" in found.argv
+    return "sent" if status == qmp.SENT else "loaded" if waited and status == qmp.PAUSED else ""
 
 
 def files_of(vm: VM, observed: Observed) -> tuple[str, ...]:
@@ -152,10 +163,14 @@ def take(worker: Worker, vm: VM, observed: Observed, files: Sequence[Arriving]) 
 
 def clear(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Remove the disks that were made for the VM on this worker, which another one has by now. The
-    mark stays, and says where it went."""
+    mark stays, and says where it went. So do the ports of one that left without being stopped."""
     found = observed.moves[vm.name]
     gone = mark("left", found.peer, found.token)
-    steps = (*further.removing(vm, observed.folder), moving.marking(vm.name, gone))
+    steps = (
+        *leftovers(vm, observed),
+        *further.removing(vm, observed.folder),
+        moving.marking(vm.name, gone),
+    )
     return _plan(worker, vm, steps, _guards(vm, observed), change="clear")
 
 
@@ -172,13 +187,31 @@ def stay(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Mark the VM as staying on this worker, which it was leaving: nobody takes it any further."""
     was = observed.moves[vm.name]
     steps = (moving.marking(vm.name, mark("staying", was.peer, was.token, ran=was.ran)),)
-    return _plan(worker, vm, steps, _guards(vm, observed), change="stay")
+    return _plan(worker, vm, steps, _guards_of_one_that_may_run(vm, observed), change="stay")
 
 
 def settle(worker: Worker, vm: VM, observed: Observed) -> Plan:
-    """Remove the mark of a VM that stays: it is this worker's again."""
-    steps = (moving.unmarking(vm.name),)
-    return _plan(worker, vm, steps, _guards(vm, observed), change="settle")
+    """Remove the mark of a VM that stays: it is this worker's again. One whose QEMU has sent its
+    memory in vain runs on."""
+    steps: tuple[Step, ...] = (moving.unmarking(vm.name),)
+    if observed.vm(vm.name).process is not None:
+        steps = (*steps, mirror.back_to_life(vm.name))
+    return _plan(worker, vm, steps, _guards_of_one_that_may_run(vm, observed), change="settle")
+
+
+def leftovers(vm: VM, observed: Observed) -> tuple[Step, ...]:
+    """What removes ports, TAPs and the run directory of a VM that has left."""
+    steps = nic.unplugging(vm, observed.wiring)
+    if observed.vm(vm.name).directory:
+        steps.append(Step(RUN_DIRECTORY, (command("remove_run_directory", vm.name),)))
+    return tuple(steps)
+
+
+def _guards_of_one_that_may_run(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    found = observed.vm(vm.name).process
+    if found is None:
+        return _guards(vm, observed)
+    return (process.still_running(vm.name, found), moving.guard(vm.name, observed.moves))
 
 
 def _guards(vm: VM, observed: Observed) -> tuple[Command, ...]:

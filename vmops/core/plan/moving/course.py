@@ -14,10 +14,27 @@ from typing import Literal, NamedTuple
 
 from vmops.core.devices.storage.moving import Mark
 
-Act = Literal["expect", "leave", "bring", "start", "clear", "done", "blocked"]
+Act = Literal[
+    "expect",
+    "leave",
+    "bring",
+    "start",
+    "clear",
+    "done",
+    "blocked",
+    "drop",
+    "end",
+    "switch",
+    "wake",
+]
 """`expect`: the destination gets its mark. `leave`: the VM ends at the source, which gets its mark.
 `bring`: the disks are copied and taken, which removes the destination's mark. `start`: it is
-started there. `clear`: the source's disks go. `blocked`: something has to be mended first."""
+started there. `clear`: the source's disks go. `blocked`: something has to be mended first.
+
+Of a live move that was cut: `drop`: what waits at the destination is ended, and what has come of it
+removed; where the source is `leaving`, it is expected anew, and its disks are brought. `end`: the
+source's QEMU, which has sent all, is ended. `switch`: all has come, so the destination's mark goes
+and its guest runs. `wake`: the mark is gone, and its guest stands still yet."""
 
 Back = Literal["stay", "give up", "settle"]
 """`stay`: the source's mark says from now on that the VM goes nowhere. `give up`: what has come to
@@ -26,12 +43,14 @@ source says that the VM leaves, somebody else may make the destination expect it
 
 
 class Side(NamedTuple):
-    """What one worker says of the VM: whether it runs there, whether any disk of it is there, and
-    its mark."""
+    """What one worker says of the VM: whether a QEMU of it is there, whether any disk is, and its
+    mark. `memory` is that this QEMU has `sent` it all and stands still, or that all of it has come
+    there, is `loaded`, and its guest has not run since."""
 
     runs: bool = False
     has: bool = False
     mark: Mark | None = None
+    memory: Literal["", "sent", "loaded"] = ""
 
     @property
     def may_start(self) -> bool:
@@ -63,14 +82,14 @@ def next_act(vm: str, ends: Ends, source: Side, destination: Side) -> Next:
     for name, mark in ((ends.source, left), (ends.destination, comes)):
         if mark is not None and mark.how == "unreadable":
             return _unreadable(vm, name)
-    if comes is not None and comes.how != "expected":
+    if comes is not None and comes.how not in ("expected", "receiving"):
         comes = None
     if comes is not None and comes.peer != ends.source:
         what = f"{ends.destination} expects it from {comes.peer}"
         return _blocked(vm, what, comes.peer)
     if left is None:
         return _before(ends, source, destination, comes)
-    if left.how == "expected":
+    if left.how in ("expected", "receiving"):
         return _blocked(vm, f"it is on its way from {left.peer} to {ends.source}", ends.source)
     if left.peer != ends.destination:
         return _blocked(vm, f"it is on its way from {ends.source} to {left.peer}", left.peer)
@@ -78,16 +97,31 @@ def next_act(vm: str, ends: Ends, source: Side, destination: Side) -> Next:
     if left.how == "left":
         return begun
     if _is_handed_over(destination):
+        if destination.memory == "loaded":
+            return begun._replace(act="wake")
+        if source.runs:
+            return begun._replace(act="end")
         starts = left.ran and not destination.runs
         return begun._replace(act="start" if starts else "clear")
     if left.how == "staying":
         return _blocked(vm, f"it is on its way back to {ends.source}", ends.source)
     is_ours = comes is not None and comes.token == left.token
+    is_live = comes is not None and comes.how == "receiving"
+    has_all = is_ours and is_live and destination.memory == "loaded"
+    if source.runs and not (has_all and source.memory == "sent"):
+        why = f"its guest stands still on {ends.source}: what had come of it is lost"
+        return _blocked(vm, why, ends.source)
+    if has_all:
+        return begun._replace(act="end" if source.runs else "switch")
+    if is_live:
+        return begun._replace(act="drop") if is_ours else Next("drop")
     return begun._replace(act="bring" if is_ours else "expect")
 
 
 def _before(ends: Ends, source: Side, destination: Side, comes: Mark | None) -> Next:
     """While the source is not marked the VM is its own."""
+    if comes is not None and comes.how == "receiving":
+        return Next("drop")
     if comes is not None:
         return Next("leave", comes.token, comes.ran or source.runs)
     if destination.runs or destination.has:
@@ -101,19 +135,23 @@ def _before(ends: Ends, source: Side, destination: Side, comes: Mark | None) -> 
 
 def _is_handed_over(destination: Side) -> bool:
     """True where the destination has what came, and its mark no more."""
-    return destination.runs or (destination.has and destination.mark is None)
+    return destination.mark is None and (destination.runs or destination.has)
 
 
 def way_back(source: Side, destination: Side) -> Back | None:
     """What is next where the VM is to stay at the source, which it was leaving; None where it was
     not, or has been handed over."""
-    mark = source.mark
-    if mark is None or mark.how not in ("leaving", "staying") or _is_handed_over(destination):
+    mark, comes = source.mark, destination.mark
+    is_coming = comes is not None and comes.how in ("expected", "receiving")
+    if mark is None:
+        return "give up" if is_coming else None
+    if mark.how not in ("leaving", "staying") or _is_handed_over(destination):
         return None
     if mark.how == "leaving":
-        return "stay"
-    comes = destination.mark
-    return "give up" if comes is not None and comes.how == "expected" else "settle"
+        # Back here it would begin anew; there it has all that it had in memory.
+        is_there = comes is not None and (comes.how, comes.token) == ("receiving", mark.token)
+        return None if is_there and destination.memory == "loaded" else "stay"
+    return "give up" if is_coming else "settle"
 
 
 def _blocked(vm: str, why: str, to: str) -> Next:
@@ -128,13 +166,18 @@ def _unreadable(vm: str, worker: str) -> Next:
     )
 
 
+def _waits(side: Side) -> bool:
+    """True where what runs there is a QEMU that waits for the VM."""
+    return side.mark is not None and side.mark.how == "receiving"
+
+
 def source_of(home: str | None, to: str, sides: Mapping[str, Side]) -> str | None:
     """The worker from which the VM comes to `to`; None where it is nowhere, or there already.
 
     `home` is where hosts.toml has it.
     """
     here = sides.get(to, Side())
-    if here.mark is not None and here.mark.how == "expected":
+    if here.mark is not None and here.mark.how in ("expected", "receiving"):
         return here.mark.peer
     others = {name: side for name, side in sides.items() if name != to}
     for name, side in others.items():
@@ -142,11 +185,11 @@ def source_of(home: str | None, to: str, sides: Mapping[str, Side]) -> str | Non
         if mark is not None and mark.how in ("leaving", "staying") and mark.peer == to:
             return name
     for name, side in others.items():
-        if side.runs:
+        if side.runs and not _waits(side):
             return name
     if here.runs or (here.has and here.mark is None):
         return None
-    holders = [name for name, side in others.items() if side.has and side.mark is None]
+    holders = [n for n, s in others.items() if s.has and s.mark is None]
     holders += [n for n, s in others.items() if s.mark is not None and s.mark.how == "leaving"]
     if home in holders:
         return home

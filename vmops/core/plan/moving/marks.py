@@ -30,7 +30,7 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
             f"it is on its way back to {worker}, which it was leaving for {mark.peer}",
             f"to go on: fab migrate --vm {vm} --to {worker}",
         )
-    if mark.how == "expected":
+    if mark.how in ("expected", "receiving"):
         return (
             f"it is on its way from {mark.peer} to {worker}",
             f"to go on: fab migrate --vm {vm} --to {worker};"

@@ -11,7 +11,11 @@ from vmops.core.inventory.model import VM
 
 
 def is_there(name: str, seen: Observed) -> bool:
-    """True where a VM runs, or where it is not known whether it does."""
+    """True where a VM runs, or where it is not known whether it does. A QEMU that waits for what
+    comes from another worker is none that runs."""
+    mark = seen.moves.get(name)
+    if mark is not None and mark.how == "receiving":
+        return False
     return seen.vm(name).state in ("running", "unknown")
 
 
@@ -20,7 +24,7 @@ def home(vm: VM, seen: Observed) -> str:
     empty where it has nothing. What stays behind of one that was moved away is nothing, nor is what
     has come of one that was not handed over yet."""
     mark = seen.moves.get(vm.name)
-    if mark is not None and mark.how in ("left", "expected", "elsewhere"):
+    if mark is not None and mark.how in ("left", "expected", "receiving", "elsewhere"):
         return ""
     left = kept(vm.name, seen)
     if left or vm.image is not None or vm.disks:

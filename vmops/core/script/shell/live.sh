@@ -8,7 +8,7 @@ take_back() {
   answer=$("$@") && return 0
   case $answer in
     *'"DeviceNotFound"'*|*'"DeviceNotActive"'*|*'File descriptor named'*'not found'*) return 0 ;;
-    *'Failed to find node with node-name='*) return 0 ;;
+    *'Failed to find node with node-name='*|*'"Job '*'not found"'*) return 0 ;;
   esac
   printf '%s\n' "$answer"
   return 1

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
-from vmops.core.facts.images import SUSPENDED
+from vmops.core.facts.images import MOVES, SUSPENDED
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.live import suspending as plans
+from vmops.core.plan.moving.marks import check_may_start
 from vmops.core.plan.phase import Plan
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import carry_out, observe, one_by_one
@@ -53,18 +54,31 @@ def discard(route: Route, vms: Sequence[VM]) -> list[Outcome]:
 
 
 def resume(route: Route, vms: Sequence[VM], *, elsewhere: Elsewhere = NOWHERE) -> list[Outcome]:
-    """Bring back each VM that is suspended, and let each guest run on that is paused."""
+    """Bring back each VM that is suspended, and let each guest run on that is paused.
+
+    Not one that is on its way to another worker or from one: its guest could run twice.
+    """
+    questions = (HOST, RUNNING, SUSPENDED, MOVES)
     try:
-        seen = observe(route, (HOST, RUNNING, SUSPENDED), vms=vms, suppose=supposed.running)
+        seen = observe(route, questions, vms=vms, suppose=supposed.running)
     except VmopsError as error:
         return [Outcome(vm.name, route.worker.name, "nothing", error=error) for vm in vms]
     gone = [vm for vm in vms if vm.name in seen.suspended and not seen.vm(vm.name).process]
-    others = [vm for vm in vms if vm not in gone]
+    refused = {vm.name: no for vm in vms if vm not in gone and (no := _between(route, vm, seen))}
+    others = [vm for vm in vms if vm not in gone and vm.name not in refused]
     terms = lifecycle.USUAL_TERMS._replace(today=today())
     came = lifecycle.launch(route, gone, terms=terms, elsewhere=elsewhere) if gone else []
     came += power.resume(route, others) if others else []
-    found = {one.vm: one for one in came}
+    found = {**refused, **{one.vm: one for one in came}}
     return [found[vm.name] for vm in vms]
+
+
+def _between(route: Route, vm: VM, seen: Observed) -> Outcome | None:
+    try:
+        check_may_start(route.worker, vm, seen)
+    except WorkFailed as error:
+        return Outcome(vm.name, route.worker.name, "nothing", error=error)
+    return None
 
 
 def _do(route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan]) -> list[Outcome]:

@@ -6,60 +6,41 @@ What was begun by somebody else, or was cut, is gone on with: only the two worke
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from vmops.core.devices.storage.moving import Arriving, mark
-from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
 from vmops.core.facts.images import MOVES, OWN_DISKS, disk_sums
+from vmops.core.facts.monitors import STATUSES
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING, images
-from vmops.core.images.names import FOLDER
-from vmops.core.images.progress import Progress
 from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
-from vmops.core.plan.group import Terms
-from vmops.core.plan.moving import cold, course, together
-from vmops.core.plan.moving.course import Ends, Next, Side
-from vmops.core.plan.phase import Plan
-from vmops.core.plan.stopping import Manner
+from vmops.core.plan.moving import cold, course, live, together
+from vmops.core.plan.moving.course import Ends, Next
 from vmops.errors import VmopsError, WorkFailed
-from vmops.ops.act import LOOKS, Done, ask, execute, observe, outdated, unreadable
+from vmops.ops.act import LOOKS, ask, observe, outdated, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
-from vmops.ops.vm import lifecycle, outcome
+from vmops.ops.vm import lifecycle
+from vmops.ops.vm.moving import going
+from vmops.ops.vm.moving.acts import Move, bring_bases, carry, do, look_at, side
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
-
-Tell = Callable[[str], None]
-"""What has been done, in a few words."""
 
 _MOST_ACTS = 12
 """More than a move has, with those that are looked at anew."""
 
 
-class Move(NamedTuple):
-    """VMs that are to be on the worker of `to`. `others` are the ways to all other workers by name,
-    `cold` that one which runs may be stopped for it."""
-
-    to: Route
-    others: Mapping[str, Route]
-    cold: bool = False
-    manner: Manner = lifecycle.GENTLY
-    terms: Terms = lifecycle.USUAL_TERMS
-    tell: Tell = lambda words: None
-    progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
-
-
 def migrate(move: Move, vms: Sequence[VM]) -> list[Outcome]:
     """Take each VM to the worker, one after the other: its disks, and what they stand on.
 
-    One that runs is stopped, copied and started there. Until it is handed over no worker starts it;
-    then the destination alone does. A move that was cut is gone on with. One that was leaving the
-    worker where it is to be now is given up, unless it has been handed over: then it comes back.
+    One that runs goes on running, or with `cold` is stopped, copied and started there. Until it is
+    handed over no worker starts it there; then the destination alone does. A move that was cut is
+    gone on with. One that was leaving the worker where it is to be now is given up, unless it has
+    been handed over: then it comes back.
     """
     return [_one(move, vm) for vm in told(vms)]
 
@@ -94,6 +75,12 @@ def _source(move: Move, vm: VM) -> Route | None:
     if to in errors:
         raise errors[to]
     sides = {name: cold.side_of(routes[name].worker, vm, each) for name, each in seen.items()}
+    for name, side_there in sides.items():
+        coming = side_there.mark
+        is_ours = coming is not None and coming.peer == to and sides[to].mark is None
+        if is_ours and coming and coming.how in ("expected", "receiving"):
+            _stay(move, vm, routes[name])
+            return None
     leaving = sides[to].mark
     if leaving is not None and leaving.how in ("leaving", "staying"):
         if leaving.peer in errors:
@@ -128,7 +115,7 @@ def _source(move: Move, vm: VM) -> Route | None:
 
 
 def _look(routes: Sequence[Route], vm: VM) -> tuple[dict[str, Observed], dict[str, VmopsError]]:
-    questions = (HOST, RUNNING, MOVES, OWN_DISKS, images([vm]))
+    questions = (HOST, RUNNING, MOVES, OWN_DISKS, STATUSES, images([vm]))
 
     def look(one: Group) -> Observed | VmopsError:
         try:
@@ -150,21 +137,25 @@ def _stay(move: Move, vm: VM, there: Route) -> None:
     """Take a move back that has not been handed over."""
     here, looks, ran = move.to, LOOKS, False
     for _ in range(_MOST_ACTS):
-        seen = _seen(vm, here), _seen(vm, there)
-        act = course.way_back(_side(here, vm, seen[0]), _side(there, vm, seen[1]))
+        seen = look_at(vm, here), look_at(vm, there)
+        act = course.way_back(side(here, vm, seen[0]), side(there, vm, seen[1]))
         if act is None:
             break
-        ran = seen[0].moves[vm.name].ran
+        comes, goes = seen[1].moves.get(vm.name), seen[0].moves.get(vm.name)
+        ran = goes is not None and goes.ran and seen[0].vm(vm.name).process is None
         if act == "give up":
-            plan = cold.give_up(there.worker, vm, seen[1], cold.files_of(vm, seen[0]))
-            done = _do(there, vm, plan, seen[1])
+            if comes is not None and comes.how == "receiving":
+                plan = live.drop(there.worker, vm, seen[1])
+            else:
+                plan = cold.give_up(there.worker, vm, seen[1], cold.files_of(vm, seen[0]))
+            done = do(there, vm, plan, seen[1])
         else:
             plan = (cold.stay if act == "stay" else cold.settle)(here.worker, vm, seen[0])
-            done = _do(here, vm, plan, seen[0])
+            done = do(here, vm, plan, seen[0])
         looks -= done is None
         if not looks:
             raise outdated(vm.name, here.worker.name)
-    if vm.name in _seen(vm, here).moves:
+    if vm.name in look_at(vm, here).moves:
         raise outdated(vm.name, here.worker.name)
     move.tell(f"{vm.name}: it stays on {here.worker.name}")
     if ran:
@@ -176,8 +167,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     looks = LOOKS
     is_begun = False
     for _ in range(_MOST_ACTS):
-        seen = _seen(vm, source), _seen(vm, move.to)
-        sides = _side(source, vm, seen[0]), _side(move.to, vm, seen[1])
+        seen = look_at(vm, source), look_at(vm, move.to)
+        sides = side(source, vm, seen[0]), side(move.to, vm, seen[1])
         if together.is_one_folder(source.worker, move.to.worker):
             found = together.next_act(vm.name, ends, *seen)
         else:
@@ -186,16 +177,26 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             return Outcome(vm.name, ends.destination, "move", notes=(_noted(vm, ends),))
         if found.act == "blocked":
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
-        if sides[0].runs and not move.cold:
+        is_live = sides[0].runs and not move.cold and found.act in ("expect", "leave")
+        shares = source.worker.shared_images or move.to.worker.shared_images
+        if is_live and (move.tuning is None or shares):
             raise WorkFailed(
                 "it runs, and would have to be stopped to be moved",
                 worker=ends.source,
                 vm=vm.name,
                 cure=f"fab migrate --cold --vm {vm.name} --to {ends.destination}",
             )
+        if is_live and found.act == "expect":
+            going.check(move, vm, source, seen)
         is_begun = is_begun or any(side.mark is not None for side in sides)
         try:
-            is_done = _act(move, vm, source, found, seen)
+            if is_live and found.act == "leave":
+                is_done = going.go(move, vm, source, seen)
+            else:
+                is_done = _act(move, vm, source, found, seen)
+        except going.StayedError as stayed:
+            note = f"{vm.name} goes on running on {ends.source}; nothing of the move is left"
+            return Outcome(vm.name, ends.destination, "nothing", notes=(note,), error=stayed.why)
         except VmopsError as error:
             notes = (_going_on(vm, ends),) if is_begun or found.act != "expect" else ()
             return Outcome(vm.name, ends.destination, "nothing", notes=notes, error=error)
@@ -216,25 +217,36 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
         cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
         token = found.token or secrets.token_hex(4)
         wanted = mark("expected", here.name, token, ran=found.ran)
-        return _do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is not None
+        return do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is not None
     if found.act == "leave":
         cold.check_leaves(here, vm, seen[0])
         # What takes long is done while it runs.
-        _bring_bases(move, vm, source, seen[0])
+        bring_bases(move, vm, source, seen[0])
         wanted = mark("leaving", there.name, found.token, ran=found.ran)
         plan = cold.leave(here, vm, seen[0], wanted, manner=move.manner)
-        done = _do(source, vm, plan, seen[0])
+        done = do(source, vm, plan, seen[0])
         if done is not None and seen[0].vm(vm.name).process is not None:
             move.tell(f"{vm.name}: stopped on {here.name}")
         return done is not None
     if found.act == "bring":
-        _bring_bases(move, vm, source, seen[0])
+        bring_bases(move, vm, source, seen[0])
         files = _bring(move, vm, source, seen)
-        return _do(move.to, vm, cold.take(there, vm, seen[1], files), seen[1]) is not None
+        return do(move.to, vm, cold.take(there, vm, seen[1], files), seen[1]) is not None
     if found.act == "start":
         _start(move, vm)
         return True
-    return _do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
+    if found.act == "drop":
+        then = mark("expected", here.name, found.token, ran=found.ran) if found.token else None
+        return do(move.to, vm, live.drop(there, vm, seen[1], then=then), seen[1]) is not None
+    if found.act == "end":
+        return do(source, vm, live.end(here, vm, seen[0]), seen[0]) is not None
+    if found.act in ("switch", "wake"):
+        plan = (live.switch if found.act == "switch" else live.wake)(there, vm, seen[1])
+        done = do(move.to, vm, plan, seen[1])
+        if done is not None:
+            move.tell(f"{vm.name}: runs on {there.name}")
+        return done is not None
+    return do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
 
 
 def _handed(
@@ -243,41 +255,14 @@ def _handed(
     """The same where both see its disks: only its mark is changed."""
     here, there = source.worker, move.to.worker
     if found.act == "expect":
-        return _do(source, vm, together.claim(here, vm), seen[0]) is not None
+        return do(source, vm, together.claim(here, vm), seen[0]) is not None
     cold.check_leaves(here, vm, seen[0])
     together.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
     plan = together.hand_over(here, vm, seen[0], to=there.name, ran=found.ran, manner=move.manner)
-    done = _do(source, vm, plan, seen[0])
+    done = do(source, vm, plan, seen[0])
     if done is not None and seen[0].vm(vm.name).process is not None:
         move.tell(f"{vm.name}: stopped on {here.name}")
     return done is not None
-
-
-def _do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:
-    """Carry the plan out. None where what it was made of holds no more; raises what went wrong."""
-    begun = Done(vm, route.worker, plan=plan, seen=seen)
-    (done,) = execute({route.worker.name: route}, [begun])
-    if done.result is not None and done.result.outcome == "changed":
-        return None
-    came = outcome.stopped(done)
-    if came.error is not None:
-        raise came.error
-    failure = done.result.failure if done.result else None
-    if failure is not None and done.result is not None:
-        raise WorkFailed(
-            f"{failure.step.label} failed: {outcome.reason_of(failure)}",
-            worker=route.worker.name,
-            vm=vm.name,
-            cure=outcome.undone(done.result, "mend that, then the same command again"),
-        )
-    return done
-
-
-def _bring_bases(move: Move, vm: VM, source: Route, seen: Observed) -> None:
-    from vmops.remote.image.carry import Where
-
-    for base in cold.bases_of(source.worker, vm, seen):
-        _carry(move, vm, source, Where(base.path, base.digest, FOLDER, base.name))
 
 
 def _bring(
@@ -296,27 +281,8 @@ def _bring(
     files = tuple(Arriving(path, sums[path]) for path in paths)
     for file in files:
         if file.path not in taken:
-            _carry(move, vm, source, Where(file.path, file.digest, file.folder, file.name))
+            carry(move, vm, source, Where(file.path, file.digest, file.folder, file.name))
     return files
-
-
-def _carry(move: Move, vm: VM, source: Route, file: object) -> None:
-    from vmops.remote.image.carry import Where, carry
-
-    assert isinstance(file, Where)
-    name, there = f"{vm.name} {file.path.rpartition('/')[2]}", move.to.worker.name
-    try:
-        sent = carry(
-            source.worker,
-            move.to.worker,
-            file,
-            on_progress=lambda progress: move.progress(name, there, progress),
-            config=move.to.config,
-        )
-    finally:
-        move.progress(name, there, None)
-    if sent:
-        move.tell(f"{vm.name}: {file.path} is on {there}, {sent / 2**20:.1f} MiB sent")
 
 
 def _start(move: Move, vm: VM) -> None:
@@ -324,14 +290,6 @@ def _start(move: Move, vm: VM) -> None:
     if came.error is not None:
         raise came.error
     move.tell(f"{vm.name}: runs on {move.to.worker.name}, PID {came.pid}")
-
-
-def _seen(vm: VM, route: Route) -> Observed:
-    return observe(route, facts.for_moving([vm]), vms=[vm], suppose=supposed.blank)
-
-
-def _side(route: Route, vm: VM, seen: Observed) -> Side:
-    return cold.side_of(route.worker, vm, seen)
 
 
 def _noted(vm: VM, ends: Ends) -> str:
@@ -361,6 +319,8 @@ def _shown(move: Move, vm: VM) -> Outcome:
     source = move.others[name]._replace(transcript=transcript)
     here, there = source.worker, move.to.worker
     runs = supposed.running(here, [vm])
+    if not move.cold:
+        return going.show(move._replace(others={}), vm, source, (runs, supposed.blank(there, [vm])))
     gone = supposed.blank(here, [vm])
     none = supposed.without_disks(supposed.blank(there, [vm]), [vm], {})
     comes = mark("expected", here.name, "TOKEN", ran=True)
@@ -368,12 +328,12 @@ def _shown(move: Move, vm: VM) -> Outcome:
     expected = none._replace(moves={vm.name: comes})
     left = gone._replace(moves={vm.name: leaves})
     paths = cold.files_of(vm, runs)
-    _do(move.to, vm, cold.expect(there, vm, none, comes), none)
-    _do(source, vm, cold.leave(here, vm, runs, leaves, manner=move.manner), runs)
+    do(move.to, vm, cold.expect(there, vm, none, comes), none)
+    do(source, vm, cold.leave(here, vm, runs, leaves, manner=move.manner), runs)
     for path in paths:
         transcript.noted(there, f"# bring {path} from {here.name}, and what it stands on")
     files = tuple(Arriving(path, "SHA256") for path in paths)
-    _do(move.to, vm, cold.take(there, vm, expected, files), expected)
-    _do(move.to, vm, starting.launch(there, vm, supposed.blank(there, [vm])), none)
-    _do(source, vm, cold.clear(here, vm, left), left)
+    do(move.to, vm, cold.take(there, vm, expected, files), expected)
+    do(move.to, vm, starting.launch(there, vm, supposed.blank(there, [vm])), none)
+    do(source, vm, cold.clear(here, vm, left), left)
     return Outcome(vm.name, there.name, "move")

@@ -1,0 +1,176 @@
+"""VMs that go to another worker while they run, and moves of such that are cut anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.guests import boot_sector_image, cache_directory
+from vmops.core.inventory.model import Disk, Interface
+
+from .operator import Operator, small_vm
+
+FOLDER = "/home/ubuntu/vm_images/.vmops"
+WORKERS = ("worker1", "worker2")
+DISKS = ["disk-web1-data.qcow2", "disk-web1-root.qcow2"]
+NOISE = "/tmp/noise"
+MOVE = ("migrate", "--vm", "web1", "--to")
+SLOWLY = ("migrate", "--bandwidth-mbit", "4", "--vm", "web1", "--to")
+"""The 16 MiB of its disks alone take half a minute."""
+
+
+@pytest.fixture
+def moving(operator: Operator) -> Iterator[Operator]:
+    """web1 runs on worker1 with two disks, on which something is written; worker2 lacks its
+    image."""
+    file = boot_sector_image(cache_directory())
+    operator.extra = f"[images.small]\nfile = {json.dumps(str(file))}\n"
+    web1 = replace(
+        small_vm("web1", 21),
+        qcow_image="",
+        image="small",
+        disks=(Disk("data", size_gb=1),),
+        interfaces=(Interface("eth1", vlan_id=101),),
+    )
+    operator.add(web1, image=False)
+    operator.ok("launch", "--vm", "web1")
+    operator.ok("stop", "--force", "--vm", "web1")
+    for name, what in (
+        ("root", "write -q -P 7 512k 256k"),
+        ("data", f"write -q -s {NOISE} 700M 16M"),
+    ):
+        file_name = f"{FOLDER}/disk-web1-{name}.qcow2"
+        operator.on("worker1", "sh", "-c", f"[ -e {NOISE} ] || head -c 16M /dev/urandom >{NOISE}")
+        operator.on("worker1", "qemu-io", "-f", "qcow2", "-c", what, file_name)
+    operator.ok("launch", "--vm", "web1")
+    yield operator
+    for worker in WORKERS:
+        operator.vms.append((web1, worker))
+    operator.clean_up()
+    for worker in WORKERS:
+        operator.on(worker, "rm", "-rf", FOLDER)
+
+
+def listed(operator: Operator, worker: str) -> list[str]:
+    """What lies in the folder of images, without images."""
+    found = operator.on(worker, "sh", "-c", f"ls -A {FOLDER} 2>/dev/null || :").split()
+    return [name for name in found if not name.startswith("base-")]
+
+
+def content(operator: Operator, worker: str) -> list[str]:
+    """A sum of what was written to each disk, as a guest would read it."""
+    parts = ("bs=1M skip=700 count=716", "bs=64k count=16")
+    return [
+        operator.on(
+            worker,
+            "sh",
+            "-c",
+            f"cd {FOLDER} && qemu-img dd -U -f qcow2 -O raw {part} if={name} of=/tmp/part &&"
+            " sha256sum </tmp/part; rm -f /tmp/part",
+        )
+        for name, part in zip(DISKS, parts, strict=True)
+    ]
+
+
+def place(operator: Operator, worker: str) -> None:
+    """Edit hosts.toml as it was told."""
+    operator.vms = [(vm, worker) for vm, _ in operator.vms]
+    operator.write()
+
+
+@pytest.mark.timeout(300)
+def test_a_vm_goes_while_it_runs_and_comes_back(moving: Operator) -> None:
+    before = content(moving, "worker1")
+    assert len(set(before)) == 2
+    said = moving.ok(*MOVE, "worker2")
+    assert re.search(r"runs on worker2, its guest stood still for \d+ ms", said.err)
+    assert moving.qemus("worker1") == {}
+    assert list(moving.qemus("worker2")) == ["web1"]
+    assert listed(moving, "worker1") == ["moving-web1"]
+    assert listed(moving, "worker2") == DISKS
+    assert moving.taps("worker1") == set()
+    assert moving.port("worker1", "tap_21_eth1") is None
+    assert moving.port("worker2", "tap_21_eth1") is not None
+    assert content(moving, "worker2") == before
+    place(moving, "worker2")
+    assert moving.ok("status", "--vm", "web1", "--format", "json").json[0]["state"] == "running"
+    assert moving.fab("plan").code == 0
+    moving.ok(*MOVE, "worker1")
+    place(moving, "worker1")
+    assert moving.fab("plan").code == 0
+    assert content(moving, "worker1") == before
+    assert (list(moving.qemus("worker1")), moving.qemus("worker2")) == (["web1"], {})
+
+
+def seen(operator: Operator, worker: str, test: str) -> None:
+    """Wait until that is so there."""
+    until = f"i=0; until {test}; do i=$((i + 1)); [ $i -lt 6000 ] || exit 1; sleep 0.01; done"
+    operator.on(worker, "sh", "-c", until)
+
+
+def is_mirrored(operator: Operator) -> None:
+    """Wait until something has come of its data."""
+    seen(operator, "worker2", f"[ $(stat -c %b {FOLDER}/{DISKS[0]} || echo 0) -gt 2000 ]")
+
+
+@pytest.mark.timeout(400)
+def test_it_goes_on_where_it_was_when_the_other_qemu_or_the_operator_is_killed(
+    moving: Operator,
+) -> None:
+    pid = moving.qemus("worker1")["web1"]
+    task = moving.begin(*SLOWLY, "worker2")
+    is_mirrored(moving)
+    moving.on("worker2", "kill", "-9", str(moving.qemus("worker2")["web1"]))
+    _, err = task.communicate(timeout=120)
+    assert task.returncode == 1
+    assert "web1 goes on running on worker1; nothing of the move is left" in err
+    assert moving.qemus("worker1") == {"web1": pid}
+    assert (moving.qemus("worker2"), listed(moving, "worker2")) == ({}, [])
+    assert moving.taps("worker2") == set()
+
+    task = moving.begin(*SLOWLY, "worker2")
+    is_mirrored(moving)
+    task.kill()
+    task.communicate()
+    assert moving.qemus("worker1") == {"web1": pid}
+    # The guest of the one that waits does not run, whoever asks for it.
+    place(moving, "worker2")
+    for words in (["launch", "--here"], ["resume"]):
+        refused = moving.fab(*words, "--vm", "web1")
+        assert refused.code == 1
+        assert "on its way from worker1 to worker2" in refused.err
+    place(moving, "worker1")
+    said = moving.ok("migrate", "--vm", "web1", "--to", "worker1")
+    assert "it stays on worker1" in said.err
+    assert moving.qemus("worker1") == {"web1": pid}
+    assert (moving.qemus("worker2"), listed(moving, "worker2")) == ({}, [])
+    moving.ok(*MOVE, "worker2")
+    assert (moving.qemus("worker1"), list(moving.qemus("worker2"))) == ({}, ["web1"])
+
+
+POINTS = {
+    "received": ("worker2", "ls /run/vmops/web1/way-nbd.sock 2>/dev/null"),
+    "sent": ("worker1", f"grep leaving {FOLDER}/moving-web1 2>/dev/null"),
+}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("point", POINTS)
+def test_the_same_command_goes_on_with_what_was_cut(moving: Operator, point: str) -> None:
+    before = content(moving, "worker1")
+    worker, test = POINTS[point]
+    task = moving.begin(*MOVE, "worker2")
+    seen(moving, worker, test)
+    task.kill()
+    task.communicate()
+    moving.ok(*MOVE, "worker2")
+    assert (moving.qemus("worker1"), list(moving.qemus("worker2"))) == ({}, ["web1"])
+    assert listed(moving, "worker1") == ["moving-web1"]
+    assert listed(moving, "worker2") == DISKS
+    assert content(moving, "worker2") == before
+    place(moving, "worker2")
+    assert moving.ok("status", "--vm", "web1", "--format", "json").json[0]["state"] == "running"

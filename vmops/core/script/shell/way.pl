@@ -1,0 +1,80 @@
+# Carries what the QEMU of a VM says to sockets in its run directory to whoever comes for it, until
+# that one has gone. Arguments: the directory, QEMU's user, the seconds that it waits for a caller.
+#
+# The first who comes to way.sock, which is the SSH user's, is told a word for each connection that
+# QEMU makes: nbd, or ram. With his next connection he takes that one.
+use IO::Socket::UNIX;
+use POSIX qw(setsid _exit);
+my ($folder, $user, $patience) = @ARGV;
+my @owner = getpwnam($ENV{VMOPS_USER} // 'root');
+umask 077;
+
+sub listening {
+    my ($name, $owner) = @_;
+    my $path = "$folder/$name.sock";
+    unlink $path;
+    my $door = IO::Socket::UNIX->new(Local => $path, Listen => 16) or die "$path: $!\n";
+    # Where the directory is QEMU's to write in, a link may stand there by now.
+    lstat $path && -S _ or die "$path is no socket\n";
+    chown $owner, -1, $path or die "$path: $!\n";
+    return $door;
+}
+
+my %doors = ('way' => listening('way', $owner[2] // 0));
+$doors{$_} = listening("way-$_", $user) for 'nbd', 'ram';
+my $started = fork;
+die "fork: $!\n" unless defined $started;
+_exit(0) if $started;
+setsid();
+for my $stream (*STDIN, *STDOUT, *STDERR) { open $stream, '+<', '/dev/null' }
+my %ours = map { (fileno $_ => 1) } values %doors;
+for (3 .. 255) { POSIX::close($_) unless $ours{$_} }
+$SIG{CHLD} = $SIG{HUP} = $SIG{PIPE} = 'IGNORE';
+my ($operator, @waiting);
+my $until = time + $patience;
+
+while (1) {
+    my $ready = '';
+    vec($ready, fileno $_, 1) = 1 for values %doors, $operator // ();
+    my $left = $operator ? undef : $until - time;
+    last if defined $left && $left <= 0;
+    next if 0 > select $ready, undef, undef, $left;
+    if ($operator && vec $ready, fileno $operator, 1) { last unless sysread $operator, my $word, 64 }
+    for my $stream ('nbd', 'ram') {
+        next unless vec $ready, fileno $doors{$stream}, 1;
+        my $near = $doors{$stream}->accept or next;
+        push @waiting, $near;
+        syswrite $operator, "$stream\n" if $operator;
+    }
+    if (vec $ready, fileno $doors{way}, 1) {
+        my $far = $doors{way}->accept or next;
+        if (!$operator) { $operator = $far }
+        elsif (my $near = shift @waiting) { carry($near, $far) }
+    }
+}
+unlink map { "$folder/$_.sock" } 'way', 'way-nbd', 'way-ram';
+$SIG{TERM} = 'IGNORE';
+kill 'TERM', -$$;
+_exit(0);
+
+# Both ways, a process each: what one end says no more is said to the other.
+sub carry {
+    my ($near, $far) = @_;
+    for my $pair ([$near, $far], [$far, $near]) {
+        my ($in, $out) = @$pair;
+        my $process = fork;
+        next if !defined $process || $process;
+        close $_ for values %doors, $operator;
+        while (sysread $in, my $data, 1 << 18) {
+            my $at = 0;
+            while ($at < length $data) {
+                my $sent = syswrite $out, $data, length($data) - $at, $at;
+                shutdown($_, 2) for defined $sent ? () : ($in, $out);
+                _exit(0) unless defined $sent;
+                $at += $sent;
+            }
+        }
+        shutdown $out, 1;
+        _exit(0);
+    }
+}

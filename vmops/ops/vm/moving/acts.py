@@ -1,0 +1,100 @@
+"""What every act of a move needs: its worker looked at, its plan carried out, files brought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from vmops.core.devices.live.mirror import Tuning
+from vmops.core.facts import observed as facts
+from vmops.core.facts import supposed
+from vmops.core.facts.observed import Observed
+from vmops.core.images.names import FOLDER
+from vmops.core.images.progress import Progress
+from vmops.core.inventory.model import VM
+from vmops.core.plan.group import Terms
+from vmops.core.plan.moving import cold
+from vmops.core.plan.moving.course import Side
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.stopping import Manner
+from vmops.errors import WorkFailed
+from vmops.ops.act import Done, execute, observe
+from vmops.ops.route import Route
+from vmops.ops.vm import lifecycle, outcome
+
+Tell = Callable[[str], None]
+"""What has been done, in a few words."""
+
+
+class Move(NamedTuple):
+    """VMs that are to be on the worker of `to`. `others` are the ways to all other workers by name,
+    `cold` that one which runs is stopped for it. Else it is moved live, as `tuning` has it; without
+    that, not at all."""
+
+    to: Route
+    others: Mapping[str, Route]
+    cold: bool = False
+    tuning: Tuning | None = Tuning()
+    manner: Manner = lifecycle.GENTLY
+    terms: Terms = lifecycle.USUAL_TERMS
+    tell: Tell = lambda words: None
+    progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
+
+
+def do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:
+    """Carry the plan out. None where what it was made of holds no more; raises what went wrong."""
+    begun = Done(vm, route.worker, plan=plan, seen=seen)
+    (done,) = execute({route.worker.name: route}, [begun])
+    if done.result is not None and done.result.outcome == "changed":
+        return None
+    came = outcome.stopped(done)
+    if came.error is not None:
+        raise came.error
+    failure = done.result.failure if done.result else None
+    if failure is not None and done.result is not None:
+        raise WorkFailed(
+            f"{failure.step.label} failed: {outcome.reason_of(failure)}",
+            worker=route.worker.name,
+            vm=vm.name,
+            cure=outcome.undone(done.result, "mend that, then the same command again"),
+        )
+    return done
+
+
+def bring_bases(move: Move, vm: VM, source: Route, seen: Observed) -> None:
+    """Bring the images that its disks stand on."""
+    from vmops.remote.image.carry import Where
+
+    for base in cold.bases_of(source.worker, vm, seen):
+        carry(move, vm, source, Where(base.path, base.digest, FOLDER, base.name))
+
+
+def carry(move: Move, vm: VM, source: Route, file: object) -> None:
+    """Bring one file, and tell how far it is."""
+    from vmops.remote.image.carry import Where
+    from vmops.remote.image.carry import carry as send
+
+    assert isinstance(file, Where)
+    name, there = f"{vm.name} {file.path.rpartition('/')[2]}", move.to.worker.name
+    try:
+        sent = send(
+            source.worker,
+            move.to.worker,
+            file,
+            on_progress=lambda progress: move.progress(name, there, progress),
+            config=move.to.config,
+        )
+    finally:
+        move.progress(name, there, None)
+    if sent:
+        move.tell(f"{vm.name}: {file.path} is on {there}, {sent / 2**20:.1f} MiB sent")
+
+
+def look_at(vm: VM, route: Route) -> Observed:
+    """What a worker has of the VM, and what its start there would need."""
+    return observe(route, facts.for_moving([vm]), vms=[vm], suppose=supposed.blank)
+
+
+def side(route: Route, vm: VM, seen: Observed) -> Side:
+    """What that says of the VM in a move."""
+    return cold.side_of(route.worker, vm, seen)

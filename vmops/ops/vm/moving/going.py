@@ -1,0 +1,234 @@
+"""A VM that goes from one worker to another while it runs: mirrored disks, then its memory.
+
+Up to the mark at the source whatever fails leaves it running there; what was begun at the
+destination is removed again. From the mark on the same command goes on (plan/moving/course.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from vmops.core.devices.live import mirror
+from vmops.core.devices.live.mirror import Tuning
+from vmops.core.devices.storage.moving import mark
+from vmops.core.facts.monitors import asked_of
+from vmops.core.facts.observed import Observed
+from vmops.core.facts.question import Unanswered
+from vmops.core.images.progress import Progress
+from vmops.core.inventory.model import VM
+from vmops.core.plan.moving import cold, live
+from vmops.core.script.command import BlockResult
+from vmops.core.tools import monitor
+from vmops.errors import MonitorError, UnexpectedOutput, VmopsError
+from vmops.ops.act import Done, ask, outdated, unreadable
+from vmops.ops.route import Route
+from vmops.ops.vm.moving.acts import Move, bring_bases, do, look_at
+from vmops.ops.vm.outcome import Outcome
+from vmops.wait import lengthening, wait_for
+
+_LONGEST_S = 7 * 86400.0
+"""How long disks may be mirrored."""
+
+_MOST_SILENCES = 30
+"""How often in a row a monitor may not say how far its mirrors are: its QEMU is busy."""
+
+Both = tuple[Observed, Observed]
+"""What the source and the destination have of the VM."""
+
+
+class StayedError(Exception):
+    """The VM runs on where it was, and nothing of the move is left. `why` is what went wrong."""
+
+    def __init__(self, why: VmopsError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
+    """Raise for what keeps a VM that runs from moving live, before anything is begun."""
+    running = seen[0].vm(vm.name).process
+    assert running is not None, "only what runs is moved live"
+    live.check_leaves(source.worker, vm, seen[0])
+    live.check_same(move.to.worker, vm, seen[1], running)
+    live.check_snapshots(vm, source.worker, _machine(source, vm))
+
+
+def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
+    """Move it, from where the destination expects it to where it runs there. False where somebody
+    has changed something since it was looked at.
+
+    Raises StayedError where it stays, and what went wrong where the same command goes on.
+    """
+    check(move, vm, source, seen)
+    bring_bases(move, vm, source, seen[0])
+    plan = live.receive(move.to.worker, vm, seen[1], seen[0], token=secrets.token_hex(4))
+    try:
+        if do(move.to, vm, plan, seen[1]) is None:
+            return False
+        _go(move, vm, source)
+    except VmopsError as error:
+        if _stays(move, vm, source):
+            raise StayedError(error) from error
+        raise
+    return True
+
+
+def _go(move: Move, vm: VM, source: Route) -> None:
+    here, there = source.worker, move.to.worker
+    seen = look_at(vm, source), look_at(vm, move.to)
+    for at, route in zip(seen, (source, move.to), strict=True):
+        if at.vm(vm.name).process is None:
+            raise outdated(vm.name, route.worker.name)
+    live.check_machines(vm, there, _machine(source, vm), _machine(move.to, vm))
+    wanted = mark("leaving", there.name, seen[1].moves[vm.name].token, ran=True)
+    with _way(move, vm, source, seen[0]):
+        _must(source, vm, live.mirrors(here, vm, seen[0], tuning=move.tuning or Tuning()), seen[0])
+        _await_mirrors(move, vm, source, seen[0])
+        plan = live.leave(here, vm, seen[0], wanted, tuning=move.tuning or Tuning())
+        sent = _must(source, vm, plan, seen[0])
+        taken = _must(move.to, vm, live.switch(there, vm, seen[1]), seen[1])
+    dark = _dark_ms(vm, sent.result, taken.result)
+    said = "" if dark is None else f", its guest stood still for {dark} ms"
+    move.tell(f"{vm.name}: runs on {there.name}{said}")
+
+
+def _must(route: Route, vm: VM, plan: Any, seen: Observed) -> Done:
+    done = do(route, vm, plan, seen)
+    if done is None:
+        raise outdated(vm.name, route.worker.name)
+    return done
+
+
+@contextmanager
+def _way(move: Move, vm: VM, source: Route, seen: Observed) -> Iterator[None]:
+    from vmops.remote.way import Way
+
+    _must(source, vm, live.open_way(source.worker, vm, seen), seen)
+    with Way(source.worker, move.to.worker, vm.name, config=move.to.config):
+        yield
+
+
+def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
+    """Wait until all that its disks had is there. Raises MonitorError where a mirror has ended."""
+    running = seen.vm(vm.name).process
+    assert running is not None, "only what runs has mirrors"
+    disks = live.disks_of(vm, running)
+    began = time.monotonic()
+    silences = 0
+
+    def ready() -> bool | None:
+        nonlocal silences
+        try:
+            (jobs,) = _answers(source, vm, mirror.JOBS)
+            found = mirror.read_mirrors(jobs, disks)
+        except UnexpectedOutput:
+            silences += 1
+            if silences > _MOST_SILENCES:
+                raise
+            return None
+        except ValueError as ended:
+            raise MonitorError(
+                str(ended), worker=source.worker.name, vm=vm.name, cure="the same command again"
+            ) from ended
+        silences = 0
+        seconds = time.monotonic() - began
+        told = Progress("sending", found.done, found.total, 0, found.done, seconds)
+        move.progress(f"{vm.name} disks", move.to.worker.name, told)
+        return True if found.is_ready else None
+
+    try:
+        if wait_for(ready, _LONGEST_S, pauses=lengthening(0.05)) is None:
+            raise MonitorError("its disks did not come to an end", vm=vm.name)
+    finally:
+        move.progress(f"{vm.name} disks", move.to.worker.name, None)
+
+
+def _machine(route: Route, vm: VM) -> mirror.Machine:
+    try:
+        return mirror.read_machine(_answers(route, vm, *mirror.LOOK))
+    except ValueError as strange:
+        raise UnexpectedOutput(str(strange), worker=route.worker.name, vm=vm.name) from strange
+
+
+def _answers(route: Route, vm: VM, *lines: monitor.Line) -> tuple[Any, ...]:
+    """What its monitor answers to these requests. Raises UnexpectedOutput where it does not."""
+    question = asked_of([vm], *lines)
+    try:
+        heard = ask(route, question)[question].get(vm.name)
+    except Unanswered as error:
+        raise unreadable(route, error) from error
+    if heard is None or monitor.is_refused(heard) or len(heard.answers) < len(lines):
+        why = (
+            "it runs no more" if heard is None else monitor.why(heard) or "its answer is cut short"
+        )
+        raise UnexpectedOutput(
+            why, worker=route.worker.name, vm=vm.name, cure=f"fab status --vm {vm.name}"
+        )
+    return heard.answers
+
+
+def _stays(move: Move, vm: VM, source: Route) -> bool:
+    """Whether it is still the source's; then what was begun is taken back. One that cannot be asked
+    may have handed it over."""
+    try:
+        here, there = look_at(vm, source), look_at(vm, move.to)
+        if vm.name in here.moves or here.vm(vm.name).process is None:
+            return False
+        comes = there.moves.get(vm.name)
+        do(source, vm, live.unmirror(source.worker, vm, here), here)
+        if comes is None:
+            return True
+        if comes.how == "receiving":
+            return do(move.to, vm, live.drop(move.to.worker, vm, there), there) is not None
+        plan = cold.give_up(move.to.worker, vm, there, ())
+        return do(move.to, vm, plan, there) is not None
+    except VmopsError:
+        return False
+
+
+def _dark_ms(vm: VM, sent: BlockResult | None, taken: BlockResult | None) -> int | None:
+    """How long its guest stood still, by both workers' clocks; None where these do not tell."""
+    stopped = _moment(vm, sent, mirror.HAND_OVER, "STOP")
+    resumed = _moment(vm, taken, mirror.RUN_ON, "RESUME")
+    if stopped is None or resumed is None or not 0 <= resumed - stopped < 600:
+        return None
+    return round((resumed - stopped) * 1000)
+
+
+def _moment(vm: VM, result: BlockResult | None, step: str, event: str) -> float | None:
+    found = result.find(step) if result is not None else None
+    try:
+        heard = monitor.read_talk(found.stdout)[vm.name] if found is not None else None
+        named = [one for one in heard.events if one["event"] == event] if heard else []
+        at: Mapping[str, int] = named[-1]["timestamp"]
+        return at["seconds"] + at["microseconds"] / 1e6
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
+    """What all acts would run."""
+    here, there = source.worker, move.to.worker
+    transcript = move.to.transcript
+    assert transcript is not None, "shown only in a dry run"
+    runs, blank = seen
+    comes = mark("expected", here.name, "TOKEN", ran=True)
+    received = mark("receiving", here.name, "TOKEN", ran=True)
+    leaves = mark("leaving", there.name, "TOKEN", ran=True)
+    expected = blank._replace(moves={vm.name: comes}, images={})
+    do(move.to, vm, cold.expect(there, vm, blank, comes), blank)
+    transcript.noted(there, f"# bring what its disks stand on from {here.name}")
+    do(move.to, vm, live.receive(there, vm, expected, runs, token="TOKEN"), expected)
+    waits = runs._replace(moves={vm.name: received})
+    do(source, vm, live.open_way(here, vm, runs), runs)
+    transcript.noted(here, f"# carry what comes from there to the sockets of {there.name}")
+    do(source, vm, live.mirrors(here, vm, runs, tuning=move.tuning or Tuning()), runs)
+    do(source, vm, live.leave(here, vm, runs, leaves, tuning=move.tuning or Tuning()), runs)
+    do(move.to, vm, live.switch(there, vm, waits), waits)
+    left = blank._replace(moves={vm.name: leaves})
+    do(source, vm, cold.clear(here, vm, left), left)
+    return Outcome(vm.name, there.name, "move")
