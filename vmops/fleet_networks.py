@@ -10,6 +10,7 @@ from vmops.core.inventory.model import Worker
 from vmops.ops.route import Group, Route
 
 if TYPE_CHECKING:
+    from vmops.core.devices.network.mesh import Mesh
     from vmops.core.devices.network.service import Share
     from vmops.ops.network.serving import NetworkOutcome
     from vmops.ops.network.status import NetworkStatus
@@ -49,13 +50,20 @@ class Networks:
         return self._each(groups, lambda g: plan(g.route, *shares[g.route.worker.name]))
 
     def networks_down(self, networks: str | None = None) -> list[NetworkOutcome]:
-        """Remove what nodes serve of networks; one that is nowhere is no error."""
+        """Remove what nodes serve of networks; one that is nowhere is no error. Without a name the
+        tunnels between workers go as well."""
         from vmops.ops.network.serving import remove
 
         names = self._names(networks)
         groups = [Group(self._route(worker)) for worker in self.inventory.workers.values()]
         there = self.inventory.northbound
-        return self._each(groups, lambda g: remove(g.route, names, northbound=there))
+        meshes = {} if networks is not None else self._meshes()
+
+        def down(group: Group) -> list[NetworkOutcome]:
+            mesh = meshes.get(group.route.worker.name)
+            return remove(group.route, names, northbound=there, mesh=mesh)
+
+        return self._each(groups, down)
 
     def networks_status(self, networks: str | None = None) -> list[NetworkStatus]:
         """What nodes serve: leases, counters, and what differs; also what the inventory lacks."""
@@ -65,9 +73,15 @@ class Networks:
 
         def look(group: Group) -> list[NetworkStatus]:
             share = shares[group.route.worker.name]
-            return status(group.route, share.wanted, carried=share.carried)
+            return status(group.route, share.wanted, carried=share.carried, mesh=share.mesh)
 
         return self._each(groups, look)
+
+    def _meshes(self) -> dict[str, Mesh]:
+        from vmops.core.devices.network.mesh import Mesh, share
+
+        workers = self.inventory.workers.items()
+        return {n: share(self.inventory, n) or Mesh(worker.bridge) for n, worker in workers}
 
     def _names(self, networks: str | None) -> list[str]:
         listed = self.inventory

@@ -486,8 +486,8 @@ SWITCH = "\n".join(
     json.dumps({"headings": head, "data": []})
     for head in (
         ["name", "datapath_type", "fail_mode", "ports"],
-        ["_uuid", "name", "tag", "trunks", "vlan_mode", "fake_bridge", "interfaces"],
-        ["_uuid", "name", "external_ids", "ofport", "error"],
+        ["_uuid", "name", "tag", "trunks", "vlan_mode", "fake_bridge", "protected", "interfaces"],
+        ["_uuid", "name", "external_ids", "ofport", "error", "type", "options"],
     )
 )
 

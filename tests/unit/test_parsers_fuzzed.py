@@ -102,10 +102,10 @@ STATUS = "Name:\tqemu\nUid:\t7\t7\t7\t7\nVmRSS:\t 99 kB\nnonvoluntary_ctxt_switc
 PROCESS = (STAT + STATUS + QEMU + NETDEV).encode()
 TABLES = (
     '{"headings":["name","datapath_type","ports"],"data":[["br-int","",["uuid","p1"]]]}\n'
-    '{"headings":["_uuid","name","tag","trunks","vlan_mode","interfaces","fake_bridge"],"data":[[["uuid","p1"],'
-    '"tap1",101,["set",[]],["set",[]],["uuid","i1"],false]]}\n'
-    '{"headings":["_uuid","name","external_ids","ofport","error"],"data":[[["uuid","i1"],"tap1",'
-    '["map",[["vmops-vm","vm1"]]],3,["set",[]]]]}\n'
+    '{"headings":["_uuid","name","tag","trunks","vlan_mode","interfaces","fake_bridge","protected"],"data":[[["uuid","p1"],'
+    '"tap1",101,["set",[]],["set",[]],["uuid","i1"],false,false]]}\n'
+    '{"headings":["_uuid","name","external_ids","ofport","error","type","options"],"data":[[["uuid","i1"],"tap1",'
+    '["map",[["vmops-vm","vm1"]]],3,["set",[]],"",["map",[]]]]}\n'
 )
 UNIX = (
     f'u_str ESTAB  0 0 {PATH} 938710 * 940000 users:(("qemu",pid=58,fd=18))\n'

@@ -114,19 +114,39 @@ def tables(*, tag: Any = 101, ofport: Any = 3, ids: Any = ()) -> str:
     bridge = [["br-int", "netdev", ["set", []], ["set", [["uuid", "p1"], ["uuid", "p2"]]]]]
     empty: list[Any] = ["set", []]
     ports = [
-        [["uuid", "p1"], "br-int", empty, empty, empty, False, ["uuid", "i1"]],
-        [["uuid", "p2"], "tap1", tag, ["set", [5, 6]], "trunk", False, ["uuid", "i2"]],
+        [["uuid", "p1"], "br-int", empty, empty, empty, False, False, ["uuid", "i1"]],
+        [["uuid", "p2"], "tap1", tag, ["set", [5, 6]], "trunk", False, True, ["uuid", "i2"]],
     ]
     interfaces = [
-        [["uuid", "i1"], "br-int", ["map", []], 65534, empty],
-        [["uuid", "i2"], "tap1", ["map", list(ids)], ofport, empty],
+        [["uuid", "i1"], "br-int", ["map", []], 65534, empty, "internal", ["map", []]],
+        [
+            ["uuid", "i2"],
+            "tap1",
+            ["map", list(ids)],
+            ofport,
+            empty,
+            "vxlan",
+            ["map", [["key", "1"]]],
+        ],
     ]
     return "\n".join(
         json.dumps({"headings": headings, "data": data})
         for headings, data in (
             (["name", "datapath_type", "fail_mode", "ports"], bridge),
-            (["_uuid", "name", "tag", "trunks", "vlan_mode", "fake_bridge", "interfaces"], ports),
-            (["_uuid", "name", "external_ids", "ofport", "error"], interfaces),
+            (
+                [
+                    "_uuid",
+                    "name",
+                    "tag",
+                    "trunks",
+                    "vlan_mode",
+                    "fake_bridge",
+                    "protected",
+                    "interfaces",
+                ],
+                ports,
+            ),
+            (["_uuid", "name", "external_ids", "ofport", "error", "type", "options"], interfaces),
         )
     )
 
@@ -142,6 +162,7 @@ def test_the_switch_is_read_from_three_tables() -> None:
         "trunk",
     )
     assert (found.owner, found.ofport, found.error) == ("vm1", 3, "")
+    assert (found.protected, found.kind, found.options) == (True, "vxlan", {"key": "1"})
 
 
 @pytest.mark.parametrize("tag", [["set", []], []], ids=["empty-set", "empty-list"])

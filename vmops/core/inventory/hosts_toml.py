@@ -16,6 +16,7 @@ from vmops.core.inventory.networks.engine import ovn_faults, tunnel_ip
 from vmops.core.inventory.networks.faults import contradictions as contradictory_networks
 from vmops.core.inventory.networks.faults import unknown_targets
 from vmops.core.inventory.networks.links import read_topology, spread
+from vmops.core.inventory.networks.mesh import mesh_faults, mtu_in_tunnels
 from vmops.core.inventory.networks.model import Member
 from vmops.core.inventory.networks.reading import both_ways, join, read_network
 from vmops.core.inventory.normal_form import path_from
@@ -56,6 +57,7 @@ class HostsToml:
     topologies: dict[str, Values] = field(default_factory=dict)
     unmade: frozenset[str] = frozenset()
     ovn: Values = field(default_factory=dict)
+    mesh: str | None = None
     faults: list[Fault] = field(default_factory=list)
     origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
             hosts.faults.append(Fault((key,), f"is not a section{did_you_mean(key, SECTIONS)}"))
     defaults, faults = read_strictly(tree.get("defaults", {}), {**rules.SETTINGS, **rules.FLEET})
     for_all = {key: defaults.pop(key) for key in rules.FLEET if key in defaults}
+    hosts.mesh = for_all.pop("mesh", None)
     hosts.defaults = _files_from(folder, defaults)
     hosts.faults += [fault.below("defaults") for fault in faults]
     for name, raw in _named_tables(hosts, tree, "workers", rules.WORKER["name"]):
@@ -94,6 +97,8 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     _read_ovn(hosts, tree)
     _read_networks(hosts, tree, for_all)
     _look_at_ovn(hosts)
+    if hosts.mesh is not None:
+        hosts.faults += mesh_faults(hosts.networks, _with_ends(hosts), hosts.vms)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
     hosts.faults += unknown_images(hosts.vms, hosts.images)
@@ -134,6 +139,9 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
         for key in for_all.keys() - values.keys() - left_out:
             values[key] = for_all[key]
             hosts.origins["networks", name, key] = "[defaults]"
+        if hosts.mesh is not None and values.get("engine") != rules.OVN and "mtu" not in values:
+            values["mtu"] = mtu_in_tunnels(_with_ends(hosts))
+            hosts.origins["networks", name, "mtu"] = "what a tunnel of the mesh carries"
         hosts.networks[name] = values
     hosts.faults += contradictory_networks(
         hosts.networks, hosts.workers, {fault.path for fault in hosts.faults}
@@ -168,10 +176,15 @@ def _look_at_ovn(hosts: HostsToml) -> None:
     pinned = ((values.get("worker"), name, values) for name, values in hosts.vms.items())
     hosts.faults += ovn_faults(
         hosts.networks,
-        {name: values | {"tunnel_ip": tunnel_ip(values)} for name, values in hosts.workers.items()},
+        _with_ends(hosts),
         hosts.ovn,
         {worker: name for worker, name, values in pinned if worker and _has_logical_port(values)},
     )
+
+
+def _with_ends(hosts: HostsToml) -> dict[str, Values]:
+    """The workers, each with its end of tunnels."""
+    return {name: v | {"tunnel_ip": tunnel_ip(v)} for name, v in hosts.workers.items()}
 
 
 def _has_logical_port(vm: Values) -> bool:

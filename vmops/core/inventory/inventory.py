@@ -17,6 +17,7 @@ from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
 from vmops.core.inventory.networks.engine import ovn_faults
 from vmops.core.inventory.networks.faults import contradictions
+from vmops.core.inventory.networks.mesh import mesh_faults, workers_of_mesh
 from vmops.core.inventory.networks.model import Forward, Network, WayOut
 from vmops.core.inventory.placement.apart import apart, apart_faults
 from vmops.core.inventory.rules import OVN
@@ -39,8 +40,8 @@ class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
     `northbound` names the worker that has OVN's central, None where there is none, and `way_out` is
-    how its networks get out. `origins` has where a value came from that its own table does not
-    write: by section, name, key.
+    how its networks get out. `mesh` is "vxlan" where tunnels carry VLANs between workers. `origins`
+    has where a value came from that its own table does not write: by section, name, key.
 
     Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
     and pickled.
@@ -57,6 +58,7 @@ class Inventory:
     networks: Mapping[str, Network] = field(default_factory=dict)
     northbound: str | None = None
     way_out: WayOut | None = None
+    mesh: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
@@ -101,14 +103,21 @@ class Inventory:
                 if vm.worker and any(interface.engine for interface in vm.interfaces)
             },
         )
+        if self.mesh is not None:
+            faults += mesh_faults(*self._plain(vms))
         if faults:
             raise InvalidValue(self.source, faults)
+
+    def _plain(self, vms: dict[str, dict[str, object]]) -> tuple[Mapping[str, Values], ...]:
+        workers = {name: {"tunnel_ip": worker.tunnel_ip} for name, worker in self.workers.items()}
+        return {name: network.to_dict() for name, network in self.networks.items()}, workers, vms
 
     def __reduce__(self) -> tuple[object, ...]:
         """A read-only view can be neither pickled nor copied; the dicts behind it can."""
         dicts = (dict(self.workers), dict(self.vms))
         more = dict(self.images), dict(self.origins), dict(self.networks)
-        return Inventory, (self.defaults, *dicts, self.source, *more, self.northbound, self.way_out)
+        of_ovn = (self.northbound, self.way_out)
+        return Inventory, (self.defaults, *dicts, self.source, *more, *of_ovn, self.mesh)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -179,6 +188,14 @@ class Inventory:
     def apart(self) -> Mapping[str, frozenset[str]]:
         """For each VM those that may not be on one worker with it, whichever of the two says so."""
         return apart({name: vm.apart for name, vm in self.vms.items()})
+
+    @property
+    def mesh_workers(self) -> tuple[str, ...]:
+        """The workers that have tunnels to each other; none where there is no mesh."""
+        if self.mesh is None:
+            return ()
+        vms = {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()}
+        return workers_of_mesh(*self._plain(vms))
 
     @property
     def ovn_workers(self) -> frozenset[str]:
@@ -276,6 +293,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "networks": MappingProxyType({name: _network(name, hosts) for name in hosts.networks}),
             "northbound": hosts.ovn.get("northbound"),
             "way_out": WayOut.of(hosts.ovn),
+            "mesh": hosts.mesh,
         },
     )
 

@@ -39,7 +39,6 @@ _KINDS: Mapping[type, str] = {
     type(None): "nothing",
 }
 
-
 _NO_SCHEMA: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -348,6 +347,7 @@ FLEET: Mapping[str, Rule] = {
     ),
     "network_node": NETWORK_NODE,
     "engine": one_of(ENGINES),
+    "mesh": one_of(("vxlan",), optional=True),
 }
 """What [defaults] says that no worker says for itself."""
 
@@ -367,7 +367,7 @@ WORKER: Mapping[str, Rule] = {
     ),
     "encap_ip": Rule(
         str,
-        "an IP address of its own for OVN's tunnels, where that is not its address",
+        "an IP address of its own for tunnels, where that is not its address",
         normal.host_address,
         optional=True,
         schema={"pattern": "^[0-9A-Fa-f:.]{2,45}$"},

@@ -107,7 +107,8 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
     """The workers and these VMs as a hosts.toml, which means the same as the one that was read."""
     tables = [f"# {listed.source}, as it is understood"]
     defaults = _settings(listed, listed.defaults, tuple(rules.SETTINGS), "defaults", "")
-    tables.append(_table("defaults", tuple(defaults)))
+    mesh = () if listed.mesh is None else (Value("mesh", listed.mesh, OWN),)
+    tables.append(_table("defaults", (*defaults, *mesh)))
     if listed.northbound is not None:
         out = {} if listed.way_out is None else listed.way_out.to_dict()
         values = {"northbound": listed.northbound, **out}
@@ -190,6 +191,7 @@ def as_json(listed: Inventory, vms: Sequence[VM]) -> dict[str, Any]:
     return {
         "source": listed.source,
         "northbound": listed.northbound,
+        "mesh": listed.mesh,
         "workers": [
             {"worker": name, **_as_json(of_worker(listed, worker))}
             for name, worker in listed.workers.items()

@@ -16,6 +16,7 @@ from vmops.core.inventory.model import VM, Nic
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
+from vmops.core.tools.ovsdb import members, optional, rows
 
 OWNER = "vmops-vm"
 LINK = "vmops-link"
@@ -32,7 +33,8 @@ class Port(NamedTuple):
     """One row of Port, with its bridge and its Interface's owner and state.
 
     `tag` is None for a trunk. `ofport` is None until the switch has taken the port, -1 when it
-    could not; `error` then says why.
+    could not; `error` then says why. What is `protected` gets nothing from others that are. `kind`
+    and `options` are its Interface's `type` and `options`.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Port(NamedTuple):
     external_ids: Mapping[str, str] = MappingProxyType({})
     ofport: int | None = None
     error: str = ""
+    protected: bool = False
+    kind: str = ""
+    options: Mapping[str, str] = MappingProxyType({})
 
     @property
     def owner(self) -> str:
@@ -309,10 +314,14 @@ def query() -> Command:
         _VSCTL[1],
         "--format=json",
         *("--", "--columns=name,datapath_type,fail_mode,ports", "list", "Bridge"),
-        *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,fake_bridge,interfaces", "list", "Port"),
-        *("--", "--columns=_uuid,name,external_ids,ofport,error", "list", "Interface"),
+        *("--", f"--columns={_PORT}", "list", "Port"),
+        *("--", f"--columns={_INTERFACE}", "list", "Interface"),
         most_bytes=FACT_BYTES,
     )
+
+
+_PORT = "_uuid,name,tag,trunks,vlan_mode,fake_bridge,protected,interfaces"
+_INTERFACE = "_uuid,name,external_ids,ofport,error,type,options"
 
 
 def parse(answer: str) -> Switch:
@@ -346,12 +355,12 @@ def ovn_fault(word: str) -> str:
 
 
 def _switch(tables: Sequence[str]) -> Switch:
-    bridges, ports, interfaces = (_rows(table) for table in tables)
-    bridge_of = {port: row["name"] for row in bridges for port in _members(row["ports"])}
+    bridges, ports, interfaces = (rows(table) for table in tables)
+    bridge_of = {port: row["name"] for row in bridges for port in members(row["ports"])}
     interface_of = {row["_uuid"][1]: row for row in interfaces}
     found = {}
     for row in ports:
-        backing = [interface_of[i] for i in _members(row["interfaces"]) if i in interface_of]
+        backing = [interface_of[i] for i in members(row["interfaces"]) if i in interface_of]
         found[row["name"]] = _port(row, backing, bridge_of.get(row["_uuid"][1], ""))
     kinds = {row["name"]: row["datapath_type"] for row in bridges}
     parents = {row["name"]: found[row["name"]].bridge for row in ports if row["fake_bridge"]}
@@ -360,34 +369,27 @@ def _switch(tables: Sequence[str]) -> Switch:
 
 
 def _port(row: Mapping[str, Any], backing: Sequence[Mapping[str, Any]], bridge: str) -> Port:
-    first = backing[0] if backing else {"external_ids": ["map", []], "ofport": [], "error": []}
+    first = backing[0] if backing else _NO_INTERFACE
     marks: Any = first["external_ids"]
+    options: Any = first["options"]
     return Port(
         name=row["name"],
         bridge=bridge,
-        tag=_optional(row["tag"]),
-        trunks=tuple(_members(row["trunks"])),
-        vlan_mode=_optional(row["vlan_mode"]) or "",
+        tag=optional(row["tag"]),
+        trunks=tuple(members(row["trunks"])),
+        vlan_mode=optional(row["vlan_mode"]) or "",
         external_ids=dict(marks[1]),
-        ofport=_optional(first["ofport"]),
-        error=_optional(first["error"]) or "",
+        ofport=optional(first["ofport"]),
+        error=optional(first["error"]) or "",
+        protected=bool(row["protected"]),
+        kind=first["type"],
+        options=dict(options[1]),
     )
 
 
-def _rows(line: str) -> list[dict[str, Any]]:
-    try:
-        table = json.loads(line)
-    except RecursionError as deep:
-        raise ValueError("nested too deep") from deep
-    return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
-
-
-def _members(value: Any) -> list[Any]:
-    """OVSDB writes a set of one as the value itself, and a UUID as ["uuid", "…"]."""
-    atoms = value[1] if isinstance(value, list) and value[0] == "set" else [value]
-    return [atom[1] if isinstance(atom, list) else atom for atom in atoms]
-
-
-def _optional(value: Any) -> Any:
-    members = _members(value) if value != [] else []
-    return members[0] if members else None
+_NO_INTERFACE: Mapping[str, Any] = {
+    **{key: ["map", []] for key in ("external_ids", "options")},
+    "ofport": [],
+    "error": [],
+    "type": "",
+}

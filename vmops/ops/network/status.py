@@ -10,6 +10,7 @@ from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical
 from vmops.core.devices.network.dnsmasq import Leased
 from vmops.core.devices.network.logical import Logical
+from vmops.core.devices.network.mesh import NAME, Mesh
 from vmops.core.devices.network.service import Service
 from vmops.core.facts.network.state import COUNTS, NETWORKS, Count, Counts
 from vmops.core.facts.question import Unanswered
@@ -28,7 +29,8 @@ class NetworkStatus(NamedTuple):
     `asked` is what it was made of, None where it is down. `pid` is that of its dnsmasq. `counters`
     has what went out, what was dropped, and by the name of each network that it reaches what went
     there. `known` is that hosts.toml has it there. One `is_of_ovn` where OVN carries it: `logical`
-    is what hosts.toml has of it then, and `ports` are those of guests, by name, and whether up.
+    is what hosts.toml has of it then, and `ports` are those of guests, by name, and whether up. The
+    mesh of a worker has `tunnels`, by the worker at the other end, and whether each is there.
     """
 
     network: str
@@ -44,22 +46,31 @@ class NetworkStatus(NamedTuple):
     is_of_ovn: bool = False
     logical: Logical | None = None
     ports: Mapping[str, bool] = MappingProxyType({})
+    tunnels: Mapping[str, bool] = MappingProxyType({})
 
 
 def status(
-    route: Route, wanted: Mapping[str, Service], *, carried: logical.Share | None = None
+    route: Route,
+    wanted: Mapping[str, Service],
+    *,
+    carried: logical.Share | None = None,
+    mesh: Mesh | None = None,
 ) -> list[NetworkStatus]:
-    """Each of these networks, and whatever else the node serves; and those that OVN has `carried`,
-    where that is asked. Never raises a VmopsError."""
+    """Each of these networks, and whatever else the node serves; its tunnels to other workers, of
+    the `mesh` and any others of ours; and the networks that OVN has `carried`, where that is asked.
+    Never raises a VmopsError."""
     if carried is None:
-        return _served(route, wanted)
+        return _served(route, wanted, mesh)
     from vmops.ops.network import logical as by_ovn
 
-    return [*_served(route, wanted), *by_ovn.status(route, carried.wanted)]
+    return [*_served(route, wanted, mesh), *by_ovn.status(route, carried.wanted)]
 
 
-def _served(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
+def _served(route: Route, wanted: Mapping[str, Service], mesh: Mesh | None) -> list[NetworkStatus]:
+    from vmops.ops.network.mesh import of_status
+
     worker = route.worker.name
+    laid = (NAME,) if mesh is not None and mesh.tunnels else ()
     try:
         answers = ask(route, SWITCH, NETWORKS, COUNTS)
         if route.transcript is not None:
@@ -67,9 +78,9 @@ def _served(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
         node, counts = answers[NETWORKS], answers[COUNTS]
     except Unanswered as error:
         failed: VmopsError = unreadable(route, error)
-        return [NetworkStatus(name, worker, "unknown", error=failed) for name in wanted]
+        return [NetworkStatus(n, worker, "unknown", error=failed) for n in (*wanted, *laid)]
     except VmopsError as error:
-        return [NetworkStatus(name, worker, "unknown", error=error) for name in wanted]
+        return [NetworkStatus(n, worker, "unknown", error=error) for n in (*wanted, *laid)]
     try:
         switch = answers[SWITCH]
     except Unanswered as why:
@@ -97,7 +108,7 @@ def _served(route: Route, wanted: Mapping[str, Service]) -> list[NetworkStatus]:
                 known=name in wanted,
             )
         )
-    return found
+    return [*found, *of_status(worker, mesh, switch)]
 
 
 def _by_name(asked: Service | None, count: Counts) -> dict[str, Count]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from vmops.core.devices.network.mesh import Mesh, share
 from vmops.core.facts.proof import bindings, ears
 from vmops.core.facts.proof import probes as facts
 from vmops.core.facts.proof.bindings import Middle
@@ -123,6 +124,13 @@ def prove(
     return proven
 
 
+def meshes_of(groups: Sequence[Group], listed: Inventory) -> dict[str, Mesh]:
+    """The tunnels that these workers are to have."""
+    names = [group.route.worker.name for group in groups]
+    found = {name: share(listed, name) for name in names}
+    return {name: mesh for name, mesh in found.items() if mesh is not None}
+
+
 def _and(proven: Proven, faults: Iterable[VmopsError]) -> Proven:
     proof = proven.proof
     return proven._replace(proof=proof._replace(faults=[*proof.faults, *faults]))
@@ -194,7 +202,7 @@ def gather(
     there = ends(drawn, sites)
     packets = logical.packets(there, places, run=run, first=_marks(drawn), services=services)
     hearing = Hearing(places, packets, northbound=listed.northbound or "")
-    evidence = Evidence(there, workers, sites, {}, hearing)
+    evidence = Evidence(there, workers, sites, {}, hearing, meshes_of(groups, listed))
     looks = 0
 
     def look() -> bool | None:
@@ -266,7 +274,7 @@ def _with(
         middle=middles[0] if middles else before.hearing.middle,
     )
     learned = {name: found.learned for name, found in looks.items()}
-    return Evidence(ends(drawn, sites), before.workers, sites, learned, hearing)
+    return before._replace(ends=ends(drawn, sites), sites=sites, learned=learned, hearing=hearing)
 
 
 def _tried(work: Callable[[], object]) -> object:

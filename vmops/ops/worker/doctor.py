@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
+from vmops.core.devices.network.mesh import share
 from vmops.core.devices.network.service import by_node
 from vmops.core.facts import observed as facts
 from vmops.core.facts.network.following import following
@@ -16,6 +17,7 @@ from vmops.core.plan import health
 from vmops.core.plan.health import Check
 from vmops.errors import FleetFailed, VmopsError, WorkFailed
 from vmops.ops.act import ask, unreadable
+from vmops.ops.network import mesh as by_mesh
 from vmops.ops.route import Route
 
 
@@ -72,10 +74,11 @@ def examine(
     worker = route.worker
     serves = by_node(listed).get(worker.name, {}) if listed is not None else {}
     part = listed.part_of(worker) if listed is not None else None
+    mesh = share(listed, worker.name) if listed is not None else None
     questions = health.questions(vms, bases, serves=bool(serves))
     try:
         of_ovn = () if part is None else (following(worker, part),)
-        answers = ask(route, *questions, *of_ovn)
+        answers = ask(route, *questions, *of_ovn, *by_mesh.questions(mesh))
         if route.transcript is not None:
             return Health(worker.name, worker.address)
         seen = facts.read(route.worker, answers, questions)
@@ -87,6 +90,7 @@ def examine(
         *_logged_in(route, f"{worker.address}, user {seen.host.user}"),
         *health.checks(worker, vms, seen, answers, serves=serves),
         *(() if part is None else _ovn(worker, part, answers)),
+        *(() if mesh is None else by_mesh.examined(worker, mesh, answers, seen.switch)),
     )
     return Health(worker.name, worker.address, checks)
 

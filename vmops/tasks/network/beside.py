@@ -51,7 +51,7 @@ def _nodes(c: Context, groups: Sequence[Group] | None) -> serving.Nodes:
 
 
 def _has_networks(c: Context) -> bool:
-    return bool(inventory(c).networks)
+    return bool(inventory(c).networks) or inventory(c).mesh is not None
 
 
 def _removal(c: Context) -> tuple[list[Group], Callable[[Group], list[NetworkOutcome]]]:
@@ -63,7 +63,12 @@ def _removal(c: Context) -> tuple[list[Group], Callable[[Group], list[NetworkOut
     def there(group: Group) -> list[NetworkOutcome]:
         return [
             one
-            for one in remove(group.route, names, northbound=northbound)
+            for one in remove(
+                group.route,
+                names,
+                northbound=northbound,
+                mesh=found.shares[group.route.worker.name].mesh,
+            )
             if one.action != "nothing"
         ]
 

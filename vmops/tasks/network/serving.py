@@ -45,7 +45,7 @@ def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = 
 
     listed = inventory(c)
     chosen = _chosen(listed, pattern, vms)
-    if not chosen:
+    if not chosen and listed.mesh is None:
         return Nodes([], {})
     groups = [group._replace(vms=()) for group in groups_of_workers(c, None, early=False)]
     found = shares(listed, chosen, [group.route.worker.name for group in groups])

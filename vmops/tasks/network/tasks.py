@@ -18,6 +18,7 @@ from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.network.serving import as_dict, nodes, row
 
 if TYPE_CHECKING:
+    from vmops.core.devices.network.mesh import Mesh
     from vmops.core.facts.network.state import Count
     from vmops.ops.network.serving import NetworkOutcome
     from vmops.ops.network.status import NetworkStatus
@@ -56,6 +57,7 @@ def down(c: Context, network: str | None = None, format: str = "text") -> Work[N
 
     groups, names = _to_remove(c, network)
     northbound = inventory(c).northbound
+    meshes = {} if network is not None else _meshes(c, groups)
 
     def merged(outcomes: Sequence[NetworkOutcome]) -> list[NetworkOutcome]:
         return [one for one in outcomes if one.action != "nothing"]
@@ -68,9 +70,20 @@ def down(c: Context, network: str | None = None, format: str = "text") -> Work[N
 
     return Work(
         groups,
-        lambda g: remove(g.route, names, northbound=northbound),
+        lambda g: remove(
+            g.route, names, northbound=northbound, mesh=meshes.get(g.route.worker.name)
+        ),
         Report(tell, as_dict, merged=merged),
     )
+
+
+def _meshes(c: Context, groups: Sequence[Group]) -> dict[str, Mesh]:
+    """For each worker the tunnels that go with everything else: all that are there."""
+    from vmops.core.devices.network.mesh import Mesh, share
+
+    listed = inventory(c)
+    workers = [group.route.worker for group in groups]
+    return {w.name: share(listed, w.name) or Mesh(w.bridge) for w in workers}
 
 
 def _to_remove(c: Context, network: str | None) -> tuple[list[Group], list[str]]:
@@ -122,6 +135,7 @@ def status(c: Context, network: str | None = None, format: str = "text") -> Work
             g.route,
             found.shares[g.route.worker.name].wanted,
             carried=found.shares[g.route.worker.name].carried,
+            mesh=found.shares[g.route.worker.name].mesh,
         ),
         Report(_table_of_states, _state_as_dict, merged=merged),
     )
@@ -184,6 +198,8 @@ def _services(found: NetworkStatus) -> list[str]:
             *(f"reach:{name}" for name, _ in (carried.reach if carried else ())),
             *((f"ports:{up}/{len(found.ports)}",) if found.state == "up" else ()),
         ]
+    if found.tunnels:
+        return [f"tunnels:{sum(found.tunnels.values())}/{len(found.tunnels)}"]
     if asked is None:
         return []
     return [
@@ -207,6 +223,7 @@ def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
         "subnet": _subnet(found) or None,
         "gateway": _gateway(found) or None,
         "ports": {name: "up" if up else "down" for name, up in sorted(found.ports.items())},
+        "tunnels": {name: "up" if up else "down" for name, up in sorted(found.tunnels.items())},
         "services": _services(found),
         "dnsmasq_pid": found.pid,
         "leases": [

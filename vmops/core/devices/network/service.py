@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from vmops.core.devices.drift import Drift
-from vmops.core.devices.network import logical
+from vmops.core.devices.network import logical, mesh
+from vmops.core.devices.network.mesh import Mesh
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.addresses import hand_out
@@ -158,16 +159,21 @@ def by_node(listed: Inventory) -> dict[str, dict[str, Service]]:
 
 class Share(NamedTuple):
     """What one worker is to serve of some networks, and which of them it is not to serve; and what
-    OVN is to carry, on the worker that has its central."""
+    OVN is to carry, on the worker that has its central; and its tunnels to other workers."""
 
     wanted: Mapping[str, Service]
     gone: tuple[str, ...]
     carried: logical.Share | None = None
+    mesh: Mesh | None = None
 
     @property
     def is_busy(self) -> bool:
         """True where it has something to do for a network."""
-        return bool(self.wanted or (self.carried and self.carried.wanted))
+        return bool(
+            self.wanted
+            or (self.carried and self.carried.wanted)
+            or (self.mesh and self.mesh.tunnels)
+        )
 
 
 def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -> dict[str, Share]:
@@ -177,7 +183,8 @@ def shares(listed: Inventory, chosen: Collection[str], workers: Iterable[str]) -
     for worker in workers:
         mine = everything.get(worker, {})
         wanted = {name: one for name, one in mine.items() if name in chosen}
-        found[worker] = Share(wanted, tuple(name for name in chosen if name not in wanted))
+        gone = tuple(name for name in chosen if name not in wanted)
+        found[worker] = Share(wanted, gone, mesh=mesh.share(listed, worker))
         if worker == listed.northbound:
             found[worker] = found[worker]._replace(carried=logical.share(listed, chosen))
     return found

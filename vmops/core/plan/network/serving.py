@@ -11,7 +11,7 @@ from vmops.core.devices.network.service import Service
 from vmops.core.facts.network.state import Node, Served
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK
-from vmops.core.script.command import Block, Step, command
+from vmops.core.script.command import Batch, Block, Step, command
 from vmops.core.tools import ovs
 from vmops.errors import WorkFailed
 
@@ -64,7 +64,7 @@ def bring(
     found = [steps.removing(name) for name in left]
     found += _serving(wanted, node, [c.network for c in changes if c.action in _MADE], left)
     busy = [change.network for change in changes if change.action != "nothing"]
-    return Plan(tuple(changes), _block(found, busy, node, "net.up") if busy else None), refused
+    return Plan(tuple(changes), block_of(found, busy, node, "net.up") if busy else None), refused
 
 
 _MADE = ("start", "change")
@@ -100,7 +100,8 @@ def _pairs(there: Mapping[str, Service], busy: Sequence[str]) -> list[tuple[str,
     return sorted(found)
 
 
-def _block(found: Sequence[Step], names: Sequence[str], node: Node, change: str) -> Block:
+def block_of(found: Sequence[Step | Batch], names: Sequence[str], node: Node, change: str) -> Block:
+    """What is done on a node, where what it serves is still what was seen."""
     guard = command("same_networks", node.sum)
     return Block(",".join(names), tuple(found), lock=NET_LOCK, guards=(guard,), change=change)
 
@@ -120,7 +121,7 @@ def remove(names: Sequence[str], node: Node) -> Plan:
     )
     found = [steps.removing(name) for name in there]
     found += [steps.pictures(left)] if left else []
-    return Plan(changes, _block(found, there, node, "net.down"))
+    return Plan(changes, block_of(found, there, node, "net.down"))
 
 
 def _change(wanted: Service, served: Served | None, switch: ovs.Switch) -> Change:
@@ -162,15 +163,8 @@ def refusal(
     worker: Worker, wanted: Service, others: Mapping[str, Served], switch: ovs.Switch
 ) -> WorkFailed | None:
     """Why the network cannot be served there, or None. `others` are served there as well."""
-    if switch.fault or switch.dead:
-        why = f"Open vSwitch does not answer: {switch.fault}" if switch.fault else switch.dead
-        cure = "start it there: sudo systemctl restart openvswitch-switch"
-        return WorkFailed(f"network {wanted.name}: {why}", worker=worker.name, cure=cure)
-    if wanted.bridge not in switch.bridges:
-        have = ", ".join(sorted(switch.bridges)) or "none"
-        what = f"network {wanted.name}: no bridge {wanted.bridge}; Open vSwitch has: {have}"
-        cure = f"make it there (sudo ovs-vsctl add-br {wanted.bridge}), or set `bridge`"
-        return WorkFailed(what, worker=worker.name, cure=cure)
+    if found := no_switch(f"network {wanted.name}", wanted.bridge, worker, switch):
+        return found
     for name, other in others.items():
         if other.asked and (what := _shared(wanted, other.asked)):
             return WorkFailed(
@@ -178,6 +172,20 @@ def refusal(
                 worker=worker.name,
                 cure=f"if nobody needs that: fab -H {worker.name} net.down --network {name}",
             )
+    return None
+
+
+def no_switch(subject: str, bridge: str, worker: Worker, switch: ovs.Switch) -> WorkFailed | None:
+    """Why nothing can be made on the bridge, or None."""
+    if switch.fault or switch.dead:
+        why = f"Open vSwitch does not answer: {switch.fault}" if switch.fault else switch.dead
+        cure = "start it there: sudo systemctl restart openvswitch-switch"
+        return WorkFailed(f"{subject}: {why}", worker=worker.name, cure=cure)
+    if bridge not in switch.bridges:
+        have = ", ".join(sorted(switch.bridges)) or "none"
+        what = f"{subject}: no bridge {bridge}; Open vSwitch has: {have}"
+        cure = f"make it there (sudo ovs-vsctl add-br {bridge}), or set `bridge`"
+        return WorkFailed(what, worker=worker.name, cure=cure)
     return None
 
 

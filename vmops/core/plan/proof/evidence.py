@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+from vmops.core.devices.network.mesh import Mesh
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End
@@ -30,13 +32,15 @@ class Pair(NamedTuple):
 
 class Evidence(NamedTuple):
     """All that was found: the interfaces, the workers that answered, and where each probe was
-    learned, by worker; `hearing` is what was heard of packets in networks of OVN."""
+    learned, by worker; `hearing` is what was heard of packets in networks of OVN, and `meshes` are
+    the tunnels that workers are to have."""
 
     ends: Sequence[End]
     workers: Mapping[str, Worker]
     sites: Mapping[str, Site]
     learned: Mapping[str, Sequence[Sighting]]
     hearing: Hearing = Hearing()
+    meshes: Mapping[str, Mesh] = MappingProxyType({})
 
 
 class Proof(NamedTuple):

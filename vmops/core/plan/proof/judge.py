@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
+from vmops.core.plan.network import mesh
 from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.carried import carried_faults
 from vmops.core.plan.proof.ends import PULLED, Drawn, End, vlans_of
 from vmops.core.plan.proof.evidence import Evidence, Pair, Proof
-from vmops.core.plan.proof.paths import Seen, broken_ways, passes
+from vmops.core.plan.proof.paths import Lacking, Seen, broken_ways, passes
 from vmops.core.tools import ovs
 from vmops.core.tools.proof.probe import Probe, Sighting
 from vmops.errors import WorkFailed
@@ -36,8 +37,9 @@ def judge(evidence: Evidence, *, known: Collection[str] = ()) -> Proof:
     faults = [
         *_dead_switches(evidence),
         *_faulty_ends(evidence.ends),
+        *_broken_tunnels(evidence),
         *carried_faults(evidence, pairs),
-        *broken_ways(in_vlans, evidence.sites, evidence.workers, seen),
+        *broken_ways(in_vlans, evidence.sites, evidence.workers, seen, _lacking(evidence)),
         *_leaks(evidence.ends, seen),
         *_loops(evidence),
         *_strangers(evidence, known),
@@ -103,6 +105,26 @@ def _dead_switches(evidence: Evidence) -> list[WorkFailed]:
             found.append(
                 WorkFailed(f"nothing passes its switch: {why}", worker=name, cure="fab doctor")
             )
+    return found
+
+
+def _broken_tunnels(evidence: Evidence) -> list[WorkFailed]:
+    """Tunnels that are not as they should be, whatever passes meanwhile."""
+    found = []
+    for name, wanted in evidence.meshes.items():
+        if site := evidence.sites.get(name):
+            worker, wiring = evidence.workers[name], site.wiring
+            found += mesh.faults(worker, wanted, wiring.switch, wiring.taps)
+    return found
+
+
+def _lacking(evidence: Evidence) -> Lacking:
+    """By worker and peer, what is wrong with the tunnel between them, or empty."""
+    found: dict[tuple[str, str], str] = {}
+    for name, wanted in evidence.meshes.items():
+        site = evidence.sites.get(name)
+        broken = mesh.broken(wanted, site.wiring.switch) if site is not None else {}
+        found |= {(name, one.peer): broken.get(one.peer, "") for one in wanted.tunnels}
     return found
 
 

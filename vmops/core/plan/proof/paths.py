@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
@@ -14,6 +15,9 @@ from vmops.errors import WorkFailed
 Seen = Mapping[str, Mapping[str, set[int]]]
 """By worker and address of a probe: the VLANs in which it was learned there."""
 
+Lacking = Mapping[tuple[str, str], str]
+"""By worker and another one to which it is to have a tunnel: what is wrong with it, or empty."""
+
 
 def passes(end: End, worker: str, vlan: int, seen: Seen) -> bool:
     """True where the interface's frames of that VLAN come to that worker in it."""
@@ -22,10 +26,12 @@ def passes(end: End, worker: str, vlan: int, seen: Seen) -> bool:
 
 
 class _Ways(NamedTuple):
-    """What is known of the ways: the interfaces that work, by worker and VLAN, and what came."""
+    """What is known of the ways: the interfaces that work, by worker and VLAN, what came, and the
+    tunnels of a mesh."""
 
     ends: Mapping[tuple[str, int], Sequence[End]]
     seen: Seen
+    lacking: Lacking
 
     def way(self, one: str, other: str, vlan: int) -> bool:
         """True where frames of that VLAN come from one worker to the other."""
@@ -48,7 +54,11 @@ class _Ways(NamedTuple):
 
 
 def broken_ways(
-    ends: Iterable[End], sites: Mapping[str, Site], workers: Mapping[str, Worker], seen: Seen
+    ends: Iterable[End],
+    sites: Mapping[str, Site],
+    workers: Mapping[str, Worker],
+    seen: Seen,
+    lacking: Lacking = MappingProxyType({}),
 ) -> list[WorkFailed]:
     """Interfaces whose frames get nowhere, and each VLAN that does not pass between workers which
     both have interfaces in it, once."""
@@ -66,7 +76,7 @@ def broken_ways(
         else:
             what = "the switch drops what comes from its port: its flows do not let it pass"
             found.append(_of_end(end, what))
-    ways = _Ways(able, seen)
+    ways = _Ways(able, seen, lacking)
     for vlan in sorted({vlan for _, vlan in able}):
         at = [worker for worker, its in able if its == vlan and worker in seen]
         cut = {(a, b) for a in at for b in at if a != b and not ways.way(a, b, vlan)}
@@ -110,7 +120,9 @@ def _once(cut: set[tuple[str, str]]) -> list[tuple[str, str]]:
 def _cut(
     vlan: int, worker: str, others: Sequence[str], ways: _Ways, site: Site, of: Worker
 ) -> WorkFailed:
-    why, cure = _why(vlan, ways, {worker: site}, {worker: of})
+    why, cure = _of_tunnels(ways, {(worker, o) for o in others}) or _why(
+        vlan, ways, {worker: site}, {worker: of}
+    )
     between = f"{worker} and {', '.join(others)}"
     return WorkFailed(f"VLAN {vlan} does not pass between {between}: {why}", cure=cure)
 
@@ -126,8 +138,27 @@ def _between(
 ) -> WorkFailed:
     both = (other, one) in cut
     how = f"between {one} and {other}" if both else f"from {one} to {other}, the other way it does"
-    why, cure = _why(vlan, ways, {n: sites[n] for n in (one, other)}, workers)
+    why, cure = _of_tunnels(ways, {(one, other)}) or _why(
+        vlan, ways, {n: sites[n] for n in (one, other)}, workers
+    )
     return WorkFailed(f"VLAN {vlan} does not pass {how}: {why}", cure=cure)
+
+
+def _of_tunnels(ways: _Ways, pairs: set[tuple[str, str]]) -> tuple[str, str] | None:
+    """Why the tunnels between these pairs of workers carry nothing, and the cure; None where there
+    are to be none."""
+    both = {*pairs, *((b, a) for a, b in pairs)}
+    there = {pair: ways.lacking[pair] for pair in sorted(both) if pair in ways.lacking}
+    for (one, other), why in there.items():
+        if why:
+            return f"{one}'s tunnel to {other}: {why}", "fab net.up"
+    if not there:
+        return None
+    return (
+        "their tunnels are as they should be, and nothing comes by them",
+        "see that UDP port 4789 is open between their addresses for tunnels, and that packets of"
+        " full size pass: ping -M do -s 1472 ADDRESS",
+    )
 
 
 def _why(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vmops.core.facts.proof.probes import Site
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Proof
-from vmops.core.tools.proof.trace import Frame, Output, Step, Traced
+from vmops.core.tools.ovs import Port
+from vmops.core.tools.proof.trace import Frame, Output, Step, Traced, tunnel_to
+from vmops.core.tools.tunnels import MESH
 from vmops.errors import VmopsError, WorkFailed
 
 
@@ -104,18 +107,34 @@ def _passages(one: End, other: End, found: Found | None, evidence: Evidence) -> 
     out = [each for each in found.near.outputs if each.port not in taps]
     bridge = evidence.workers[one.worker].bridge
     out = [each for each in out if each.port != bridge] or out
+    out = [_through(each, evidence.sites[one.worker]) for each in out]
     yield Passage(one.worker, _leaves(found.near.outputs, out), ok=bool(out))
     at = found.entry
     if at is None:
         vlans = ", ".join(str(each.vlan_id) for each in out if each.vlan_id is not None)
         yield Passage("", f"it does not come to {other.worker} in VLAN {vlans}", ok=False)
         return
-    yield Passage("", f"it comes to {other.worker} by port {at.port} in VLAN {at.vlan_id}")
+    ports = evidence.sites[other.worker].wiring.switch.ports
+    by = _with_peer(at.port, ports[at.port], "from") if at.port in ports else at.port
+    yield Passage("", f"it comes to {other.worker} by port {by} in VLAN {at.vlan_id}")
     if found.far is None:
         yield Passage(other.worker, other.fault or "nothing passes its switch", ok=False)
         return
     yield from _flows(other.worker, found.far)
     yield _given_out(other, found.far, [each for each in found.far.outputs if each.port == target])
+
+
+def _through(output: Output, site: Site) -> Output:
+    """What goes into a tunnel, with the name of its port and of the worker at the other end."""
+    for name, port in site.wiring.switch.ports.items():
+        if output.port == tunnel_to(port.options.get("remote_ip", "")):
+            return output._replace(port=_with_peer(name, port, "to"))
+    return output
+
+
+def _with_peer(name: str, port: Port, way: str) -> str:
+    peer = port.external_ids.get(MESH)
+    return name if peer is None else f"{name} (the tunnel {way} {peer})"
 
 
 def _flows(worker: str, traced: Traced) -> Iterator[Passage]:
@@ -127,6 +146,8 @@ _NOTES = {
     "no learned MAC for destination, flooding": "the address was not learned: to all of the VLAN",
     "forwarding to learned port": "to the port where the address was learned",
     "learned port is input port, dropping": "the address was learned where the frame comes from",
+    "Flow is between protected ports, skipping output.": "what came by a tunnel goes into none",
+    "output to native tunnel": "into a tunnel",
 }
 """Notes of ofproto/trace in other words; what is not here is told as it is."""
 

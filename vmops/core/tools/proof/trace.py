@@ -87,6 +87,17 @@ def _steps(lines: list[str]) -> Iterator[Step]:
             step = step._replace(actions=(*step.actions, word))
 
 
+_TUNNEL = re.compile(
+    r"(?:tnl_push|set)\(.*?(?:ipv[46]|tunnel)\((?:[^()]*,)?(?:ipv6_)?dst=([0-9A-Fa-f.:]+)"
+)
+"""A frame goes into a tunnel: with the userspace datapath, and with the kernel's."""
+
+
+def tunnel_to(address: str) -> str:
+    """What stands for a tunnel's port among those that give a frame out: where it leads."""
+    return f"tunnel to {address}"
+
+
 def _outputs(actions: str) -> Iterator[Output]:
     """The ports among the datapath's actions, each with the tag that the frame has there."""
     vlan: int | None = None
@@ -96,6 +107,12 @@ def _outputs(actions: str) -> Iterator[Output]:
             vlan = whole(tag[1]) if tag else None
         elif action == "pop_vlan":
             vlan = None
+        elif end := _TUNNEL.search(action):
+            yield Output(tunnel_to(end[1]), vlan)
+            if action.startswith("tnl_push("):
+                return  # what follows is about the packet around the frame
+        elif action.startswith("vxlan_sys"):
+            continue
         elif action != "drop" and "(" not in action:
             yield Output(action.strip('"'), vlan)
 
