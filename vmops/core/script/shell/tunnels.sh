@@ -18,7 +18,7 @@ holds_tunnels() {
 # The device that has the address, and how large its packets may be.
 #: ip -o addr show to {1}  # and of that device, read mtu in /sys/class/net
 underlay_facts() {
-  ip -o addr show to "$1" | while read -r number device rest; do
+  ip -o addr show to "$1" | while read -r _ device rest; do
     mtu=
     { read -r mtu <"/sys/class/net/$device/mtu"; } 2>/dev/null
     [ -z "$mtu" ] || echo "$device $mtu"
