@@ -66,11 +66,13 @@ def disks(operator: Operator, worker: str) -> set[str]:
 
 
 def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
+    full.ok("-H", "worker1", "pause", "--vm", "home")
     said = full.fab("drain", "--worker", "worker1", "--format", "json")
-    assert said.code == 1, "those that run are not stopped unasked"
-    assert {one["vm"] for one in said.json if one["changed"]} == {"v3", "v4"}
-    assert "it runs, and would have to be stopped to be moved" in said.err
-    assert set(full.qemus("worker1")) == {"v1", "v2", "home"}
+    assert said.code == 1, "one that stands still is not stopped unasked"
+    assert {one["vm"] for one in said.json if one["changed"]} == {"v1", "v2", "v3", "v4"}
+    assert said.err.count("its guest stood still for") == 2
+    assert "fab migrate --cold --vm home" in said.err
+    assert set(full.qemus("worker1")) == {"home"}
     full.ok("drain", "--cold", "--force", "--worker", "worker1")
     assert full.qemus("worker1") == {}
     assert disks(full, "worker1") == set()
@@ -90,7 +92,8 @@ def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
     assert found["drained"].startswith("yes, ")
     shown = full.ok("place", "--vm", "later", "--format", "json")
     assert shown.json[0]["workers"][0]["why_not"] == "it is drained"
-    full.ok("undrain", "--cold", "--force", "--worker", "worker1")
+    back = full.ok("undrain", "--worker", "worker1")
+    assert back.err.count("its guest stood still for") == 3, "what runs goes on running"
     assert set(full.qemus("worker1")) == {"v1", "v2", "home"}
     assert disks(full, "worker1") == {"v1", "v2", "v3", "v4", "home"}
     assert disks(full, "worker2") | disks(full, "worker3") == set()
@@ -117,6 +120,7 @@ MOMENTS = {
     "written down": ("worker1", MARKED),
     "one is leaving": ("worker1", f"ls {FOLDER}/moving-*"),
     "one has come": ("worker[23]", f"ls {FOLDER}/disk-*"),
+    "one is awaited": ("worker[23]", f"grep -l receiving {FOLDER}/moving-*"),
 }
 
 
@@ -127,7 +131,8 @@ MOMENTS = {
 )
 def test_a_drain_that_was_cut_goes_on(full: Operator, moment: str, end: signal.Signals) -> None:
     ran = set(full.qemus("worker1"))
-    words = ("drain", "--cold", "--force", "--worker", "worker1")
+    how = () if moment == "one is awaited" else ("--cold", "--force")
+    words = ("drain", *how, "--worker", "worker1")
     task = full.begin(*words)
     where, sign = MOMENTS[moment]
     places = [worker for worker in WORKERS if re.fullmatch(where, worker)]

@@ -462,6 +462,17 @@ def test_one_that_is_on_its_way_keeps_its_destination() -> None:
     assert (choice.worker, choice.reason) == ("w3", "it is on its way there")
 
 
+@pytest.mark.parametrize("how", ["expected", "receiving"])
+def test_one_whose_move_was_cut_early_goes_where_it_is_awaited(how: How) -> None:
+    """Though there is less room, as the QEMU that waits for it has taken some."""
+    leaving = wish(A)._replace(leaving="w1")
+    awaited = world(free_mb=600)._replace(moves={"vm1": Mark(how, "w1", "token")})
+    choice = only(choose(asked(world(A, disks=(A,)), world(), awaited), leaving))
+    assert (choice.worker, choice.reason) == ("w3", "it is on its way there")
+    other = world(free_mb=600)._replace(moves={"vm1": Mark(how, "w9", "token")})
+    assert only(choose(asked(world(A, disks=(A,)), world(), other), leaving)).worker == "w2"
+
+
 @pytest.mark.parametrize(
     ("vm_", "seen", "has_to_leave"),
     [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOVING = {
     "worker": Option("The worker, by its name in hosts.toml; -H names one as well."),
-    "cold": Option("Stop VMs that run, and start them there."),
+    "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
     "force": options.FORCE_STOP,
     "timeout": options.TIMEOUT,
     "overcommit": options.OVERCOMMIT,
@@ -46,8 +46,9 @@ def drain(
     """
     Move all VMs of a worker to where there is room, and give it none until `undrain`.
 
-    It is written down on the worker with the names of the VMs, and outlives its reboot. The same
-    command goes on with a drain that was cut. Example: fab drain --cold --worker worker1
+    Those that run go on running; one that cannot be moved so stays, and goes with --cold. It is
+    written down on the worker with the names of the VMs, and outlives its reboot. The same command
+    goes on with a drain that was cut. Example: fab drain --worker worker1
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
@@ -75,7 +76,7 @@ def undrain(
     """
     Let a drained worker have VMs again, and move those back that `drain` took away from it.
 
-    Example: fab undrain --cold --worker worker1
+    Example: fab undrain --worker worker1
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
@@ -115,6 +116,7 @@ def _one(c: Context, worker: str | None, *, task: str) -> Group:
 
 
 def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: bool) -> Draining:
+    from vmops.core.devices.live.mirror import Tuning
     from vmops.core.plan.group import Terms
     from vmops.core.plan.placement.choice import wish_of
     from vmops.ops.vm.moving.acts import Move
@@ -129,7 +131,7 @@ def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: 
         group.route,
         {},
         cold=cold,
-        tuning=None,
+        tuning=Tuning(),
         manner=manner,
         terms=terms,
         tell=lambda words: say(one_line(words)),

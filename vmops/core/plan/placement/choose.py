@@ -116,6 +116,13 @@ class _Placing:
         mark = self.seen[self.wish.leaving].moves.get(vm.name)
         if mark is not None and mark.how == "leaving":
             return self._given(vm, mark.peer, "it is on its way there")
+        for name, seen in self.seen.items():
+            # A move that was cut before it was handed over: another one beside it would leave a
+            # waiting QEMU, or the place that is kept for it, where nobody looks again.
+            begun = seen.moves.get(vm.name)
+            coming = begun is not None and begun.how in ("expected", "receiving")
+            if begun is not None and coming and begun.peer == self.wish.leaving:
+                return self._given(vm, name, "it is on its way there")
         return None
 
     def _at_home(self, vm: VM) -> Choice | None:
