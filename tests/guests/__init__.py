@@ -12,7 +12,7 @@ from .cache import cache_directory
 from .counter import counter_image, counts
 from .debian import debian_image
 from .ipxe import empty_image, ipxe_address, ipxe_image
-from .linux import PROMPT, linux_address, linux_image, seed_image
+from .linux import PROMPT, linux_address, linux_image, seed_image, traffic_image
 from .talker import talker_image
 from .tools import GuestBuildError, require_tools
 
@@ -35,4 +35,5 @@ __all__ = [
     "require_tools",
     "seed_image",
     "talker_image",
+    "traffic_image",
 ]

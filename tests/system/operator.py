@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmops.core.inventory.model import VM, Interface
+from vmops.core.inventory.model import VM, Interface, impairing
 from vmops.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,7 @@ def _entry(placed: tuple[VM, str]) -> str:
         lines += [f'mac = "{nic.mac}"'] if nic.mac else []
         lines += [f'address = "{nic.address}"'] if nic.address else []
         lines += [f"trunks = {list(nic.trunks)}"] if nic.trunks else []
+        lines += [f"{key} = {json.dumps(value)}" for key, value in impairing(nic).items()]
     return "\n".join(lines)
 
 

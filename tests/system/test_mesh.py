@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vmops.core.tools.tunnels import port_to
+from vmops.core.tools.lines.tunnels import port_to
 from vmops.lab import Lab
 from vmops.wait import wait_for
 

@@ -18,6 +18,7 @@ from vmops.core.devices.disk import is_missing, unobjectionable
 from vmops.core.facts.host import Host
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.inventory.networks.impairment import Impaired, Impairment
 from vmops.core.names import RUN_ROOT
 from vmops.core.script import groups
 from vmops.core.script.command import (
@@ -32,6 +33,7 @@ from vmops.core.script.command import (
 )
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.image_chain import Chain
+from vmops.core.tools.lines import tc
 from vmops.core.tools.monitor import Heard, Refused
 from vmops.core.tools.process import Process
 
@@ -122,6 +124,8 @@ class Simulated:
     fired: bool = False
     trunks: set[str] = field(default_factory=set)
     """Ports that had no tag when the script began."""
+    queues: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """tc's words of the queue at each device that has one."""
     wrong: list[str] = field(default_factory=list)
     """What must never happen and did."""
 
@@ -146,6 +150,13 @@ class Simulated:
             listening=frozenset(screens - {0}),
             vms=running,
             images=self.images,
+            impaired={
+                tap: Impaired(_read(self.queues.get(tap, ())), _read(self.queues[mirror]))
+                if (mirror := tc.mirror(tap)) in self.queues
+                else Impaired(_read(self.queues[tap]))
+                for tap in self.taps
+                if tap in self.queues or tc.mirror(tap) in self.queues
+            },
             monitors={
                 name: Heard(name, answers=({"status": qmp.RUNNING}, *_drives(self, found)))
                 for name, found in running.items()
@@ -275,6 +286,7 @@ class Simulated:
                 for pid, qemu in self.processes.items()
             },
             images=dict(self.images),
+            queues=dict(self.queues),
             directories={vm: replace(found) for vm, found in self.directories.items()},
             wrong=list(self.wrong),
         )
@@ -427,8 +439,36 @@ def _restore_tap(w: Simulated, words: list[str], _: str) -> None:
         w.taps[name] = w.taps[name]._replace(alias=alias, up=state == "up", mtu=int(mtu))
 
 
+def _read(words: Sequence[str]) -> Impairment:
+    """What a queue of these words does."""
+    said = dict(zip(words[1::2], words[2::2], strict=False))
+    found = {key: float(re.sub(r"[a-z%]+$", "", value)) for key, value in said.items()}
+    rate = found.get("rate", 0) / 1000
+    return Impairment(found.get("delay", 0), 0, found.get("loss", 0), rate)
+
+
+def _impair_in(w: Simulated, words: list[str], _: str) -> None:
+    _need(words[0] in w.taps, "Cannot find device")
+    w.queues[words[0]] = tuple(words[1:])
+
+
+def _impair_out(w: Simulated, words: list[str], _: str) -> None:
+    _need(words[0] in w.taps, "Cannot find device")
+    w.queues[words[1]] = tuple(words[2:])
+
+
+def _free_in(w: Simulated, words: list[str], _: str) -> None:
+    w.queues.pop(words[0], None)
+
+
+def _free_out(w: Simulated, words: list[str], _: str) -> None:
+    w.queues.pop(words[1], None)
+
+
 def _remove_tap(w: Simulated, name: str) -> None:
     w.taps.pop(name, None)
+    w.queues.pop(name, None)
+    w.queues.pop(tc.mirror(name), None)
 
 
 def _remove_own_tap(w: Simulated, words: list[str], _: str) -> None:
@@ -475,6 +515,7 @@ def _change(w: Simulated, ports: dict[str, ovs.Port], words: list[str], whole: l
         bridge, name, *columns = rest
         _need(bridge in w.bridges and name not in ports, "no bridge, or a port of that name")
         ports[name] = _with(ovs.Port(name, bridge, None), columns)
+        w.queues.pop(name, None)
         return
     assert what == "set", words
     _table, name, *columns = rest
@@ -755,6 +796,10 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "remove_own_tap": _remove_own_tap,
         "remove_taps": _remove_taps,
         "gone_taps": _gone_taps,
+        "impair_in": _impair_in,
+        "impair_out": _impair_out,
+        "free_in": _free_in,
+        "free_out": _free_out,
         "vsctl": _vsctl,
         "ovs-vsctl": _vsctl,
         "holds_ports": _holds_ports,

@@ -91,6 +91,9 @@ GOOD: dict[type, dict[str, Any]] = {
     Worker: {"name": "w1", "address": "10.0.0.1"},
 }
 
+NEEDS: dict[str, dict[str, Any]] = {"iso": {"boot": "cdrom"}, "jitter_ms": {"delay_ms": 10_000}}
+"""What a field is refused without, whatever its value."""
+
 
 def attempt(build: Callable[..., Any], *args: object, **fields: object) -> Any:
     """What `build` gives, or the InventoryError that it raises; anything else is a failed test."""
@@ -114,7 +117,7 @@ def refused(result: object) -> bool:
 def test_any_value_is_refused_with_its_path_or_kept_in_a_stable_form(
     model: type, field: str, value: object
 ) -> None:
-    fields = {**GOOD[model], **({"boot": "cdrom"} if field == "iso" else {}), field: value}
+    fields = {**GOOD[model], **NEEDS.get(field, {}), field: value}
     built = attempt(model, **fields)
     if refused(built):
         assert [fault.path for fault in built.faults] == [(field,)]

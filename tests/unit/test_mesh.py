@@ -21,9 +21,9 @@ from vmops.core.plan.network import mesh
 from vmops.core.plan.network.mesh import Ground
 from vmops.core.script.command import Step, StepResult
 from vmops.core.tools import ovs
+from vmops.core.tools.lines.tunnels import MESH, Tunnel, port_to
 from vmops.core.tools.proof import trace
 from vmops.core.tools.proof.trace import Output
-from vmops.core.tools.tunnels import MESH, Tunnel, port_to
 
 HEAD = """
 [defaults]

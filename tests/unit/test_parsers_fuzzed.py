@@ -27,6 +27,7 @@ from vmops.core.facts.question import Answers, Question, Unanswered
 from vmops.core.script import parse as script
 from vmops.core.script.command import Block, BlockResult, Step, StepResult, command
 from vmops.core.tools import agent, image_chain, ip, monitor, ovs, process, qmp, sockets
+from vmops.core.tools.lines import tc
 
 from .worlds import VM1
 
@@ -37,6 +38,17 @@ BIG = 300_000
 MOST_CPU_S = 3.0
 MOST_BYTES = 150
 """For each byte of an answer: Python's strings, lists and tuples take what they take."""
+
+
+QUEUES = (
+    '[{"kind":"noqueue","handle":"0:","dev":"lo","root":true,"refcnt":2,"options":{}},'
+    '{"kind":"netem","handle":"766d:","dev":"tap_1_eth1","root":true,"refcnt":2,"options":'
+    '{"limit":104,"delay":{"delay":0.02,"jitter":0.005,"correlation":0},"loss-random":{"loss":0.01,'
+    '"correlation":0},"rate":{"rate":1250000,"packetoverhead":0},"ecn":false,"gap":0}},'
+    '{"kind":"clsact","handle":"ffff:","dev":"tap_1_eth1","parent":"ffff:fff1","options":{}},'
+    '{"kind":"tbf","handle":"766d:","dev":"ifb_1_eth1","root":true,"refcnt":2,"options":'
+    '{"rate":1250000,"burst":16384,"lat":100000}}]'
+)
 
 
 class Parser(NamedTuple):
@@ -158,6 +170,7 @@ PARSERS = {
     "script": Parser(whole_script, FRAMES.encode()),
     "ovs": Parser(text(ovs.parse), TABLES.encode(), (ValueError,)),
     "taps": Parser(text(ip.parse_taps), b"tap1 up 1 1500 vmops:vm1\ntap2 down 0 9000 \n"),
+    "queues": Parser(text(tc.parse), QUEUES.encode(), (ValueError,)),
     "traffic": Parser(text(ip.parse_traffic), b"h\n tap1: 1 2 3 4 5 6 7 8 9 10\n"),
     "process": Parser(process.parse, PROCESS, (ValueError,)),
     "command line": Parser(

@@ -15,14 +15,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmops.core.devices import nic
+from vmops.core.devices import impairing, nic
 from vmops.core.inventory.guest.cloud_init import CloudInit
 from vmops.core.inventory.model import VM, Disk, Interface
+from vmops.core.inventory.networks.impairment import Impairment
 from vmops.core.plan import stopping
 from vmops.core.plan.group import Terms
 from vmops.core.plan.stopping import KILLED, Manner
 from vmops.core.script.command import Block
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.lines import tc
 from vmops.errors import ConnectionLost
 from vmops.ops import act
 from vmops.ops.route import Route
@@ -239,6 +241,7 @@ class Planner(RuleBasedStateMachine):
         if kind in ENDING:
             assert not runs
             assert [t for t in seen.taps.values() if t.alias == ip.alias(vm.name)] == []
+            assert not [n for n in vm.nics if n.tap in worker.queues and n.tap not in worker.taps]
             assert [p for p in seen.switch.ports.values() if p.owner == vm.name] == []
             assert vm.name not in worker.directories or allow_lost_start
             return
@@ -255,6 +258,7 @@ class Planner(RuleBasedStateMachine):
                 line = seen.vm(vm.name).command_line
                 if kind == "plug" or card.tap in [n.tap for n in line.nics]:
                     assert nic.port_drift(WORKER, vm, card, seen.wiring) == []
+                    assert impairing.drift(card, seen.impaired) == []
 
     def vms(self, names: Sequence[str]) -> list[VM]:
         return [self.wanted[name] for name in names]
@@ -279,6 +283,7 @@ class Planner(RuleBasedStateMachine):
         self.foreign_ports = marked
         self.worker.processes.clear()
         self.worker.taps.clear()
+        self.worker.queues.clear()
         self.worker.directories.clear()
         self.foreign_taps.clear()
         self.foreign_pids.clear()
@@ -287,6 +292,19 @@ class Planner(RuleBasedStateMachine):
         vm = self.wanted[name]
         first = replace(vm.interfaces[0], vlan_id=vlan_id)
         self.wanted[name] = replace(vm, interfaces=(first, *vm.interfaces[1:]))
+
+    @rule(name=one, rate=st.sampled_from([None, 1, 10]), delay=st.sampled_from([None, 20]))
+    def another_line_is_wanted(self, name: str, rate: int | None, delay: int | None) -> None:
+        vm = self.wanted[name]
+        first = replace(vm.interfaces[0], rate_mbit=rate, delay_ms=delay)
+        self.wanted[name] = replace(vm, interfaces=(first, *vm.interfaces[1:]))
+
+    @rule(name=one, way=st.sampled_from(["in", "out"]))
+    def a_line_is_changed_by_hand(self, name: str, way: str) -> None:
+        for card in self.wanted[name].nics:
+            device = card.tap if way == "in" else tc.mirror(card.tap)
+            if card.tap in self.worker.taps and card.tap not in self.foreign_taps:
+                self.worker.queues[device] = tc.words(Impairment(loss_pct=1))
 
     @rule(name=one, ram_mb=st.sampled_from([512, 768]))
     def other_memory_is_wanted(self, name: str, ram_mb: int) -> None:

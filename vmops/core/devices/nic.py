@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from vmops.core.devices import impairing
 from vmops.core.devices.drift import Drift
 from vmops.core.inventory.attachment import LogicalPort
 from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.inventory.networks.impairment import Impaired
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.script.command import Batch, Command, OnlyIf, Step, command
 from vmops.core.tools import ip, ovs, qemu
@@ -26,10 +28,14 @@ UNPLUG, TAPS_GONE = "remove ports", "remove TAPs"
 
 
 class Wiring(NamedTuple):
-    """What a worker has of TAPs and of ports: the kernel's part and Open vSwitch's."""
+    """What a worker has of TAPs and of ports: the kernel's part and Open vSwitch's.
+
+    `impaired` is what is at each TAP that has anything; None where that could not be read.
+    """
 
     switch: ovs.Switch
     taps: Mapping[str, ip.Tap] = MappingProxyType({})
+    impaired: Mapping[str, Impaired] | None = MappingProxyType({})
 
 
 class Skip(NamedTuple):
@@ -137,6 +143,7 @@ def drift(
         )
         found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a and a != b]
         found += port_drift(worker, vm, nic, wiring)
+        found += impairing.drift(nic, wiring.impaired)
         found += switch_drift(worker, nic, wiring)
     known = {nic.tap for nic in vm.connected}
     return [
@@ -240,6 +247,11 @@ def plugging(
         together = plug_step(job, missing)._replace(joint=True)
         one = apart[0]._replace(joint=True)
         steps.append(Batch(together, apart) if len(missing) > 1 else one)
+    steps += [
+        impairing.step(nic, wiring.impaired, only=flag(nic))
+        for nic in (*ready, *missing)
+        if impairing.is_due(nic, wiring.impaired, anew=nic in missing)
+    ]
     return tuple(steps), tuple(skips)
 
 

@@ -27,17 +27,20 @@ from vmops.core.facts.strangers import QEMUS
 from vmops.core.facts.vms import RUNNING, RunningVM, images, seeds
 from vmops.core.facts.wiring import (
     DRAINED,
+    IMPAIRED,
     LISTENING,
     SWITCH,
     SWITCH_WHERE_VMS,
     TAPS,
     TRAFFIC,
+    TRAFFIC_CONTROL,
     VSWITCHD_IS_DEAD,
     in_the_way,
 )
 from vmops.core.inventory.guest.told import Written
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.monitor import Heard
@@ -64,6 +67,7 @@ class Observed(NamedTuple):
     now. `suspended` is the memory that is kept of VMs, `moves` are the marks of those that are
     between two workers, as they are to this one. `stores` are the names of the shared folder that
     it sees in ~/vm_images, None where that was not asked for.
+    `impaired` is what is at TAPs, and `lacks` what that takes and the worker does not have.
     """
 
     host: Host
@@ -83,11 +87,14 @@ class Observed(NamedTuple):
     moves: Mapping[str, Mark] = MappingProxyType({})
     drained: ovs.Drained | None = None
     stores: frozenset[str] | None = None
+    impaired: Mapping[str, Impaired] = MappingProxyType({})
+    lacks: tuple[str, ...] = ()
 
     @property
     def wiring(self) -> Wiring:
-        """TAPs and ports together."""
-        return Wiring(self.switch, self.taps)
+        """TAPs and ports together, and what is impaired, unless that could not be read."""
+        known = IMPAIRED.name not in self.faults
+        return Wiring(self.switch, self.taps, self.impaired if known else None)
 
     def vm(self, name: str) -> RunningVM:
         """The VM of that name; one that nothing is known of is not running."""
@@ -128,7 +135,13 @@ def for_status() -> tuple[Asked, ...]:
     Here as below, TAPs and ports are asked for before the VMs: a VM has them from before its start
     until after its end, so one that comes or goes meanwhile is not found without them.
     """
-    return (HOST, VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, RUNNING, SUSPENDED, MOVES, TRAFFIC)
+    wiring = (VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, IMPAIRED)
+    return (HOST, *wiring, RUNNING, SUSPENDED, MOVES, TRAFFIC)
+
+
+def for_impairing() -> tuple[Asked, ...]:
+    """What impairing interfaces of running VMs needs."""
+    return (HOST, SWITCH, TAPS, IMPAIRED, TRAFFIC_CONTROL, RUNNING)
 
 
 def for_destroying(vms: Sequence[VM], *, gently: bool = False) -> tuple[Asked, ...]:
@@ -159,11 +172,18 @@ def for_starting(
 
     `bases` are the images of the inventory that they may stand on, as workers keep them.
     """
-    starting = (HOST, LISTENING, images(vms, bases), VSWITCHD_IS_DEAD, SWITCH, TAPS, RUNNING)
+    wiring = (VSWITCHD_IS_DEAD, SWITCH, TAPS, IMPAIRED)
+    starting = (HOST, LISTENING, images(vms, bases), *wiring, RUNNING)
     own = (OWN_DISKS,) if any(vm.image or vm.disks or vm.boot == UEFI for vm in vms) else ()
     own = (*own, FIRMWARE) if any(vm.boot == UEFI for vm in vms) else own
+    own = (*own, TRAFFIC_CONTROL) if impaired(vms) else own
     own = (*own, STATUSES if gently else statuses_of(vms))
     return (*starting, SUSPENDED, MOVES, STORES, *own)
+
+
+def impaired(vms: Sequence[VM]) -> bool:
+    """True where one of these has an interface that is impaired."""
+    return any(nic.impaired != UNIMPAIRED for vm in vms for nic in vm.connected)
 
 
 def for_restarting(
@@ -212,4 +232,6 @@ def read(worker: Worker, answers: Answers, asked: Sequence[Asked]) -> Observed:
         moves=shared.as_seen(worker.name, answer(MOVES, {})),
         drained=answer(DRAINED, None),
         stores=answer(STORES, None),
+        impaired=answer(IMPAIRED, {}),
+        lacks=answer(TRAFFIC_CONTROL, ()),
     )

@@ -81,6 +81,7 @@ def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
     """The same worker with all interfaces of the VMs plugged as they are wanted."""
     ports = {}
     taps = {}
+    impaired = {nic.tap: nic.impaired for vm in vms for nic in vm.connected}
     for vm in vms:
         for nic in vm.connected:
             marks = {ovs.OWNER: vm.name}
@@ -93,7 +94,7 @@ def plugged(worker: Worker, vms: Sequence[VM]) -> Observed:
             ports[nic.tap] = port
             taps[nic.tap] = ip.Tap(ip.alias(vm.name))
     switch = ovs.Switch(_bridges(worker), ports)
-    return blank(worker, vms)._replace(switch=switch, taps=taps)
+    return blank(worker, vms)._replace(switch=switch, taps=taps, impaired=impaired)
 
 
 def _bridges(worker: Worker) -> dict[str, str]:

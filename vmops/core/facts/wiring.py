@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from vmops.core.devices import display
 from vmops.core.devices.display import Screen
-from vmops.core.facts.question import Question, text_of
+from vmops.core.facts.question import Question, lines_of, text_of
+from vmops.core.inventory.networks.impairment import Impaired
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
 from vmops.core.script.functions import NO_VMS, WHERE_VMS
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.lines import tc
 
 
 def where_vms(entry: Command) -> Command:
@@ -63,6 +65,20 @@ def _traffic(said: StepResult) -> Mapping[str, ip.Traffic]:
 
 
 TRAFFIC = Question("traffic", (ip.count_traffic(),), _traffic)
+
+
+def _impaired(said: StepResult) -> Mapping[str, Impaired]:
+    text = text_of(said)
+    return {} if text.strip() == NO_VMS else tc.parse(text)
+
+
+IMPAIRED = Question("what is impaired", (where_vms(tc.query()),), _impaired)
+"""What delays or loses frames at TAPs, or slows them down."""
+
+TRAFFIC_CONTROL: Question[tuple[str, ...]] = Question(
+    "traffic control", (command("traffic_facts"),), lambda said: tuple(lines_of(said))
+)
+"""Which of "tc", "netem", "tbf" and "ifb" the worker lacks."""
 
 
 def _listening(said: StepResult) -> Iterable[Screen]:

@@ -21,6 +21,8 @@ from vmops.core.inventory.guest.cloud_init import CloudInit, read_cloud_init
 from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.machine.rules import KEYS, machine_faults
 from vmops.core.inventory.networks.engine import tunnel_ip
+from vmops.core.inventory.networks.impairment import BOTH, Impaired, impaired, impairment_faults
+from vmops.core.inventory.networks.impairment import KEYS as IMPAIRING
 from vmops.core.inventory.rules import Rule
 from vmops.core.names import derived_mac, derived_vm_id, logical_port, tap_name, vm_uuid
 
@@ -34,7 +36,8 @@ class Interface:
     the guest alone: `address` with its prefix, or `dhcp`, and with one of them `dns`, with an
     address a `gateway`. `network` names the network that has said them, and the `vlan_id`, or with
     `engine` "ovn" that OVN carries it. With `trunks` the guest has those VLANs with their tags, and
-    that of `vlan_id` without.
+    that of `vlan_id` without. `delay_ms` and what follows impairs the frames that go the ways that
+    `impaired` names.
     """
 
     RULES: ClassVar[Mapping[str, Rule]] = rules.INTERFACE
@@ -51,11 +54,16 @@ class Interface:
     network: str | None = None
     trunks: tuple[int, ...] = ()
     engine: str | None = None
+    delay_ms: float | None = None
+    jitter_ms: float | None = None
+    loss_pct: float | None = None
+    rate_mbit: float | None = None
+    impaired: str = BOTH
 
     def __post_init__(self) -> None:
         tables.conform(self, self.RULES)
         values = {key: getattr(self, key) for key in self.RULES}
-        faults = [*address_faults(values), *attachment_faults(values)]
+        faults = [*address_faults(values), *attachment_faults(values), *impairment_faults(values)]
         if faults:
             raise InvalidValue(tables.subject_of(self), faults)
 
@@ -81,6 +89,11 @@ class Nic:
     def attachment(self) -> Attachment | None:
         """Where its frames go; None for an interface that is not connected."""
         return attachment(self.vlan_id, self.interface.trunks, self.port)
+
+    @property
+    def impaired(self) -> Impaired:
+        """What is wrong with its line on purpose."""
+        return impaired(impairing(self.interface))
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +311,15 @@ def _interface_to_dict(interface: Interface) -> dict[str, Any]:
     network = {} if interface.network is None else {"network": interface.network}
     trunks = {"trunks": list(interface.trunks)} if interface.trunks else {}
     engine = {"engine": interface.engine} if interface.engine else {}
-    return {**documented, **model, **network, **engine, **trunks, **told_to_the_guest(interface)}
+    more = {**trunks, **impairing(interface), **told_to_the_guest(interface)}
+    return {**documented, **model, **network, **engine, **more}
+
+
+def impairing(interface: Interface) -> dict[str, Any]:
+    """What is set of an interface that impairs it."""
+    values = {key: getattr(interface, key) for key in IMPAIRING if getattr(interface, key)}
+    way = {} if interface.impaired == BOTH else {"impaired": interface.impaired}
+    return {**values, **way}
 
 
 def told_to_the_guest(interface: Interface) -> dict[str, Any]:

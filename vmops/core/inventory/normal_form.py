@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from vmops.core.inventory.guest import keys
@@ -242,3 +242,14 @@ def url(value: str) -> str | None:
     if not parts or not value.isprintable() or " " in value or len(value) > _URL_MAX:
         return None
     return None if "@" in parts[2] else value
+
+
+def within(low: float, high: float, decimals: int) -> Callable[[float], float | None]:
+    """A number between two bounds, with so many decimals at most; a whole one has no point."""
+
+    def normal(value: float) -> float | None:
+        if not low <= value <= high:
+            return None
+        return int(value) if value == int(value) else round(value, decimals)
+
+    return normal

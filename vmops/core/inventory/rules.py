@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.machine import extra
 from vmops.core.inventory.machine import rules as machine
+from vmops.core.inventory.networks.impairment import WAYS
 from vmops.core.inventory.placement import apart
 from vmops.core.names import MAX_VM_ID
 
@@ -62,10 +63,11 @@ class Rule(NamedTuple):
         """What is wrong with `value`, or None."""
         if value is None and self.optional:
             return None
-        kinds = (list, tuple) if self.kind is list else self.kind
+        kinds = {list: (list, tuple), float: (int, float)}.get(self.kind, self.kind)
         if isinstance(value, bool) is not (self.kind is bool) or not isinstance(value, kinds):
             found = _KINDS.get(type(value), type(value).__name__)
-            return f"must be {_KINDS[self.kind]}, not {found}: {self.text}"
+            wanted = "a number" if self.kind is float else _KINDS[self.kind]
+            return f"must be {wanted}, not {found}: {self.text}"
         return f"must be {self.text}" if self.normal(value) is None else None
 
     def normalised(self, value: Any) -> Any:
@@ -82,6 +84,19 @@ def whole(low: int, high: int, text: str = "", *, optional: bool = False) -> Rul
         optional,
         schema={"minimum": low, "maximum": high},
     )
+
+
+def number(low: float, high: float, unit: str, *, decimals: int = 2) -> Rule:
+    """A number between two bounds, kept to some decimals."""
+    schema = {"minimum": low, "maximum": high}
+    text = f"{low:g} to {high:g} ({unit}), or left out"
+    return Rule(float, text, normal.within(low, high, decimals), optional=True, schema=schema)
+
+
+def name_of(what: str, *, optional: bool = True) -> Rule:
+    """The name of something else in the file."""
+    schema = matching(normal.NAME)
+    return Rule(str, f"the name of one of the {what}", normal.name, optional, schema=schema)
 
 
 def one_of(words: Sequence[str], *, optional: bool = False) -> Rule:
@@ -151,13 +166,7 @@ INTERFACE: Mapping[str, Rule] = {
         },
     ),
     "dhcp": Rule(bool, "true for a guest that asks for its address", lambda value: value),
-    "network": Rule(
-        str,
-        "the name of one of the networks, instead of vlan_id",
-        normal.name,
-        optional=True,
-        schema=matching(normal.NAME),
-    ),
+    "network": name_of("networks, instead of vlan_id"),
     "engine": Rule(
         str,
         '"ovn", which its network says',
@@ -174,6 +183,11 @@ INTERFACE: Mapping[str, Rule] = {
             "uniqueItems": True,
         },
     ),
+    "delay_ms": number(0.1, 10_000, "milliseconds, each way"),
+    "jitter_ms": number(0.1, 10_000, "milliseconds more or less than delay_ms"),
+    "loss_pct": number(0.001, 100, "percent of the frames, each way", decimals=3),
+    "rate_mbit": number(0.01, 100_000, "Mbit/s, each way", decimals=3),
+    "impaired": one_of(WAYS),
 }
 
 DISK: Mapping[str, Rule] = {
@@ -203,13 +217,7 @@ VM: Mapping[str, Rule] = {
         normal.image_path,
         schema={"pattern": "^(~/|[^~]).*[^/]$|^[^~/]$"},
     ),
-    "image": Rule(
-        str,
-        "the name of one of the images, instead of qcow_image",
-        normal.name,
-        optional=True,
-        schema=matching(normal.NAME),
-    ),
+    "image": name_of("images, instead of qcow_image"),
     "disk": one_of(DISKS, optional=True),
     "disk_gb": whole(1, 65536, "1 to 65536 (GiB)", optional=True),
     "disks": Rule(
@@ -260,13 +268,7 @@ VM: Mapping[str, Rule] = {
         optional=True,
         schema=matching(normal.DAY),
     ),
-    "worker": Rule(
-        str,
-        "the name of one of the workers",
-        normal.name,
-        optional=True,
-        schema=matching(normal.NAME),
-    ),
+    "worker": name_of("workers"),
     "apart": Rule(
         list,
         apart.TEXT,
@@ -281,9 +283,7 @@ VM: Mapping[str, Rule] = {
 }
 
 SEVERAL: Mapping[str, Rule] = {
-    "template": Rule(
-        str, "the name of one of the templates", normal.name, schema=matching(normal.NAME)
-    ),
+    "template": name_of("templates", optional=False),
     "count": whole(1, 1000, "1 to 1000 VMs, which get the name with a number from 1 behind it"),
 }
 """What a table of hosts.toml may say beside the keys of a VM, to stand for one or several."""
@@ -329,13 +329,7 @@ SETTINGS: Mapping[str, Rule] = {
     "shared_images": _DEVICE._replace(optional=True),
 }
 
-NETWORK_NODE = Rule(
-    str,
-    "the name of one of the workers",
-    normal.name,
-    optional=True,
-    schema=matching(normal.NAME),
-)
+NETWORK_NODE = name_of("workers")
 
 FLEET: Mapping[str, Rule] = {
     "link_vlans": Rule(

@@ -31,6 +31,7 @@ Schema = dict[str, Any]
 _TYPES: Mapping[type, str] = {
     bool: "boolean",
     int: "integer",
+    float: "number",
     str: "string",
     list: "array",
     dict: "object",

@@ -12,6 +12,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.attachment import attachment_faults
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, show
 from vmops.core.inventory.guest.addresses import address_faults
+from vmops.core.inventory.networks.impairment import impairment_faults
 from vmops.core.inventory.rules import Rule
 
 Values = dict[str, Any]
@@ -148,9 +149,10 @@ def _read_items(
 
 def _together(interface: Values, *, strictly: bool) -> list[Fault]:
     """In a file its network says the rest, and looks at the address; see networks/reading.py."""
+    impaired = impairment_faults(interface)
     if strictly and "network" in interface:
-        return []
-    return [*address_faults(interface), *attachment_faults(interface)]
+        return impaired
+    return [*address_faults(interface), *attachment_faults(interface), *impaired]
 
 
 def read_vm_dict(vm_dict: object) -> tuple[Values, list[Fault]]:

@@ -12,7 +12,7 @@ from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.inventory import Inventory
-from vmops.core.inventory.model import VM, Nic, Settings, Worker, told_to_the_guest
+from vmops.core.inventory.model import VM, Nic, Settings, Worker, impairing, told_to_the_guest
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.model import Network
 
@@ -87,7 +87,7 @@ def _interface(listed: Inventory, vm: VM, nic: Nic) -> dict[str, Any]:
     if lease := listed.address_of(vm.name, nic):
         told = {"address": lease, **told}
     head = {"name": nic.name, **network, **vlan, **engine, **trunks}
-    return {**head, "mac": nic.mac, "model": nic.model, **told}
+    return {**head, "mac": nic.mac, "model": nic.model, **impairing(nic.interface), **told}
 
 
 def _settings(

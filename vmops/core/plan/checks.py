@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from vmops.core.devices import disk
@@ -11,7 +12,8 @@ from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
-from vmops.core.inventory.model import VM, Worker
+from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.capacity import refusal
 from vmops.core.tools import ip, ovs, qemu
@@ -62,6 +64,49 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
             )
         if bridge == OVN_BRIDGE and (why := observed.switch.lifeless(bridge)):
             raise WorkFailed(why, worker=worker.name, cure=OVN_CURE)
+    for nic in vm.connected:
+        check_impairing(worker, vm, observed, nic, nic.impaired)
+
+
+def check_impairing(worker: Worker, vm: VM, observed: Observed, nic: Nic, wanted: Impaired) -> None:
+    """Raise unless the worker can impair the interface so."""
+    if found := unable(observed.lacks, wanted):
+        reason, cure = found
+        raise WorkFailed(reason, worker=worker.name, vm=vm.name, interface=nic.name, cure=cure)
+    bridge = observed.switch.real(ovs.bridge_of(nic, worker.bridge))
+    if wanted.out != UNIMPAIRED.out and observed.switch.bridges.get(bridge) == USERSPACE:
+        raise WorkFailed(
+            f"{bridge} is of the userspace datapath, which takes what a guest sends before it can"
+            " be impaired",
+            worker=worker.name,
+            vm=vm.name,
+            interface=nic.name,
+            cure='impair only what it gets: impaired = "in"',
+        )
+
+
+USERSPACE = "netdev"
+"""Open vSwitch's word for the datapath that reads frames by itself, and not in the kernel."""
+
+
+def unable(lacks: Collection[str], wanted: Impaired) -> tuple[str, str] | None:
+    """What a worker lacks of traffic control to impair an interface so, and the cure; or None."""
+    ways = [way for way in wanted if way != UNIMPAIRED.into]
+    if ways and "tc" in lacks:
+        return "there is no tc, which impairs interfaces", "there: sudo apt install iproute2"
+    if "netem" in lacks and any(way.takes_netem for way in ways):
+        return (
+            "its kernel has no netem (sch_netem), which delays and loses frames",
+            "there: sudo modprobe sch_netem, or first install linux-modules-extra of its kernel",
+        )
+    if "tbf" in lacks and not all(way.takes_netem for way in ways):
+        return "its kernel has no tbf (sch_tbf), which lowers rates", "there: sudo modprobe sch_tbf"
+    if "ifb" in lacks and wanted.out != UNIMPAIRED.out:
+        return (
+            "its kernel cannot lead what a guest sends through a queue (ifb, cls_u32, act_mirred)",
+            "there: sudo modprobe -a ifb cls_u32 act_mirred",
+        )
+    return None
 
 
 OVN_CURE = "there: sudo systemctl restart ovn-controller"

@@ -16,14 +16,16 @@ from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.network.state import DEVICES, MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
-from vmops.core.facts.wiring import DRAINED, VSWITCHD_VERSION
+from vmops.core.facts.wiring import DRAINED, TRAFFIC_CONTROL, VSWITCHD_VERSION
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.plan.checks import TUN_CURE, silence_cure
+from vmops.core.inventory.networks.impairment import UNIMPAIRED
+from vmops.core.plan.checks import TUN_CURE, check_impairing, silence_cure
 from vmops.core.plan.network import serving
 from vmops.core.tools import image_chain, ip, ovs, qemu
+from vmops.errors import WorkFailed
 
 LOW_DISK_MB = 1024
 
@@ -69,6 +71,7 @@ def checks(
         *(_roms(vms, answers) if seen.host.qemu else ()),
         _tun(seen),
         *_switch(worker, seen, answers),
+        *_impairing(worker, vms, seen),
         *(_network_tools(answers) if serves else ()),
         *_devices(worker, serves, answers),
         *_drained(worker, seen),
@@ -142,6 +145,22 @@ def _roms(vms: Sequence[VM], answers: Answers) -> list[Check]:
     missing = sorted(needed - there)
     found = f"QEMU does not find {', '.join(missing)}" if missing else "found"
     return [Check("option ROMs", not missing, found, "there: sudo apt install ipxe-qemu")]
+
+
+def _impairing(worker: Worker, vms: Sequence[VM], seen: Observed) -> list[Check]:
+    """Whether what the inventory wants to be impaired can be; nothing where that is nothing."""
+    wanted = [(vm, each) for vm in vms for each in vm.connected if each.impaired != UNIMPAIRED]
+    if not wanted:
+        return []
+    name = "traffic control"
+    if fault := seen.faults.get(TRAFFIC_CONTROL.name):
+        return [Check(name, False, f"could not be tried: {fault}", "there: unshare --net tc qdisc")]
+    for vm, each in wanted:
+        try:
+            check_impairing(worker, vm, seen, each, each.impaired)
+        except WorkFailed as why:
+            return [Check(name, False, f"{vm.name}: {why.what}", why.cure)]
+    return [Check(name, True, "what is to be impaired can be")]
 
 
 def _network_tools(answers: Answers) -> list[Check]:

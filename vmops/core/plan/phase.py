@@ -16,6 +16,7 @@ Action = Literal[
     "replug",
     "change",
     "link",
+    "impair",
     "snapshot",
     "revert",
     "delete snapshot",

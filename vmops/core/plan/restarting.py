@@ -16,6 +16,7 @@ from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.guest.told import Seed, Written
 from vmops.core.inventory.machine.rules import DISK
 from vmops.core.inventory.model import VM, Disk, Interface, Worker
+from vmops.core.inventory.networks.impairment import UNIMPAIRED, keys_of
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan import starting, stopping
@@ -125,6 +126,8 @@ def as_it_runs(worker: Worker, vm: VM, observed: Observed) -> VM | None:
         if port is not None and port.bridge == OVN_BRIDGE:
             # Which network its port in OVN is in makes no difference on the worker.
             where = {"engine": OVN, "network": wanted.network or wanted.name}
+        if observed.wiring.impaired is not None:
+            where |= keys_of(observed.impaired.get(running.tap, UNIMPAIRED))
         try:
             interfaces.append(Interface(wanted.name, mac=running.mac, model=model, **where))
         except VmopsError:

@@ -6,7 +6,7 @@ nothing has been done.
 
 from __future__ import annotations
 
-from vmops.core.devices import disk, display, nic
+from vmops.core.devices import disk, display, impairing, nic
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.live import memory
 from vmops.core.devices.live.nics import LINK, RELEASE_LIMIT_S, no_card
@@ -152,11 +152,13 @@ def boot(
             vm=vm.name,
             cure=f"plug it first: fab plug --vm {vm.name}",
         )
-    flags = tuple(nic.flag(n) for n in vm.connected if not unplugged[n.name])
+    ready = [n for n in vm.connected if not unplugged[n.name]]
+    known = observed.wiring.impaired
     steps = (
         *_claiming(worker, vm, observed),
         *clearing(vm, observed),
-        Step(PLUGGED, (), sets=flags),
+        Step(PLUGGED, (), sets=tuple(nic.flag(n) for n in ready)),
+        *(impairing.step(n, known) for n in ready if impairing.is_due(n, known, anew=False)),
         *booting(worker, vm, observed),
     )
     block = block_of(vm, steps, guards=still_absent(vm, observed), change="boot")

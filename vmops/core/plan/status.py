@@ -9,6 +9,7 @@ from vmops.core.devices.nic import port_drift
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
 from vmops.core.tools import ovs, qmp
@@ -24,7 +25,8 @@ class InterfaceStatus(NamedTuple):
 
     `port` is what Open vSwitch has of it, `traffic` what its TAP has carried; None without one.
     `fault` says in a word or two why it is not plugged so. With `trunks`, `vlan_id` is the VLAN
-    without a tag. `logical_port` is its name in OVN, where that carries it.
+    without a tag. `logical_port` is its name in OVN, where that carries it. `impaired` is what is
+    wrong with its line on purpose; None where that could not be read.
     """
 
     name: str
@@ -38,6 +40,7 @@ class InterfaceStatus(NamedTuple):
     fault: str = ""
     trunks: tuple[int, ...] = ()
     logical_port: str = ""
+    impaired: Impaired | None = UNIMPAIRED
 
     @property
     def link(self) -> str:
@@ -125,6 +128,7 @@ def of_unmanaged(worker: Worker, name: str, seen: Observed) -> VMStatus:
                 else port is not None and nic.tap in seen.taps and not port.error,
                 port=port,
                 traffic=seen.traffic.get(nic.tap),
+                impaired=_impaired(nic.tap, seen),
             )
         )
     return _of_process(worker, running, seen)._replace(interfaces=tuple(interfaces), managed=False)
@@ -181,7 +185,13 @@ def _interface(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> InterfaceSta
         fault=fault,
         trunks=nic.interface.trunks,
         logical_port=nic.port,
+        impaired=_impaired(nic.tap, seen),
     )
+
+
+def _impaired(tap: str, seen: Observed) -> Impaired | None:
+    known = seen.wiring.impaired
+    return None if known is None else known.get(tap, UNIMPAIRED)
 
 
 def _fault(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> str:

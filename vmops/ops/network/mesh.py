@@ -12,7 +12,8 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.health import Check
 from vmops.core.plan.network import mesh as planned
 from vmops.core.plan.network.mesh import Ground
-from vmops.core.tools import ovs, tunnels
+from vmops.core.tools import ovs
+from vmops.core.tools.lines import tunnels
 from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.network.status import NetworkStatus

@@ -15,6 +15,7 @@ from vmops.tasks.frame.output import give_table, say, table
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.network.impair import impair
 from vmops.tasks.network.serving import as_dict, nodes, row
 
 if TYPE_CHECKING:
@@ -245,4 +246,4 @@ def _gateway(found: NetworkStatus) -> str:
     return asked.gateway if asked else ""
 
 
-ns = Collection("net", up, down, status)
+ns = Collection("net", up, down, status, impair)

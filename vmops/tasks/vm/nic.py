@@ -16,6 +16,7 @@ from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 
 if TYPE_CHECKING:
+    from vmops.ops.route import Group
     from vmops.ops.vm.outcome import Outcome
 
 NIC = Option("VM and interface, as in web1:eth1; the VM may be a glob such as 'web*'.")
@@ -42,21 +43,27 @@ def up(c: Context, vm: str | None = None, format: str = "text") -> Work[Outcome]
     return _set(c, vm, up=True)
 
 
-def _set(c: Context, pattern: str | None, *, up: bool) -> Work[Outcome]:
-    from vmops.ops.vm.live.links import set_link
-
-    word = "up" if up else "down"
+def chosen(c: Context, pattern: str | None, *, task: str) -> tuple[list[Group], str]:
+    """The VMs and the interface that `--vm web1:eth1` means. Raises InventoryError."""
     vms, colon, name = (pattern or "").rpartition(":")
     if not colon or not vms or not name:
-        cure = f"fab nic.{word} --vm web1:eth1"
-        raise InventoryError(f"nic.{word}: which interface of which VM?", cure=cure)
-    groups = groups_of_vms(c, vms, task=f"nic.{word}", early=False)
+        cure = f"fab {task} --vm web1:eth1"
+        raise InventoryError(f"{task}: which interface of which VM?", cure=cure)
+    groups = groups_of_vms(c, vms, task=task, early=False)
     for vm in (vm for group in groups for vm in group.vms):
         names = [nic.name for nic in vm.nics]
         if name not in names:
             there = ", ".join(names) or "none"
             what = f"{vm.name} has no interface {name!r}; there is: {there}"
             raise InventoryError(what, cure="fab inventory")
+    return groups, name
+
+
+def _set(c: Context, pattern: str | None, *, up: bool) -> Work[Outcome]:
+    from vmops.ops.vm.live.links import set_link
+
+    word = "up" if up else "down"
+    groups, name = chosen(c, pattern, task=f"nic.{word}")
     return Work(
         groups,
         lambda g: set_link(g.route, g.vms, name=name, up=up),

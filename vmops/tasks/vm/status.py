@@ -18,6 +18,7 @@ from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work, each, errors_of, text_of
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.networks.impairment import Impaired
     from vmops.core.plan.status import InterfaceStatus, VMStatus
     from vmops.errors import VmopsError
     from vmops.ops.route import Group
@@ -201,6 +202,7 @@ def _interface_as_dict(nic: InterfaceStatus) -> dict[str, Any]:
         "mac": nic.mac,
         "plugged": nic.plugged,
         "link": nic.link,
+        "impaired": _impaired_as_dict(nic.impaired),
         "port": port
         and {
             "bridge": port.bridge,
@@ -213,3 +215,8 @@ def _interface_as_dict(nic: InterfaceStatus) -> dict[str, Any]:
         "received_bytes": nic.traffic.received_bytes if nic.traffic else None,
         "sent_bytes": nic.traffic.sent_bytes if nic.traffic else None,
     }
+
+
+def _impaired_as_dict(found: Impaired | None) -> dict[str, Any] | None:
+    """Both ways, each with what is 0 where it is not impaired; null where that is not known."""
+    return found and {"in": found.into._asdict(), "out": found.out._asdict()}

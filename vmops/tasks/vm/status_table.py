@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import TYPE_CHECKING
 
+from vmops.core.inventory.networks.impairment import UNIMPAIRED
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.status import InterfaceStatus, VMStatus, cpu_since
 from vmops.tasks.frame.harmless import one_line
@@ -199,8 +200,9 @@ def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
         return f"{nic.name}:{wanted}{' no port' if runs else ''}"
     there = "trunk" if nic.port.tag is None or nic.port.trunks else nic.port.tag
     there = "ovn" if nic.port.bridge == OVN_BRIDGE else there
-    pulled = " link down" if nic.link == "down" else ""
-    return f"{nic.name}:{there}{pulled if nic.plugged else f' {nic.fault}'}".rstrip()
+    more = " link down" if nic.link == "down" else ""
+    more += f" ({nic.impaired})" if nic.impaired not in (None, UNIMPAIRED) else ""
+    return f"{nic.name}:{there}{more if nic.plugged else f' {nic.fault}'}".rstrip()
 
 
 def _images(item: VMStatus) -> Cells:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.networks.mesh import overhead, vlans_of_mesh
-from vmops.core.tools.tunnels import Tunnel
+from vmops.core.tools.lines.tunnels import Tunnel
 
 NAME = "(mesh)"
 """Where networks are listed: no network can be called so."""

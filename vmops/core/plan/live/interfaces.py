@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from vmops.core.devices import machine
+from vmops.core.devices import impairing, machine
 from vmops.core.devices import nic as nics
 from vmops.core.devices.live import nics as live
 from vmops.core.devices.nic import Plugging, RunningNic
 from vmops.core.facts.observed import Observed
+from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Nic, Worker
+from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
+from vmops.core.plan.checks import check_impairing, check_read
 from vmops.core.plan.guards import block_of
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script.command import Step
-from vmops.core.tools import process
+from vmops.core.tools import ip, process
 from vmops.core.tools.process import Process
 from vmops.errors import MonitorError, WorkFailed
 
@@ -49,7 +52,39 @@ def changing(
     out = [live.removing(job, card, running) for card in too_many(vm, observed)]
     own = [n for n in lacking(vm, observed) if not nics.conflict(vm, n, observed.wiring)]
     added = [live.adding(job, nic, running, bare=bare.get(nic.tap)) for nic in own]
-    return tuple(step._replace(may_fail=not strict) for step in (*out, *added))
+    impaired = [
+        impairing.step(nic, observed.wiring.impaired, only=nics.flag(nic))
+        for nic in own
+        if impairing.is_due(nic, observed.wiring.impaired, anew=True)
+    ]
+    return tuple(step._replace(may_fail=not strict) for step in (*out, *added, *impaired))
+
+
+def impair(worker: Worker, vm: VM, observed: Observed, *, name: str, wanted: Impaired) -> Plan:
+    """Impair one interface so, whatever hosts.toml says of it; nothing where it is so already.
+
+    Raises WorkFailed where it is not plugged, is somebody else's, or the worker cannot do that.
+    """
+    running = observed.vm(vm.name)
+    assert running.process is not None, "only what runs is impaired by hand"
+    nic = next(each for each in vm.nics if each.name == name)
+    check_read(worker, vm, observed, TAPS)
+    if nic.tap not in observed.taps or nics.conflict(vm, nic, observed.wiring):
+        raise WorkFailed(
+            f"{name} is not plugged",
+            worker=worker.name,
+            vm=vm.name,
+            interface=name,
+            cure=f"fab plug --vm {vm.name}",
+        )
+    check_impairing(worker, vm, observed, nic, wanted)
+    known = observed.wiring.impaired
+    if known is not None and known.get(nic.tap, UNIMPAIRED) == wanted:
+        return Plan(vm, "nothing")
+    step = impairing.impair(nic, wanted, known)
+    guards = (process.still_running(vm.name, running.process), ip.are_there([nic.tap]))
+    block = block_of(vm, (step,), guards=guards, change="impair")
+    return Plan(vm, "impair", (Phase(worker.name, block),))
 
 
 def set_link(worker: Worker, vm: VM, observed: Observed, *, name: str, up: bool) -> Plan:

@@ -12,7 +12,8 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.health import Check
 from vmops.core.plan.network.serving import Action, Change, no_switch
 from vmops.core.script.command import Step
-from vmops.core.tools import ovs, tunnels
+from vmops.core.tools import ovs
+from vmops.core.tools.lines import tunnels
 from vmops.errors import WorkFailed
 
 STEP = "tunnels"

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from vmops.core.facts.proof.probes import Site
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Proof
+from vmops.core.tools.lines.tunnels import MESH
 from vmops.core.tools.ovs import Port
 from vmops.core.tools.proof.trace import Frame, Output, Step, Traced, tunnel_to
-from vmops.core.tools.tunnels import MESH
 from vmops.errors import VmopsError, WorkFailed
 
 

@@ -42,7 +42,7 @@ any_plugged() {
 #: sudo ip link del dev {1}  # if it is this VM's
 remove_own_tap() {
   owner_of "$1"
-  [ "$owner" != "$2" ] || ip link del dev "$1"
+  [ "$owner" != "$2" ] || { ip link del dev "$1" && drop_mirror "$1"; }
 }
 
 # A TAP that was there already: only what this VM's launch has changed.
@@ -65,9 +65,10 @@ remove_taps() {
   return 0
 }
 
-#: # see that no TAP is left
+#: # see that no TAP is left, nor what it was impaired by
 gone_taps() {
   for tap in "$@"; do
+    drop_mirror "$tap"
     [ ! -e "/sys/class/net/$tap" ] || { echo "TAP $tap is still there" >&2; return 1; }
   done
 }

@@ -1,0 +1,1 @@
+"""Lines from one TAP to another: the tunnels they go through, the queues that impair them."""
