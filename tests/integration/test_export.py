@@ -84,8 +84,11 @@ def test_one_goes_to_standard_output_byte_for_byte(tmp_path: Path) -> None:
 def test_several_go_to_a_folder_and_what_may_be_secret_is_its_owners(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ("export", "--vm", "plain,cloud", "--format", "proxmox", "--output", f"{out}/")
-    for _ in range(2):  # the second time the files are there
-        assert fab(tmp_path, *words).returncode == 0
+    for force in ((), ("--force",)):  # the second time the files are there
+        if force:
+            refused = fab(tmp_path, *words)
+            assert (refused.returncode, b"exist already" in refused.stderr) == (2, True)
+        assert fab(tmp_path, *words, *force).returncode == 0
         modes = {file.name: file.stat().st_mode & 0o077 for file in out.iterdir()}
         assert modes.keys() == {"plain.conf", "cloud.conf", "cloud-seed.iso"}
         assert modes["cloud.conf"] == modes["cloud-seed.iso"] == 0

@@ -86,6 +86,11 @@ def test_programs_files_and_addresses(operator: Operator, web: VM, tmp_path: Pat
     )
     operator.ok("cp", "web1:/tmp/there", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == data
+    refused = operator.fab("cp", "web1:/etc/inittab", str(tmp_path / "back"))
+    assert (refused.code, "exists already" in refused.err) == (2, True)
+    assert (tmp_path / "back").read_bytes() == data
+    operator.ok("cp", "--force", "web1:/etc/inittab", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text().startswith("::sysinit")
     operator.ok("cp", "web1:/etc/inittab", str(tmp_path))
     assert (tmp_path / "inittab").read_text().startswith("::sysinit")
     onto = operator.fab("cp", str(here), "web1:/tmp")

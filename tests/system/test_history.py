@@ -33,3 +33,6 @@ def test_a_vms_life_is_written_down(operator: Operator) -> None:
     assert [line.split()[2] for line in table.splitlines()[1:]] == [
         *("launch", "stop", "plug", "unplug")
     ]
+    slip = operator.fab("history", "--vm", "nope,vm2")
+    assert (slip.code, "vm2" in slip.out) == (1, True)
+    assert "nope is no VM of hosts.toml, and nothing is written down of it" in slip.err

@@ -48,6 +48,7 @@ def test_what_was_left_is_shown_and_removed(operator: Operator) -> None:
             assert not any(each["removed"] or each["error"] for each in found)
             shown = operator.ok("-H", "worker1", "prune")
             assert "nothing was removed; to remove it: fab prune --yes" in shown.err
+            assert ".lock" not in shown.out
             assert operator.ok("-H", "worker1", "prune", "--format", "json").json == found
             pids = operator.qemus("worker1")
             done = operator.ok("-H", "worker1", "prune", "--yes", "--format", "json").json

@@ -146,7 +146,7 @@ def test_help_in_the_place_of_an_argument(words: str, task: str, run: Run) -> No
         ("run --dry id", "run: --dry stands where its command should\n  fab --dry run ..."),
         ("run -H worker1 id", "run: -H stands where its command should"),
         ("run --tiemout 5 id", "run has no option --tiemout\n  did you mean --timeout?"),
-        ("cp --force a b:/c", "cp has no option --force"),
+        ("cp --forse a b:/c", "cp has no option --forse"),
         ("lab.delay --wroker worker1", "lab.delay has no option --wroker"),
         ("script x.sh run --nope", "run has no option --nope"),
     ],

@@ -17,6 +17,7 @@ from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.typed.rest import rest
+from vmops.tasks.written import FORCE, new_file
 
 if TYPE_CHECKING:
     from vmops.ops.guest.agent import Ran
@@ -105,19 +106,25 @@ def _ran_as_dict(one: Ran) -> dict[str, Any]:
     {
         "source": Option("A file here, or VM:PATH for one in a guest."),
         "target": Option("Where it is to be: VM:PATH, or a path or folder here."),
+        "force": FORCE,
         "format": options.FORMAT,
     }
 )
-def cp(c: Context, source: str, target: str, format: str = "text") -> Work[Copied]:
+def cp(
+    c: Context, source: str, target: str, force: bool = False, format: str = "text"
+) -> Work[Copied]:
     """
     Copy a file into a VM's guest or out of it, by its guest agent.
 
-    The guest's side is written VM:PATH, with an absolute path. A file of that name is replaced
-    when the new one is whole. Example: fab cp ./site.conf web1:/etc/site.conf
+    The guest's side is written VM:PATH, with an absolute path. A file of that name in the guest is
+    replaced when the new one is whole, one here with --force only.
+    Example: fab cp ./site.conf web1:/etc/site.conf
     """
     from vmops.ops.guest.files import download, sides, upload
 
     one = sides(source, target)
+    if not one.is_upload:
+        new_file(one.here, option="target", force=force)
 
     def copy(group: Group) -> list[Copied]:
         (vm,) = group.vms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vmops.errors import InventoryError
+from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
@@ -85,7 +85,9 @@ def prune(
     from vmops.ops.worker.prune import prune as pruned
 
     def tell(found: Sequence[Pruned]) -> None:
-        rows = [_row_of_leftover(each, yes=yes) for each in found if each.leftover]
+        # A lock that nobody holds is in nobody's way: it is removed with the rest, unmentioned.
+        shown = [each for each in found if each.leftover and each.leftover.kind != "lock"]
+        rows = [_row_of_leftover(each, yes=yes) for each in shown]
         if rows:
             give_table(("WORKER", "WHAT", "NAME", "VM", ""), rows)
         elif not any(each.error for each in found):
@@ -142,15 +144,36 @@ def history(
     from vmops.ops.worker.history import history as read
 
     names = [name.strip() for name in vm.split(",")] if vm else []
+    known = inventory(c).vms
+    unheard = [] if is_dry(c) else [n for n in names if n not in known and not set(n) & set("*?[")]
+
+    def merged(told: Sequence[Told]) -> list[Told]:
+        return [*_by_time(told), *_never_heard_of(told, unheard)]
+
     return Work(
         groups_of_workers(c, worker),
         lambda g: read(g.route, vms=names, lines=lines),
-        Report(_table_of_changes, _change_as_dict, merged=_by_time),
+        Report(_table_of_changes, _change_as_dict, merged=merged),
     )
 
 
 def _by_time(told: Sequence[Told]) -> list[Told]:
     return sorted(told, key=lambda each: each.entry.time if each.entry else "")
+
+
+def _never_heard_of(told: Sequence[Told], names: Sequence[str]) -> list[Told]:
+    """An error for each name that neither hosts.toml nor a history has: most likely a slip."""
+    from vmops.ops.worker.history import Told
+
+    there = {each.entry.vm for each in told if each.entry}
+    if any(each.error for each in told):
+        return []
+    what = "is no VM of hosts.toml, and nothing is written down of it"
+    return [
+        Told("", error=WorkFailed(f"{name} {what}", cure="fab history shows the names"))
+        for name in names
+        if name not in there
+    ]
 
 
 def _table_of_changes(told: Sequence[Told]) -> None:

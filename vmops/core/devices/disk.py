@@ -151,6 +151,11 @@ def _against_base(vm: VM, chain: Chain | None, *, user: str) -> Iterator[Objecti
         )
 
 
+def shrinking(vm: VM, images: Mapping[str, Chain]) -> tuple[Objection, ...]:
+    """That the disk is to be smaller than it is, which no restart helps."""
+    return tuple(_too_small(vm, size_of(images.get(vm.qcow_image))))
+
+
 def _too_small(vm: VM, size: int) -> Iterator[Objection]:
     if size > wanted_bytes(vm) > 0:
         least = -(-size // GIB)

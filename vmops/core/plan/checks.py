@@ -200,6 +200,15 @@ def check_boot(worker: Worker, vm: VM, observed: Observed, *, room: bool = True)
         raise lacking
 
 
+def check_not_smaller(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise where a disk of a running VM is to be smaller than it is: no restart helps."""
+    images = observed.images
+    found = (*disk.shrinking(vm, images), *further.shrinking(vm, images))
+    if found:
+        reason, cure = found[0].what, "; ".join(each.cure for each in found)
+        raise LaunchFailed(reason, worker=worker.name, vm=vm.name, cure=cure)
+
+
 def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
     host = observed.host
     if not host.qemu:

@@ -18,6 +18,7 @@ from vmops.core.names import tap_is_hashed
 from vmops.core.plan.checks import (
     check_boot,
     check_forwarding,
+    check_not_smaller,
     check_switch,
     check_tun,
     check_unused,
@@ -184,6 +185,7 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     if not found and not (strict and left_out):
         return Plan(vm, "nothing", drift=state, skips=left_out, notes=note)
     if not all(item.live for item in found):
+        check_not_smaller(worker, vm, observed)
         return Plan(vm, "restart", drift=(*state, *found), skips=left_out, notes=note)
     if all(
         item.is_of(tuple(f"interfaces.{n.name}.switch" for n in vm.connected)) for item in found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from vmops.tasks.frame.output import give_bytes, say
 from vmops.tasks.frame.selection import groups_of_vms, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.typed.program import as_typed
+from vmops.tasks.written import FORCE, check_new
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM, Worker
@@ -47,6 +48,7 @@ def _absolute(path: str) -> str | None:
             "The SSH user's home on the worker, for ~ in paths; default: /home/USER.", _absolute
         ),
         "bridge": Option("The bridge to plug into there; default: the worker's."),
+        "force": FORCE,
         "storage": Option("Where disks go: Proxmox' storage (local-lvm) or Incus' pool (default)."),
     }
 )
@@ -58,6 +60,7 @@ def export(
     home: str | None = None,
     bridge: str | None = None,
     storage: str | None = None,
+    force: bool = False,
 ) -> None:
     """
     Write a VM down for libvirt, Proxmox or Incus, or as one shell script without vmops.
@@ -90,14 +93,16 @@ def export(
         (each, _exported(_leaving(worker, each, given), given))
         for (worker, _), each in zip(pairs, seeds, strict=True)
     ]
-    for each, found in ready:
+    files = [_files(output, each, found) for each, found in ready] if output is not None else []
+    check_new([path for each in files for path in each], option="--output", force=force)
+    for number, (each, found) in enumerate(ready):
         if output is None:
             give_bytes(found.text.encode())
             if found.seed is not None:
                 what = "its seed, which tells its guest, is a file: it is written with --output"
                 say(one_line(f"{each.name}: {what}"))
         else:
-            _write(output, each, found)
+            _write(output, files[number], secret=each.seed is not None)
         _say_notes(found.notes)
 
 
@@ -137,22 +142,26 @@ def _say_notes(notes: Sequence[str]) -> None:
         say(as_typed(one_line(note)))
 
 
-def _write(output: str, vm: VM, found: Exported) -> None:
+def _files(output: str, vm: VM, found: Exported) -> dict[Path, bytes]:
+    """What is to be written for a VM, and where."""
     from vmops.core.plan.export.leaving import seed_file
 
     path = _path(output)
+    path = path / f"{vm.name}{found.suffix}" if _is_folder(output) else path
+    seed = {} if found.seed is None else {path.with_name(seed_file(vm)): found.seed}
+    return {path: found.text.encode(), **seed}
+
+
+def _write(output: str, files: Mapping[Path, bytes], *, secret: bool) -> None:
+    folder = next(iter(files)).parent
     try:
         if _is_folder(output):
-            path.mkdir(parents=True, exist_ok=True)
-            path = path / f"{vm.name}{found.suffix}"
-        files = {path: found.text.encode()}
-        if found.seed is not None:
-            files[path.with_name(seed_file(vm))] = found.seed
+            folder.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
-            _put(file, content, secret=vm.seed is not None)
+            _put(file, content, secret=secret)
             say(f"{file} is written")
     except OSError as error:
-        raise WorkFailed(f"cannot write {error.filename or path}: {error.strerror}") from error
+        raise WorkFailed(f"cannot write {error.filename or folder}: {error.strerror}") from error
 
 
 def _put(file: Path, content: bytes, *, secret: bool) -> None:

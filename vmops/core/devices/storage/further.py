@@ -126,6 +126,18 @@ def _against(
         yield Objection(
             f"its disk {wanted.name} has a backing file, and none was given to it", anew
         )
+    yield from _too_small(vm, wanted, chain)
+
+
+def shrinking(vm: VM, images: Chains) -> tuple[Objection, ...]:
+    """Those that are to be smaller than they are, which no restart helps."""
+    return tuple(
+        found for each in vm.disks for found in _too_small(vm, each, images.get(path_of(vm, each)))
+    )
+
+
+def _too_small(vm: VM, wanted: Wanted, chain: Chain | None) -> Iterator[Objection]:
+    anew = f"start with an empty one: fab reset-disk --vm {vm.name} --disk {wanted.name}"
     if (size := disk.size_of(chain)) > wanted.size_gb * GIB:
         least = -(-size // GIB)
         yield Objection(
