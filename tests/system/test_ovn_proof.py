@@ -81,8 +81,8 @@ def test_who_reaches_whom_and_what_ovn_answers(site: Site) -> None:
     assert listeners(site) == ""
 
 
-def test_who_is_started_while_it_listens_waits_and_starts(site: Site) -> None:
-    """A TAP that nobody has open is opened to be heard; and given back before its VM starts."""
+def test_a_tap_that_nobody_has_open_is_given_back_when_it_was_listened_on(site: Site) -> None:
+    """Its VM could not start otherwise."""
     assert site.status_of("b1")["state"] == "stopped"
     site.ok("verify", "--vm", "b1")
     carrier = ("cat", "/sys/class/net/tap_1_eth0/carrier")
