@@ -118,6 +118,7 @@ def test_sizes_are_read_by_people(number: float, said: str) -> None:
         ),
         (Progress("fetching", 1_000_000, 0, 0, 0, 1.0), "fetching: 1.0 MB, 1.0 MB/s"),
         (Progress("sending", 0, 10, 0, 0, 0.0), "sending: 0 % of 10 B, 0 B/s"),
+        (Progress("mirroring", 10**9, 10**9, 0, 0, 0.01), "mirroring: 100 % of 1.0 GB"),
         (Progress("sending", 1, 1000, 0, 0, 10.0), "sending: 0 % of 1 kB, 0 B/s, 2:46:30 left"),
         (Progress("checking", 10, 10, 0, 0, 1.0), "checking"),
     ],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Doing = Literal["sending", "fetching", "checking"]
+Doing = Literal["sending", "fetching", "checking", "mirroring"]
 
 
 class Progress(NamedTuple):
     """A transfer on its way. `done` and `total` are bytes of data, without what is only zeros;
     `resumed` of them were there already. A `total` of 0 is not known. `sent` is what went over the
     line, `seconds` since it began. `doing` is what is happening: the worker reads the whole image
-    once more at the end.
+    once more at the end. Of what is mirrored QEMU counts the holes too.
     """
 
     doing: Doing

@@ -36,6 +36,8 @@ def words(progress: Progress) -> str:
     done = size(progress.done)
     if progress.total:
         done = f"{progress.done * 100 // progress.total} % of {size(progress.total)}"
+    if progress.doing == "mirroring":
+        return f"mirroring: {done}"
     left = progress.seconds_left
     rest = "" if left is None else f", {_time(left)} left"
     return f"{progress.doing}: {done}, {size(progress.rate)}/s{rest}"

@@ -136,7 +136,7 @@ def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
             ) from ended
         silences = 0
         seconds = time.monotonic() - began
-        told = Progress("sending", found.done, found.total, 0, found.done, seconds)
+        told = Progress("mirroring", found.done, found.total, 0, found.done, seconds)
         move.progress(f"{vm.name} disks", move.to.worker.name, told)
         return True if found.is_ready else None
 
