@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from vmops.core.script import functions, script
-from vmops.core.script.command import Block, Step
+from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import (
     Await,
@@ -373,6 +373,20 @@ def test_an_event_is_awaited_with_what_it_must_hold(start: Start, before: bool) 
     wait_until(lambda: asked == ["device_del", "netdev_del"])
     assert (heard.ended, len(heard.answers)) == ("whole", 2)
     assert heard.events == (EARLY, DELETED)
+
+
+def test_what_nobody_hears_any_more_is_done_all_the_same(start: Start, root: Path) -> None:
+    """As when the operator is killed: the block has no undo, so all its steps are done."""
+    start("vm1", healthy)
+    then = Step("then", (command("touch", str(root / "then")),))
+    block = Block("vm", (Step("talk", (talk([status("vm1")]),)), then))
+    text = script.render([block], nonce=NONCE)
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ["dash", "-c", text]
+    subprocess.run(words, stdout=writing, stderr=writing, timeout=60, check=False)
+    os.close(writing)
+    assert (root / "then").exists()
 
 
 def test_without_the_event_that_had_to_come_nothing_follows(start: Start) -> None:
