@@ -47,7 +47,8 @@ def adding(
     back = (
         _taken_back(vm.name, *_out(node)),
         _taken_back(vm.name, Request("blockdev-del", {"node-name": node})),
-        _given_back(vm.name, number),
+        # Of a disk that its guest keeps, the number is the only word that tells which file it is.
+        _taken_back(vm.name, NODES, Need(f'"node-name": "{node}"', absent=True), _return(number)),
     )
     made = tuple(unless_open(running, path, entry) for step in prepared for entry in step.undo)
     return Step(
@@ -114,7 +115,11 @@ def _forgotten(vm: str, has: Drives, number: int) -> tuple[Command, ...]:
 
 
 def _given_back(vm: str, number: int) -> Command:
-    return _taken_back(vm, Request("remove-fd", {"fdset-id": number}))
+    return _taken_back(vm, _return(number))
+
+
+def _return(number: int) -> Request:
+    return Request("remove-fd", {"fdset-id": number})
 
 
 def unless_open(running: Process, path: str, entry: Command) -> Command:
