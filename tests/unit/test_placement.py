@@ -460,6 +460,10 @@ def test_one_that_is_on_its_way_keeps_its_destination() -> None:
     leaving = wish(A)._replace(leaving="w1")
     choice = only(choose(asked(here, world(), world(free_mb=1)), leaving))
     assert (choice.worker, choice.reason) == ("w3", "it is on its way there")
+    come = world(A)
+    choice = only(choose(asked(here, world(), come), leaving))
+    assert (choice.worker, choice.error) == ("w3", None), "somebody started it there meanwhile"
+    assert only(choose(asked(here, come, world()), leaving)).error is not None
 
 
 @pytest.mark.parametrize("how", ["expected", "receiving"])

@@ -110,12 +110,13 @@ class _Placing:
     def _leaving(self, vm: VM, there: list[str]) -> Choice | None:
         """The same for a VM that is to leave a worker: the way that it has begun to go."""
         assert self.wish.leaving is not None
+        mark = self.seen[self.wish.leaving].moves.get(vm.name)
+        if mark is not None and mark.how == "leaving" and there in ([], [mark.peer]):
+            # It may have been started there meanwhile: only what it left here is to go.
+            return self._given(vm, mark.peer, "it is on its way there")
         if there:
             what = f"it runs on {there[0]}, and has a disk on {self.wish.leaving} as well"
             return _refused(vm, what, f"fab status --vm {vm.name}")
-        mark = self.seen[self.wish.leaving].moves.get(vm.name)
-        if mark is not None and mark.how == "leaving":
-            return self._given(vm, mark.peer, "it is on its way there")
         for name, seen in self.seen.items():
             # A move that was cut before it was handed over: another one beside it would leave a
             # waiting QEMU, or the place that is kept for it, where nobody looks again.
