@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,5 +58,6 @@ def test_the_word_for_a_disks_file_goes_with_the_disk(
     done = subprocess.run(["dash", "-c", text], capture_output=True, timeout=60, check=True)
     (result,) = script.parse([block], nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
     assert [each.ok for each in result.steps[:2]] == [True, False], result
+    sets: Any
     (sets,) = hold(Talk("vm1", (qmp.FILES,), LIMIT_S))["vm1"].answers
     assert [fd["opaque"] for one in sets for fd in one["fds"]] == ([str(file)] if kept else [])
