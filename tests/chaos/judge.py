@@ -221,8 +221,10 @@ class Judge:
         if said.code != 0:
             self.blame(f"the same command again: exit {said.code}")
         for name in operation.things:
-            if seen.things[name] != whole.after.things[name]:
-                self.blame(f"after the same command again {name} is {seen.things[name]}")
+            if seen.things[name] != (right := whole.after.things[name]):
+                wrong = [word for word in seen.things[name] if word not in right]
+                missing = [word for word in right if word not in seen.things[name]]
+                self.blame(f"after the same command again {name} has {wrong}, not {missing}")
         if "Traceback" in said.err:
             self.blame("the same command again: traceback")
         for line in not_as_wanted(seen, self.operation):

@@ -158,10 +158,11 @@ def network_node() -> dict[str, Any]:
     for path in sorted(Path("/run/netns").glob("*")):
         enter = ("nsenter", f"--net={path}")
         rules = said_by(*enter, "nft", "-s", "list", "ruleset")
-        # Peers are numbered as they come.
+        # Peers are numbered as they come, and columns are as wide as those numbers want them.
         routes = said_by(*enter, "ip", "-4", "-br", "addr") + said_by(*enter, "ip", "route")
         forwards = said_by(*enter, "cat", "/proc/sys/net/ipv4/ip_forward")
-        spaces[path.name] = [sum_of(rules), sum_of(re.sub(r"@\S+", "", routes) + forwards)]
+        told = re.sub(r"@\S+|(?<= ) +", "", routes) + forwards
+        spaces[path.name] = [sum_of(rules), sum_of(told)]
     names = said_by("nft", "list", "tables").splitlines()
     tables = {}
     for name in names:
