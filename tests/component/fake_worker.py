@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,9 +188,9 @@ class _Server(paramiko.ServerInterface):
             channel = transport.accept(5)
         back = threading.Thread(target=_pump, args=(there.fileno(), channel.sendall), daemon=True)
         back.start()
-        while data := channel.recv(65536):
-            there.sendall(data)
-        there.shutdown(socket.SHUT_WR)
+        _copy(channel, there.sendall)
+        with suppress(OSError):
+            there.shutdown(socket.SHUT_WR)
         back.join()
         there.close()
         _send(channel.close)
@@ -210,13 +211,22 @@ def _send(send: Any, *data: object) -> bool:
     return True
 
 
-def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    try:
+def _copy(channel: paramiko.Channel, send: Any) -> None:
+    """To the end of what the operator sends, or of the connection: to read answers as well (it
+    makes the window wider), so it fails with EOFError where the operator is gone."""
+    with suppress(OSError, EOFError):
         while data := channel.recv(65536):
-            view = memoryview(data)
-            while view:
-                view = view[process.stdin.write(view) :]
-    except BrokenPipeError:
-        pass
-    process.stdin.close()
+            send(data)
+
+
+def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+    stdin = process.stdin
+    assert stdin is not None
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[stdin.write(view) :]
+
+    _copy(channel, write)
+    stdin.close()
