@@ -359,7 +359,7 @@ class Ground:
                     left = True
             return not left
 
-        await_it(none_left, "a QEMU that does not die", seconds=SETTLE_S)
+        await_it(none_left, "a QEMU that does not die", seconds=HANG_S)
 
     def _build(self) -> None:
         """Inventories, disks, and the strangers."""
