@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.plan.proof.doors import CHOICE, address_of, door_to
 from vmops.core.tools.proof import door as doors
-from vmops.core.tools.proof.door import Door, Echo
+from vmops.core.tools.proof.door import Door, Echo, Seat
 from vmops.errors import InventoryError
 
 HEAD = """
@@ -120,3 +120,41 @@ def test_the_words_of_a_door() -> None:
         *("open_door", "/run/x", "20", "br-int", "101", "1450", "24"),
         *("192.168.7.253,192.168.7.250", "192.168.7.1", "tcp", "192.168.7.9", "22"),
     )
+
+
+def test_a_door_into_a_network_of_ovn_has_a_port_there_in_place_of_a_vlan() -> None:
+    head = f'[ovn]\nnorthbound = "w1"\n{HEAD}'
+    text = head + (
+        '[networks.blue]\nengine = "ovn"\nsubnet = "192.168.7.0/24"\n'
+        '[networks.red]\nengine = "ovn"\nsubnet = "192.168.8.0/24"\n'
+    )
+    for number, (network, last) in enumerate((("blue", 254), ("red", 253)), start=1):
+        subnet = "192.168.7" if network == "blue" else "192.168.8"
+        text += (
+            f'[vms.vm{number}]\nvm_id = {number}\nworker = "w1"\nram_mb = 32\ncores = 1\n'
+            f'qcow_image = "/{number}"\ninterfaces = [{{ name = "eth0", network = "{network}",'
+            f' address = "{subnet}.{last}" }}]\n'
+        )
+    found = parse(text, source="hosts.toml")
+    nic = found.vms["vm1"].nics[0]
+    door = door_to(found, nic, IPv4Network("192.168.7.0/24"))
+    assert (door.vlan_id, door.mtu, door.gateway) == (None, 1442, "192.168.7.1")
+    assert door.choice[:2] == ("192.168.7.253", "192.168.7.252")
+    seat = Seat("192.168.7.252", "0a:58:c0:a8:07:fc", "vmops.door.blue.192.168.7.252")
+    words = doors.ping("/run/x", "br-int", door.seated(seat), ("192.168.7.254", 3)).words()
+    assert words == (
+        *("open_door_in_ovn", "/run/x", "20", "br-ovn", f"{seat.port},{seat.mac}", "1442", "24"),
+        *("192.168.7.252", "192.168.7.1", "ping", "192.168.7.254", "3"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "seat"),
+    [
+        ("192.168.7.252 0a:58:c0:a8:07:fc P", Seat("192.168.7.252", "0a:58:c0:a8:07:fc", "P")),
+        ("192.168.7.252 0a:58:c0:a8:07:fc", None),
+        ("", None),
+    ],
+)
+def test_what_is_said_of_a_seat(said: str, seat: Seat | None) -> None:
+    assert doors.parse_seat(said) == seat

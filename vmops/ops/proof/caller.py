@@ -26,10 +26,11 @@ Refused = Callable[[str], VmopsError]
 
 
 class Call(NamedTuple):
-    """A program that serves us: to close the socket ends it."""
+    """A program that serves us, and what it `said` first: to close the socket ends it."""
 
     socket: socket.socket
     connection: WorkerConnection
+    said: str = ""
 
     @property
     def was_cut(self) -> bool:
@@ -59,14 +60,14 @@ def call(route: Route, vm: str, made: Callable[[str], Command], refused: Refused
     try:
         opened.settimeout(START_LIMIT_S)
         line = _first_line(opened, route.worker.name)
-        word, _, why = line.partition(" ")
+        word, _, rest = line.partition(" ")
         if word != attend.OK:
-            raise refused(why or "it says nothing")
+            raise refused(rest or "it says nothing")
         opened.settimeout(None)
     except BaseException:
         opened.close()
         raise
-    return Call(opened, connection(route.worker, config=route.config))
+    return Call(opened, connection(route.worker, config=route.config), rest)
 
 
 def _first_line(opened: socket.socket, worker: str) -> str:

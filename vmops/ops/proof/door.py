@@ -1,15 +1,15 @@
-"""Through a door into a guest's VLAN: a connection to one of its ports, and echoes."""
+"""Through a door into a guest's network: a connection to one of its ports, and echoes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.tools.proof import door as doors
-from vmops.core.tools.proof.door import Asked, Door, Echo, Offer
+from vmops.core.tools.proof.door import Asked, Door, Echo, Offer, Seat
 from vmops.errors import (
     CommandTimeout,
     ConnectionLost,
@@ -19,6 +19,7 @@ from vmops.errors import (
     WorkFailed,
 )
 from vmops.ops.act import ask, running_of
+from vmops.ops.dry import Shown
 from vmops.ops.guest.monitors import cannot_answer
 from vmops.ops.proof.caller import Call, call
 from vmops.ops.route import Route
@@ -27,6 +28,34 @@ _LONGEST_LINE = 200
 _MOST_OFFERS = 10_000
 _SILENT_S = 30.0
 """For longer than that a door that lives says nothing: an echo has a second, offers a few."""
+
+
+@contextmanager
+def seated(central: Route, at: Worker, network: str, door: Door) -> Iterator[Door]:
+    """The door with a port of its own in a network of OVN, on the worker `at`, while it is entered.
+
+    `central` leads to the worker that has OVN's central; in a dry run the port is a supposed one.
+    Raises as `call` does, and WorkFailed where OVN has no port for it.
+    """
+    end = at.tunnel_ip or ""
+
+    def refused(why: str) -> VmopsError:
+        what = f"OVN has no port for a door into network {network}: {why}"
+        return WorkFailed(what, worker=central.worker.name, cure="fab net.up; fab ovn.setup")
+
+    try:
+        called = call(
+            central, "", lambda path: doors.take_seat(path, network, end, door.choice), refused
+        )
+    except Shown:
+        yield door.seated(Seat(door.choice[0], "MAC", "PORT"))
+        return
+    with closing(called.socket):
+        seat = doors.parse_seat(called.said)
+        if seat is None:
+            what = "what it says of a port for a door cannot be read"
+            raise UnexpectedOutput(what, worker=central.worker.name)
+        yield door.seated(seat)
 
 
 def connect(route: Route, vm: VM, door: Door, target: tuple[str, int]) -> Call:

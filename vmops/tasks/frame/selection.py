@@ -347,6 +347,13 @@ def other_routes(c: Context, groups: Sequence[Group]) -> list[Route]:
     return [Route(worker, _fabric_config(c)) for worker in others]
 
 
+def route_to(c: Context, worker: str) -> Route:
+    """The way to a worker of the inventory, whatever -H says. Raises InventoryError."""
+    from vmops.ops.route import Route
+
+    return Route(inventory(c).worker(worker), _fabric_config(c))
+
+
 def _group(c: Context, worker: Worker, vms: Sequence[VM]) -> Group:
     from vmops.ops.route import Group, Route
 

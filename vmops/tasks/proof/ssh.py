@@ -8,6 +8,8 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give, give_json, say
-from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path
+from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path, route_to
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.tasks.proof.places import both, one_of_two, place
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from vmops.core.inventory.model import VM, Nic
     from vmops.core.tools.proof.door import Door, Echo
+    from vmops.ops.route import Group
 
 _PORT = Option("The guest's port for SSH (default 22).", options.between(1, 65535))
 _ADDRESS = Option("The guest's address with its prefix, where hosts.toml has none: 192.0.2.7/24.")
@@ -54,7 +57,7 @@ def ssh(
     stdio: bool = False,
 ) -> None:
     """
-    Log in to a VM's guest by SSH, through a door into its VLAN on its own worker.
+    Log in to a VM's guest by SSH, through a door into its network on its own worker.
 
     The door is a port of the switch in a namespace of its own; it lasts as long as the session.
     Words behind -- are ssh's: options, or a command. Example: fab ssh --vm web1 -- uptime
@@ -136,7 +139,7 @@ def ping(
     format: str = "text",
 ) -> None:
     """
-    Ping one VM's guest from the place of another: its VLAN, on its worker.
+    Ping one VM's guest from the place of another: its network, on its worker.
 
     It is asked from a door beside the VM, which needs nothing of that one's guest. Exit code 1 when
     no echo comes. Example: fab ping --vm web1 --to web2
@@ -153,15 +156,16 @@ def ping(
     door = door_to(inventory(c), nic, mine.network)
     groups = grouped(c, inventory(c), [here])
     wanted = (str(target.ip), count)
-    if show_dry(c, groups, lambda group: list(echoes(group.route, here, door, wanted))):
-        return
-    (group,) = groups
-    found: list[Echo] = []
-    for echo in echoes(group.route, here, door, wanted):
-        found.append(echo)
-        if format != options.JSON:
-            said = "no answer" if echo.ms is None else f"{echo.ms:.2f} ms"
-            give(f"{other.name} ({target.ip}) from {group.route.worker.name}: {said}")
+    with _seated(c, groups, nic, door) as door:
+        if show_dry(c, groups, lambda group: list(echoes(group.route, here, door, wanted))):
+            return
+        (group,) = groups
+        found: list[Echo] = []
+        for echo in echoes(group.route, here, door, wanted):
+            found.append(echo)
+            if format != options.JSON:
+                said = "no answer" if echo.ms is None else f"{echo.ms:.2f} ms"
+                give(f"{other.name} ({target.ip}) from {group.route.worker.name}: {said}")
     answered = [echo.ms for echo in found if echo.ms is not None]
     error = None
     if not answered:
@@ -209,7 +213,7 @@ def _own(c: Context, vm: VM, nic: Nic) -> IPv4Interface | None:
 
 def _known(c: Context, vm: VM) -> IPv4Interface | None:
     """The first address of a VM that can be come to."""
-    found = (_own(c, vm, nic) for nic in vm.connected if nic.vlan_id is not None)
+    found = (_own(c, vm, nic) for nic in vm.connected if nic.vlan_id is not None or nic.port)
     return next((each for each in found if each is not None), None)
 
 
@@ -244,17 +248,38 @@ def _lead(c: Context, vm: VM, nic: Nic, target: IPv4Interface, port: int) -> Non
     """Standard input and output through the door."""
     from vmops.ops.proof.door import connect
 
-    door = _door(c, nic, target)
     groups = grouped(c, inventory(c), [vm])
     wanted = (str(target.ip), port)
-    if show_dry(c, groups, lambda group: connect(group.route, vm, door, wanted)):
+    with _seated(c, groups, nic, _door(c, nic, target)) as door:
+        if show_dry(c, groups, lambda group: connect(group.route, vm, door, wanted)):
+            return
+        (group,) = groups
+        called = connect(group.route, vm, door, wanted)
+        with closing(called.socket):
+            _copy(called.socket)
+
+
+@contextmanager
+def _seated(c: Context, groups: Sequence[Group], nic: Nic, door: Door) -> Iterator[Door]:
+    """The door at the one group's worker; in a network of OVN with a port of its own meanwhile."""
+    northbound = inventory(c).northbound
+    if not nic.port or northbound is None:
+        yield door
         return
+    from vmops.ops.proof.door import seated
+
     (group,) = groups
-    called = connect(group.route, vm, door, wanted)
-    try:
-        _copy(called.socket)
-    finally:
-        called.socket.close()
+    at, network = group.route.worker, nic.interface.network or ""
+    central = group._replace(route=route_to(c, northbound), vms=())
+    taken: list[Door] = []
+    with ExitStack() as held:
+
+        def take(one: Group) -> None:
+            taken.append(held.enter_context(seated(one.route, at, network, door)))
+
+        if not show_dry(c, [central], take):
+            take(central)
+        yield taken[0]
 
 
 def _copy(line: socket.socket) -> None:

@@ -1,9 +1,11 @@
-"""Which door leads to a guest: the VLAN, and addresses there that nobody is known to have."""
+"""Which door leads to a guest: the VLAN or the network of OVN, and addresses there that nobody is
+known to have."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from vmops.core.devices.network.logical import MTU
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.tools.proof.door import Door
@@ -24,30 +26,31 @@ def address_of(listed: Inventory, vm: VM, nic: Nic) -> IPv4Interface | None:
 
 
 def door_to(listed: Inventory, nic: Nic, subnet: IPv4Network) -> Door:
-    """A door into the interface's VLAN, with an address of that subnet.
+    """A door into the interface's VLAN, or its network of OVN, with an address of that subnet.
 
     Raises InventoryError for an interface whose frames all have tags, and a subnet without room.
     """
-    if nic.vlan_id is None:
+    if nic.vlan_id is None and not nic.port:
         raise InventoryError(
             f"{nic.name} has tags on all its frames: there is no VLAN for a door",
             cure="name an interface that has a vlan_id",
         )
     network = listed.networks.get(nic.interface.network or "")
     gateway = nic.interface.gateway or (network.gateway if network is not None else None) or ""
-    mtu = network.mtu if network is not None and network.mtu else 1500
-    choice = _unused(listed, nic.vlan_id, subnet, gateway)
+    mtu = network.mtu if network is not None and network.mtu else MTU if nic.port else 1500
+    choice = _unused(listed, nic, subnet, gateway)
     if not choice:
         raise InventoryError(f"{subnet} has no address left for a door")
     inside = bool(gateway) and IPv4Address(gateway) in subnet
     return Door(nic.vlan_id, subnet.prefixlen, choice, gateway if inside else "", mtu)
 
 
-def _unused(listed: Inventory, vlan_id: int, subnet: IPv4Network, gateway: str) -> tuple[str, ...]:
+def _unused(listed: Inventory, nic: Nic, subnet: IPv4Network, gateway: str) -> tuple[str, ...]:
     """From the top of the subnet down, without what hosts.toml gives to anybody."""
     taken = {gateway}
     for network in listed.networks.values():
-        if network.vlan_id == vlan_id:
+        is_its = network.name == nic.interface.network
+        if is_its or (nic.vlan_id is not None and network.vlan_id == nic.vlan_id):
             taken |= {member.address for member in network.members}
             taken |= _range(network.range)
     for vm in listed.vms.values():

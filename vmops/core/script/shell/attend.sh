@@ -17,6 +17,24 @@ open_door() {
 DOOR_PL
 }
 
+# The same with OVN's port and its MAC in place of the VLAN.
+#: # with perl, for who comes to {1}, until he has gone:
+#: sudo ovs-vsctl add-port {3} DOOR -- set Interface DOOR type=internal external_ids:iface-id=PORT  # and its MAC
+#: # in a network namespace of its own, with the address that OVN has for it: {9...}
+open_door_in_ovn() {
+  open_door "$@"
+}
+
+# The socket, how long a caller is waited for, and what else seat.pl takes.
+#: # with perl, for who comes to {1}, until he has gone:
+#: sudo ovn-nbctl create Logical_Switch_Port  # a port in network {3} for the worker at {4}, with one of {5}
+take_seat() {
+  perl /proc/self/fd/3 "$@" 3<<'SEAT_PL'
+@attend.pl@
+@seat.pl@
+SEAT_PL
+}
+
 # The socket, the TAP, how many frames, and a filter.
 #: # with perl, for who comes to {1}: sudo tcpdump -n -U -w - -i {3}, ended when he has gone
 capture_frames() {

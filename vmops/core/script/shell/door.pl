@@ -1,7 +1,8 @@
 # A door into a VLAN for one caller: a port of the switch in a network namespace of its own, with an
 # address that nobody has, for as long as he stays. It stands behind attend.pl; its arguments are the
 # bridge, the VLAN, the MTU, the prefix's bits, addresses to choose from, a gateway or nothing, and what
-# is to be done: `tcp ADDRESS PORT`, `ping ADDRESS COUNT`, or `dhcp MAC SECONDS SERVER`, which needs no
+# is to be done. In place of the VLAN OVN's port for it, and its MAC, with a comma between: then OVN has
+# kept the address for it. To be done is `tcp ADDRESS PORT`, `ping ADDRESS COUNT`, or `dhcp MAC SECONDS SERVER`, which needs no
 # address, and waits three times as long for that server where it is given.
 #
 # The caller is told `ok ADDRESS`, and gets the connection, a line for each echo, or one for each offer
@@ -11,6 +12,7 @@ my %unshare = (x86_64 => 272, aarch64 => 97, riscv64 => 97, ppc64le => 282, s390
 my @vsctl = ('ovs-vsctl', '--timeout=10');
 my $caller = attend();
 my $door = sprintf 'vmd%08x', int rand 2**32;
+my ($port, $own_mac) = $vlan =~ /^(.*),(.*)$/;
 
 sub vsctl { return system(@vsctl, @_) == 0 }
 sub ip { system('ip', @_) == 0 or die "ip @_ failed\n" }
@@ -30,9 +32,15 @@ for my $row (split /\n/, qx{@vsctl --bare --no-headings --columns=name,external_
 
 my $ended = 0;
 $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
-if (!vsctl('add-port', $bridge, $door, "tag=$vlan", '--', 'set', 'Interface', $door,
-           'type=internal', "external_ids:vmops-door=$$")) {
-    no_way("no port could be made in VLAN $vlan on $bridge");
+my @attached = $port ? ("mac=\"$own_mac\"", "external_ids:iface-id=\"$port\"") : ();
+if (!vsctl('add-port', $bridge, $door, $port ? () : "tag=$vlan", '--', 'set', 'Interface', $door,
+           'type=internal', "external_ids:vmops-door=$$", @attached)) {
+    no_way('no port could be made ' . ($port ? 'for OVN' : "in VLAN $vlan") . " on $bridge");
+    _exit(0);
+}
+if ($port && !vsctl('wait-until', 'Interface', $door, 'external_ids:ovn-installed=true')) {
+    no_way('OVN has not brought up its port within 10 s: does ovn-controller run?');
+    vsctl('--if-exists', 'del-port', $door);
     _exit(0);
 }
 pipe my $ready, my $am_ready;
@@ -74,7 +82,7 @@ sub through {
     ip('link', 'set', 'dev', $door, 'mtu', $mtu, 'addrgenmode', 'none');
     ip('link', 'set', 'dev', $door, 'up');
     if ($what eq 'dhcp') { offers(); return }
-    my $address = unused(split /,/, $choice);
+    my $address = $port ? $choice : unused(split /,/, $choice);
     ip('addr', 'add', "$address/$bits", 'dev', $door);
     ip('route', 'add', 'default', 'via', $gateway) if length $gateway;
     $what eq 'ping' ? echoes($address) : relay($address);

@@ -1,25 +1,41 @@
-"""A door into a VLAN, for one caller: see shell/door.pl."""
+"""A door into a VLAN or a network of OVN, for one caller: see shell/door.pl and seat.pl."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from vmops.core.names import OVN_BRIDGE
 from vmops.core.script.command import Command, command
 from vmops.core.tools.proof.attend import PATIENCE_S
 from vmops.core.tools.qemu import whole
 
 
+class Seat(NamedTuple):
+    """A port that OVN has for a door, its address and its MAC."""
+
+    address: str
+    mac: str
+    port: str
+
+
 class Door(NamedTuple):
     """Where a door is, and the addresses of which it takes the first that nobody has.
 
-    `gateway` is empty where there is none; `bits` are those of the prefix.
+    `gateway` is empty where there is none; `bits` are those of the prefix. In a network of OVN it
+    has no VLAN, and a `seat` once OVN has given it one.
     """
 
-    vlan_id: int
+    vlan_id: int | None
     bits: int
     choice: tuple[str, ...]
     gateway: str = ""
     mtu: int = 1500
+    seat: Seat | None = None
+
+    def seated(self, seat: Seat) -> Door:
+        """The same door with the address, the MAC and the port that OVN has for it."""
+        return self._replace(seat=seat, choice=(seat.address,))
 
 
 class Asked(NamedTuple):
@@ -57,8 +73,24 @@ def ask_for_lease(path: str, bridge: str, asked: Asked) -> Command:
 
 
 def _through(path: str, bridge: str, door: Door, what: tuple[str, ...]) -> Command:
-    where = (str(door.vlan_id), str(door.mtu), str(door.bits), ",".join(door.choice), door.gateway)
-    return command("open_door", path, str(PATIENCE_S), bridge, *where, *what)
+    seat = door.seat
+    at = str(door.vlan_id) if seat is None else f"{seat.port},{seat.mac}"
+    where = (at, str(door.mtu), str(door.bits), ",".join(door.choice), door.gateway)
+    opens = "open_door" if seat is None else "open_door_in_ovn"
+    on = bridge if seat is None else OVN_BRIDGE
+    return command(opens, path, str(PATIENCE_S), on, *where, *what)
+
+
+def take_seat(path: str, network: str, tunnel_ip: str, choice: Sequence[str]) -> Command:
+    """Have OVN keep a port in a network for a door, on the worker of that end of the tunnels, with
+    the first of these addresses that no other door has. To be run where its central is."""
+    return command("take_seat", path, str(PATIENCE_S), network, tunnel_ip, ",".join(choice))
+
+
+def parse_seat(words: str) -> Seat | None:
+    """What comes behind `ok` when a seat was taken; None for anything else."""
+    found = words.split(" ")
+    return Seat(*found) if len(found) == 3 else None
 
 
 class Offer(NamedTuple):
