@@ -17,6 +17,7 @@ from tests.guests import cache_directory, debian_image
 from vmops.lab import Lab
 
 from .lab_helpers import wait_until
+from .net_guests import NO_CHECKSUMS
 from .operator import Operator
 
 pytestmark = [
@@ -107,6 +108,8 @@ def test_what_the_seed_says_comes_true(operator: Operator) -> None:
 
 
 def test_the_user_logs_in_from_the_other_guest_with_the_key(operator: Operator) -> None:
+    for vm in ("deb1", "deb2"):
+        inside(operator, vm, f"perl -e '{NO_CHECKSUMS.replace('eth0', 'lan0')}'")
     operator.ok("cp", str(operator.folder / "key"), "deb1:/srv/key")
     options = "-o StrictHostKeyChecking=no -o BatchMode=yes -o KexAlgorithms=curve25519-sha256"
     login = f"ssh -v -i /srv/key {options} ops@192.168.7.2 'hostname; sudo -n id -u; echo end'"
@@ -144,8 +147,9 @@ def test_another_seed_is_another_instance_on_the_same_disk(operator: Operator) -
     before = inside(operator, "deb1", IDENTITY).split("\n")
     write(operator, ", { name = 'dev' }")
     plan = operator.fab("plan", "--vm", "deb1")
-    assert plan.code == 4
+    assert plan.code == 0, "up would leave it as it is"
     assert "cloud_init: seed " in plan.out
+    assert "fab restart --vm deb1" in plan.err
     operator.ok("restart", "--vm", "deb1", "--force")
     ready(operator, "deb1")
     wait_until(answers(operator, "deb1"), seconds=120)
