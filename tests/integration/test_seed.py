@@ -21,7 +21,9 @@ WEB = Seed(
     (GuestUser("ops", ("ssh-ed25519 AAAAC3Nz ops@laptop",)),),
     ("tcpdump",),
     nics=(
-        GuestNic("eth0", "52:54:00:03:e9:01", ("10.1.1.5/24",), "10.1.1.1", ("10.1.1.2",)),
+        GuestNic(
+            "eth0", "52:54:00:03:e9:01", ("10.1.1.5/24",), "10.1.1.1", ("10.1.1.2",), mtu=1446
+        ),
         GuestNic("eth1", "52:54:00:03:e9:02", dhcp=True),
         GuestNic("eth2", "52:54:00:03:e9:03", ("fd00::5/64",), "fd00::1"),
     ),
@@ -62,6 +64,7 @@ def test_cloud_init_makes_of_the_network_what_was_meant(tmp_path: Path) -> None:
     written = (tmp_path / "out/etc/network/interfaces.d/50-cloud-init").read_text()
     for said in (
         "iface eth0 inet static\n    address 10.1.1.5/24\n    dns-nameservers 10.1.1.2",
+        "mtu 1446",
         "post-up route add default gw 10.1.1.1",
         "iface eth1 inet dhcp",
         "iface eth2 inet6 static\n    address fd00::5/64\n    gateway fd00::1",

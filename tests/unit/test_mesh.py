@@ -15,6 +15,7 @@ from vmops.core.devices.network import service
 from vmops.core.devices.network.mesh import NAME, Mesh, share
 from vmops.core.facts.network.underlay import Underlay, underlay
 from vmops.core.inventory.complaints import InvalidValue
+from vmops.core.inventory.guest.told import Seed
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.inventory.written_out import as_json, as_toml
 from vmops.core.plan.network import mesh
@@ -24,6 +25,7 @@ from vmops.core.tools import ovs
 from vmops.core.tools.lines.tunnels import MESH, Tunnel, port_to
 from vmops.core.tools.proof import trace
 from vmops.core.tools.proof.trace import Output
+from vmops.ops.vm.seeds import told
 
 HEAD = """
 [defaults]
@@ -150,6 +152,59 @@ def test_what_a_mesh_cannot_be_made_of(head: str, said: str) -> None:
     with pytest.raises(InvalidValue) as found:
         read(BLUE, *VMS, head=head)
     assert said in str(found.value)
+
+
+OF_OVN = """
+[ovn]
+northbound = "w1"
+[networks.blue]
+engine = "ovn"
+subnet = "192.168.0.0/24"
+"""
+
+
+@pytest.mark.parametrize(
+    ("networks", "head", "mtu"),
+    [
+        (BLUE, HEAD, 1446),
+        (f"{BLUE}mtu = 8946\n", HEAD, 8946),
+        (BLUE, HEAD.replace("10.0.0.", "fd00::"), 1426),
+        (BLUE, HEAD.replace('mesh = "vxlan"\n', ""), None),
+        (f"{BLUE}mtu = 1450\n", HEAD.replace('mesh = "vxlan"\n', ""), 1450),
+        (OF_OVN, HEAD.replace('mesh = "vxlan"\n', ""), 1442),
+        (f"{OF_OVN}mtu = 1400\n", HEAD.replace('mesh = "vxlan"\n', ""), 1400),
+        (f"{BLUE}dhcp = true\n", HEAD, None),
+        ("[networks.blue]\nvlan_id = 100\n", HEAD, None),
+    ],
+)
+def test_a_guest_that_is_told_its_address_is_told_how_much_passes(
+    networks: str, head: str, mtu: int | None
+) -> None:
+    """One that asks by DHCP hears it there, and one that is told nothing has no seed."""
+    listed = read(networks, a_vm("a", "w1", 'network = "blue"'), head=head)
+    (nic,) = listed.vms["a"].nics
+    assert nic.interface.mtu == mtu
+    (seeded,) = told([listed.vms["a"]])
+    assert isinstance(seeded.seed, Seed) or not listed.vms["a"].is_told
+    if isinstance(seeded.seed, Seed):
+        assert [card.mtu for card in seeded.seed.nics] == [mtu]
+    again = parse(as_toml(listed, list(listed.vms.values())), source="hosts.toml")
+    assert again.vms["a"].nics[0].interface.mtu == mtu
+
+
+@pytest.mark.parametrize(
+    ("interface", "said"),
+    [
+        ('network = "blue", mtu = 1400', "mtu: 1400: must be left out, as network blue says it"),
+        ("vlan_id = 7, mtu = 1400", "mtu: 1400: must be left out, as there is neither"),
+        ("vlan_id = 7, dhcp = true, mtu = 100", "mtu: 100: must be 576 to 9216"),
+    ],
+)
+def test_an_mtu_is_said_where_it_can_be_told(interface: str, said: str) -> None:
+    with pytest.raises(InvalidValue) as found:
+        read(BLUE, a_vm("a", "w1", interface))
+    assert said in str(found.value)
+    read(BLUE, a_vm("a", "w1", 'vlan_id = 7, address = "10.0.0.5/24", mtu = 1400'))
 
 
 def test_a_worker_without_a_part_in_it_may_have_any_address() -> None:

@@ -72,6 +72,8 @@ CHANGES = [
     WEB._replace(user_data=b"#!/bin/sh\n"),
     WEB._replace(user_data=b"#!/bin/sh\n\n"),
     WEB._replace(nics=(ETH0._replace(gateway=""),)),
+    WEB._replace(nics=(ETH0._replace(mtu=1446),)),
+    WEB._replace(nics=(ETH0._replace(mtu=1400),)),
     WEB._replace(nics=()),
 ]
 
@@ -80,6 +82,22 @@ def test_another_content_is_another_instance_and_the_same_is_the_same() -> None:
     instances = [documents.instance_of(documents.documents(told)) for told in (WEB, *CHANGES)]
     assert len(set(instances)) == len(instances)
     assert documents.instance_of(documents.documents(WEB)) == instances[0]
+
+
+def test_a_guest_that_is_told_no_mtu_is_the_instance_that_it_was_before_there_was_one() -> None:
+    """The ids are those of seeds as they were made before: none of those guests begins anew."""
+    assert documents.instance_of(documents.documents(WEB)) == "vmops-4984294ece7d14dcca449f87"
+    network = yaml.safe_load(documents.documents(WEB)[documents.NETWORK])
+    assert not any("mtu" in nic for nic in network["ethernets"].values())
+
+
+def test_an_mtu_is_told_of_each_interface_that_has_one() -> None:
+    nics = (ETH0._replace(mtu=1446), GuestNic("eth1", "52:54:00:03:e9:02", mtu=9000))
+    told = yaml.safe_load(documents.documents(WEB._replace(nics=nics))[documents.NETWORK])
+    assert {name: nic["mtu"] for name, nic in told["ethernets"].items()} == {
+        "eth0": 1446,
+        "eth1": 9000,
+    }
 
 
 def parts(told: Seed) -> dict[str, bytes]:

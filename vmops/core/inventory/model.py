@@ -51,6 +51,7 @@ class Interface:
     gateway: str | None = None
     dns: tuple[str, ...] = ()
     dhcp: bool = False
+    mtu: int | None = None
     network: str | None = None
     trunks: tuple[int, ...] = ()
     engine: str | None = None

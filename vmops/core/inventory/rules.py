@@ -166,6 +166,7 @@ INTERFACE: Mapping[str, Rule] = {
         },
     ),
     "dhcp": Rule(bool, "true for a guest that asks for its address", lambda value: value),
+    "mtu": whole(576, 9216, optional=True),
     "network": name_of("networks, instead of vlan_id"),
     "engine": Rule(
         str,

@@ -160,7 +160,7 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
     return "\n".join(tables)
 
 
-_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "engine")
+_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "mtu", "engine")
 """Where a network is named, these keys would be one too many."""
 
 

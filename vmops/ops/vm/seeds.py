@@ -89,6 +89,7 @@ def _nics(vm: VM) -> tuple[GuestNic, ...]:
             nic.interface.gateway or "",
             nic.interface.dns,
             nic.interface.dhcp,
+            nic.interface.mtu,
         )
         for nic in vm.connected
         if len(nic.name) <= MAX_NAME

@@ -10,15 +10,13 @@ from typing import NamedTuple
 from vmops.core.devices.network import outside as way_out
 from vmops.core.devices.network.outside import Door, Outside
 from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.networks.engine import MTU_IN_TUNNELS
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.networks.reading import asked_for_names
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import EVERYBODY, ROUTER, Key, Row
-
-MTU = 1442
-"""What is left of an Ethernet frame of 1500 bytes in a tunnel of Geneve; larger ones vanish."""
 
 LEASE_S = 3600
 
@@ -54,7 +52,7 @@ class Logical(NamedTuple):
     subnet: str = ""
     gateway: str = ""
     dhcp: bool = False
-    mtu: int = MTU
+    mtu: int = MTU_IN_TUNNELS
     reach: tuple[tuple[str, str], ...] = ()
     seats: tuple[Seat, ...] = ()
     internet: bool = False
@@ -104,7 +102,7 @@ def _logical(listed: Inventory, name: str) -> Logical:
         subnet=network.subnet or "",
         gateway=network.gateway or "",
         dhcp=network.dhcp,
-        mtu=network.mtu or MTU,
+        mtu=network.mtu or MTU_IN_TUNNELS,
         reach=tuple((other, listed.networks[other].subnet or "") for other in network.reach),
         seats=tuple(sorted(seats)),
         internet=network.internet,

@@ -49,7 +49,9 @@ def documents(seed: Seed) -> Mapping[str, bytes]:
     not make another instance of every guest.
     """
     network = _network(seed.nics)
-    asked = json.dumps({**seed._asdict(), "user_data": seed.user_data.hex()})
+    # A key that came later is left out where it says nothing: its coming is no other wish.
+    nics = [nic if nic.mtu is not None else nic[:-1] for nic in seed.nics]
+    asked = json.dumps({**seed._asdict(), "user_data": seed.user_data.hex(), "nics": nics})
     instance = f"vmops-{hashlib.sha256(asked.encode()).hexdigest()[:24]}"
     meta = {"instance-id": instance, "local-hostname": seed.hostname}
     files = {META_DATA: _yaml(meta), USER_DATA: _user_data(seed, instance)}
@@ -86,6 +88,8 @@ def _ethernet(nic: GuestNic) -> dict[str, Any]:
         told["routes"] = [{"to": "0.0.0.0/0", "via": nic.gateway}]
     if nic.dns:
         told["nameservers"] = {"addresses": list(nic.dns)}
+    if nic.mtu is not None:
+        told["mtu"] = nic.mtu
     if not (nic.addresses or nic.dhcp):
         told["optional"] = True  # or the boot waits for it to get an address
     return told

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmops.core.inventory.complaints import Fault, show
 
-KEYS = ("address", "gateway", "dns", "dhcp")
+KEYS = ("address", "gateway", "dns", "dhcp", "mtu")
 """Keys of an interface that are for the guest alone."""
 
 MAX_NAME = 15
@@ -21,13 +21,13 @@ def is_configured(interface: Mapping[str, Any]) -> bool:
 
 def address_faults(interface: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with values of one interface that are good each by itself."""
-    address, gateway, dns = (interface.get(key) for key in ("address", "gateway", "dns"))
+    address, gateway = interface.get("address"), interface.get("gateway")
     if not is_configured(interface):
         why = "must be left out, as there is neither an address nor dhcp"
         return [
-            Fault((key,), f"{show(value)}: {why}")
-            for key, value in (("gateway", gateway), ("dns", dns))
-            if value
+            Fault((key,), f"{show(interface[key])}: {why}")
+            for key in ("gateway", "dns", "mtu")
+            if interface.get(key)
         ]
     if address and interface.get("dhcp"):
         return [Fault(("address",), f"{show(address)}: must be left out, as dhcp is true")]

@@ -16,7 +16,7 @@ class GuestNic(NamedTuple):
     """How the guest sets up one interface, which it finds by its MAC and calls by this name.
 
     `addresses` are with their prefix, as `10.0.0.5/24`. `dhcp` is that of IPv4. An interface with
-    neither gets its name and no more.
+    neither gets its name and no more. `mtu` is in bytes, None for what the guest takes by itself.
     """
 
     name: str
@@ -25,6 +25,7 @@ class GuestNic(NamedTuple):
     gateway: str = ""
     dns: tuple[str, ...] = ()
     dhcp: bool = False
+    mtu: int | None = None
 
 
 class Seed(NamedTuple):

@@ -13,6 +13,9 @@ from vmops.core.names import OVN_BRIDGE
 
 Values = Mapping[str, Any]
 
+MTU_IN_TUNNELS = 1442
+"""What is left of an Ethernet frame of 1500 bytes in a tunnel of Geneve; larger ones vanish."""
+
 LEAVES = ("internet", "forward")
 """Keys of a network that need OVN's way out."""
 

@@ -10,6 +10,7 @@ from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, show
 from vmops.core.inventory.guest.addresses import address_faults
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.addresses import hand_out
+from vmops.core.inventory.networks.engine import MTU_IN_TUNNELS
 from vmops.core.inventory.networks.faults import no_host, own_faults
 from vmops.core.inventory.networks.model import Member, first_address
 from vmops.core.inventory.rules import OVN, VLAN
@@ -17,7 +18,7 @@ from vmops.core.inventory.tables import Values, read_strictly
 from vmops.core.names import derived_mac
 
 _IN_NETWORK = {key: rule for key, rule in rules.NETWORK.items() if key != "name"}
-_OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "engine")
+_OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "mtu", "engine")
 """Keys of an interface that its network says."""
 
 HANDED_OUT = "handed out by the names of VM and interface"
@@ -183,7 +184,8 @@ def asked_for_names(network: Values, name_servers: Sequence[str]) -> tuple[str, 
 
 
 def _told(network: Values, address: str, name_servers: Sequence[str]) -> Values:
-    """What the network says of an interface. With DHCP the address is not the guest's to know."""
+    """What the network says of an interface. With DHCP the address is not the guest's to know,
+    and the server tells the MTU."""
     told: Values = {"vlan_id": network.get("vlan_id")}
     if network.get("engine") == OVN:
         told["engine"] = OVN
@@ -196,6 +198,7 @@ def _told(network: Values, address: str, name_servers: Sequence[str]) -> Values:
         told["gateway"] = network["gateway"]
     if network.get("dns"):
         told["dns"] = asked_for_names(network, name_servers)
+    told["mtu"] = network.get("mtu") or (MTU_IN_TUNNELS if "engine" in told else None)
     return told
 
 
