@@ -178,6 +178,8 @@ def test_a_directory_that_is_not_a_labs_is_left_alone(tmp_path: Path) -> None:
 def test_other_settings_are_refused_while_the_lab_lives(lab: Lab) -> None:
     with pytest.raises(WorkFailed, match="other settings"):
         lab.up(2, port=2299)
+    with pytest.raises(WorkFailed, match="without a mesh"):
+        lab.up(2, mesh=True)
 
 
 @pytest.mark.parametrize(

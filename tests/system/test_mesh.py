@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -38,17 +39,12 @@ VMS = (
     ("g2", 2, "green"),
 )
 WORKERS = ("worker1", "worker2", "worker3")
-UNDERLAY = """
-ovs-vsctl set Port trunk trunks=4094 vlan_mode=trunk -- add-port br-int underlay tag=4094 \
-  -- set Interface underlay type=internal
-ip link set underlay addrgenmode none
-ip addr add 198.51.100.{number}/24 dev underlay
-ip link set underlay up
+COUNTING = """
 ovs-ofctl add-flow br-int priority=7,dl_type=0x88b6,dl_vlan=101,actions=NORMAL
 ovs-ofctl add-flow br-int priority=6,dl_type=0x88b6,actions=NORMAL
 """
-"""The switch carries one VLAN, in which the workers have addresses; and every bridge counts frames
-of a type that is nobody's, and not that of probes, those with the tag of blue and the others."""
+"""Every bridge counts frames of a type that is nobody's, and not that of probes, those with the tag
+of blue and the others."""
 
 
 def a_frame(size: int) -> str:
@@ -61,12 +57,8 @@ class Site(Operator):
 
     def prepare(self) -> None:
         text = self.lab.inventory.read_text().partition("\n[vms.")[0]
-        text = text.replace("[defaults]\n", '[defaults]\nmesh = "vxlan"\n')
-        for number, name in enumerate(WORKERS, start=1):
-            script = "set -e\n" + UNDERLAY.format(number=number)
-            self.lab.run(name, ["sh", "-c", script])
-            head = f"[workers.{name}]\n"
-            text = text.replace(head, f'{head}encap_ip = "198.51.100.{number}"\n')
+        for name in WORKERS:
+            self.lab.run(name, ["sh", "-c", f"set -e{COUNTING}"])
         vms = (
             f'[vms.{name}]\nvm_id = {vm_id}\nworker = "worker{worker}"\n'
             f'interfaces = [{{ name = "eth0", network = "{network}" }}]\n'
@@ -116,7 +108,7 @@ class Site(Operator):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     require_a_lab()
     lab = Lab(tmp_path_factory.mktemp("mesh"))
-    lab.up(workers=3, network=free_network(), port=PORT)
+    lab.up(workers=3, network=free_network(), port=PORT, owner=os.getpid(), mesh=True)
     try:
         found = Site(lab, tmp_path_factory.mktemp("operator"))
         found.prepare()

@@ -65,6 +65,7 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
         f'known_hosts = "{layout.known_hosts}"',
         f'uplink = "{UPLINK}"',
         f'network_node = "{next(iter(addresses))}"',
+        *(('mesh = "vxlan"',) if layout.mesh else ()),
         "",
     ]
     if layout.ovn:
@@ -83,7 +84,7 @@ def hosts_toml(layout: Layout, addresses: Mapping[str, str], *, before: str = ""
             f'address = "{address}"',
             f"port = {layout.port}",
             f'identity_file = "{layout.private_key}"',
-            *((f'encap_ip = "{tunnel_address(name)}"',) if layout.ovn else ()),
+            *((f'encap_ip = "{tunnel_address(name)}"',) if layout.has_underlay else ()),
             "",
         ]
     kept = _YOURS.search(before)

@@ -102,21 +102,24 @@ class Lab:
         sshd_options: Sequence[str] | None = None,
         owner: int | None = None,
         ovn: bool | None = None,
+        mesh: bool | None = None,
     ) -> LabStatus:
         """Bring the lab up to at least that many workers, and return when all take logins.
 
         What runs is left alone; a worker that died is started again. `port`, `network` (like
         "127.0.10") and `sshd_options` (lines of sshd_config) hold for the lab's life; a lab that is
         started for an `owner`, a PID, ends with it. With `ovn`, also for its life, there are OVN's
-        controllers, and on worker1 the central. When a worker does not start, the others stay;
-        a lab that gets none at all is removed.
+        controllers, and on worker1 the central; with `mesh` the workers have no VLAN in common,
+        but addresses for tunnels. When a worker does not start, the others stay; a lab that gets
+        none at all is removed.
         """
         require_tools()
         if ovn:
             require_ovn()
         if not 1 <= workers <= MAX_WORKERS:
             raise InventoryError(f"a lab has 1 to {MAX_WORKERS} workers, not {workers}")
-        asked = {"port": port, "network": network, "sshd_options": sshd_options, "ovn": ovn}
+        asked = {"port": port, "network": network, "sshd_options": sshd_options}
+        asked |= {"ovn": ovn, "mesh": mesh}
         with locked(self.directory):
             layout = self._settle({key: value for key, value in asked.items() if value is not None})
             try:
@@ -253,7 +256,8 @@ class Lab:
             raise WorkFailed(
                 f"the lab in {self.directory} has other settings: network {there.network}, "
                 f"port {there.port}, sshd options {list(there.sshd_options)}, "
-                f"{'with' if there.ovn else 'without'} OVN",
+                f"{'with' if there.ovn else 'without'} OVN, "
+                f"{'for' if there.mesh else 'without'} a mesh",
                 cure="fab lab.down first, or another directory in VMOPS_LAB_DIR",
             )
         return there

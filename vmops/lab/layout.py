@@ -17,7 +17,7 @@ OUTSIDE = "203.0.113"
 """TEST-NET-3, which is nobody's: the lab's stand-in for the internet."""
 
 UNDERLAY = "198.51.100"
-"""TEST-NET-2: between the workers of a lab with OVN."""
+"""TEST-NET-2: between the workers of a lab with OVN, or for a mesh."""
 
 OUTSIDE_HOST = f"{OUTSIDE}.254"
 UPLINK = "uplink"
@@ -46,7 +46,7 @@ def outside_address(worker: str) -> str:
 
 
 def tunnel_address(worker: str) -> str:
-    """A worker's address for OVN's tunnels."""
+    """A worker's address for tunnels."""
     return f"{UNDERLAY}.{worker.removeprefix('worker')}"
 
 
@@ -57,13 +57,15 @@ def _is_octet(text: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The settings that a lab keeps for its life. `network` is the first three octets. With `ovn`
-    its workers have OVN's controllers, and the first of them the central."""
+    its workers have OVN's controllers, and the first of them the central. With `mesh` the switch
+    carries none of their VLANs: only addresses for tunnels."""
 
     directory: Path
     network: str = "127.0.10"
     port: int = 2222
     sshd_options: tuple[str, ...] = ()
     ovn: bool = False
+    mesh: bool = False
 
     def __post_init__(self) -> None:
         octets = self.network.split(".")
@@ -81,6 +83,11 @@ class Layout:
     def address(self, number: int) -> str:
         """Where the worker of that number is reached on this machine."""
         return f"{self.network}.{number}"
+
+    @property
+    def has_underlay(self) -> bool:
+        """True where workers have an address for tunnels."""
+        return self.ovn or self.mesh
 
     @property
     def settings(self) -> Path:

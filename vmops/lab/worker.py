@@ -28,8 +28,8 @@ from vmops.lab.layout import (
     Layout,
     outside_address,
 )
-from vmops.lab.ovn import start as ovn
 from vmops.lab.tools import call, make_key
+from vmops.lab.tunnels import ovn, underlay
 
 USER = "ubuntu"
 BRIDGE = "br-int"
@@ -71,8 +71,12 @@ def main() -> None:
     check_sshd()
     call(*DAEMONS["sshd"].argv)
     start_switch(database)
+    if layout.has_underlay:
+        underlay.start(name, bridge=BRIDGE)
+    if layout.mesh:
+        underlay.carry_nothing_else(TRUNK)
     if layout.ovn:
-        ovn.start(name, bridge=BRIDGE)
+        ovn.start(name)
     wait_for_file(Path(DAEMONS["sshd"].pidfile))
     report_and_reap(pid)
 

@@ -26,6 +26,7 @@ HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "vlans", "f
         "network": Option("First three octets of the workers' addresses (default 127.0.10)."),
         "sshd_option": Option("A line for every worker's sshd_config; may be given repeatedly."),
         "ovn": Option("With OVN: a controller in each worker, and the central in worker1."),
+        "mesh": Option("For a mesh: workers without a VLAN in common, with addresses for tunnels."),
     },
     iterable=("sshd_option",),
 )
@@ -36,6 +37,7 @@ def up(
     network: str | None = None,
     sshd_option: list[str] | None = None,
     ovn: bool = False,
+    mesh: bool = False,
 ) -> None:
     """
     Bring up a lab of real workers on this machine, or add workers; what runs is left alone.
@@ -51,6 +53,7 @@ def up(
         network=network,
         sshd_options=sshd_option or None,
         ovn=ovn or None,
+        mesh=mesh or None,
     )
     count = len(status.workers)
     if count > workers:

@@ -10,33 +10,16 @@ from pathlib import Path
 
 from vmops.core.names import OVN_BRIDGE
 from vmops.lab.daemons import DAEMONS, OVN_LIB, OVN_LOG, OVN_RUN
-from vmops.lab.init import ip_batch
-from vmops.lab.layout import tunnel_address, worker_name
+from vmops.lab.layout import worker_name
 from vmops.lab.tools import call
-
-DEVICE = "underlay"
-TAG = 4094
-"""The underlay is a VLAN of the switch: with the userspace datapath a tunnel has to leave by a port
-of Open vSwitch."""
 
 _SCHEMAS = Path("/usr/share/ovn")
 
 
-def start(worker: str, *, bridge: str) -> None:
-    """The underlay and the daemons. The switch runs."""
+def start(worker: str) -> None:
+    """The daemons. The switch runs, and the underlay is there."""
     for place in (OVN_RUN, OVN_LOG):
         Path(place).mkdir(exist_ok=True)
-    call(
-        *("ovs-vsctl", "add-port", bridge, DEVICE, f"tag={TAG}"),
-        *("--", "set", "Interface", DEVICE, "type=internal"),
-    )
-    ip_batch(
-        [
-            f"link set {DEVICE} addrgenmode none",
-            f"address add {tunnel_address(worker)}/24 dev {DEVICE}",
-            f"link set {DEVICE} up",
-        ]
-    )
     if worker == worker_name(1):
         _start_central()
     # One that is told no bridge takes br-int as soon as it starts, and its flows with it.

@@ -1,1 +1,0 @@
-"""OVN in a lab, where it was asked for."""

@@ -1,0 +1,1 @@
+"""What tunnels between the workers of a lab begin at, and OVN, which makes some."""
