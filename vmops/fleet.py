@@ -262,7 +262,7 @@ class Fleet(Guests, Networks, Placing):
         from vmops.ops.worker.prune import prune
 
         groups = self._wherever(None, worker, empty=True)
-        return self._each(groups, lambda g: prune(g.route, remove=remove))
+        return self._each(groups, lambda g: prune(g.route, remove=remove, listed=self.inventory))
 
     def history(
         self, vms: str | None = None, *, worker: str | None = None, lines: int = 20

@@ -217,6 +217,27 @@ def test_an_underlay_that_is_too_small_is_refused(laid: Site) -> None:
         wait_until(lambda: mtu() == "1500")
 
 
+def test_tunnels_to_a_worker_that_the_file_has_lost_are_pruned_and_no_others(laid: Site) -> None:
+    whole = laid.hosts_toml.read_text()
+    lost = re.sub(r"\[vms\.b3\]\n(.+\n)*", "", whole)
+    lost = re.sub(r"\[workers\.worker3\]\n(.+\n)*", "", lost)
+    laid.hosts_toml.write_text(lost)
+    try:
+        found = laid.ok("prune", "--format", "json").json
+        tunnels = [(one["worker"], one["name"]) for one in found if one["kind"] == "tunnel"]
+        assert tunnels == [(name, port_to("worker3")) for name in ("worker1", "worker2")]
+        assert len(laid.tunnels("worker1")) == 2
+        laid.ok("prune", "--yes")
+        assert [laid.tunnels(name) for name in WORKERS[:2]] == [
+            [port_to("worker2")],
+            [port_to("worker1")],
+        ]
+    finally:
+        laid.hosts_toml.write_text(whole)
+    laid.ok("net.up")
+    laid.ok("verify", "--no-services")
+
+
 def test_net_down_takes_all_of_it_and_nothing_else(laid: Site) -> None:
     shown = laid.ok("--dry", "net.down").out
     assert f"--if-exists del-port {port_to('worker2')}" in shown

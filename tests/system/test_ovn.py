@@ -296,13 +296,15 @@ def test_vlans_beside_ovn_go_on(site: OwnSite) -> None:
 
 
 def test_a_network_moves_to_ovn_and_back_by_its_line(site: OwnSite) -> None:
+    """While its guests run: their packets are of the size that OVN carries before, too, or they
+    would have to be told."""
     tap = "tap_4_eth0"
     site.ok("launch", "--vm", "r2")
     pid = site.status_of("r2")["pid"]
     red = '[networks.red]\nengine = "ovn"'
     assert red in file()
     for text, bridge in (
-        (file().replace(red, "[networks.red]\nvlan_id = 130"), "br-int"),
+        (file().replace(red, "[networks.red]\nvlan_id = 130\nmtu = 1442"), "br-int"),
         (file(), "br-ovn"),
     ):
         site.write(text)

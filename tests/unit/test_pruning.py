@@ -11,6 +11,7 @@ from vmops.core.names import NET_LOCK, NetworkNames
 from vmops.core.plan.upkeep import pruning
 from vmops.core.plan.upkeep.pruning import Leftover
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.lines.tunnels import MESH, port_to
 
 from .worlds import EMPTY, TAP1, TAP2, VM1, WORKER, dead, labels, plugged, port, running, with_port
 
@@ -122,3 +123,45 @@ def test_parts_of_networks_go_under_the_lock_of_networks() -> None:
 def test_while_somebody_changes_networks_none_is_left_over() -> None:
     seen = with_port(EMPTY, network_port("new"))
     assert pruning.leftovers(seen, Left(networks=("half",))) == ()
+
+
+def tunnel_to(peer: str, address: str, mark: str = MESH) -> ovs.Port:
+    return ovs.Port(
+        port_to(peer),
+        "br-int",
+        None,
+        external_ids={mark: peer},
+        kind="vxlan",
+        options={"local_ip": "10.0.0.1", "remote_ip": address},
+    )
+
+
+KNOWN = {"worker1": "10.0.0.1", "worker2": "10.0.0.2", "named": None}
+
+
+@pytest.mark.parametrize(
+    ("port", "known", "is_left"),
+    [
+        (tunnel_to("worker9", "10.0.0.9"), KNOWN, True),
+        (tunnel_to("worker2", "10.0.0.9"), KNOWN, False),
+        (tunnel_to("two", "10.0.0.2"), KNOWN, False),
+        (tunnel_to("worker9", "10.0.0.9"), {}, False),
+        (tunnel_to("worker9", "10.0.0.9", mark="other"), KNOWN, False),
+    ],
+    ids=["lost", "moved", "called otherwise", "no inventory", "somebody else's"],
+)
+def test_a_tunnel_that_no_worker_answers_for_is_cut(
+    port: ovs.Port, known: dict[str, str | None], is_left: bool
+) -> None:
+    """One that leads to a known worker the wrong way is `up`'s to mend."""
+    found = pruning.leftovers(with_port(EMPTY, port), NOTHING, known)
+    assert found == ((Leftover("tunnel", port.name),) if is_left else ())
+    blocks = pruning.clearing(found)
+    words = [
+        " ".join(entry.words())
+        for block in blocks
+        for step in block.numbered()
+        for entry in step.commands
+    ]
+    assert words == ([f"vsctl -- --if-exists del-port {port.name}"] if is_left else [])
+    assert all(block.lock == NET_LOCK for block in blocks)

@@ -80,7 +80,8 @@ def prune(
 
     Run directories of VMs that do not run, TAPs and ports that carry the mark of such a VM, and
     what scripts that were cut short left in /run/vmops; never what is not vmops' own, nor anything
-    of a VM that runs. Also what was plugged and not booted. Example: fab -H 10.0.10.1 prune --yes
+    of a VM that runs. Also what was plugged and not booted, and tunnels to workers that are not in
+    hosts.toml. Example: fab -H 10.0.10.1 prune --yes
     """
     from vmops.ops.worker.prune import prune as pruned
 
@@ -95,9 +96,10 @@ def prune(
         if rows and not yes:
             say(as_typed("nothing was removed; to remove it: fab prune --yes"))
 
+    listed = inventory(c)
     return Work(
         groups_of_workers(c, worker),
-        lambda g: pruned(g.route, remove=yes),
+        lambda g: pruned(g.route, remove=yes, listed=listed),
         Report(tell, _leftover_as_dict),
     )
 

@@ -9,6 +9,8 @@ from vmops.core.facts import observed as facts
 from vmops.core.facts.leftovers import LEFT
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import TAPS
+from vmops.core.inventory.inventory import Inventory
+from vmops.core.inventory.model import Worker
 from vmops.core.plan.checks import switch_fault
 from vmops.core.plan.phase import ACT_LIMIT_S
 from vmops.core.plan.upkeep import pruning
@@ -27,10 +29,11 @@ class Pruned(NamedTuple):
     error: VmopsError | None = None
 
 
-def prune(route: Route, *, remove: bool = False) -> list[Pruned]:
+def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None) -> list[Pruned]:
     """What is left on the worker, and with `remove` what came of its removal. Never raises.
 
-    What a process uses and what belongs to a VM that runs, or may, is left alone.
+    What a process uses and what belongs to a VM that runs, or may, is left alone. On a worker of
+    the inventory that is `listed`, also tunnels to workers that it does not have.
     """
     worker = route.worker
     questions = (*facts.for_ending(), LEFT)
@@ -48,13 +51,20 @@ def prune(route: Route, *, remove: bool = False) -> list[Pruned]:
         return [Pruned(worker.name, error=switch_fault(worker, seen))]
     if TAPS.name in seen.faults:
         return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
-    found = pruning.leftovers(seen, left)
+    found = pruning.leftovers(seen, left, _ends(worker, listed))
     if not remove:
         return [Pruned(worker.name, each) for each in found]
     begun = [Done(plan.vm, worker, plan) for plan in pruning.plans(worker, found, seen)]
     done = {item.vm.name: item for item in execute({worker.name: route}, begun)}
     cleared = _cleared(route, found)
     return [_pruned(worker.name, each, done, cleared) for each in found]
+
+
+def _ends(worker: Worker, listed: Inventory | None) -> dict[str, str | None]:
+    """The other workers and where their tunnels end; none for one that is not listed."""
+    if listed is None or worker.name not in listed.workers:
+        return {}
+    return {name: one.tunnel_ip for name, one in listed.workers.items()}
 
 
 def _cleared(route: Route, found: Sequence[Leftover]) -> VmopsError | None:
@@ -80,7 +90,7 @@ def _pruned(
 ) -> Pruned:
     if each.kept:
         return Pruned(worker, each)
-    if each.kind in ("output", "lock", "half a disk", "network"):
+    if each.kind in ("output", "lock", "half a disk", "network", "tunnel"):
         return Pruned(worker, each, removed=cleared is None, error=cleared)
     error = _error_of(done[each.vm])
     return Pruned(worker, each, removed=error is None, error=error)

@@ -1,14 +1,16 @@
 """What crashes have left on a worker, and what removes it. Pure decisions.
 
 Only what carries a mark of vmops, of a VM that does not run. That an inventory does not know a VM
-is no reason.
+is no reason; that it does not know the worker at the other end of a tunnel is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from vmops.core.devices.network.mesh import NAME as MESH
 from vmops.core.facts.leftovers import Left
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
@@ -19,9 +21,12 @@ from vmops.core.plan import stopping
 from vmops.core.plan.phase import Plan
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.lines import tunnels
 from vmops.errors import VmopsError
 
-Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk", "network"]
+Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk", "network", "tunnel"]
+
+_NOBODY: Mapping[str, str | None] = MappingProxyType({})
 
 PRUNE = "prune"
 """The label of the step that clears /run/vmops, and the word for it all in the history."""
@@ -37,8 +42,14 @@ class Leftover(NamedTuple):
     kept: str = ""
 
 
-def leftovers(seen: Observed, left: Left) -> tuple[Leftover, ...]:
-    """All of them, VM by VM. What may belong to a VM that runs is none."""
+def leftovers(
+    seen: Observed, left: Left, workers: Mapping[str, str | None] = _NOBODY
+) -> tuple[Leftover, ...]:
+    """All of them, VM by VM. What may belong to a VM that runs is none.
+
+    `workers` are those that tunnels may lead to, each with its end of tunnels or None; without any
+    nothing is said of tunnels.
+    """
     marks = _marks(seen)
     names = sorted({*seen.vms, *(vm for vm, _, _ in marks)})
     found: list[Leftover] = []
@@ -54,7 +65,20 @@ def leftovers(seen: Observed, left: Left) -> tuple[Leftover, ...]:
     found += [Leftover("lock", f"/run/vmops/.lock/{name}", name) for name in left.locks]
     found += [Leftover("half a disk", f"{FOLDER}/{name}") for name in left.halves]
     found += [Leftover("network", name) for name in _networks(seen, left)]
+    found += [Leftover("tunnel", port.name) for port in _lost_tunnels(seen, workers)]
     return tuple(found)
+
+
+def _lost_tunnels(seen: Observed, workers: Mapping[str, str | None]) -> list[ovs.Port]:
+    """Those of ours at whose other end no worker is, neither by its name nor by its address: where
+    it is called otherwise in another hosts.toml, that file's mesh is not cut."""
+    return [
+        port
+        for port in tunnels.of_mesh(seen.switch.ports.values())
+        if workers
+        and port.external_ids[tunnels.MESH] not in workers
+        and port.options.get("remote_ip") not in workers.values()
+    ]
 
 
 def _networks(seen: Observed, left: Left) -> list[str]:
@@ -111,6 +135,7 @@ def clearing(found: Sequence[Leftover]) -> list[Block]:
     outputs = [each.name for each in found if each.kind == "output"]
     locks = [each.vm for each in found if each.kind == "lock"]
     halves = [each for each in found if each.kind == "half a disk"]
+    cut = [each.name for each in found if each.kind == "tunnel"]
     commands = (
         *((command("remove_outputs", *outputs),) if outputs else ()),
         *((command("remove_locks", *locks),) if locks else ()),
@@ -123,4 +148,7 @@ def clearing(found: Sequence[Leftover]) -> list[Block]:
         step = Step(PRUNE, (command("remove_left_networks", *words),))
         subject = ",".join(name.network for name in names)
         blocks.append(Block(subject, (step,), lock=NET_LOCK, change=PRUNE))
+    if cut:
+        step = Step(PRUNE, (tunnels.change("", (), gone=cut),))
+        blocks.append(Block(MESH, (step,), lock=NET_LOCK, change=PRUNE))
     return blocks
