@@ -123,7 +123,8 @@ topologies = st.builds(
         names,
         names,
     ),
-)
+    st.lists(names, max_size=2).map(tuple),
+).map(lambda one: one._replace(mesh=one.mesh and tuple(place.name for place in one.places)))
 
 
 @FEW
@@ -210,3 +211,46 @@ def test_json() -> None:
 def test_json_says_which_workers_were_asked(seen: Seen, asked: list[bool]) -> None:
     found = as_dict(topology(parse(listed(), source="hosts.toml"), seen))
     assert [place["asked"] for place in found["workers"]] == asked
+
+
+def meshed(number: int = 2) -> Topology:
+    text = listed().replace("[workers.w1]", '[defaults]\nmesh = "vxlan"\n[workers.w1]')
+    pinned = text.replace("[vms.free]\n", '[vms.free]\nworker = "w1"\n')
+    if number == 3:
+        pinned = pinned.replace(
+            "[networks.red]", '[workers.w3]\naddress = "192.0.2.3"\n[networks.red]'
+        )
+        pinned = pinned.replace('worker = "w2"', 'worker = "w3"')
+    return topology(parse(pinned, source="hosts.toml"), NOBODY_ASKED)
+
+
+def test_tunnels_join_the_workers_of_a_mesh_and_no_others() -> None:
+    """In a file of three workers the second one has no VM in a VLAN."""
+    found = meshed(3)
+    assert found.mesh == ("w1", "w3")
+    assert as_dict(found)["mesh"] == ["w1", "w3"]
+    lines = languages.mermaid(found).splitlines()
+    assert lines[-3:] == ['  mesh{{"VXLAN tunnels"}}', "  mesh -.- w1", "  mesh -.- w3"]
+    text = languages.d2(found)
+    assert "mesh -- w3: {style.stroke-dash: 4}" in text
+    assert "mesh -- w2" not in text
+    root = ET.fromstring(svg(found, title="hosts.toml"))
+    (line,) = [e for e in root.iter() if e.get("stroke-dasharray") == "6 4"]
+    assert len(re.findall("V", line.attrib["d"])) == 2
+    assert "VXLAN tunnels" in texts(svg(found, title="hosts.toml"))
+
+
+def test_without_a_mesh_nothing_is_said_of_tunnels() -> None:
+    found = drawn()
+    made = svg(found, title=""), languages.mermaid(found), languages.dot(found), languages.d2(found)
+    assert not [one for one in made if "tunnel" in one.lower() or "mesh" in one]
+    assert as_dict(found)["mesh"] == []
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not here")
+def test_graphviz_draws_tunnels_to_a_worker_without_a_vm() -> None:
+    text = languages.dot(meshed(3)._replace(mesh=("w1", "w2", "w3"))).encode()
+    done = subprocess.run(["dot", "-Tplain"], input=text, capture_output=True, check=True)
+    edges = [line.split()[1:3] for line in done.stdout.decode().splitlines() if "edge mesh" in line]
+    assert edges == [["mesh", "t1"], ["mesh", "t2"], ["mesh", "t3"]]
+    assert not done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from vmops.core.plan.graph.topology import Card, Place, Topology, links
+from vmops.core.plan.graph.topology import TUNNELS, Card, Place, Topology, links
 
 
 def mermaid(topology: Topology) -> str:
@@ -23,6 +23,9 @@ def mermaid(topology: Topology) -> str:
             lines += [
                 f"  {key} ---|{_mermaid(port.name)}| n{vlan}" for _, port, vlan in links([card])
             ]
+    if topology.mesh:
+        lines.append(f"  mesh{{{{{_mermaid(TUNNELS)}}}}}")
+        lines += [f"  mesh -.- w{number}" for number in _in_mesh(topology)]
     return "\n".join(lines) + "\n"
 
 
@@ -40,6 +43,8 @@ def dot(topology: Topology) -> str:
         lines += [
             f"    {key} [label={_quoted(_title(card))}];" for key, card in _keyed(number, place)
         ]
+        # An edge leads to a node, and a worker may be without a VM.
+        lines += [f"    t{number} [shape=point];"] if number in _in_mesh(topology) else []
         lines.append("  }")
     for net in topology.nets:
         style = f'fillcolor="{net.colour}", color="{net.colour}", fontcolor=white'
@@ -51,6 +56,9 @@ def dot(topology: Topology) -> str:
                 f'  {key} -- n{vlan} [label={_quoted(port.name)}, color="{colours[vlan]}"];'
                 for _, port, vlan in links([card])
             ]
+    if topology.mesh:
+        lines.append(f'  mesh [label={_quoted(TUNNELS)}, shape=hexagon, style="dashed"];')
+        lines += [f'  mesh -- t{number} [style="dashed"];' for number in _in_mesh(topology)]
     return "\n".join([*lines, "}", ""])
 
 
@@ -77,7 +85,16 @@ def d2(topology: Topology) -> str:
                 f'{{style.stroke: "{colours[vlan]}"}}'
                 for _, port, vlan in links([card])
             ]
+    if topology.mesh:
+        lines += [f"mesh: {_quoted(TUNNELS)} {{", "  shape: hexagon", "}"]
+        lines += [f"mesh -- w{n}: {{style.stroke-dash: 4}}" for n in _in_mesh(topology)]
     return "\n".join(lines) + "\n"
+
+
+def _in_mesh(topology: Topology) -> list[int]:
+    """The workers that tunnels join, by their number."""
+    places = enumerate(topology.places, start=1)
+    return [number for number, place in places if place.name in topology.mesh]
 
 
 def _keyed(number: int, place: Place) -> Iterator[tuple[str, Card]]:

@@ -1,6 +1,7 @@
 """The topology as SVG: workers as boxes, VMs as cards in them, networks as coloured lines below.
 
 Each interface has a line of its network's colour down to it, in a gap of its own beside the cards.
+A dashed line above joins the workers of a mesh: each has a tunnel to each other.
 Sizes are in pixels.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from vmops.core.plan.graph.topology import Card, Net, Place, Topology
+from vmops.core.plan.graph.topology import TUNNELS, Card, Net, Place, Topology
 
 _FONT = "Inter, system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 _INK, _SOFT, _FAINT = "#1f2933", "#66727f", "#d8dee5"
@@ -30,6 +31,7 @@ _LANE_EDGE = 14
 _BUS = 46
 _BUS_TOP = 34
 _LEAST_HEIGHT = 170
+_MESH = 38
 _MOST_IN_COLUMN = 5
 _CHARACTER = 6.7
 
@@ -53,10 +55,11 @@ class _Pin(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """A worker as it was drawn."""
+    """A worker as it was drawn, from `x` on."""
 
     shapes: list[str]
     pins: list[_Pin]
+    x: float
     width: float
     height: float
 
@@ -65,7 +68,7 @@ def svg(topology: Topology, *, title: str) -> str:
     """The whole picture, a document of its own without a script or a reference to another."""
     drawn: list[_Drawn] = []
     x: float = _MARGIN + _LABEL_WIDTH
-    top = _MARGIN
+    top = _MARGIN + (_MESH if topology.mesh else 0)
     height = max((_size(place)[1] for place in topology.places), default=_HEAD)
     height = max(height, _LEAST_HEIGHT)
     for place in topology.places:
@@ -86,12 +89,29 @@ def svg(topology: Topology, *, title: str) -> str:
             f'<rect width="{width:g}" height="{whole:g}" fill="{_PAPER}"/>',
             *_heading(topology, title),
             *(shape for each in drawn for shape in each.shapes),
+            *_mesh(topology, drawn, top),
             *lines,
             *(_link(pin, where[pin.vlan_id], colours[pin.vlan_id]) for pin in pins),
             "</svg>",
             "",
         ]
     )
+
+
+def _mesh(topology: Topology, drawn: Sequence[_Drawn], top: float) -> list[str]:
+    """Above the workers: a line with an end at each of those that tunnels join."""
+    both = zip(topology.places, drawn, strict=True)
+    ends = [each.x + each.width / 2 for place, each in both if place.name in topology.mesh]
+    if not ends:
+        return []
+    y = top - _MESH / 2
+    way = f"M{ends[0]:g} {y:g}H{ends[-1]:g}" + "".join(f"M{x:g} {y:g}V{top:g}" for x in ends)
+    dots = (f'<circle cx="{x:g}" cy="{top:g}" r="4.2" fill="{_SOFT}"/>' for x in ends)
+    return [
+        f'<path d="{way}" stroke="{_SOFT}" stroke-width="1.6" stroke-dasharray="6 4" fill="none"/>',
+        *dots,
+        _words(ends[0] + 10, y - 6, TUNNELS, fill=_SOFT, size=11.5),
+    ]
 
 
 def _columns(cards: Sequence[Card]) -> list[list[Card]]:
@@ -155,7 +175,7 @@ def _worker(place: Place, x: float, y: float, height: float) -> _Drawn:
         left += _CARD_WIDTH + _gutter(column)
     if not place.cards:
         shapes.append(_words(x + _PAD, y + _HEAD + 24, "no VMs", fill=_SOFT))
-    return _Drawn(shapes, pins, width, height)
+    return _Drawn(shapes, pins, x, width, height)
 
 
 def _card(card: Card, x: float, y: float) -> list[str]:

@@ -90,11 +90,17 @@ class Place(NamedTuple):
     asked: bool = True
 
 
+TUNNELS = "VXLAN tunnels"
+"""What joins the workers of a mesh: each has one to each other."""
+
+
 class Topology(NamedTuple):
-    """All of it, in the order of hosts.toml; networks by VLAN."""
+    """All of it, in the order of hosts.toml; networks by VLAN. `mesh` are the workers that tunnels
+    join, by name."""
 
     places: tuple[Place, ...]
     nets: tuple[Net, ...]
+    mesh: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -125,7 +131,9 @@ def topology(listed: Inventory, seen: Seen) -> Topology:
     free = tuple(card for name, card in cards.items() if at[name] not in listed.workers)
     if free:
         places.append(Place(ANYWHERE, "", free, asked=not seen.offline))
-    return Topology(tuple(places), _nets(listed))
+    # A tunnel has two ends.
+    mesh = listed.mesh_workers if len(listed.mesh_workers) > 1 else ()
+    return Topology(tuple(places), _nets(listed), mesh)
 
 
 def _place_of(vm: VM, seen: Seen) -> str:
@@ -207,6 +215,7 @@ def as_dict(drawn: Topology) -> dict[str, Any]:
             }
             for net in drawn.nets
         ],
+        "mesh": list(drawn.mesh),
     }
 
 
