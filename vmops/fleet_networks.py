@@ -39,14 +39,14 @@ class Networks:
         """
         from vmops.ops.network.serving import bring
 
-        groups, shares = self._shares(networks)
+        groups, shares = self._agreed(networks)
         return self._each(groups, lambda g: bring(g.route, *shares[g.route.worker.name]))
 
     def networks_plan(self, networks: str | None = None) -> list[NetworkOutcome]:
         """What `networks_up` would do. Nothing is changed."""
         from vmops.ops.network.serving import plan
 
-        groups, shares = self._shares(networks)
+        groups, shares = self._agreed(networks)
         return self._each(groups, lambda g: plan(g.route, *shares[g.route.worker.name]))
 
     def networks_down(self, networks: str | None = None) -> list[NetworkOutcome]:
@@ -94,3 +94,13 @@ class Networks:
         workers = self.inventory.workers
         groups = [Group(self._route(worker)) for worker in workers.values()]
         return groups, shares(self.inventory, self._names(networks), workers)
+
+    def _agreed(self, networks: str | None) -> tuple[list[Group], dict[str, Share]]:
+        """The shares, tunnels held where a worker is not fit for its own."""
+        groups, shares = self._shares(networks)
+        if not any(share.mesh and share.mesh.tunnels for share in shares.values()):
+            return groups, shares
+        from vmops.ops.network.mesh import agreed, is_fit
+
+        fit = self._each(groups, lambda g: [is_fit(g.route, shares[g.route.worker.name].mesh)])
+        return groups, agreed(shares, fit)

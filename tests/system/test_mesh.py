@@ -192,12 +192,30 @@ def test_beside_a_trunk_that_carries_the_vlans_nothing_is_made(laid: Site) -> No
         said = laid.fab("net.up")
         assert said.code == 1
         assert "port trunk of br-int leads out too, and carries VLAN 102" in said.err
-        assert laid.tunnels("worker3") == []
-        assert len(laid.tunnels("worker1")) == 2
+        assert [laid.tunnels(name) for name in WORKERS] == [[], [], []]
         assert "carries VLAN 102" in laid.fab("doctor", "--worker", "worker3").err
     finally:
         laid.on("worker3", "ovs-vsctl", "set", "Port", "trunk", "trunks=4094")
     laid.ok("net.up")
+    laid.ok("verify", "--no-services")
+
+
+def test_one_wrong_end_turns_no_tunnel_of_the_others(laid: Site) -> None:
+    """The address is nobody's: those who would send there were turned before that was seen."""
+    whole = laid.hosts_toml.read_text()
+    laid.hosts_toml.write_text(whole.replace("198.51.100.2", "198.51.100.99"))
+    try:
+        planned = laid.fab("plan", "--format", "json")
+        assert planned.code == 1
+        for task, said in (("net.up", laid.fab("net.up", "--format", "json")), ("plan", planned)):
+            found = [one for one in said.json if one.get("network") == "(mesh)"]
+            actions = {one["worker"]: one["action"] for one in found}
+            assert actions == {"worker1": "held", "worker2": "refused", "worker3": "held"}, task
+            assert not any(one.get("changed") for one in found)
+            assert "no device there has the address 198.51.100.99" in said.err
+        assert "left as it is" in laid.fab("net.up").out
+    finally:
+        laid.hosts_toml.write_text(whole)
     laid.ok("verify", "--no-services")
 
 

@@ -25,6 +25,7 @@ from vmops.core.tools import ovs
 from vmops.core.tools.lines.tunnels import MESH, Tunnel, port_to
 from vmops.core.tools.proof import trace
 from vmops.core.tools.proof.trace import Output
+from vmops.ops.network.mesh import agreed
 from vmops.ops.vm.seeds import told
 
 HEAD = """
@@ -251,6 +252,31 @@ def words(step: Step | None) -> list[str]:
     return [" ".join(entry.words()) for entry in step.commands]
 
 
+def test_tunnels_that_are_held_are_left_as_they_are_and_those_that_are_right_are_not_held() -> None:
+    held = WANTED._replace(held=True)
+    elsewhere = port_of(TO_W2, options={**TO_W2.options, "remote_ip": "10.0.0.9"})
+    for there, action in ((ground(), "held"), (ground(elsewhere), "held")):
+        found = mesh.bring(W1, held, there)
+        assert found is not None
+        assert (found.change.action, found.step, found.refused) == (action, None, None)
+    found = mesh.bring(W1, held, ground(port_of(TO_W2)))
+    assert found is not None
+    assert (found.change.action, found.step) == ("nothing", None)
+    own = mesh.bring(W1, held, ground(found=None))
+    assert own is not None
+    assert own.refused is not None
+
+
+def test_all_are_held_where_one_is_not_fit() -> None:
+    shares = service.shares(LISTED, ["blue"], ["w1", "w2", "w4"])
+    found = agreed(shares, [True, False, True])
+    assert all(share.mesh is not None and share.mesh.held for share in found.values())
+    assert agreed(shares, [True, True]) == shares
+    bare = read(BLUE, *VMS, head=HEAD.replace('mesh = "vxlan"\n', ""))
+    alone = service.shares(bare, ["blue"], ["w1"])
+    assert agreed(alone, [False]) == alone
+
+
 def test_a_tunnel_is_made_in_one_transaction_with_all_that_keeps_it_from_harm() -> None:
     found = mesh.bring(W1, WANTED, ground())
     assert found is not None
@@ -338,6 +364,37 @@ def test_all_go_where_none_is_wanted_and_nothing_is_said_where_none_was() -> Non
 
 
 TRUNK = ovs.Port("eth1", "br-int", None, ofport=1)
+
+
+@pytest.mark.parametrize(
+    ("trunks", "words_of_it"),
+    [
+        ((9, 11, 12), "there: sudo ovs-vsctl set Port eth1 trunks=11,12 vlan_mode=trunk"),
+        (
+            (),
+            "there, with the VLANs that it is to carry in place of 4094:"
+            " sudo ovs-vsctl set Port eth1 trunks=4094 vlan_mode=trunk",
+        ),
+        (
+            (9,),
+            "there, with the VLANs that it is to carry in place of 4094:"
+            " sudo ovs-vsctl set Port eth1 trunks=4094 vlan_mode=trunk",
+        ),
+    ],
+)
+def test_the_cure_of_a_loop_can_be_typed_and_ends_it(
+    trunks: tuple[int, ...], words_of_it: str
+) -> None:
+    port = TRUNK._replace(trunks=trunks)
+    found = mesh.bring(W1, WANTED, ground(port))
+    assert found is not None
+    assert found.refused is not None
+    assert found.refused.cure.endswith(words_of_it)
+    told_to = found.refused.cure.partition("trunks=")[2].partition(" ")[0]
+    mended = TRUNK._replace(trunks=tuple(map(int, told_to.split(","))), vlan_mode="trunk")
+    after = mesh.bring(W1, WANTED, ground(mended))
+    assert after is not None
+    assert after.refused is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.core.devices.network.mesh import NAME, Mesh
 from vmops.core.facts.network.underlay import Underlay, underlay
@@ -18,6 +19,9 @@ from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.network.status import NetworkStatus
 from vmops.ops.route import Route
+
+if TYPE_CHECKING:
+    from vmops.core.devices.network.service import Share
 
 _ROOM = 65535
 
@@ -88,6 +92,32 @@ def examined(worker: Worker, wanted: Mesh, answers: Answers, switch: ovs.Switch)
         return [planned.check(worker, wanted, ground(wanted, answers, switch))]
     except Unanswered as reason:
         return [Check("mesh", False, str(reason), "try again")]
+
+
+def is_fit(route: Route, wanted: Mesh | None) -> bool:
+    """Whether the worker can have its tunnels. Also True for one without any, and for one that
+    cannot be asked: that holds up nobody, and is told by what is done there. Never raises a
+    VmopsError."""
+    if wanted is None or not wanted.tunnels:
+        return True
+    try:
+        answers = ask(route, VSWITCHD_IS_DEAD, SWITCH, *questions(wanted))
+        if route.transcript is not None:
+            return True
+        switch = switch_of(answers)
+        return planned.refusal(route.worker, wanted, ground(wanted, answers, switch)) is None
+    except (Unanswered, VmopsError):
+        return True
+
+
+def agreed(shares: Mapping[str, Share], fit: Iterable[bool]) -> dict[str, Share]:
+    """The shares, their tunnels to be left alone unless all workers are fit for theirs."""
+    if all(fit):
+        return dict(shares)
+    return {
+        name: one._replace(mesh=one.mesh and one.mesh._replace(held=True))
+        for name, one in shares.items()
+    }
 
 
 class Laid(NamedTuple):

@@ -29,8 +29,9 @@ TOOLS_CURE = "there: sudo apt install dnsmasq-base nftables"
 
 
 class NetworkOutcome(NamedTuple):
-    """What came of one network. `action` is start, change, nothing or remove; refused or unknown
-    with an `error`.
+    """What came of one network. `action` is start, change, nothing or remove; held for tunnels that
+    are left as they are, as another worker is not fit for its own; refused or unknown with an
+    `error`.
 
     `drift` are the fields that differed. `done` is that it was carried out, and not only planned.
     """
@@ -45,12 +46,12 @@ class NetworkOutcome(NamedTuple):
     @property
     def changed(self) -> bool:
         """True where something was done."""
-        return self.done and self.action != "nothing" and self.error is None
+        return self.done and self.to_do
 
     @property
     def to_do(self) -> bool:
         """True where `up` would change something."""
-        return self.error is None and self.action != "nothing"
+        return self.error is None and self.action not in ("nothing", "held")
 
 
 class _Seen(NamedTuple):
@@ -236,7 +237,7 @@ def _outcomes(
 
 
 def _came_of(one: NetworkOutcome, result: BlockResult) -> NetworkOutcome:
-    if one.error is not None or one.action == "nothing":
+    if not one.to_do:
         return one
     if result.outcome == "lost":
         error: VmopsError = ConnectionLost(

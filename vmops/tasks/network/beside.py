@@ -47,7 +47,7 @@ def _nodes(c: Context, groups: Sequence[Group] | None) -> serving.Nodes:
     if not _has_networks(c):
         return serving.Nodes([], {})
     vms = None if groups is None else [vm for group in groups for vm in group.vms]
-    return serving.nodes(c, vms=vms)
+    return serving.agreed(c, serving.nodes(c, vms=vms))
 
 
 def _has_networks(c: Context) -> bool:

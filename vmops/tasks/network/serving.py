@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.outcomes import fields_as_dicts
 from vmops.tasks.frame.selection import groups_of_workers, inventory
+from vmops.tasks.frame.work import each
 
 if TYPE_CHECKING:
     from vmops.core.devices.network.service import Share
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from vmops.ops.network.serving import NetworkOutcome
     from vmops.ops.route import Group
 
-WORDS = {"start": "made", "change": "changed", "remove": "removed", "nothing": "as asked"}
+WORDS = {
+    "start": "made",
+    "change": "changed",
+    "remove": "removed",
+    "nothing": "as asked",
+    "held": "left as it is",
+}
 
 
 class Nodes(NamedTuple):
@@ -52,6 +59,19 @@ def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = 
     if is_dry(c):
         groups = [group for group in groups if found[group.route.worker.name].is_busy]
     return Nodes(groups, found)
+
+
+def agreed(c: Context, found: Nodes) -> Nodes:
+    """The same, tunnels held where a worker is not fit for its own. All are asked first: nothing is
+    changed by that."""
+    if is_dry(c) or not any(one.mesh and one.mesh.tunnels for one in found.shares.values()):
+        return found
+    from vmops.ops.network.mesh import agreed, is_fit
+
+    def fit(group: Group) -> list[bool]:
+        return [is_fit(group.route, found.shares[group.route.worker.name].mesh)]
+
+    return found._replace(shares=agreed(found.shares, each(found.groups, fit)))
 
 
 def _chosen(listed: Inventory, pattern: str | None, vms: Sequence[VM] | None) -> list[str]:

@@ -16,7 +16,7 @@ from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.network.impair import impair
-from vmops.tasks.network.serving import as_dict, nodes, row
+from vmops.tasks.network.serving import agreed, as_dict, nodes, row
 
 if TYPE_CHECKING:
     from vmops.core.devices.network.mesh import Mesh
@@ -40,6 +40,7 @@ def up(c: Context, network: str | None = None, format: str = "text") -> Work[Net
     """
     found = nodes(c, network)
     _check_some(c, found.groups)
+    found = agreed(c, found)
     return Work(
         found.groups,
         found.bring,

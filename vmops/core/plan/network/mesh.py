@@ -9,6 +9,7 @@ from vmops.core.devices.drift import Drift
 from vmops.core.devices.network.mesh import NAME, Mesh
 from vmops.core.facts.network.underlay import Underlay
 from vmops.core.inventory.model import Worker
+from vmops.core.inventory.normal_form import MAX_VLAN
 from vmops.core.plan.health import Check
 from vmops.core.plan.network.serving import Action, Change, no_switch
 from vmops.core.script.command import Step
@@ -51,6 +52,8 @@ def bring(worker: Worker, wanted: Mesh, ground: Ground) -> Decided | None:
     change = Change(NAME, action, found if action == "change" else ())
     if why := refusal(worker, wanted, ground):
         return Decided(change, refused=why)
+    if wanted.held and action != "nothing":
+        return Decided(Change(NAME, "held", found))
     return Decided(change, _step(wanted, switch) if action != "nothing" else None)
 
 
@@ -127,10 +130,19 @@ def looping(
             " tunnels beside it would make a loop",
             worker=worker.name,
             cure="leave out mesh in [defaults] where the switch between the workers carries these"
-            f" VLANs; else there: sudo ovs-vsctl set Port {port.name} trunks=OTHERS"
-            " vlan_mode=trunk",
+            f" VLANs; else {_limited(port, vlans)}",
         )
     return None
+
+
+def _limited(port: ovs.Port, vlans: Sequence[int]) -> str:
+    """How a port is kept from carrying these VLANs: with those that it has besides, or with one
+    that stands for those that it is to have."""
+    others = sorted(set(port.trunks) - set(vlans))
+    free = next(vlan for vlan in range(MAX_VLAN, 0, -1) if vlan not in vlans)
+    said = "there" if others else f"there, with the VLANs that it is to carry in place of {free}"
+    which = ",".join(map(str, others or [free]))
+    return f"{said}: sudo ovs-vsctl set Port {port.name} trunks={which} vlan_mode=trunk"
 
 
 def _of_underlay(worker: Worker, wanted: Mesh, found: Underlay | None) -> WorkFailed | None:

@@ -15,7 +15,8 @@ from vmops.core.script.command import Batch, Block, Step, command
 from vmops.core.tools import ovs
 from vmops.errors import WorkFailed
 
-Action = Literal["start", "change", "nothing", "remove"]
+Action = Literal["start", "change", "nothing", "remove", "held"]
+"""Of these, `held` is that something would be done if other workers were fit for it."""
 
 
 class Change(NamedTuple):
