@@ -22,6 +22,9 @@ from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.connection import connection
 
 _STREAMS = ("nbd", "ram")
+_BEAT_S = 2.0
+"""How often the source is told that somebody is there: after some silence it gives the move up, and
+its guest goes on."""
 
 _log = logging.getLogger("vmops")
 
@@ -43,10 +46,13 @@ class Way:
         self._config = config
         self._bridges: list[Bridge] = []
         self._control = open_socket(source, self._run.way(), config=config)
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._is_over = threading.Event()
+        for task in (self._serve, self._beat):
+            threading.Thread(target=task, daemon=True).start()
 
     def close(self) -> None:
         """End every stream; the sockets at the source go with that."""
+        self._is_over.set()
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
@@ -58,6 +64,11 @@ class Way:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _beat(self) -> None:
+        with suppress(OSError):
+            while not self._is_over.wait(_BEAT_S):
+                self._control.sendall(b"\n")
 
     def _serve(self) -> None:
         """One stream after the other: the next that comes to the source's socket is the next that

@@ -32,6 +32,8 @@ MEMORY_LIMIT_S = 1800.0
 down more and more; then it is given up."""
 
 PATIENCE_S = 60
+SILENCE_S = 20
+"""How long whoever carries what QEMU says may take to come for it, and may say nothing later."""
 
 _MIGRATION = "MIGRATION"
 _ANSWER_LIMIT_S = 60.0
@@ -82,8 +84,10 @@ def _nbd_server(run: RunDirectory) -> Request:
 
 
 def opening_way(vm: str, *, uid: int) -> Step:
-    """Make the sockets of the source; they go when whoever carries what is said there has gone."""
-    return Step(WAY, (command("open_way", vm, str(uid), str(PATIENCE_S)),))
+    """Make the sockets of the source; they go when whoever carries what is said there has gone, or
+    is silent."""
+    words = (str(uid), str(PATIENCE_S), str(SILENCE_S))
+    return Step(WAY, (command("open_way", vm, *words),))
 
 
 def mirroring(vm: str, disk: Mirrored, tuning: Tuning) -> Step:

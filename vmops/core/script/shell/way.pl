@@ -1,13 +1,20 @@
 # Carries what the QEMU of a VM says to sockets in its run directory to whoever comes for it, until
-# that one has gone. Arguments: the directory, QEMU's user, the seconds that it waits for a caller.
+# that one has gone. Arguments: the directory, QEMU's user, the seconds that it waits for a caller,
+# and those that the caller may be silent for.
 #
 # The first who comes to way.sock, which is the SSH user's, is told a word for each connection that
-# QEMU makes: nbd, or ram. With his next connection he takes that one.
+# QEMU makes: nbd, or ram. With his next connection he takes that one. What he says means nothing but
+# that he is there: over a line that hangs nobody says that he has gone, and QEMU, which would wait
+# for him, holds its guest still meanwhile.
 use IO::Socket::UNIX;
 use POSIX qw(setsid _exit);
-my ($folder, $user, $patience) = @ARGV;
+my ($folder, $user, $patience, $silence) = @ARGV;
 my @owner = getpwnam($ENV{VMOPS_USER} // 'root');
 umask 077;
+
+# Seconds since the worker booted: a clock that nobody sets.
+open my $clock, '<', '/proc/uptime';
+sub now { sysseek $clock, 0, 0; sysread $clock, my $text, 64; return $text + 0 }
 
 sub listening {
     my ($name, $owner) = @_;
@@ -27,29 +34,33 @@ die "fork: $!\n" unless defined $started;
 _exit(0) if $started;
 setsid();
 for my $stream (*STDIN, *STDOUT, *STDERR) { open $stream, '+<', '/dev/null' }
-my %ours = map { (fileno $_ => 1) } values %doors;
+my %ours = map { (fileno $_ => 1) } values %doors, $clock;
 for (3 .. 255) { POSIX::close($_) unless $ours{$_} }
 $SIG{CHLD} = $SIG{HUP} = $SIG{PIPE} = 'IGNORE';
 my ($operator, @waiting);
-my $until = time + $patience;
+my $until = now() + $patience;
 
 while (1) {
     my $ready = '';
     vec($ready, fileno $_, 1) = 1 for values %doors, $operator // ();
-    my $left = $operator ? undef : $until - time;
-    last if defined $left && $left <= 0;
+    my $left = $until - now();
+    last if $left <= 0;
     next if 0 > select $ready, undef, undef, $left;
-    if ($operator && vec $ready, fileno $operator, 1) { last unless sysread $operator, my $word, 64 }
+    if ($operator && vec $ready, fileno $operator, 1) {
+        last unless sysread $operator, my $word, 64;
+        $until = now() + $silence;
+    }
+    # Before the streams: QEMU may have come at the same moment, and he is to be told.
+    if (vec $ready, fileno $doors{way}, 1) {
+        my $far = $doors{way}->accept or next;
+        if (!$operator) { ($operator, $until) = ($far, now() + $silence) }
+        elsif (my $near = shift @waiting) { carry($near, $far) }
+    }
     for my $stream ('nbd', 'ram') {
         next unless vec $ready, fileno $doors{$stream}, 1;
         my $near = $doors{$stream}->accept or next;
         push @waiting, $near;
         syswrite $operator, "$stream\n" if $operator;
-    }
-    if (vec $ready, fileno $doors{way}, 1) {
-        my $far = $doors{way}->accept or next;
-        if (!$operator) { $operator = $far }
-        elsif (my $near = shift @waiting) { carry($near, $far) }
     }
 }
 unlink map { "$folder/$_.sock" } 'way', 'way-nbd', 'way-ram';
