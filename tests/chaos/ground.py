@@ -17,8 +17,8 @@ from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.images.names import Base
 from vmops.lab import Lab, WorkerStatus
 
-from .operations import File, Operation, State
-from .outside import Look, both, differences, is_same, look, there_of
+from .operations import SLOW, File, Operation, State
+from .outside import Look, both, differences, doubled, is_same, look, there_of
 from .shell import (
     BRING,
     DOCUMENTED,
@@ -128,10 +128,11 @@ def _tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
     """What brings VMs into a state, for all of them by their names."""
     if operation.moves:
         away = ("-H", "{there}", "launch")
+        how = () if operation.keeps_memory else ("--cold", "--force")
         if operation.had == "drained":
-            return (away, ("drain", "--cold", "--force", "--worker", "{there}"))
+            return (away, ("drain", *how, "--worker", "{there}"))
         first = away if state == "away" else ("-H", "{here}", "launch")
-        move = ("migrate", "--cold", "--force", "--to", "{there}")
+        move = ("migrate", *how, "--to", "{there}")
         return (first, move) if state == "moved" else (first,)
     plug, launch = ("plug",), ("launch",)
     found: dict[State, Sequence[tuple[str, ...]]] = {
@@ -141,6 +142,7 @@ def _tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
         "saved": (launch, ("snapshot.save", "--name", "s1")),
         "suspended": (launch, ("suspend",)),
         "unlinked": (launch, ("nic.down", "--vm", "web1:eth1")),
+        "impaired": (launch, ("net.impair", "--vm", "web1:eth1", *SLOW)),
     }
     found |= dict.fromkeys(("gone", "documented", "absent", "partial", "whole"), ())
     return found.get(state, (launch,))
@@ -247,9 +249,7 @@ class Ground:
     def _unrest(self, seen: Look, *, sessions: bool) -> list[str]:
         lines = [f"lock held: {path}" for path in seen.flocks]
         for target in EVERY:
-            found = [*seen.qemus[target.name], *seen.qemus.get(there_of(target.name), ())]
-            if len(found) > 1:
-                lines.append(f"two QEMUs of {target.name}: {found}")
+            lines += doubled(seen, target)
             if len(self.may_start(seen, target)) > 1:
                 lines.append(f"two workers may start {target.name}")
         for name in ("blue", "red"):

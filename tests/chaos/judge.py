@@ -12,7 +12,7 @@ from . import things
 from .cuts import SIGNALS, Cut, Extent
 from .ground import Ground, Said
 from .operations import NETWORKS, OPERATIONS, Operation
-from .outside import Look, Shape, there_of
+from .outside import CAME, WAITS, Look, Shape, there_of
 from .targets import Target
 from .wanted import RUNS, not_as_wanted, wanted_targets
 
@@ -108,6 +108,15 @@ class Judge:
                 self.blame(f"{name} is damaged")
         if self.operation.same_qemu:
             self._runs_on(before, seen)
+        if self.operation.keeps_memory:
+            self.remembers(before, seen)
+
+    def remembers(self, before: Look, seen: Look) -> None:
+        """What runs is what ran before, or has had its memory from that, or out of a file."""
+        for name in self._names:
+            known = before.qemus[name] == seen.qemus[name] or CAME in seen.shapes[name].more
+            if seen.qemus[name] and not known:
+                self.blame(f"{name} has begun anew: {self._told(seen)}")
 
     def _runs_on(self, before: Look, seen: Look) -> None:
         """What runs on keeps its process, and its network too."""
@@ -186,10 +195,11 @@ class Judge:
         here, there = seen.shapes[name], seen.shapes[there_of(name)]
         states = [entry["state"] for entry in read_status(said)]
         self.trial.said.append(f"status: {states} {said.err}")
-        if here.qemus + there.qemus and "running" not in states:
+        runs = sum(shape.qemus for shape in (here, there) if WAITS not in shape.more)
+        if runs and "running" not in states:
             self.blame(f"status says {states}, but it runs: {self._told(seen)}")
         marked = any("mark" in word for shape in (here, there) for word in shape.more)
-        if not here.qemus + there.qemus and marked and "fab migrate" not in said.err:
+        if not runs and marked and "fab migrate" not in said.err:
             self.blame(f"status does not say how to go on: {said}, {self._told(seen)}")
         if not self.sessions:
             return
@@ -246,8 +256,9 @@ class Judge:
                 if entry["state"] != right or entry["drift"] or entry["error"]:
                     self.blame(f"after the same command again net.status says {entry}")
         for entry in entries:
-            # What was adopted runs as somebody else has started it, and that is said.
-            drift = end != "adopted" and entry.get("drift")
+            # What was adopted runs as somebody else has started it, what is impaired by hand as
+            # hosts.toml does not have it, and that is said.
+            drift = entry.get("drift") if end not in ("adopted", "impaired") else ()
             if entry["state"] != state or drift or entry["error"]:
                 self.blame(f"after the same command again status says {_brief(entry)}")
         if len(entries) != len(self.operation.vms):

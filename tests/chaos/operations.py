@@ -18,6 +18,7 @@ OfVM = Literal[
     "saved",
     "suspended",
     "unlinked",
+    "impaired",
     "away",
     "moved",
     "returned",
@@ -25,7 +26,8 @@ OfVM = Literal[
 """`crashed`: QEMU was killed from outside, its TAPs, ports and run directory are left. `rebooted`:
 only the rows of its ports are, as after a restart of the worker. `kept`: only the disk that was
 made for it is. `documented`: it runs by the documented lines, and not by vmops; `adopted`: that has
-been taken over. `saved`: it runs and has a snapshot; `unlinked`: it runs with a cable pulled.
+been taken over. `saved`: it runs and has a snapshot; `unlinked`: it runs with a cable pulled;
+`impaired`: with a line that is slowed down, by hand.
 `away`: it was started on the second worker; `moved`: it has been here, and runs there; `returned`:
 it has been there, and runs here."""
 
@@ -51,6 +53,8 @@ GUESTS = ("net1",)
 SENT, FETCHED = ("sent",), ("fetched",)
 NETWORKS = ("blue", "red", "uplink")
 """Two networks, and what there is of the node's own for their way out."""
+SLOW = ("--rate-mbit", "5", "--impaired", "in")
+"""What a lab's switch lets a line be."""
 DRAIN = ("drain there",)
 """That the second worker is drained: the first has somebody else's VM, which stays."""
 
@@ -93,6 +97,11 @@ class Operation:
         return self.file == "pair"
 
     @property
+    def keeps_memory(self) -> bool:
+        """What its VM has in memory is there after it, and after every cut of it."""
+        return (self.moves and "--cold" not in self.words) or "suspended" in (self.start, self.end)
+
+    @property
     def asks_status(self) -> bool:
         """What it changes cannot be seen from outside of QEMU: `status` has to tell."""
         return "paused" in (self.start, self.end)
@@ -121,8 +130,16 @@ def _move(to: str) -> tuple[str, ...]:
     return _disk1("migrate", "--cold", "--force", "--to", to)
 
 
+def _live(to: str) -> tuple[str, ...]:
+    return _disk1("migrate", "--to", to)
+
+
 def _web1(task: str, *more: str) -> tuple[str, ...]:
     return (task, "--vm", "web1", *more)
+
+
+def _web1_eth1(task: str, *more: str) -> tuple[str, ...]:
+    return (task, "--vm", "web1:eth1", *more)
 
 
 OPERATIONS = (
@@ -175,10 +192,18 @@ OPERATIONS = (
     Operation("launch-suspended", _disk1("launch"), "suspended", "running", DISK),
     Operation("suspend-discard", _web1("suspend", "--discard"), "suspended", "gone"),
     Operation(
-        *("link-down", ("nic.down", "--vm", "web1:eth1"), "running", "unlinked"),
+        *("link-down", _web1_eth1("nic.down"), "running", "unlinked"),
         same_qemu=True,
     ),
-    Operation("link-up", ("nic.up", "--vm", "web1:eth1"), "unlinked", "running", same_qemu=True),
+    Operation("link-up", _web1_eth1("nic.up"), "unlinked", "running", same_qemu=True),
+    Operation(
+        *("impair", _web1_eth1("net.impair", *SLOW), "running", "impaired"),
+        same_qemu=True,
+    ),
+    Operation(
+        *("impair-clear", _web1_eth1("net.impair", "--clear"), "impaired", "running"),
+        same_qemu=True,
+    ),
     Operation("reset", _web1("reset"), "running", "running", same_qemu=True),
     Operation("adopt", _web1("adopt"), "documented", "adopted", same_qemu=True),
     Operation("launch-disk", _disk1("launch"), "gone", "running", DISK),
@@ -270,6 +295,30 @@ OPERATIONS = (
     Operation(
         *("undrain", ("undrain", "--cold", "--force", "--worker", "{there}"), "returned", "moved"),
         vms=DISK,
+        file="pair",
+        once=True,
+        things=DRAIN,
+        had="drained",
+        has="open",
+        cut_there=True,
+    ),
+    Operation("live", _live("{there}"), "running", "moved", DISK, file="pair"),
+    Operation(
+        *("live-there", _live("{there}"), "running", "moved", DISK),
+        file="pair",
+        cut_there=True,
+    ),
+    Operation("live-back", _live("{here}"), "moved", "returned", DISK, file="pair"),
+    Operation(
+        *("live-drain", ("drain", "--worker", "{there}"), "away", "returned", DISK),
+        file="pair",
+        things=DRAIN,
+        had="open",
+        has="drained",
+        cut_there=True,
+    ),
+    Operation(
+        *("live-undrain", ("undrain", "--worker", "{there}"), "returned", "moved", DISK),
         file="pair",
         once=True,
         things=DRAIN,

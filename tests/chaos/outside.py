@@ -18,6 +18,12 @@ PROBE = Path(__file__).with_name("probe.py")
 LOOK_LIMIT_S = 60
 FURTHER = ("data",)
 """Names of further disks that VMs may have."""
+WAITS = "mark receiving"
+"""That a QEMU waits for a VM that is moved while it runs."""
+GUEST_RUNS = "a guest that runs"
+"""What must never be beside that."""
+CAME = "memory that came"
+"""That its QEMU has had its memory from another one, and has not begun anew."""
 FOLDERS = ("/run/vmops/web10", "/home/ubuntu")
 
 
@@ -138,6 +144,21 @@ def there_of(name: str) -> str:
     return f"{name} there"
 
 
+def doubled(seen: Look, target: Target) -> list[str]:
+    """A line for what runs twice. One that waits for a VM that is moved live, and has not run its
+    guest, is none that runs."""
+    sides = [name for name in (target.name, there_of(target.name)) if name in seen.qemus]
+    waits = [name for name in sides if WAITS in seen.shapes[name].more]
+    found = [qemu for name in sides if name not in waits for qemu in seen.qemus[name]]
+    lines = [f"two QEMUs of {target.name}: {found}"] if len(found) > 1 else []
+    for name in waits:
+        if len(seen.qemus[name]) > 1:
+            lines.append(f"two QEMUs wait for {name}: {seen.qemus[name]}")
+        if GUEST_RUNS in seen.shapes[name].more:
+            lines.append(f"the guest of {name} runs, and its mark is still there")
+    return lines
+
+
 def _runs(argv: Sequence[str], target: Target) -> bool:
     """A QEMU with that VM's disk, whatever else its command line says."""
     disk = any(f"/{target.image}" in word for word in argv)
@@ -165,7 +186,11 @@ def _shape(seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, i
         if name in opened or _named(seen, name) or _named(seen, f"{name}.new")
     )
     directory = target.name in seen["directories"]
-    return Shape(len(qemus), nics, directory, disk, further, _more(seen, target))
+    more = _more(seen, target)
+    pids = [pid for pid, _ in qemus]
+    argvs = [process["argv"] for process in seen["processes"] if process["pid"] in pids]
+    more += (CAME,) if argvs and all("-incoming" in argv for argv in argvs) else ()
+    return Shape(len(qemus), nics, directory, disk, further, more)
 
 
 def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
@@ -175,13 +200,16 @@ def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
     names = {Path(path).name for there in seen["files"].values() for path in there}
     comes = any(_comes(name, target.image) for name in names)
     rows = [row for row in seen["ovs"]["interface"] if row["name"] in target.taps]
+    queues = {seen["links"][tap]["qdisc"] for tap in target.taps if tap in seen["links"]}
     pulled = any("vmops-link" in str(row["external_ids"]) for row in rows)
     return (
         *((f"mark {mark}",) if mark else ()),
+        *((GUEST_RUNS,) if seen["waiting"].get(target.name) == "running" else ()),
         *(("memory",) if f"memory-{target.name}" in names else ()),
         *((f"{saved} snapshots",) if saved else ()),
         *(("a disk that comes",) if comes else ()),
         *(("a cable pulled",) if pulled else ()),
+        *(("a slow line",) if queues & {"tbf", "netem"} else ()),
     )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,25 @@ def marks() -> dict[str, str]:
     return found
 
 
+def waiting() -> dict[str, str]:
+    """How each QEMU is that waits for a VM of another worker, which itself alone can tell; without
+    those whose monitor somebody else has."""
+    found = {}
+    for name in (name for name, how in marks().items() if how == "receiving"):
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as talk:
+            talk.settimeout(1)
+            talk.connect(f"/run/vmops/{name}/qmp.sock")
+            lines = talk.makefile("rw")
+            lines.readline()
+            for word in ("qmp_capabilities", "query-status"):
+                lines.write(json.dumps({"execute": word, "id": word}) + "\n")
+                lines.flush()
+                while (answer := json.loads(lines.readline())).get("id") != word:
+                    pass
+            found[name] = answer["return"]["status"]
+    return found
+
+
 def said_by(*argv: str) -> str:
     """What a command prints, or why it prints nothing."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -201,6 +221,7 @@ def main() -> None:
         "files": {folder: files(folder) for folder in sys.argv[1:]},
         "snapshots": snapshots(),
         "marks": marks(),
+        "waiting": waiting(),
         "node": network_node(),
         "settings": settings_of_switch(),
     }

@@ -19,9 +19,10 @@ from . import judge as judge_module
 from . import things
 from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
-from .judge import Trial, before_our_code, untruths
+from .judge import Judge, Trial, before_our_code, untruths
 from .operations import OPERATIONS, Operation, State
-from .outside import Nic, Shape
+from .outside import CAME, WAITS, Look, Nic, Shape, doubled, there_of
+from .shell import FOLDER
 from .sweep import Journal, grounds, report
 from .targets import TARGETS
 from .wanted import is_as_wanted
@@ -161,6 +162,9 @@ def test_status_that_does_not_tell_the_truth_is_seen(
         ("running", Shape(1, (WHOLE,), True, more=("a cable pulled",)), False),
         ("running", Shape(1, (WHOLE,), True, more=("memory",)), False),
         ("unlinked", Shape(1, (WHOLE,), True, more=("a cable pulled",)), True),
+        ("impaired", Shape(1, (WHOLE,), True, more=("a slow line",)), True),
+        ("running", Shape(1, (WHOLE,), True, more=("a slow line",)), False),
+        ("running", Shape(1, (WHOLE,), True, more=(CAME,)), False),
         ("saved", Shape(1, (WHOLE,), True), False),
         ("suspended", Shape(0, (NOTHING,), more=("memory",)), True),
         ("suspended", Shape(0, (NOTHING,)), False),
@@ -171,6 +175,11 @@ def test_status_that_does_not_tell_the_truth_is_seen(
 )
 def test_what_there_is_beside_a_vm_counts(state: State, shape: Shape, whole: bool) -> None:
     assert is_as_wanted(shape, WEB2, state) == whole
+
+
+def test_a_vm_that_was_to_keep_its_memory_and_has_not_is_seen() -> None:
+    assert not is_as_wanted(Shape(1, (WHOLE,), True), WEB2, "running", came=True)
+    assert is_as_wanted(Shape(1, (WHOLE,), True, more=(CAME,)), WEB2, "running", came=True)
 
 
 def test_a_suspended_vm_that_status_calls_stopped_is_seen() -> None:
@@ -213,6 +222,46 @@ def test_a_vm_that_two_workers_may_start_is_seen(ground: Ground) -> None:
     assert ground.may_start(seen, disk1) == ["disk1"]
     seen = replace(seen, shapes={"disk1": here, "disk1 there": replace(there, more=())})
     assert len(ground.may_start(seen, disk1)) == 2
+
+
+def test_a_guest_that_runs_where_it_is_only_awaited_is_seen(ground: Ground) -> None:
+    """One that waits is no second QEMU; whether its guest runs only its monitor tells."""
+    ground.prepare(Operation("", (), "running", vms=("web2",)))
+    mark = '{"how": "receiving", "peer": "worker2", "token": "1", "ran": true}'
+    words = ("sh", "-c", f'printf %s "$1" >{FOLDER}/moving-web2', "sh", mark)
+    ground.lab.run(ground.worker, words)
+    said = "the guest of web2 runs, and its mark is still there"
+    assert said in ground.settled()[1]
+    seen = ground.look()
+    waits = replace(seen.shapes["web2"], more=(WAITS,))
+    elsewhere = {"web2 there": ((7, 7),)}
+    shapes = {**seen.shapes, "web2": waits, "web2 there": Shape(1)}
+    moving = replace(seen, shapes=shapes, qemus=seen.qemus | elsewhere)
+    assert doubled(moving, WEB2) == []
+    gone_mark = replace(moving, shapes={**shapes, "web2": replace(waits, more=())})
+    assert any("two QEMUs of web2" in line for line in doubled(gone_mark, WEB2))
+    second = replace(moving, qemus={**moving.qemus, "web2": ((7, 7), (8, 8))})
+    assert any("two QEMUs wait for web2" in line for line in doubled(second, WEB2))
+    ground.wipe()
+
+
+def test_a_vm_that_has_begun_anew_on_its_way_is_seen(ground: Ground) -> None:
+    live = next(each for each in OPERATIONS if each.name == "live")
+    look = ground.look()
+
+    def there(shape: Shape, *qemus: tuple[int, int]) -> Look:
+        here, peer = "disk1", there_of("disk1")
+        shapes = {**look.shapes, here: Shape(0), peer: shape}
+        return replace(look, shapes=shapes, qemus={**look.qemus, here: (), peer: qemus})
+
+    def blamed(seen: Look) -> list[str]:
+        trial = Trial("live", "drop:time:1")
+        Judge(ground, live, trial, sessions=True).remembers(there(Shape(0)), seen)
+        return trial.violations
+
+    assert blamed(there(Shape(1), (7, 7)))
+    assert not blamed(there(Shape(1, more=(CAME,)), (7, 7)))
+    assert not blamed(there(Shape(0)))
 
 
 def test_the_same_seed_gives_the_same_places_and_each_row_all_its_parts() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from . import things
 from .operations import Operation, State
-from .outside import Look, Shape, there_of
+from .outside import CAME, Look, Shape, there_of
 from .targets import CHANGED, GUESTS, TARGETS, Target
 
 
@@ -16,20 +16,22 @@ def wanted_targets(operation: Operation) -> dict[str, Target]:
     return {target.name: target for target in every if target.name in operation.vms}
 
 
-RUNS = ("running", "paused", "adopted", "saved", "unlinked")
+RUNS = ("running", "paused", "adopted", "saved", "unlinked", "impaired")
 MORE: Mapping[State, tuple[str, ...]] = {
     "saved": ("1 snapshots",),
     "suspended": ("memory",),
     "unlinked": ("a cable pulled",),
+    "impaired": ("a slow line",),
 }
 """What there is of a VM in that state beside the usual."""
 
 
-def is_as_wanted(shape: Shape, target: Target, state: State) -> bool:
-    """The VM is whole in that state, as far as can be seen from outside."""
+def is_as_wanted(shape: Shape, target: Target, state: State, *, came: bool = False) -> bool:
+    """The VM is whole in that state, as far as can be seen from outside. `came`: with the memory
+    that it had elsewhere, or in a file."""
     if state == "gone":
         return shape.is_nothing
-    if shape.more != MORE.get(state, ()):
+    if shape.more != (*MORE.get(state, ()), *((CAME,) if came else ())):
         return False
     if target.disk_gb and shape.disk != str(target.disk_gb):
         return False
@@ -57,10 +59,11 @@ def not_as_wanted(seen: Look, operation: Operation) -> list[str]:
     lines = things.not_as_wanted(seen.things, operation)
     if operation.moves:
         return lines + _not_moved(seen, operation)
+    came = operation.keeps_memory and operation.end == "running"
     return lines + [
         f"{name} is not {operation.end}: {seen.shapes[name]}"
         for name in operation.vms
-        if not is_as_wanted(seen.shapes[name], targets[name], operation.end)
+        if not is_as_wanted(seen.shapes[name], targets[name], operation.end, came=came)
     ]
 
 
@@ -73,6 +76,6 @@ def _not_moved(seen: Look, operation: Operation) -> list[str]:
         gone = Shape(0, left.nics, left.directory, more=("mark left",))
         if left != gone or any(nic.has_tap or nic.has_port for nic in left.nics):
             lines.append(f"{name} has not left: {left}")
-        if not is_as_wanted(home, target, "running"):
+        if not is_as_wanted(home, target, "running", came=operation.keeps_memory):
             lines.append(f"{name} is not {operation.end}: {home}")
     return lines
