@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.guests import PROMPT, cache_directory, linux_image, seed_image
-from vmops.core.inventory.model import VM, Disk
+from vmops.core.inventory.model import VM, Disk, Interface
 
+from .fleet_helpers import put
 from .lab_helpers import wait_until
 from .operator import Operator, small_vm
 from .seat import guest, pid_of, piped
@@ -213,4 +214,36 @@ def test_a_guest_sees_another_cd_and_makes_do_with_less_memory(operator: Operato
     change(operator, vm)
     operator.ok("launch", "--vm", "vm1")
     assert int(typed(operator, total)) == before
+    assert pid_of(operator, vm) == pid
+
+
+@pytest.mark.timeout(300)
+def test_a_q35_takes_disks_and_cards_at_its_root_ports_and_gives_them_back(
+    operator: Operator,
+) -> None:
+    vm = replace(small_vm("vm1", 1, ram_mb=96), machine="q35")
+    operator.add(vm, image=False)
+    put(operator, "worker1", vm.qcow_image, linux_image(cache_directory()).read_bytes())
+    operator.ok("launch", "--vm", "vm1")
+    piped(operator, b"\r", "--until", PROMPT, "--timeout", "60")
+    pid = pid_of(operator, vm)
+
+    eth1 = Interface("eth1", vlan_id=101, model="virtio")
+    change(operator, vm, disks=(DATA, LOGS), interfaces=(eth1,))
+    action, how = planned(operator)
+    assert (action, {*how.values()}) == ("change", {"live"})
+    operator.ok("launch", "--vm", "vm1")
+    assert is_as_asked(operator)
+    wait_until(lambda: serials(operator) == ["data", "logs"], seconds=20)
+    mac = "52:54:00:00:01:01"
+    assert mac in typed(operator, "cat /sys/class/net/*/address")
+
+    # Another one in its place: a port that was given back takes a card again.
+    more = Disk("more", size_gb=1)
+    change(operator, vm, disks=(LOGS, more))
+    operator.ok("launch", "--vm", "vm1")
+    assert is_as_asked(operator)
+    wait_until(lambda: serials(operator) == ["logs", "more"], seconds=20)
+    assert mac not in typed(operator, "cat /sys/class/net/*/address")
+    assert operator.taps("worker1") == set()
     assert pid_of(operator, vm) == pid

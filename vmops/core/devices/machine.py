@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vmops.core.devices import agent, console, disk, display, nic
 from vmops.core.devices.display import Screen
 from vmops.core.devices.drift import Drift, word
-from vmops.core.devices.live import balloon
+from vmops.core.devices.live import balloon, ports
 from vmops.core.devices.nic import RunningNic
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
@@ -40,7 +40,7 @@ class Launch(NamedTuple):
     `accel` is "kvm" or "tcg", `cpu` the CPU's model, `image` an absolute path, `uid` whom QEMU
     becomes, `home` the SSH user's, `firmware` its UEFI. With `incoming` it waits for the memory of
     a suspended VM, and where it is `live` for that of one that runs elsewhere, and its guest stays
-    still then.
+    still then. `ports` is how many places for cards it has, where it has no bus that takes them.
     """
 
     accel: str
@@ -52,6 +52,7 @@ class Launch(NamedTuple):
     firmware: Firmware = Firmware()
     incoming: bool = False
     live: bool = False
+    ports: int = ports.SPARE
 
 
 class CommandLine(NamedTuple):
@@ -98,6 +99,7 @@ def build(vm: VM, launch: Launch) -> Command:
     words += agent.words(vm)
     words += drive.words(vm)
     words += balloon.words(vm)
+    words += ports.words(vm.machine, launch.ports)
     # The documented words of a VM with qcow_image are left as they are, but where they cannot do.
     words = _opened_once(words) if launch.incoming or vm.image is not None else words
     words += ["-incoming", "defer"] if launch.incoming else []

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vmops.core.devices import impairing
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live.ports import NO_ROOM, Room
 from vmops.core.inventory.attachment import LogicalPort
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import Impaired
@@ -123,19 +124,16 @@ def parse(found: qemu.Options) -> tuple[RunningNic, ...]:
 
 
 def drift(
-    worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring, *, asked: bool = False
+    worker: Worker, vm: VM, has: Sequence[RunningNic], wiring: Wiring, *, room: Room = NO_ROOM
 ) -> list[Drift]:
-    """Where the interfaces of a running VM differ from the wanted ones.
-
-    One can be added or removed while the VM runs where its monitor was `asked` what it has, on a
-    machine that takes cards: q35 does so only at root ports that it was started with.
-    """
+    """Where the interfaces of a running VM differ from the wanted ones. Whether one can be added or
+    removed while the VM runs, `room` says."""
     by_tap = {nic.tap: nic for nic in has}
     found = []
     for nic in vm.connected:
         where = f"interfaces.{nic.name}"
         if nic.tap not in by_tap or by_tap[nic.tap].is_bare:
-            found.append(Drift(where, "not in the VM", "connected", live=asked))
+            found.append(Drift(where, "not in the VM", "connected", live=room.adds))
             continue
         pairs = (
             ("model", by_tap[nic.tap].device, device_of(nic)),
@@ -149,16 +147,16 @@ def drift(
     return [
         *found,
         *(
-            Drift("interfaces", f"{nic.tap} in the VM", "not connected", live=removable(nic, asked))
+            Drift("interfaces", f"{nic.tap} in the VM", "not connected", live=removable(nic, room))
             for nic in has
             if nic.tap not in known
         ),
     ]
 
 
-def removable(nic: RunningNic, asked: bool) -> bool:
+def removable(nic: RunningNic, room: Room) -> bool:
     """True for one that can be taken out while the VM runs: what has no id cannot be named."""
-    return asked and (bool(nic.card) or nic.is_bare)
+    return room.lets_go(nic.tap) and (bool(nic.card) or nic.is_bare)
 
 
 def switch_drift(worker: Worker, nic: Nic, wiring: Wiring) -> list[Drift]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmops.core.devices.live import drives, nics
+from vmops.core.devices.live import drives, nics, ports
 from vmops.core.facts.question import Question
 from vmops.core.facts.wiring import where_vms
 from vmops.core.inventory.model import VM
@@ -38,22 +38,33 @@ def _heard_where_vms(said: StepResult) -> Mapping[str, Heard]:
     return {} if said.stdout.strip() == NO_VMS.encode() else _heard(said)
 
 
-_STATUS = (qmp.STATUS, nics.NETWORK, *drives.HAS)
+_TOLD = (qmp.STATUS, nics.NETWORK)
+_STATUS = (*_TOLD, *drives.HAS)
 
 
 def statuses_of(vms: Sequence[VM]) -> Question[Mapping[str, Heard]]:
     """QEMU's word for what the guests of these VMs do, and what it has by now of interfaces and
-    drives; nothing is run where none of them is there.
+    drives, and of root ports where its machine takes cards at those; nothing is run where none of
+    them is there.
 
     Whatever nobody has said of one is not known: a monitor may be busy.
     """
-    return asked_of(vms, *_STATUS)
+    return _said_to_each(
+        {
+            vm.name: (*_TOLD, ports.BUSES, *drives.HAS) if ports.needs(vm.machine) else _STATUS
+            for vm in vms
+        }
+    )
 
 
 def asked_of(vms: Sequence[VM], *lines: Line) -> Question[Mapping[str, Heard]]:
     """The same lines said to each of these VMs; nothing is run where none of them is there."""
-    entry = monitor.talk([Talk(vm.name, lines, LOOK_LIMIT_S) for vm in vms])
-    names = " ".join(vm.name for vm in vms)
+    return _said_to_each({vm.name: lines for vm in vms})
+
+
+def _said_to_each(lines: Mapping[str, Sequence[Line]]) -> Question[Mapping[str, Heard]]:
+    entry = monitor.talk([Talk(vm, tuple(each), LOOK_LIMIT_S) for vm, each in lines.items()])
+    names = " ".join(lines)
     asked = entry._replace(argv=("where_runs", names, *entry.argv))
     return Question(NAME, (asked,), _heard_where_vms, may_fail=True)
 

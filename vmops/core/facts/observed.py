@@ -11,6 +11,7 @@ from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.display import Screen
 from vmops.core.devices.live import drives as live_drives
 from vmops.core.devices.live import nics as live_nics
+from vmops.core.devices.live import ports as live_ports
 from vmops.core.devices.live.drives import Drives
 from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.nic import RunningNic, Wiring
@@ -116,6 +117,11 @@ class Observed(NamedTuple):
     def _nics(self, vm: str) -> tuple[tuple[RunningNic, ...], bool]:
         running = self.vm(vm)
         return live_nics.has(running.command_line.nics, running.taps, self.monitors.get(vm))
+
+    def free_ports(self, vm: str) -> tuple[str, ...]:
+        """Where cards can be added to a machine that takes them at root ports: see `live.ports`."""
+        running = self.vm(vm).process
+        return live_ports.free(running.argv, self.monitors.get(vm)) if running else ()
 
     def drives(self, vm: str) -> Drives:
         """The disks, CD and memory that the VM's QEMU has by now: see `live.drives.has`."""

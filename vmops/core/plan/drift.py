@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live import ports
 from vmops.core.devices.live.drives import Drives
+from vmops.core.devices.live.ports import Room
 from vmops.core.devices.machine import CommandLine, Launch
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import further
@@ -43,13 +45,15 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     if running.process is None:
         return ()
     line, has = running.command_line, observed.drives(vm.name)
-    # On q35 cards are taken at root ports that it was started with, and it has none to spare.
-    takes_cards = not line.machine.startswith(("q35", "pc-q35"))
     return (
         *_of_machine(vm, line, has, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
         *further.drift(
-            vm, has.disks, observed.images, home=observed.host.home, asked=has.said and takes_cards
+            vm,
+            has.disks,
+            observed.images,
+            home=observed.host.home,
+            room=_room(vm, observed, asked=has.said, fixed=(each.name for each in line.disks)),
         ),
         *drive.drift(vm, running.seed),
         *nic.drift(
@@ -57,9 +61,27 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
             vm,
             observed.nics(vm.name),
             observed.wiring,
-            asked=observed.nics_were_said(vm.name) and takes_cards,
+            room=_room(
+                vm,
+                observed,
+                asked=observed.nics_were_said(vm.name),
+                fixed=(card.tap for card in line.nics),
+            ),
         ),
     )
+
+
+def _room(vm: VM, observed: Observed, *, asked: bool, fixed: Iterable[str]) -> Room:
+    """Where its monitor was `asked` what it has. What it was started with is `fixed` on a machine
+    that takes cards at root ports alone, and there has to be one for each card that it lacks."""
+    if not ports.needs(observed.vm(vm.name).command_line.machine):
+        return Room(asked, asked)
+    cards = {card.tap for card in observed.nics(vm.name)}
+    disks = {each.name for each in observed.drives(vm.name).disks if each.attached}
+    lacking = sum(nic.tap not in cards for nic in vm.connected)
+    lacking += sum(each.name not in disks for each in vm.disks)
+    enough = lacking <= len(observed.free_ports(vm.name))
+    return Room(asked and enough, asked, frozenset(fixed))
 
 
 def _of_machine(vm: VM, line: CommandLine, has: Drives, launch: Launch) -> Iterator[Drift]:

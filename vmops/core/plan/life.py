@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmops.core.devices import disk, machine
-from vmops.core.devices.live import memory
+from vmops.core.devices.live import memory, ports
 from vmops.core.devices.power import OVER
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
@@ -59,15 +59,19 @@ def ahead_of_boot(block: Block, step: Step) -> Block:
     return block._replace(steps=tuple(steps))
 
 
-def booting(worker: Worker, vm: VM, observed: Observed, *, live: bool = False) -> tuple[Step, ...]:
+def booting(
+    worker: Worker, vm: VM, observed: Observed, *, live: Process | None = None
+) -> tuple[Step, ...]:
     """The disks, the run directory, the seed, QEMU, its PID, and the memory of a suspended VM.
-    Where it comes `live` from another worker, QEMU waits for it.
+    Where it comes `live` from another worker, from that QEMU, this one waits for it.
 
     Undone, QEMU is ended, and the directory and disks that were made are removed. QEMU says why it
     cannot start in its log, which goes with the directory: the undo brings it.
     """
-    suspended = vm.name in observed.suspended
-    values = launch_values(worker, vm, observed)._replace(incoming=suspended or live, live=live)
+    suspended = observed.suspended.get(vm.name)
+    values = launch_values(worker, vm, observed)._replace(live=live is not None)
+    if (comes := live or suspended) is not None:
+        values = values._replace(incoming=True, ports=ports.of(comes.argv))
     run = RunDirectory(vm.name)
     paths = (run.console, *((values.screen.path,) if values.screen.path else ()))
     sockets = (path.rpartition("/")[2] for path in paths)
@@ -92,5 +96,5 @@ def booting(worker: Worker, vm: VM, observed: Observed, *, live: bool = False) -
             undo=(command("print_log", vm.name, logs.QEMU),),
         ),
         Step(PID, (command("report_process", vm.name),)),
-        *(memory.loading(vm.name) if suspended else ()),
+        *(memory.loading(vm.name) if suspended is not None else ()),
     )

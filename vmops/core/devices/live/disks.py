@@ -7,6 +7,7 @@ it as /dev/fdset/NUMBER.
 from __future__ import annotations
 
 from vmops.core.devices import disk
+from vmops.core.devices.live import ports
 from vmops.core.devices.live.drives import NODES, Drives
 from vmops.core.devices.live.nics import ADD, RELEASE_LIMIT_S, REMOVE
 from vmops.core.devices.storage import boot, further
@@ -43,7 +44,7 @@ def adding(
     if known is None:
         lines.append(WithFile(path, number, writable=True))
         lines.append(Request("blockdev-add", further.back_end(wanted, f"/dev/fdset/{number}")))
-    lines.append(Request("device_add", further.card(wanted)))
+    lines.append(Request("device_add", further.card(wanted) | ports.at(has.port)))
     back = (
         _taken_back(vm.name, *_out(node)),
         _taken_back(vm.name, Request("blockdev-del", {"node-name": node})),

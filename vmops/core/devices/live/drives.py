@@ -28,7 +28,8 @@ MIB = 1 << 20
 class Drives(NamedTuple):
     """What a QEMU has: its further disks, its CD drive by path of the medium, None without a drive,
     the memory that its balloon leaves the guest, 0 without one, and the files that it was given, by
-    their number. `said` is False where its monitor has not told, and its command line does.
+    their number. `said` is False where its monitor has not told, and its command line does. `port`
+    is the root port that takes the next card, where the machine has those.
 
     `first_medium` is that the CD is still the one that it was started with.
     """
@@ -39,6 +40,7 @@ class Drives(NamedTuple):
     ram_mb: int = 0
     files: Mapping[int, str] = MappingProxyType({})
     said: bool = False
+    port: str = ""
 
     @property
     def medium(self) -> int | None:

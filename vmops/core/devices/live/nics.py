@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from vmops.core.devices import nic as nics
+from vmops.core.devices.live import ports
 from vmops.core.devices.nic import Plugging, RunningNic
 from vmops.core.inventory.model import Nic
 from vmops.core.names import tap_name
@@ -83,12 +84,15 @@ def no_card(vm: str, nic: Nic) -> Command:
     return _said(vm, known, Need(f'"name": "{nic.tap}"', absent=True))
 
 
-def adding(job: Plugging, nic: Nic, running: Process, *, bare: RunningNic | None) -> Step:
+def adding(
+    job: Plugging, nic: Nic, running: Process, *, bare: RunningNic | None, port: str = ""
+) -> Step:
     """Its TAP and port, its back end and its card; undone together, and the TAP stays where QEMU
     has kept it open all the same.
 
     QEMU is given the TAP opened: it has lost the right to open one. `bare` is the back end, where
-    one is left from an addition that was cut short.
+    one is left from an addition that was cut short, `port` the root port that takes the card, where
+    the machine has those.
     """
     plug: tuple[Command, ...] = ()
     undo: tuple[Command, ...] = ()
@@ -99,7 +103,8 @@ def adding(job: Plugging, nic: Nic, running: Process, *, bare: RunningNic | None
     netdev = bare.netdev if bare else nic.tap
     card = Request(
         "device_add",
-        {"driver": nics.device_of(nic), "id": nic.tap, "netdev": netdev, "mac": nic.mac},
+        {"driver": nics.device_of(nic), "id": nic.tap, "netdev": netdev, "mac": nic.mac}
+        | ports.at(port),
     )
     lines: list[Line] = []
     if bare is None:

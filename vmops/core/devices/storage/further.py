@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from vmops.core.devices import disk
 from vmops.core.devices.disk import GIB, Fault, in_gib, is_missing
 from vmops.core.devices.drift import Drift
+from vmops.core.devices.live.ports import NO_ROOM, Room
 from vmops.core.devices.storage.folder import NO_FOLDER, DiskFolder
 from vmops.core.images.names import FOLDER, disk_path
 from vmops.core.inventory import normal_form as normal
@@ -193,17 +194,17 @@ def removing(vm: VM, folder: DiskFolder, *, name: str = "") -> tuple[Step, ...]:
 
 
 def drift(
-    vm: VM, has: tuple[RunningDisk, ...], images: Chains, *, home: str, asked: bool = False
+    vm: VM, has: tuple[RunningDisk, ...], images: Chains, *, home: str, room: Room = NO_ROOM
 ) -> Iterator[Drift]:
     """Where the further disks of a running VM and the wanted ones differ; a larger one is live, and
-    one more or less where its monitor was `asked`."""
+    one more or less where there is `room` for that."""
     running = {each.name: each for each in has}
     for wanted in vm.disks:
         field = f"disks.{wanted.name}"
         found = running.pop(wanted.name, None)
         path = path_of(vm, wanted)
         if found is None:
-            yield Drift(field, "none", f"{wanted.size_gb} GiB", live=asked)
+            yield Drift(field, "none", f"{wanted.size_gb} GiB", live=room.adds)
         elif found.format != wanted.format:
             yield Drift(f"{field}.format", found.format, wanted.format)
         elif found.path != disk.absolute(path, home):
@@ -212,10 +213,10 @@ def drift(
             live = size < wanted.size_gb * GIB
             yield Drift(f"{field}.size_gb", in_gib(size), str(wanted.size_gb), live=live)
         elif not found.attached:
-            yield Drift(field, "open without a card", "attached", live=asked)
+            yield Drift(field, "open without a card", "attached", live=room.adds)
     for name, found in running.items():
         how = "attached" if found.attached else "open without a card"
-        yield Drift(f"disks.{name}", how, "none", live=asked)
+        yield Drift(f"disks.{name}", how, "none", live=room.lets_go(name))
 
 
 def growing(vm: VM, images: Chains) -> tuple[Request, ...]:

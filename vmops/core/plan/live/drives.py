@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 
 from vmops.core.devices import disk
 from vmops.core.devices.drift import Drift
@@ -92,9 +93,12 @@ def _adding(
     if lack := no_room(worker, new, observed):
         raise lack
     has = observed.drives(vm.name)
-    for each in lacking.disks:
+    # Interfaces take the first ones of these (interfaces.changing).
+    free = chain(reversed(observed.free_ports(vm.name)), repeat(""))
+    for each, port in zip(lacking.disks, free, strict=False):
         prepared = further.preparing(_alone(new, each), images)
-        yield disks.adding(vm, each, prepared, has, running, home=host.home)
+        there = has._replace(port=port)
+        yield disks.adding(vm, each, prepared, there, running, home=host.home)
 
 
 def _alone(vm: VM, wanted: Disk) -> VM:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 from vmops.core.devices import impairing, machine
 from vmops.core.devices import nic as nics
 from vmops.core.devices.live import nics as live
@@ -51,7 +53,11 @@ def changing(
     bare = {card.tap: card for card in observed.nics(vm.name) if card.is_bare}
     out = [live.removing(job, card, running) for card in too_many(vm, observed)]
     own = [n for n in lacking(vm, observed) if not nics.conflict(vm, n, observed.wiring)]
-    added = [live.adding(job, nic, running, bare=bare.get(nic.tap)) for nic in own]
+    free = chain(observed.free_ports(vm.name), repeat(""))
+    added = [
+        live.adding(job, nic, running, bare=bare.get(nic.tap), port=port)
+        for nic, port in zip(own, free, strict=False)
+    ]
     impaired = [
         impairing.step(nic, observed.wiring.impaired, only=nics.flag(nic))
         for nic in own

@@ -125,15 +125,15 @@ def receive(worker: Worker, vm: VM, observed: Observed, source: Observed, *, tok
     back = moving.marking(vm.name, expected)
     there = {path: chain for path, chain in source.images.items() if path != vm.iso}
     seen = observed._replace(images={**observed.images, **there})
-    plugs, _ = nic.plugging(plugging_of(worker, vm, observed), vm.connected, strict=True)
     running = source.vm(vm.name).process
     assert running is not None, "only what runs is received"
+    plugs, _ = nic.plugging(plugging_of(worker, vm, observed), vm.connected, strict=True)
     steps: tuple[Step | Batch, ...] = (
         moving.marking(vm.name, receiving)._replace(undo=back.commands),
         *clearing(vm, observed),
         *(_empty(path, source.images.get(path, ())) for path in _paths(vm)),
         *plugs,
-        *booting(worker, vm, seen, live=True),
+        *booting(worker, vm, seen, live=running),
         mirror.waiting(vm.name, disks_of(vm, running)),
     )
     guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
