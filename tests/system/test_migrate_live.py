@@ -152,21 +152,34 @@ def test_it_goes_on_where_it_was_when_the_other_qemu_or_the_operator_is_killed(
     assert (moving.qemus("worker1"), list(moving.qemus("worker2"))) == ({}, ["web1"])
 
 
+def is_marked(worker: str, how: str) -> tuple[str, str]:
+    return worker, f"grep -q {how} {FOLDER}/moving-web1 2>/dev/null"
+
+
 POINTS = {
-    "received": ("worker2", "ls /run/vmops/web1/way-nbd.sock 2>/dev/null"),
-    "sent": ("worker1", f"grep leaving {FOLDER}/moving-web1 2>/dev/null"),
+    "worker2 expects it": (MOVE, *is_marked("worker2", "expected")),
+    "worker2 receives it": (MOVE, *is_marked("worker2", "receiving")),
+    "a QEMU waits there": (MOVE, "worker2", "ls /run/vmops/web1/way-nbd.sock 2>/dev/null"),
+    "the way is open": (SLOWLY, "worker1", "ls /run/vmops/web1/way.sock 2>/dev/null"),
+    "its disks are mirrored": (
+        *(SLOWLY, "worker2"),
+        f"[ $(stat -c %b {FOLDER}/{DISKS[0]} 2>/dev/null || echo 0) -gt 2000 ]",
+    ),
+    "all of it was sent": (MOVE, *is_marked("worker1", "leaving")),
 }
+"""By what a step is known that has been done."""
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("point", POINTS)
-def test_the_same_command_goes_on_with_what_was_cut(moving: Operator, point: str) -> None:
-    before = content(moving, "worker1")
-    worker, test = POINTS[point]
-    task = moving.begin(*MOVE, "worker2")
-    seen(moving, worker, test)
-    task.kill()
-    task.communicate()
+@pytest.mark.timeout(500)
+def test_the_same_command_goes_on_with_what_was_cut_at_each_step(moving: Operator) -> None:
+    before, pid = content(moving, "worker1"), moving.qemus("worker1")["web1"]
+    for point, (words, worker, test) in POINTS.items():
+        task = moving.begin(*words, "worker2")
+        seen(moving, worker, test)
+        task.kill()
+        task.communicate()
+        if point != "all of it was sent":
+            assert moving.qemus("worker1") == {"web1": pid}, point
     moving.ok(*MOVE, "worker2")
     assert (moving.qemus("worker1"), list(moving.qemus("worker2"))) == ({}, ["web1"])
     assert listed(moving, "worker1") == ["moving-web1"]
@@ -174,3 +187,23 @@ def test_the_same_command_goes_on_with_what_was_cut(moving: Operator, point: str
     assert content(moving, "worker2") == before
     place(moving, "worker2")
     assert moving.ok("status", "--vm", "web1", "--format", "json").json[0]["state"] == "running"
+
+
+@pytest.mark.timeout(400)
+def test_one_whose_qemu_is_killed_on_its_way_is_a_vm_that_crashed(moving: Operator) -> None:
+    """What it had in memory is lost, as of any QEMU that is killed; its disks are where it was."""
+    before = content(moving, "worker1")
+    task = moving.begin(*SLOWLY, "worker2")
+    is_mirrored(moving)
+    moving.on("worker1", "kill", "-9", str(moving.qemus("worker1")["web1"]))
+    _, err = task.communicate(timeout=120)
+    assert task.returncode == 1, err
+    assert "Traceback" not in err
+    assert moving.qemus("worker1") == {}
+    moving.ok("migrate", "--vm", "web1", "--to", "worker1")
+    assert (moving.qemus("worker2"), listed(moving, "worker2")) == ({}, [])
+    (status,) = moving.ok("status", "--vm", "web1", "--format", "json").json
+    assert status["state"] == "crashed"
+    moving.ok("launch", "--vm", "web1")
+    assert list(moving.qemus("worker1")) == ["web1"]
+    assert content(moving, "worker1") == before
