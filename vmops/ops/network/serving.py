@@ -153,7 +153,9 @@ def _removed(route: Route, names: Sequence[str], mesh: Mesh | None) -> list[Netw
             seen = seen._replace(ground=by_mesh.supposed(by_mesh.as_laid(mesh)))
         return _and_mesh(route, seen, serving.remove(names, seen.node), none, "net.down")
 
-    return _carry_out(route, names, decide, supposed=names, mesh=none)
+    # Whoever has no network has tunnels that may be there, or he would hear nothing of a failure.
+    told = names or ([] if none is None else [MESH])
+    return _carry_out(route, told, decide, supposed=names, mesh=none)
 
 
 def _decided(route: Route, seen: _Seen, own: _Own) -> tuple[Plan, Mapping[str, WorkFailed]]:
