@@ -410,8 +410,9 @@ def _need(condition: object, why: str) -> None:
 
 
 def _set_up_taps(w: Simulated, words: list[str], _: str) -> None:
-    """It stops at the first line that fails."""
-    for line in words[1].split("\n"):
+    """It stops at the first line that fails. Where several VMs plug at once there are several
+    words with lines: what holds no blank is a TAP."""
+    for line in "\n".join(word for word in words[1:] if " " in word).split("\n"):
         what, *rest = shlex.split(line)[2:]
         if what == "tuntap":
             name = rest[rest.index("name") + 1]
@@ -830,7 +831,6 @@ _COMMANDS: dict[str, _Meaning] = cast(
         "open_sockets": _of_running,
         "sound_images": _nothing,
         "end_left": _end_left,
-        "reserve_log": _nothing,
         "memory_is": _nothing,
         "mark_is": _nothing,
         "print_log": _nothing,

@@ -73,11 +73,6 @@ def trim() -> Command:
     return command("trim_logs", str(KEPT_KIB))
 
 
-def reserve(vm: str) -> Command:
-    """Keep room for QEMU's own words."""
-    return command("reserve_log", vm, str(RESERVED_KIB * 1024))
-
-
 SIZES: Question[None] = Question(
     "sizes of the logs", (command("measure_logs"),), lambda _: None, time_limit_s=READ_LIMIT_S
 )

@@ -74,7 +74,7 @@ def booting(
         values = values._replace(incoming=True, ports=ports.of(comes.argv))
     run = RunDirectory(vm.name)
     paths = (run.console, *((values.screen.path,) if values.screen.path else ()))
-    sockets = (path.rpartition("/")[2] for path in paths)
+    sockets = [path.rpartition("/")[2] for path in paths]
     return (
         *disk.preparing(vm, observed.images),
         *further.preparing(vm, observed.images),
@@ -89,9 +89,9 @@ def booting(
             QEMU,
             (
                 machine.build(vm, values),
-                process.record(vm.name, values.uid),
-                command("open_sockets", vm.name, *sockets),
-                logs.reserve(vm.name),
+                process.record(
+                    vm.name, values.uid, log_bytes=logs.RESERVED_KIB * 1024, sockets=sockets
+                ),
             ),
             undo=(command("print_log", vm.name, logs.QEMU),),
         ),

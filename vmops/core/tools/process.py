@@ -76,12 +76,13 @@ def note_end(vm: str) -> Command:
     return command("note_end", vm)
 
 
-def record(vm: str, uid: int) -> Command:
+def record(vm: str, uid: int, *, log_bytes: int, sockets: Sequence[str]) -> Command:
     """Write down which process is the VM's QEMU, which has just started as that user.
 
-    Fails where there is none. Its pidfile, and room to write in the run directory, become its own.
+    Fails where there is none. Its pidfile, and room to write in the run directory, become its own,
+    these `sockets` there the SSH user's, and its log keeps `log_bytes` for its own words.
     """
-    return command("record_process", vm, str(uid))
+    return command("record_process", vm, str(uid), str(log_bytes), *sockets)
 
 
 def adopt(vm: str, process: Process) -> Command:

@@ -3,7 +3,7 @@
 # The logs in the run directories. One is trimmed by punching a hole at its beginning: QEMU goes on
 # writing meanwhile, nothing is copied, and the offsets of what is kept stay what they were.
 
-# Trimming and reserving answer nothing, so they run beside the script and cost it no time.
+# Trimming answers nothing, so it runs beside the script and costs it no time.
 #: # keep the newest {1} KiB of each log in $RUN_ROOT/*/log
 trim_logs() {
   for log in "$RUN_ROOT"/*/log/*; do
@@ -23,11 +23,6 @@ trim_log() {
   fallocate -p -o 0 -l "$(((size - $2 * 1024) / 4096 * 4096))" "$1" || return 1
   [ "$free" -gt 0 ] || [ "${1##*/}" != console ] ||
     printf '\r\n[vmops: the log was full, output is missing here]\r\n' >>"$1"
-}
-
-#: sudo fallocate -n -l {2} $RUN_ROOT/{1}/log/qemu
-reserve_log() {
-  fallocate -n -l "$2" "$RUN_ROOT/$1/log/qemu" >/dev/null 2>&1 &
 }
 
 # Of all logs at once, for the log_part of each.

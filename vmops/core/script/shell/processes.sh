@@ -128,17 +128,18 @@ end_holder() {
   [ "$(readlink "/proc/$1/fd/$2")" != "socket:[$3]" ] || kill "$1"
 }
 
-# Its pidfile is root's at that moment, and so is the directory. From then on QEMU may write there.
+# record_process VM UID BYTES SOCKET...: what has to be done when its QEMU has started.
 #: # see that it is this VM's QEMU, and write down PID and start time in $RUN_ROOT/{1}/process
 #: sudo chown {2} $RUN_ROOT/{1}/pid; sudo chmod 1771 $RUN_ROOT/{1}
+#: sudo chown $SUDO_USER $RUN_ROOT/{1}/{4*}
+#: sudo fallocate -n -l {3} $RUN_ROOT/{1}/log/qemu
 record_process() {
-  if ! pid_of "$1" || ! start_of "$pid" || ! is_qemu_of "$1" "$pid" "$2"; then
-    echo "QEMU ended as soon as it had started" >&2
-    return 1
-  fi
-  echo "$pid $started $2" >"$RUN_ROOT/$1/process" &&
-    chown -h "$2" "$RUN_ROOT/$1/pid" &&
-    chmod 1771 "$RUN_ROOT/$1"
+  vm=$1 uid=$2
+  shift 2
+  perl - "$RUN_ROOT" "$vm" "$uid" "$VMOPS_USER" "$@" <<'RECORD_PL'
+@number.pl@
+@record.pl@
+RECORD_PL
 }
 
 # One that somebody else has started. Its directory is root's alone: it knows nothing of it.

@@ -49,31 +49,23 @@ other_seeds() {
 #: sudo umount $RUN_ROOT/{1}/log; sudo rm -rf $RUN_ROOT/{1}
 remove_run_directory() {
   [ -d "$RUN_ROOT/$1" ] || return 0
-  # shellcheck disable=SC2086 # words
-  ! recorded "$1" || end_user $user $rest
-  umount -l "$RUN_ROOT/$1/log" 2>/dev/null
+  recorded "$1" || user=
+  clear_up "$user" "$RUN_ROOT/$1/log"
   rm -rf --one-file-system "${RUN_ROOT:?}/$1"
 }
 
-# Of the user ids that are a VM's own, whatever runs as that user is that VM's: unless another
-# inventory has given its number to a VM of another name.
-end_user() {
-  case $1 in 19000[0-6][0-9][0-9][0-9][0-9]) ;; *) return 0 ;; esac
-  case $(find "$RUN_ROOT" -mindepth 1 -maxdepth 1 -type d -gid "$1" -printf x) in
-    ''|x) ;; *) return 0 ;;
-  esac
-  tries=50
-  while pkill -KILL -U "$1" && [ "$tries" -gt 0 ]; do
-    tries=$((tries - 1))
-    sleep 0.02
-  done
+# clear_up UID [FOLDER]: what runs as the user of a VM that has ended, and where its logs are.
+clear_up() {
+  perl - "$RUN_ROOT" "$@" <<'CLEAR_PL'
+@number.pl@
+@clear.pl@
+CLEAR_PL
 }
 
 # Of a VM whose QEMU has ended and whose TAPs somebody has open all the same: what that has left.
 #: # end what runs as the user of {1}, and see that nobody has {2*} open
 end_left() {
-  # shellcheck disable=SC2086 # words
-  ! recorded "$1" || end_user $user $rest
+  ! recorded "$1" || clear_up "$user"
   shift
   found=" $(tap_facts | while read -r tap state used rest; do [ "$used" = 0 ] || echo "$tap"; done) "
   for tap in "$@"; do
