@@ -70,7 +70,7 @@ def set_up_taps(
             lines.append(f"sudo ip tuntap add mode tap name {tap} user {user}")
         mtu = f"$(cat /sys/class/net/{bridge}/mtu)"
         lines.append(f"sudo ip link set dev {tap} alias {alias(vm)} mtu {mtu}")
-    return command("set_up_taps", bridge, "\n".join(lines), *taps)
+    return Command(("set_up_taps", bridge, "\n".join(lines), *taps), common=2)
 
 
 def raise_taps(taps: Sequence[str]) -> Command:

@@ -2,22 +2,32 @@
 #
 # TAPs and Open vSwitch's ports.
 
-# Lines as a person would type them, for one `ip -batch`. Then the worker's own IP is kept off the
+# set_up_taps BRIDGE LINES TAP... LINES TAP...: lines as a person would type them, which hold blanks, for
+# one `ip -batch`, and the TAPs that they make. Then the worker's own IP is kept off the
 # TAPs, to which the switch alone is to listen: no IPv6 on them, so no address of theirs and no belief
 # in a guest's router advertisements; no answer to ARP; and as nothing is routed through them, rp_filter
 # drops what comes in. What the kernel does not have cannot be switched off.
 #: {2}
 #: # in /proc/sys/net/ipv6/conf/{3*}: disable_ipv6 1, accept_ra 0; in ipv4: arp_ignore 8, rp_filter 1
 set_up_taps() {
-  mtu=
+  mtu='' batch='' taps='' newline='
+'
   { read -r mtu <"/sys/class/net/$1/mtu"; } 2>/dev/null
-  echo "$2" | while read -r line; do
-    line=${line#sudo ip }
-    case $line in *" mtu "*) line="${line% mtu *} mtu ${mtu:-1500}" ;; esac
-    echo "$line"
-  done | ip -batch - || return 1
-  shift 2
-  for tap in "$@"; do
+  shift
+  for word in "$@"; do
+    case $word in *" "*) ;; *) taps="$taps $word" && continue ;; esac
+    while read -r line; do
+      line=${line#sudo ip }
+      case $line in *" mtu "*) line="${line% mtu *} mtu ${mtu:-1500}" ;; esac
+      batch=$batch$line$newline
+    done <<LINES
+$word
+LINES
+  done
+  ip -batch - <<BATCH || return 1
+$batch
+BATCH
+  for tap in $taps; do
     set_ip ipv6 "$tap" disable_ipv6 1 && set_ip ipv6 "$tap" accept_ra 0 &&
       set_ip ipv6 "$tap" addr_gen_mode 1 && set_ip ipv4 "$tap" arp_ignore 8 &&
       set_ip ipv4 "$tap" rp_filter 1 || return 1
