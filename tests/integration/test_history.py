@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,56 @@ def test_each_change_leaves_a_line(folder: Path, shell: str) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first.time)
     assert (folder / "history").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def dates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with what `date` answers, a line for each time; the last one again and again."""
+    found = tmp_path / "dates"
+    program = tmp_path / "bin" / "date"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\necho >>{found}.asked\nsed -n 1p {found}\nsed -i '1{{$!d}}' {found}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return found
+
+
+def times_asked(dates: Path) -> int:
+    return len(Path(f"{dates}.asked").read_text())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_clock_is_asked_once_and_what_passes_is_counted(
+    folder: Path, dates: Path, shell: str
+) -> None:
+    dates.write_text("2026-02-28:1772263445:080000000\n")
+    run(change("true"), change("sleep", "1", vm="vm2"), shell=shell, **LOGIN)
+    first, second = (datetime.fromisoformat(entry.time) for entry in entries(shell))
+    assert first >= datetime(2026, 2, 28, 7, 24, 5, tzinfo=UTC)
+    assert second - first >= timedelta(seconds=1)
+    assert times_asked(dates) == 1
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_script_that_goes_on_over_midnight_asks_for_the_day_again(
+    folder: Path, dates: Path, shell: str
+) -> None:
+    dates.write_text("2026-02-28:1772323199:500000000\n2026-03-01:1772323201:009999999\n")
+    run(change("true"), change("sleep", "1", vm="vm2"), shell=shell, **LOGIN)
+    assert entries(shell)[1].time.startswith("2026-03-01T00:0")
+    assert times_asked(dates) == 2
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_a_clock_there_is_no_line_and_the_work_goes_on(
+    folder: Path, dates: Path, shell: str
+) -> None:
+    for answer in ("", "no such format\n", "2026-02-28:$(x):%N\n"):
+        dates.write_text(answer)
+        assert run(change("true"), change("true", vm="vm2"), shell=shell) == ["done", "done"]
+    assert entries(shell) == ()
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -46,7 +46,7 @@ def render(blocks: Sequence[Block], *, nonce: str, lanes: int = 1) -> str:
     else:
         work = _lanes(blocks, nonce, lanes)
     if any(block.change for block in blocks):
-        work = [_TRIM, *work]
+        work = [_TRIM, *([_OPEN] if len(blocks) > 1 else []), *work]
     work = [_AT_ITS_TIME, f"open_frames {nonce}", *work]
     head = (f"{name}={shlex.quote(value)}" for name, value in functions.settings().items())
     text = "\n".join((*_START, *head, functions.needed("\n".join(work)), *work)) + "\n"
@@ -59,11 +59,13 @@ def _is_private(block: Block) -> bool:
 
 _TRIM = "trim_history </dev/null >/dev/null 2>&1 &"
 
+_OPEN = "open_history </dev/null 2>/dev/null"
+"""What the lines of several blocks have in common is found before they begin."""
+
 
 def _lanes(blocks: Sequence[Block], nonce: str, lanes: int) -> list[str]:
     """The blocks in lanes, after what those of a group do together."""
     lines = ["open_lanes"]
-    lines.extend(["came_from 2>/dev/null"] if any(block.change for block in blocks) else [])
     found = list(groups.groups(blocks))
     texts = [_group([(n, blocks[n]) for n in numbers], nonce) for numbers in found]
     for lane in groups.lanes(found, lanes):
@@ -76,7 +78,7 @@ _START = (
     "export PATH LC_ALL",
     "umask 077",
     "trap '' PIPE HUP",
-    "said= deaf= joined= came=",
+    "said= deaf= joined= came= day=",
 )
 """A script goes on when nobody reads what it prints. Messages of tools are in English, and lengths
 are in bytes."""
