@@ -263,3 +263,17 @@ def test_the_words_behind_two_dashes_are_taken_for_a_task_that_wants_them(
     monkeypatch.setattr(rest, "_rest", [])
     rest.take(Program("fab", SimpleNamespace(argv=argv, core=core, collection=ns)))
     assert (rest.rest(), core.remainder) == (words, left)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("words", ["ps --help", "--help ps", "ps", "--list", "--complete -- fab ps"])
+def test_only_the_tasks_that_are_named_are_asked_for_their_options(
+    program: str, words: str, run: Run
+) -> None:
+    """To ask all of them and to copy what they say took longer than to parse the words."""
+    run(program, *words.split())
+    home = {"vmops": vmops_program, "fab": fabric.main}[program]
+    found = home.program.parser.contexts
+    assert not found["lab.up"].args
+    assert bool(found["ps"].args) == ("ps" in words.split())
+    assert ns["lab.up"].get_arguments(), "the program has its parser: all is as it was"

@@ -34,7 +34,7 @@ from vmops.tasks.frame.output import (
     say,
 )
 from vmops.tasks.frame.work import Work, carry_out
-from vmops.tasks.typed.begin import begin
+from vmops.tasks.typed.begin import begin, is_asked_in_vain
 from vmops.tasks.typed.program import as_typed, hosts_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,8 +46,11 @@ class Task(tasks.Task):  # type: ignore[type-arg]
     framed = True
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
-        """As Invoke has it, as often as one likes: it takes out of `help` what it has used."""
+        """As Invoke has it, as often as one likes: it takes out of `help` what it has used. None
+        where it is asked in vain."""
         begin()
+        if is_asked_in_vain(self):
+            return []
         texts = dict(self.help)
         try:
             return super().get_arguments(ignore_unknown_help)

@@ -21,8 +21,8 @@ from vmops.tasks.typed.rest import take
 
 BAD_INPUT = 2
 
-_begun: list[Any] = []
-"""The programs of this process that have been here."""
+_begun: list[tuple[Any, frozenset[int]]] = []
+"""The programs of this process that have been here, each with the tasks that its words may name."""
 
 
 def begin() -> None:
@@ -30,9 +30,9 @@ def begin() -> None:
     program = running()
     if program is None or program.collection is None:
         return
-    if any(program.invoked is one for one in _begun):
+    if any(program.invoked is one for one, _ in _begun):
         return
-    _begun.append(program.invoked)
+    _begun.append((program.invoked, _named(program)))
     if _only_tells(program):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if all(is_ours(program.collection[name]) for name in program.collection.task_names):
@@ -40,6 +40,30 @@ def begin() -> None:
     take(program)
     _check_hosts(program.hosts)
     _check_words(program)
+
+
+def is_asked_in_vain(task: Any) -> bool:
+    """True while a program makes its parser, for a task that none of its words can name.
+
+    It asks each task for its options then, and copies all of them, of which it uses those of the
+    tasks that are named.
+    """
+    program = running()
+    if program is None or hasattr(program.invoked, "parser"):
+        return False
+    return any(program.invoked is one and id(task) not in named for one, named in _begun)
+
+
+def _named(program: Program) -> frozenset[int]:
+    """Which tasks the words may name: rather too many of them, as `--complete` gets all its words
+    as one, and `--help` takes a name as its value."""
+    given = " ".join(program.invoked.argv[1:])
+    names = program.collection.task_names.items()
+    return frozenset(
+        id(program.collection[name])
+        for name, aliases in names
+        if any(word in given for word in (name, *aliases))
+    )
 
 
 def is_ours(task: Any) -> bool:
