@@ -412,7 +412,7 @@ def _need(condition: object, why: str) -> None:
 def _set_up_taps(w: Simulated, words: list[str], _: str) -> None:
     """It stops at the first line that fails. Where several VMs plug at once there are several
     words with lines: what holds no blank is a TAP."""
-    for line in "\n".join(word for word in words[1:] if " " in word).split("\n"):
+    for line in [line for word in words[1:] if " " in word for line in word.split("\n")]:
         what, *rest = shlex.split(line)[2:]
         if what == "tuntap":
             name = rest[rest.index("name") + 1]

@@ -45,6 +45,18 @@ def test_a_launch_plugs_all_at_once_and_can_fall_back_to_one_by_one() -> None:
     assert first == ["set_up_taps", "vsctl", "raise_taps", "holds_ports"]
 
 
+def test_vms_that_plug_together_have_their_taps_made_by_one_ip() -> None:
+    vms = [VM1, replace(VM1, name="vm2", vm_id=1002, vnc_port=5999)]
+    blocks = [starting.launch(WORKER, vm, EMPTY).block for vm in vms]
+    steps = [groups.step_of(block) for block in blocks if block is not None]
+    found = groups.commands([step[1] for step in steps if step is not None])
+    (made,) = [entry.words() for entry in found if entry.words()[0] == "set_up_taps"]
+    assert made[:2] == ("set_up_taps", "br-int")
+    taps = [word for word in made[2:] if " " not in word]
+    assert taps == [TAP1, TAP2, "tap_1002_eth1", "tap_1002_eth2"]
+    assert [word.count("tuntap add") for word in made[2:] if " " in word] == [2, 2]
+
+
 def test_a_vm_without_any_network_is_not_started_but_by_the_documented_class() -> None:
     assert "network" not in labels(starting.launch_bare(WORKER, VM1, EMPTY))
     taken = {tap: ip.Tap("vmops:vm9") for tap in (TAP1, TAP2)}

@@ -14,6 +14,8 @@ set_up_taps() {
 '
   { read -r mtu <"/sys/class/net/$1/mtu"; } 2>/dev/null
   shift
+  # Of several VMs none may have joined.
+  [ "$#" -gt 0 ] || return 0
   for word in "$@"; do
     case $word in *" "*) ;; *) taps="$taps $word" && continue ;; esac
     while read -r line; do
