@@ -15,11 +15,11 @@ qemu-system-x86_64 -accel tcg -m 32 -display none -serial none -name web1x -daem
 ip tuntap add mode tap name tap_901_eth1
 ip link set tap_901_eth1 alias somebody
 ovs-vsctl add-port br-int gone0 tag=103 -- set Interface gone0 external_ids:note=somebody
-setsid bash -c 'exec -a "qemu-system-x86_64 -name web1" sleep infinity' </dev/null >/dev/null 2>&1 &
+setsid bash -c 'exec -a "qemu-system-x86_64 -name web1" perl -e sleep' </dev/null >/dev/null 2>&1 &
 ip netns add somebody
 nsenter --net=/run/netns/somebody nft add table inet somebody
 nft add table inet somebody
-setsid bash -c 'exec -a "dnsmasq --conf-file=/run/vmops-net/blue/dnsmasq.conf" sleep infinity' \\
+setsid bash -c 'exec -a "dnsmasq --conf-file=/run/vmops-net/blue/dnsmasq.conf" perl -e sleep' \\
     </dev/null >/dev/null 2>&1 &
 cd /var/tmp/images
 setsid python3 -m http.server --bind 127.0.0.1 "$1" </dev/null >/dev/null 2>&1 &

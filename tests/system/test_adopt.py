@@ -71,7 +71,7 @@ def test_an_adopted_vm_that_ends_by_itself_is_stopped_and_tidied(documented: Ope
 
 def test_what_is_not_the_vms_is_refused_and_nothing_is_done(documented: Operator) -> None:
     pid = pid_of(documented)
-    lie = "exec -a qemu-system-x86_64 sleep 60"
+    lie = 'exec -a qemu-system-x86_64 perl -e "sleep 60"'
     lie = f"bash -c '{lie}' >/dev/null 2>&1 & echo $!"
     other = int(documented.on("worker1", "sh", "-c", lie))
     for words, why in (
