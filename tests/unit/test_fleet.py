@@ -8,7 +8,8 @@ from collections.abc import Generator
 import pytest
 
 from vmops.core.inventory.model import Settings
-from vmops.errors import WorkerUnreachable
+from vmops.errors import InventoryError, WorkerUnreachable
+from vmops.ops import fleet
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
 from vmops.ops.vm.outcome import Outcome, without_absent
@@ -122,3 +123,39 @@ def test_a_vm_that_was_looked_for_everywhere_is_told_where_it_was(
         for where, what in outcomes
     )
     assert [outcome.worker for outcome in told] == kept.split()
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is begun early, in order: w2 is a worker to which nothing leads."""
+    done: list[str] = []
+
+    def connect(route: Route) -> None:
+        done.append(f"connect {route.worker.name}")
+        if route.worker.name == "w2":
+            raise InventoryError("w2: no such gateway")
+
+    monkeypatch.setattr(Route, "ask_early", lambda route: done.append(f"ask {route.worker.name}"))
+    monkeypatch.setattr(Route, "connect_early", connect)
+    return done
+
+
+@pytest.mark.parametrize(("parallel", "workers"), [(0, 6), (1, 1), (3, 3), (50, 6)])
+def test_who_is_worked_on_first_is_connected_to_early(
+    begun: list[str], parallel: int, workers: int
+) -> None:
+    fleet.connect_early(GROUPS, parallel=parallel)
+    first = [name(of) for of in GROUPS[:workers]]
+    assert begun == [*(f"ask {one}" for one in first), *(f"connect {one}" for one in first)]
+
+
+def test_no_more_are_connected_to_early_than_are_worked_on(begun: list[str]) -> None:
+    fleet.connect_early([group(number) for number in range(1, 100)])
+    assert len(begun) == 2 * fleet.DEFAULT_PARALLEL
+
+
+def test_what_one_of_several_lacks_is_for_its_own_work_to_say(begun: list[str]) -> None:
+    fleet.connect_early(GROUPS[:3])
+    assert "connect w3" in begun
+    with pytest.raises(InventoryError, match="no such gateway"):
+        fleet.connect_early(GROUPS[1:2])

@@ -266,7 +266,9 @@ def test_the_words_behind_two_dashes_are_taken_for_a_task_that_wants_them(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("words", ["ps --help", "--help ps", "ps", "--list", "--complete -- fab ps"])
+@pytest.mark.parametrize(
+    "words", ["ps --help", "--help ps", "ps", "--list", "--complete -- fab ps"]
+)
 def test_only_the_tasks_that_are_named_are_asked_for_their_options(
     program: str, words: str, run: Run
 ) -> None:

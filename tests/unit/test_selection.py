@@ -146,3 +146,29 @@ def test_a_vm_that_hosts_toml_lost_is_named_where_h_says(
 def test_without_a_place_or_a_whole_name_it_is_a_mistake(host: str, pattern: str) -> None:
     with pytest.raises(InventoryError):
         named_vms(call(host), pattern, task="logs")
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        pytest.param(status.status, {}, id="status"),
+        pytest.param(status.status, {"vm": "vm1,vm2"}, id="status-of-vms"),
+        pytest.param(status.ps, {}, id="ps"),
+        pytest.param(fleet.up, {"vm": "vm1,vm2"}, id="up"),
+        pytest.param(fleet.plan, {"vm": "vm1,vm2"}, id="plan"),
+        pytest.param(fleet.down, {"vm": "vm1,vm2"}, id="down"),
+    ],
+)
+def test_no_more_workers_are_connected_to_early_than_parallel_says(
+    task: Any,
+    words: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def told(groups: Any, *, parallel: int) -> None:
+        raise InventoryError(f"{len(groups)} workers, {parallel} at once")
+
+    monkeypatch.setattr("vmops.ops.fleet.connect_early", told)
+    with pytest.raises(Exit):
+        task(Context(config=fabric.Config()), parallel=1, **words)
+    assert "2 workers, 1 at once" in capsys.readouterr().err

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from vmops.errors import InventoryError
 from vmops.ops.route import Group
 
 DEFAULT_PARALLEL = 32
 """Workers at once: near ones keep two cores busy at 8 already, far ones are faster the more."""
 
 T = TypeVar("T")
+
+
+def connect_early(groups: Sequence[Group], *, parallel: int = 0) -> None:
+    """Begin to connect to those workers that `on_each` would begin with, in the background.
+
+    What goes wrong is raised by the first use. Raises InventoryError where it is one worker alone;
+    of several each has to say that for itself.
+    """
+    first = [group.route for group in groups[: parallel or DEFAULT_PARALLEL]]
+    for route in first:
+        route.ask_early()
+    for route in first:
+        with nullcontext() if len(groups) == 1 else suppress(InventoryError):
+            route.connect_early()
 
 
 def on_each(

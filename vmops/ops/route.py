@@ -20,15 +20,18 @@ class Route(NamedTuple):
     config: Any = None
     transcript: Transcript | None = None
 
+    def ask_early(self) -> None:
+        """Begin to ask ssh where the worker is. What goes wrong, `connect_early` says."""
+        if self.config is not None:
+            from vmops.remote.ssh.endpoint import begin_endpoint
+
+            begin_endpoint(self.worker, self.config)
+
     def connect_early(self) -> None:
         """Begin to connect in the background, while the caller imports what the work needs.
 
         What goes wrong is raised by the first use. Raises InventoryError.
         """
-        if self.config is not None:
-            from vmops.remote.ssh.endpoint import begin_endpoint
-
-            begin_endpoint(self.worker, self.config)
         from vmops.remote.ssh.connection import connect_early
 
         connect_early(self.worker, config=self.config)

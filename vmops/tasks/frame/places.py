@@ -80,16 +80,19 @@ def bases(c: Context, groups: Sequence[Group]) -> Bases:
     return bases_of(inventory(c), vms)
 
 
-def bases_to_start(c: Context, groups: Sequence[Group], free: Sequence[VM] = ()) -> Bases:
+def bases_to_start(
+    c: Context, groups: Sequence[Group], free: Sequence[VM] = (), *, parallel: int = 0
+) -> Bases:
     """The same, after what their guests are told has been read: a bad file of that is told before a
-    worker is contacted. Then the way to it is begun. `free` are VMs that have no worker yet."""
+    worker is contacted. Then the way to it is begun, to `parallel` of them. `free` are VMs that
+    have no worker yet."""
     vms = [*(vm for group in groups for vm in group.vms), *free]
     reads = any(vm.image is not None or vm.is_told for vm in vms)
     if not reads:
-        begin_to_connect(c, groups)  # before what comes next is imported
+        begin_to_connect(c, groups, parallel=parallel)  # before what comes next is imported
     found = bases_of_vms(c, vms)
     if reads:
-        begin_to_connect(c, groups)
+        begin_to_connect(c, groups, parallel=parallel)
     return found
 
 

@@ -212,14 +212,19 @@ def _found(c: Context, listed: Inventory, vms: Sequence[VM]) -> dict[str, str]:
 
 
 def groups_of_workers(
-    c: Context, names: str | None, listed: Inventory | None = None, *, early: bool = True
+    c: Context,
+    names: str | None,
+    listed: Inventory | None = None,
+    *,
+    early: bool = True,
+    parallel: int = 0,
 ) -> list[Group]:
     """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
 
-    `early` is as for `groups_of_vms`. Raises InventoryError.
+    `early` is as for `groups_of_vms`, `parallel` as for `begin_to_connect`. Raises InventoryError.
     """
     found = _all_groups(c, names, listed or inventory(c))
-    return _begun(c, found) if early else found
+    return _begun(c, found, parallel=parallel) if early else found
 
 
 def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]:
@@ -243,10 +248,13 @@ def _check_place(c: Context, names: str | None) -> None:
         raise InventoryError("-H and --worker both say where", cure="leave one of them out")
 
 
-def groups_of_fleet(c: Context, pattern: str | None, names: str | None) -> list[Group]:
+def groups_of_fleet(
+    c: Context, pattern: str | None, names: str | None, *, parallel: int = 0
+) -> list[Group]:
     """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
 
-    A VM that is pinned to no worker is looked for on each. Raises InventoryError.
+    A VM that is pinned to no worker is looked for on each. `parallel` is as for `begin_to_connect`.
+    Raises InventoryError.
     """
     listed = inventory(c)
     _check_place(c, names)
@@ -256,7 +264,7 @@ def groups_of_fleet(c: Context, pattern: str | None, names: str | None) -> list[
     groups = _of_fleet(c, listed, chosen, names)
     if not groups and (pattern or names or host_of(c)):
         raise _none_there(c, listed, pattern, names)
-    return _begun(c, groups)
+    return _begun(c, groups, parallel=parallel)
 
 
 class ToStart(NamedTuple):
@@ -327,15 +335,18 @@ def _none_there(
     )
 
 
-def _begun(c: Context, groups: list[Group]) -> list[Group]:
-    begin_to_connect(c, groups)
+def _begun(c: Context, groups: list[Group], *, parallel: int = 0) -> list[Group]:
+    begin_to_connect(c, groups, parallel=parallel)
     return groups
 
 
-def begin_to_connect(c: Context, groups: Sequence[Group]) -> None:
-    """With one worker, begin to connect now: what the task imports next costs as long."""
-    if len(groups) == 1 and not is_dry(c):
-        groups[0].route.connect_early()
+def begin_to_connect(c: Context, groups: Sequence[Group], *, parallel: int = 0) -> None:
+    """Begin to connect now to those that work on `parallel` workers at once begins with: what the
+    task imports next takes as long. Raises InventoryError where it is one worker alone."""
+    if not is_dry(c):
+        from vmops.ops.fleet import connect_early
+
+        connect_early(groups, parallel=parallel)
 
 
 def other_routes(c: Context, groups: Sequence[Group]) -> list[Route]:

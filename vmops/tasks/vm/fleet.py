@@ -72,7 +72,7 @@ def up(
 
     start = fleet_to_start(c, vm, worker)
     gently = lifecycle.GENTLY if restart else None
-    bases = bases_to_start(c, start.groups, start.free)
+    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
     found = placed(c, start, terms)
@@ -128,7 +128,7 @@ def down(
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.outcome import without_absent
 
-    groups = groups_of_fleet(c, vm, worker)
+    groups = groups_of_fleet(c, vm, worker, parallel=parallel)
     confirm(c, groups, "stop", yes=yes)
     all_of_it = (vm, worker) == (None, None)
     show_networks_last(c, all_of_it)
@@ -175,7 +175,8 @@ def plan(
     from vmops.ops.vm.expiring import today
 
     start = fleet_to_start(c, vm, worker)
-    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, start.groups, start.free))
+    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
+    terms = Terms(overcommit=overcommit, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
     found = placed(c, start, terms)
     groups, terms = found.groups, found.terms

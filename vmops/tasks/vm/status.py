@@ -50,7 +50,7 @@ def status(
     A worker or a monitor that cannot be asked gives 'unknown', never 'stopped'.
     Example: fab status --vm 'web*' --watch
     """
-    groups = _groups(c, vm, worker)
+    groups = _groups(c, vm, worker, parallel=parallel)
     work = _looking(c, groups, detailed=True, parallel=parallel)
     if vm is not None and not is_dry(c) and not is_host(c):
         work = work._replace(report=work.report._replace(merged=_with_moved(c, groups)))
@@ -82,16 +82,19 @@ def ps(
 
     Example: fab -H 10.0.10.1 ps
     """
-    work = _looking(c, groups_of_workers(c, worker), detailed=False, parallel=parallel)
+    groups = groups_of_workers(c, worker, parallel=parallel)
+    work = _looking(c, groups, detailed=False, parallel=parallel)
     if not watch or is_dry(c):
         return work
     _watch(work, interval, detailed=False, as_json=format == options.JSON)
     return None
 
 
-def _groups(c: Context, vm: str | None, worker: str | None) -> list[Group]:
+def _groups(c: Context, vm: str | None, worker: str | None, *, parallel: int) -> list[Group]:
     """The VMs that `--vm` and `--worker` both mean; without `--vm` also a worker that has none."""
-    return groups_of_fleet(c, vm, worker) if vm else groups_of_workers(c, worker)
+    if vm:
+        return groups_of_fleet(c, vm, worker, parallel=parallel)
+    return groups_of_workers(c, worker, parallel=parallel)
 
 
 def _with_moved(c: Context, groups: Sequence[Group]) -> Callable[[Sequence[Survey]], list[Survey]]:
