@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+
+from vmops import load
+from vmops.ops.route import Group, Route
+from vmops.ops.vm import lifecycle
+from vmops.ops.vm.changes import look_to_start
+from vmops.ops.vm.lifecycle import USUAL_TERMS
+from vmops.remote.counters import counted
+from vmops.remote.ssh.connection import close_all
 
 from .fleet_helpers import change, column, running
 from .lab_helpers import wait_until
@@ -130,3 +140,49 @@ def test_a_bad_interface_stops_no_other_vm_that_starts_with_it(fleet: Operator) 
         assert fleet.port("worker1", "tap_2_eth1") is None
     finally:
         fleet.on("worker1", "ip", "link", "del", "tap_2_eth1")
+
+
+def test_up_looks_at_everything_in_one_exchange_and_acts_in_another(fleet: Operator) -> None:
+    listed = load(fleet.hosts_toml)
+    vms = listed.vms_on(listed.workers)
+    groups = [Group(Route(listed.worker(name)), vms[name]) for name in listed.workers]
+    try:
+        before = counted()
+        elsewhere, seen = look_to_start(groups, [], USUAL_TERMS)
+        assert (counted() - before).exchanges == len(groups)
+        found = [
+            came for g in seen for came in lifecycle.launch(g.route, g.vms, elsewhere=elsewhere)
+        ]
+        assert (counted() - before).exchanges == 2 * len(groups)
+    finally:
+        close_all()
+    assert {came.vm: came.pid for came in found} == running(fleet)
+
+
+def test_what_was_seen_and_is_so_no_more_is_looked_at_again(fleet: Operator) -> None:
+    """Somebody else starts one of the VMs after the look."""
+    listed = load(fleet.hosts_toml)
+    group = Group(Route(listed.worker("worker1")), listed.vms_on(["worker1"])["worker1"])
+    other = group.vms[0].name
+    try:
+        elsewhere, (seen,) = look_to_start([group], [], USUAL_TERMS)
+        fleet.ok("launch", "--vm", other)
+        pid = running(fleet)[other]
+        first, *rest = lifecycle.launch(seen.route, seen.vms, elsewhere=elsewhere)
+    finally:
+        close_all()
+    assert (first.error, first.action, first.pid) == (None, "nothing", pid)
+    assert [(came.error, came.action) for came in rest] == [(None, "start")] * len(rest)
+
+
+def test_a_worker_that_cannot_be_asked_has_seen_nothing(fleet: Operator) -> None:
+    listed = load(fleet.hosts_toml)
+    gone = replace(listed.worker("worker2"), name="gone", port=9, address="127.0.0.1")
+    groups = [Group(Route(listed.worker("worker1"))), Group(Route(gone))]
+    try:
+        elsewhere, (first, second) = look_to_start(groups, [], USUAL_TERMS)
+    finally:
+        close_all()
+    assert (set(elsewhere.seen), set(elsewhere.unasked)) == ({"worker1"}, {"gone"})
+    assert first.route.seen is not None
+    assert second.route.seen is None

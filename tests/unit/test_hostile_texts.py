@@ -128,7 +128,7 @@ def call(
     result = hostile(case.result, failed=failed)
     given = lambda *_, **__: [result]  # noqa: E731
     monkeypatch.setattr(work, "each", given)
-    monkeypatch.setattr("vmops.tasks.frame.selection._begun", lambda c, groups: groups)
+    monkeypatch.setattr("vmops.tasks.frame.selection._begun", lambda c, groups, **_: groups)
     with suppress(Exit):
         ns[case.task](Context(config=fabric.Config()), **case.words | words)
 

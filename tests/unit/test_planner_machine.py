@@ -53,6 +53,7 @@ GENTLY = Manner(timeout_s=1.0)
 KINDS: dict[str, Callable[[Sequence[VM]], list[Outcome]]] = {
     "launch": lambda vms: lifecycle.launch(ROUTE, vms),
     "launch strictly": lambda vms: lifecycle.launch(ROUTE, vms, terms=Terms(strict=True)),
+    "up": lambda vms: lifecycle.launch(ROUTE._replace(seen=act.observe()), vms),  # type: ignore[call-arg]
     "up --restart": lambda vms: lifecycle.launch(ROUTE, vms, terms=Terms(restart=KILLED)),
     "plug": lambda vms: lifecycle.plug(ROUTE, vms),
     "boot": lambda vms: lifecycle.boot(ROUTE, vms),
@@ -63,7 +64,7 @@ KINDS: dict[str, Callable[[Sequence[VM]], list[Outcome]]] = {
     "restart --force": lambda vms: lifecycle.restart(ROUTE, vms, manner=KILLED),
 }
 
-STARTING = ("launch", "launch strictly", "up --restart", "restart", "restart --force")
+STARTING = ("launch", "launch strictly", "up", "up --restart", "restart", "restart --force")
 ENDING = ("stop", "stop --force", "unplug")
 
 faults = st.one_of(

@@ -182,8 +182,9 @@ def carry_out(
 ) -> list[Done]:
     """Observe, decide for all these VMs of a worker, and do it: one `Done` for each, in order.
 
-    What looks like somebody else's is looked at again while nobody changes the VM: it may be its
-    own QEMU, in the middle of a start. Never raises a VmopsError.
+    What the route has `seen` is not looked at a first time. What looks like somebody else's is
+    looked at again while nobody changes the VM: it may be its own QEMU, in the middle of a start.
+    Never raises a VmopsError.
     """
 
     def look_again(vm: VM) -> Done:
@@ -198,9 +199,10 @@ def carry_out(
     done: dict[str, Done] = {}
     waiting = list(vms)
     try:
-        for _ in range(LOOKS):
+        for look in range(LOOKS):
             if waiting:
-                seen = observe(route, questions(waiting), vms=waiting, suppose=suppose)
+                known = route.seen if look == 0 else None
+                seen = known or observe(route, questions(waiting), vms=waiting, suppose=suppose)
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
                 in_doubt = [vm for vm in waiting if _is_in_doubt(done[vm.name], seen)]

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vmops.core.inventory.model import VM, Worker
 
 if TYPE_CHECKING:
+    from vmops.core.facts.observed import Observed
     from vmops.ops.dry import Transcript
 
 
 class Route(NamedTuple):
     """A worker and how this process gets there: fab's configuration, None for the defaults.
 
-    With a `transcript` it leads nowhere: what would be sent is written down (dry.py).
+    With a `transcript` it leads nowhere: what would be sent is written down (dry.py). `seen` is
+    what the worker has answered just now to what is asked there first: it is not asked again.
     """
 
     worker: Worker
     config: Any = None
     transcript: Transcript | None = None
+    seen: Observed | None = None
 
     def ask_early(self) -> None:
         """Begin to ask ssh where the worker is. What goes wrong, `connect_early` says."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
-from vmops.core.facts.observed import Observed
+from vmops.core.facts.observed import Asked, Observed, for_restarting, for_starting
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import restarting, starting
 from vmops.core.plan.capacity import refusal, taken, thin
@@ -44,6 +44,13 @@ class Terms(NamedTuple):
     at_end: AtEnd = "refuse"
     unnamed: bool = False
     apart: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+def questions(vms: Sequence[VM], terms: Terms) -> tuple[Asked, ...]:
+    """What a worker is asked before these VMs are started there on these terms."""
+    if terms.restart is None:
+        return for_starting(vms, bases=terms.bases)
+    return for_restarting(vms, gently=True, bases=terms.bases)
 
 
 def is_left_off(vm: VM, observed: Observed, terms: Terms) -> bool:

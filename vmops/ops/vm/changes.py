@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import Skip
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
+from vmops.core.facts.host import HOST
+from vmops.core.facts.observed import Observed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING
 from vmops.core.facts.wiring import DRAINED
@@ -50,30 +52,72 @@ class Change(NamedTuple):
         return self.action in ("start", "replug", "change", "grow", "restart", "stop")
 
 
+class _Look(NamedTuple):
+    """What a worker has said to several questions at once, or why that is not known."""
+
+    ran: Ran | VmopsError
+    is_drained: bool = False
+    seen: Observed | None = None
+
+
 def look_everywhere(routes: Sequence[Route], *, to_start: bool = False) -> Elsewhere:
     """What runs on each of these workers, asked of all at once; where VMs are `to_start` also which
     are drained. Never raises a VmopsError."""
-    drained: set[str] = set()
 
-    def look(one: Group) -> Ran | VmopsError:
-        try:
-            answers = ask(one.route, RUNNING, *((DRAINED,) if to_start else ()))
-            with suppress(Unanswered):
-                found = answers[DRAINED] if to_start else None
-                if found is not None and not found.is_open:
-                    drained.add(one.route.worker.name)
-            return answers[RUNNING]
-        except Unanswered as error:
-            return unreadable(one.route, error)
-        except VmopsError as error:
-            return error
+    def look(one: Group) -> _Look:
+        return _look(one.route, (RUNNING, *((DRAINED,) if to_start else ())))
 
     asked = [Group(route) for route in routes if route.transcript is None]
-    found = {one.route.worker.name: said for one, said in on_each(asked, look)}
+    return _elsewhere({one.route.worker.name: said for one, said in on_each(asked, look)})
+
+
+def look_to_start(
+    groups: Sequence[Group], others: Sequence[Route], terms: Terms
+) -> tuple[Elsewhere, list[Group]]:
+    """As `look_everywhere`. Those of the groups are asked in the same exchange for what a launch on
+    these terms needs, and the routes of the groups that are given back have `seen` it: it is for
+    those that begin at once.
+
+    Raises InventoryError for a file that a guest is to be told and that cannot be read.
+    """
+    first = {g.route.worker.name: group.questions(told(g.vms), terms) for g in groups}
+
+    def look(one: Group) -> _Look:
+        return _look(one.route, (*first.get(one.route.worker.name, (RUNNING,)), DRAINED))
+
+    found = {
+        one.route.worker.name: said for one, said in on_each([*groups, *map(Group, others)], look)
+    }
+    known = [
+        g._replace(route=g.route._replace(seen=found[g.route.worker.name].seen)) for g in groups
+    ]
+    return _elsewhere(found), known
+
+
+def _look(route: Route, asked: Sequence[facts.Asked]) -> _Look:
+    try:
+        answers = ask(route, *asked)
+        ran = answers[RUNNING]
+    except Unanswered as error:
+        return _Look(unreadable(route, error))
+    except VmopsError as error:
+        return _Look(error)
+    is_drained, seen = False, None
+    with suppress(Unanswered):
+        mark = answers[DRAINED] if DRAINED in asked else None
+        is_drained = mark is not None and not mark.is_open
+    with suppress(Unanswered):
+        questions = [one for one in asked if one != DRAINED]
+        seen = facts.read(route.worker, answers, questions) if HOST in asked else None
+    return _Look(ran, is_drained, seen)
+
+
+def _elsewhere(found: Mapping[str, _Look]) -> Elsewhere:
+    said = {name: look.ran for name, look in found.items()}
     return Elsewhere(
-        seen={name: said for name, said in found.items() if not isinstance(said, VmopsError)},
-        unasked={name: said for name, said in found.items() if isinstance(said, VmopsError)},
-        drained=frozenset(drained),
+        seen={name: ran for name, ran in said.items() if not isinstance(ran, VmopsError)},
+        unasked={name: ran for name, ran in said.items() if isinstance(ran, VmopsError)},
+        drained=frozenset(name for name, look in found.items() if look.is_drained),
     )
 
 

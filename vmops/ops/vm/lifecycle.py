@@ -79,9 +79,10 @@ def launch(
     except _Lacking as lacking:
         failed = supplier(route, lacking.images)
     errors = {vm.name: failed[vm.image] for vm in vms if vm.image and vm.image in failed}
+    again = _start(route._replace(seen=None), vms, terms, way, elsewhere)
     return [
         one._replace(error=errors[one.vm]) if one.error and one.vm in errors else one
-        for one in _start(route, vms, terms, way, elsewhere)
+        for one in again
     ]
 
 
@@ -124,15 +125,16 @@ def _start(
             raise _Lacking(sorted(name for name in lacked if name))
         return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=way.kind)
 
-    def questions(waiting: Sequence[VM]) -> Sequence[facts.Asked]:
-        if terms.restart is None:
-            return facts.for_starting(waiting, bases=terms.bases)
-        return facts.for_restarting(waiting, gently=True, bases=terms.bases)
-
     def supposing(worker: Worker, some: Sequence[VM]) -> Observed:
         return supposed.without_disks(way.suppose(worker, some), some, terms.bases)
 
-    done = carry_out(route, vms, decide, questions=questions, suppose=supposing)
+    done = carry_out(
+        route,
+        vms,
+        decide,
+        questions=lambda waiting: group.questions(waiting, terms),
+        suppose=supposing,
+    )
     return [_came_of(route, item) for item in done]
 
 

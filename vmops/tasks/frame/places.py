@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmops.core.devices.disk import Bases
     from vmops.core.inventory.model import VM
     from vmops.core.plan.elsewhere import Elsewhere
+    from vmops.core.plan.group import Terms
     from vmops.ops.route import Group
 
 
@@ -37,7 +38,7 @@ def other_workers(
 def everywhere(
     c: Context, groups: Sequence[Group], *, named: bool, known: Elsewhere | None = None
 ) -> Elsewhere:
-    """What runs on all workers of the inventory, for `up` and `plan`.
+    """What runs on all workers of the inventory, for `plan`, and for `up` as `ready_to_start`.
 
     One that cannot be asked is said, unless it is among the groups, whose VMs say it. Where VMs are
     `named` none is started that may run there; of the whole inventory what can be is started, and
@@ -52,8 +53,25 @@ def everywhere(
     if found is None:
         routes = [*(group.route for group in groups), *other_routes(c, groups)]
         found = look_everywhere(routes, to_start=True)
-    if named:
-        return found
+    return found if named else _complained(groups, found)
+
+
+def ready_to_start(
+    c: Context, groups: list[Group], terms: Terms, *, named: bool, parallel: int
+) -> tuple[Elsewhere, list[Group]]:
+    """The same, and in the same exchange what a launch of the groups' VMs on these terms asks
+    first. What is seen by now would be old for those that have to wait for their turn: where there
+    are more of them than `parallel`, they look by themselves."""
+    from vmops.ops.fleet import DEFAULT_PARALLEL
+    from vmops.ops.vm.changes import look_to_start
+
+    if is_dry(c) or len(groups) > (parallel or DEFAULT_PARALLEL):
+        return everywhere(c, groups, named=named), groups
+    found, groups = look_to_start(groups, other_routes(c, groups), terms)
+    return found if named else _complained(groups, found), groups
+
+
+def _complained(groups: Sequence[Group], found: Elsewhere) -> Elsewhere:
     at = {group.route.worker.name for group in groups}
     complain(error for name, error in found.unasked.items() if name not in at)
     return found._replace(unasked={})

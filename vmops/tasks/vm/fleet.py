@@ -10,7 +10,7 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
 from vmops.tasks.frame.output import table
-from vmops.tasks.frame.places import bases_to_start, everywhere, say_lost
+from vmops.tasks.frame.places import bases_to_start, everywhere, ready_to_start, say_lost
 from vmops.tasks.frame.selection import fleet_to_start, groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -78,7 +78,12 @@ def up(
     found = placed(c, start, terms)
     groups, terms = found.groups, found.terms
     served = networks_first(c, None if (vm, worker) == (None, None) else groups)
-    elsewhere = everywhere(c, groups, named=vm is not None, known=found.elsewhere)
+    if found.elsewhere is None:
+        elsewhere, groups = ready_to_start(
+            c, groups, terms, named=vm is not None, parallel=parallel
+        )
+    else:
+        elsewhere = everywhere(c, groups, named=vm is not None, known=found.elsewhere)
     supply = supplier(c, push=push)
     return Work(
         groups,
