@@ -66,13 +66,14 @@ def up(
     starts. A VM that runs, but not as asked, fails, or with --restart is restarted.
     Example: fab up --vm 'web*' --worker worker1,worker2
     """
+    start = fleet_to_start(c, vm, worker)
+    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
+
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
 
-    start = fleet_to_start(c, vm, worker)
     gently = lifecycle.GENTLY if restart else None
-    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
     found = placed(c, start, terms)
@@ -129,11 +130,12 @@ def down(
     given. Says first how many VMs on which workers, and on a terminal asks before it stops several.
     Example: fab down --worker worker1 --timeout 60
     """
+    groups = groups_of_fleet(c, vm, worker, parallel=parallel)
+
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.outcome import without_absent
 
-    groups = groups_of_fleet(c, vm, worker, parallel=parallel)
     confirm(c, groups, "stop", yes=yes)
     all_of_it = (vm, worker) == (None, None)
     show_networks_last(c, all_of_it)
@@ -175,12 +177,13 @@ def plan(
     Exit code 0 if there is nothing to do, 4 if there is, 1 if `up` would fail, 3 if a worker
     cannot be reached. Example: fab plan --format json
     """
+    start = fleet_to_start(c, vm, worker)
+    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
+
     from vmops.core.plan.group import Terms
     from vmops.ops.vm.changes import changes
     from vmops.ops.vm.expiring import today
 
-    start = fleet_to_start(c, vm, worker)
-    bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
     terms = Terms(overcommit=overcommit, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
     found = placed(c, start, terms)

@@ -261,15 +261,16 @@ def stop(
     A VM that is not there is not an error. With -H it may be one that hosts.toml has lost.
     Example: fab stop --vm 'web*' --timeout 60
     """
-    from vmops.core.plan.stopping import Manner
-    from vmops.ops.vm import lifecycle
-
-    manner = Manner(force=force, timeout_s=timeout)
     groups = (
         groups_of_vms(c, vm, task="stop", elsewhere=True)
         if elsewhere
         else groups_with_lost(c, vm, task="stop")
     )
+
+    from vmops.core.plan.stopping import Manner
+    from vmops.ops.vm import lifecycle
+
+    manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
         lambda g: [_unless_lost(c, o) for o in lifecycle.stop(g.route, g.vms, manner=manner)],
