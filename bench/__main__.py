@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import report, results, scaling
 from bench.errors import BenchFailed
 from bench.fleet import fleet
+from bench.moving import moving
 from bench.networks import networks
 from bench.place import ROOT, Place
 from bench.profile import TASKS, profile
@@ -41,6 +42,7 @@ def options() -> argparse.Namespace:
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
     add("--networks", action="store_true", help="verify of forty VMs, and a network's up")
     add("--transfer", action="store_true", help="an image to a worker, beside scp, instead")
+    add("--moving", action="store_true", help="a live move and an interface, beside virsh, instead")
     add("--profile", choices=tuple(TASKS), help="where the time of this task goes, instead")
     add("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, {PART.name} of a part)")
     add("--show", type=Path, help="only print the tables of this JSON")
@@ -72,6 +74,9 @@ def main() -> int:
         with Place() as place:
             if asked.profile:
                 print(profile(place, asked.profile, asked.rounds, say=_say()))
+                return 0
+            if asked.moving:
+                print(moving(place, asked.rounds, say=_say()))
                 return 0
             if asked.transfer:
                 print(transfer(place, asked.rounds, say=_say()))

@@ -29,12 +29,17 @@ def virsh(place: Place, vms: Sequence[VM]) -> Way:
         return unavailable("virsh", TITLE, CURE)
     try:
         for worker in dict.fromkeys(str(vm.worker) for vm in vms):
-            place.inside(worker, ("sh", "-c", _START_LIBVIRTD))
+            start_libvirtd(place, worker)
     except BenchFailed as failure:
         return unavailable("virsh", TITLE, f"no libvirtd in a worker: {failure}"[:200])
-    start = [Call((*_virsh(place, vm), "create", str(_domain_file(place, vm)))) for vm in vms]
-    stop = [Call((*_virsh(place, vm), "destroy", label(vm))) for vm in vms]
+    start = [Call((*words(place, vm), "create", str(domain_file(place, vm)))) for vm in vms]
+    stop = [Call((*words(place, vm), "destroy", label(vm))) for vm in vms]
     return Way("virsh", TITLE, Processes([start]), Processes([stop]))
+
+
+def start_libvirtd(place: Place, worker: str) -> None:
+    """Have one run in the worker. Raises BenchFailed."""
+    place.inside(worker, ("sh", "-c", _START_LIBVIRTD))
 
 
 _START_LIBVIRTD = """
@@ -52,6 +57,8 @@ unix_sock_rw_perms = "0777"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 END
+# The machine has one, by which libvirt would take its workers for the same host.
+echo "host_uuid = \\"$(cat /proc/sys/kernel/random/uuid)\\"" >>/etc/libvirt/libvirtd.conf
 cat >/etc/libvirt/qemu.conf <<'END'
 security_driver = "none"
 user = "root"
@@ -72,7 +79,7 @@ done
 """
 
 
-def _virsh(place: Place, vm: VM) -> tuple[str, ...]:
+def words(place: Place, vm: VM) -> tuple[str, ...]:
     """virsh's words up to its command. It calls an `ssh` that knows the lab's key and hosts."""
     worker = place.worker(str(vm.worker))
     program = place.directory / f"ssh-{worker.name}"
@@ -83,7 +90,17 @@ def _virsh(place: Place, vm: VM) -> tuple[str, ...]:
     return ("virsh", "--quiet", "--connect", f"{where}?command={program}")
 
 
-def _domain_file(place: Place, vm: VM) -> Path:
+def interface_file(place: Place, nic: Nic) -> Path:
+    """libvirt's words for one interface, in a file."""
+    devices = ElementTree.Element("devices")
+    _add_interface(devices, nic)
+    path = place.directory / f"{nic.tap}.xml"
+    ElementTree.ElementTree(devices[0]).write(path)
+    return path
+
+
+def domain_file(place: Place, vm: VM) -> Path:
+    """libvirt's words for the VM, in a file."""
     path = place.directory / f"{vm.name}.xml"
     ElementTree.ElementTree(_domain(vm)).write(path)
     return path
