@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.images.names import Base
 from vmops.lab import Lab, WorkerStatus
 
+from .lay import Lay
 from .operations import SLOW, File, Operation, State
 from .outside import Look, both, differences, doubled, is_same, look, there_of
 from .shell import (
@@ -43,6 +45,8 @@ from .targets import (
     Part,
     Target,
     hosts_toml,
+    mesh_toml,
+    sharing,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -175,10 +179,12 @@ class Ground:
         self.worker = worker
         self.peer = peer
         self.folder = folder
-        names: tuple[File, ...] = ("hosts", "changed", "networks", "changed-networks", "pair")
+        names: tuple[File, ...] = get_args(File)
         self.files: dict[File, Path] = {name: folder / f"{name}.toml" for name in names}
         self.images = tuple(_made_image(folder, name) for name in ("sent", "fetched"))
         self.baseline: Look
+        self._laid: Look | None = None
+        self._lay = Lay(lab, worker, peer)
         self._is_pair = False
         self._files = itertools.count()
         self._build()
@@ -188,7 +194,8 @@ class Ground:
         self._is_pair = False
 
     def end(self) -> None:
-        """Stop listening."""
+        """Stop listening, and leave nothing beside the lab."""
+        self._lay.forget()
         self.tags.end()
 
     def fresh_file(self) -> Path:
@@ -221,7 +228,7 @@ class Ground:
 
     def touched(self, seen: Look) -> list[str]:
         """A line for everything that is not as it was, and belongs to no target."""
-        before = self.baseline.others
+        before = (self._laid or self.baseline).others
         if not self._is_pair:
             before = {k: v for k, v in before.items() if not k.endswith(f" on {self.peer}")}
         return differences(before, seen.others)
@@ -272,18 +279,24 @@ class Ground:
             if shape and shape.disk and not any(word.startswith("mark") for word in shape.more)
         ]
 
+    def use_pair(self) -> None:
+        """Look at the second worker too, from now on."""
+        self._is_pair = bool(self.peer)
+
     def prepare(self, operation: Operation, *, sessions: bool = True) -> Look:
         """Bring an operation's VMs and things into the state before, all else to nothing.
 
         Without `sessions` those that are open may stay. Raises Hung, RuntimeError.
         """
         state, vms = operation.start, operation.vms
-        self._is_pair = self._is_pair or operation.moves
+        self._is_pair = self._is_pair or operation.paired
         self.wipe()
-        self._is_pair = operation.moves
+        self._is_pair = operation.paired
+        if self._lay.do(operation):
+            self._take_as_laid()
         self._bring(state, vms)
         file: File = "networks" if "networks" in operation.file else "hosts"
-        file = "pair" if operation.moves else file
+        file = operation.file if operation.paired else file
         if operation.had == "served":
             self._prepare(state, ("net.up",), file)
         select = ("--vm", ",".join(vms))
@@ -311,6 +324,14 @@ class Ground:
         if said.code != 0:
             raise RuntimeError(f"cannot prepare {state}: {said}")
 
+    def _take_as_laid(self) -> None:
+        """What is there now belongs to nobody's operation."""
+        seen = self.look()
+        # Not what a session that hangs has left.
+        others = {k: v for k, v in seen.others.items() if not k.startswith("process ")}
+        known = {k: v for k, v in self.baseline.others.items() if k.startswith("process ")}
+        self._laid = replace(seen, others=others | known)
+
     @property
     def _used(self) -> tuple[str, ...]:
         return (self.worker, self.peer) if self._is_pair else (self.worker,)
@@ -322,6 +343,8 @@ class Ground:
         """
         self._kill_qemus()
         self._remove_remains()
+        self._lay.undo()
+        self._laid = None
         disks = [f"{PRISTINE}/{target.image}" for target in EVERY if not target.disk_gb]
         restore = f'rm -f {FOLDER}/*; cp "$@" {FOLDER}/..'
         self.lab.run(self.worker, ("sh", "-c", restore, "sh", *disks))
@@ -375,6 +398,11 @@ class Ground:
         for name, parts in contents.items():
             workers = (self.worker, self.peer) if name == "pair" and self.peer else (self.worker,)
             self.files[name].write_text(hosts_toml(inventory, parts, *workers))
+        if self.peer:
+            web2, web3 = (target for target in TARGETS if target.name in ("web2", "web3"))
+            text = mesh_toml(inventory, (web2, web3), self.worker, self.peer)
+            self.files["mesh"].write_text(text)
+            self.files["shared"].write_text(sharing(self.files["pair"].read_text()))
         neighbour.write_text(hosts_toml(inventory, [NEIGHBOUR], self.worker))
         make = f"mkdir -p {PRISTINE}; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
         for worker in (self.worker, self.peer)[: 1 + bool(self.peer)]:

@@ -39,9 +39,10 @@ State = OfVM | OfImage
 OfThings = Literal["down", "served", "open", "drained"]
 """Of networks: `down` or `served`. Of the worker: `open` or `drained`."""
 
-File = Literal["hosts", "changed", "networks", "changed-networks", "pair"]
+File = Literal["hosts", "changed", "networks", "changed-networks", "pair", "mesh", "shared"]
 """What hosts.toml the operator has. Those of networks serve two of them on the worker; `pair` has a
-second worker beside it, and gives the VM none."""
+second worker beside it, and gives the VM none; `shared` has these with one folder for their disks,
+`mesh` a VM on each of the two, which have no VLAN in common."""
 
 ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
@@ -55,6 +56,8 @@ NETWORKS = ("blue", "red", "uplink")
 """Two networks, and what there is of the node's own for their way out."""
 SLOW = ("--rate-mbit", "5", "--impaired", "in")
 """What a lab's switch lets a line be."""
+MESH = ("mesh", "mesh there")
+"""The tunnels of either worker."""
 DRAIN = ("drain there",)
 """That the second worker is drained: the first has somebody else's VM, which stays."""
 
@@ -93,8 +96,18 @@ class Operation:
 
     @property
     def moves(self) -> bool:
+        """Its VM goes from one worker to another."""
+        return self.file in ("pair", "shared")
+
+    @property
+    def shares(self) -> bool:
+        """Its two workers have one folder for the disks of VMs."""
+        return self.file == "shared"
+
+    @property
+    def paired(self) -> bool:
         """It has two workers."""
-        return self.file == "pair"
+        return self.moves or self.file == "mesh"
 
     @property
     def keeps_memory(self) -> bool:
@@ -113,7 +126,8 @@ class Operation:
         if self.of_image:
             return ("image.list", "--image", names, "--format", "json")
         found = ("status", "--vm", names, "--format", "json") if self.vms else ()
-        nets = ("net.status", "--format", "json") if self.things == NETWORKS else ()
+        asked = self.things in (NETWORKS, MESH)
+        nets = ("net.status", "--format", "json") if asked else ()
         return (*found, *nets)
 
     @property
@@ -277,12 +291,29 @@ OPERATIONS = (
         things=NETWORKS,
         had="served",
     ),
+    Operation("mesh-up", ("net.up",), vms=(), file="mesh", things=MESH, has="served"),
+    Operation(
+        *("mesh-up-there", ("net.up",)),
+        vms=(),
+        file="mesh",
+        things=MESH,
+        has="served",
+        cut_there=True,
+    ),
+    Operation("mesh-down", ("net.down",), vms=(), file="mesh", things=MESH, had="served"),
     Operation("migrate", _move("{there}"), "running", "moved", DISK, file="pair"),
     Operation(
         *("migrate-there", _move("{there}"), "running", "moved", DISK),
         file="pair",
         cut_there=True,
     ),
+    Operation("shared-migrate", _move("{there}"), "running", "moved", DISK, file="shared"),
+    Operation(
+        *("shared-migrate-there", _move("{there}"), "running", "moved", DISK),
+        file="shared",
+        cut_there=True,
+    ),
+    Operation("shared-back", _move("{here}"), "moved", "returned", DISK, file="shared"),
     Operation("migrate-back", _move("{here}"), "moved", "returned", DISK, file="pair"),
     Operation(
         *("drain", ("drain", "--cold", "--force", "--worker", "{there}"), "away", "returned", DISK),

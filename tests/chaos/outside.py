@@ -255,7 +255,7 @@ def _others(
     files += [target.file_of(name) for target in targets for name in FURTHER]
     files += [f"{what}-{target.name}" for target in targets for what in ("memory", "moving")]
     own_files = {f"{name}{end}" for name in files for end in ("", ".new", ".part")}
-    taps |= things.devices()
+    taps |= things.devices() | {row["name"] for row in things.tunnels(seen)}
     own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
     found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}
     found |= {f"link {name}": link for name, link in seen["links"].items() if name not in taps}

@@ -16,8 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PORT = "name,_uuid,tag,trunks,vlan_mode,external_ids,other_config"
-INTERFACE = "name,_uuid,type,ofport,error,mtu,mtu_request,admin_state,external_ids,other_config"
+PORT = "name,_uuid,tag,trunks,vlan_mode,protected,external_ids,other_config"
+INTERFACE = (
+    "name,_uuid,type,options,ofport,error,mtu,mtu_request,admin_state,external_ids,other_config"
+)
 BRIDGE = "name,_uuid,ports,fail_mode,controller,datapath_type,external_ids,other_config"
 
 

@@ -91,6 +91,34 @@ echo 0 >/proc/sys/net/ipv4/conf/uplink/forwarding
 rm -rf /run/vmops-net
 """
 
+SHARE = """
+mount --bind "$1" /home/ubuntu/vm_images
+mount -o remount,bind,rw /home/ubuntu/vm_images
+chown ubuntu: /home/ubuntu/vm_images
+install -d -m 0700 -o ubuntu -g ubuntu /home/ubuntu/vm_images/.vmops
+[ -e /home/ubuntu/vm_images/.vmops/shared-nas ] ||
+    install -m 0600 -o ubuntu -g ubuntu /dev/null /home/ubuntu/vm_images/.vmops/shared-nas
+"""
+"""A folder of this machine in place of the worker's own."""
+
+NO_SHARE = "umount -l /home/ubuntu/vm_images || :"
+
+UNDERLAY = """
+ovs-vsctl set Port trunk trunks=4094 vlan_mode=trunk -- add-port br-int underlay tag=4094 \\
+    -- set Interface underlay type=internal
+ip link set underlay addrgenmode none
+ip addr add "$1/24" dev underlay
+ip link set underlay up
+"""
+"""One VLAN is all that the switch carries from now on, with an address in it."""
+
+NO_UNDERLAY = """
+for port in $(ovs-vsctl --timeout=10 list-ports br-int); do
+    case $port in vmx*|underlay) ovs-vsctl --timeout=10 del-port "$port" ;; esac
+done
+ovs-vsctl --timeout=10 clear Port trunk trunks -- clear Port trunk vlan_mode
+"""
+
 FORGET = """
 for t in "$@"; do ip link del "$t"; done
 rm -rf /run/vmops/web1

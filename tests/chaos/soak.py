@@ -25,16 +25,15 @@ WORDS = tuple(
     dict.fromkeys(
         (operation.words, operation.file)
         for operation in OPERATIONS
-        if operation.file in ("hosts", "changed")
-        and not {"saved", "suspended", "unlinked"} & {operation.start}
-        and operation.words[0] not in ("suspend", "nic.down", "reset-disk")
+        if operation.file in ("hosts", "changed", "pair")
+        and operation.words[0] not in ("reset-disk", "drain", "undrain")
         and operation.vms != DISKS
         and not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk. Networks, a second worker, memory in a file, snapshots to go back to and cables
-are for one operator alone here."""
+lets go of a disk. Networks, and a worker that is drained, are for one operator alone here."""
+NOWHERE = "there is nothing of it to move"
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
 
@@ -55,6 +54,7 @@ class Round:
 def run_round(ground: Ground, seed: int) -> Round:
     """Let them do, heal the network, and judge. A violation is told in the round, never raised."""
     done, began = Round(seed), time.monotonic()
+    ground.use_pair()
     over = threading.Event()
     threads = [
         threading.Thread(target=_operate, args=(ground, random.Random(seed * 100 + number), done))
@@ -67,7 +67,7 @@ def run_round(ground: Ground, seed: int) -> Round:
         thread.join()
     over.set()
     trouble.join()
-    ground.lab.heal(ground.worker)
+    ground.heal()
     try:
         _judge(ground, done)
     except Hung as error:
@@ -106,21 +106,23 @@ def _note(done: Round, said: Said, signalled: int | None) -> None:
 
 
 def _disturb(ground: Ground, chance: random.Random, over: threading.Event, done: Round) -> None:
-    """Break the network for a while, again and again."""
+    """Break the network of either worker for a while, again and again."""
     while not over.wait(chance.uniform(0, CALM_S)):
         kind = chance.choice([word for word in NETWORK if word != "late"])
         toward = chance.choice(["operator", "worker"])
         after = chance.choice([0, chance.randrange(30_000)])
-        ground.lab.fault(ground.worker, kind, after_bytes=after, toward=toward)
+        worker = chance.choice([ground.worker, ground.worker, ground.peer])
+        ground.lab.fault(worker, kind, after_bytes=after, toward=toward)
         done.faults += 1
         over.wait(chance.uniform(0.2, CALM_S))
-        ground.lab.heal(ground.worker)
+        ground.heal()
 
 
 def _judge(ground: Ground, done: Round) -> None:
     """Nothing is broken, `status` tells the truth, and `up` makes all whole."""
     _seen, unrest = ground.settled()
     done.violations += unrest
+    _bring_back(ground, done)
     entries = {str(entry["vm"]): entry for entry in read_status(ground.fab(*STATUS))}
     seen, unrest = ground.settled()  # status may have removed what a guest's end has left
     done.violations += unrest
@@ -145,6 +147,17 @@ def _judge(ground: Ground, done: Round) -> None:
         if not is_as_wanted(_usual(seen.shapes[target.name]), target, "running")
     ]
     done.violations += ground.tags.wrong([*TARGETS, TARGETS[0].moved()])
+
+
+def _bring_back(ground: Ground, done: Round) -> None:
+    """End a move of disk1, wherever it was cut: one that cannot be taken back goes on first. The VM
+    may be nowhere at all."""
+    for to in ("{here}", "{there}", "{here}"):
+        said = ground.fab("migrate", "--vm", "disk1", "--to", to, file="pair")
+        done.said.append(f"{said.began:.2f} {said}")
+        if (to == "{here}" and said.code == 0) or NOWHERE in said.err:
+            return
+    done.violations.append(f"disk1 does not come back: {said}")
 
 
 def _usual(shape: Shape) -> Shape:

@@ -149,6 +149,26 @@ CHANGED_NETS = (
 Part = Target | Image | Network
 
 
+ENDS = ("198.51.100.1", "198.51.100.2")
+"""The addresses of two workers that have nothing but those in common."""
+
+
+def mesh_toml(lab_inventory: str, parts: Sequence[Target], *workers: str) -> str:
+    """Two of the lab's workers with tunnels between them, and one of these VMs on each."""
+    text = hosts_toml(lab_inventory, (), *workers)
+    text = text.replace("[defaults]\n", '[defaults]\nmesh = "vxlan"\n')
+    for worker, end in zip(workers, ENDS, strict=True):
+        head = f"[workers.{worker}]\n"
+        text = text.replace(head, f'{head}encap_ip = "{end}"\n')
+    own = (part.toml(worker) for part, worker in zip(parts, workers, strict=True))
+    return "\n".join([text, *own])
+
+
+def sharing(text: str) -> str:
+    """The same inventory, of workers that share the folder of their disks."""
+    return re.sub(r"(?m)^(\[workers\..*\])$", r'\1\nshared_images = "nas"', text)
+
+
 def hosts_toml(lab_inventory: str, parts: Sequence[Part], *workers: str) -> str:
     """One or two of the lab's workers, and these VMs, networks and images. Of two, VMs have none.
 

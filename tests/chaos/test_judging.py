@@ -215,6 +215,52 @@ def test_net_status_that_does_not_tell_the_truth_is_seen(
     assert bool(things.untruths([blue, red], seen, {"blue": SERVED, "red": ()})) == untrue
 
 
+TUNNEL = ("tunnel to the other",)
+
+
+@pytest.mark.parametrize(
+    ("state", "drift", "there", "untrue"),
+    [
+        ("up", [], TUNNEL, False),
+        ("up", [], (), True),
+        ("up", [], ("another tunnel",), True),
+        ("up", [{"field": "tunnel"}], ("another tunnel",), False),
+        ("up", [{"field": "tunnel"}], TUNNEL, True),
+        ("down", [{"field": "tunnel"}], (), False),
+        ("down", [{"field": "tunnel"}], TUNNEL, True),
+        ("unknown", [], TUNNEL, True),
+    ],
+)
+def test_net_status_that_does_not_tell_the_truth_of_tunnels_is_seen(
+    state: str, drift: list[object], there: tuple[str, ...], untrue: bool
+) -> None:
+    fine: dict[str, Any] = {"network": "(mesh)", "worker": "w1", "state": "up", "drift": []}
+    told = fine | {"worker": "w2", "state": state, "drift": drift}
+    seen = {"mesh": TUNNEL, "mesh there": there}
+    right = {"mesh": TUNNEL, "mesh there": TUNNEL}
+    assert bool(things.untruths_of_mesh([fine, told], seen, right, ("w1", "w2"))) == untrue
+    assert things.untruths_of_mesh([fine], seen, right, ("w1", "w2"))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Operation("", (), vms=(), file="mesh"),
+        Operation("", (), "running", vms=("disk1",), file="shared"),
+    ],
+)
+def test_a_worker_that_was_laid_otherwise_is_as_before_after_that(
+    ground: Ground, operation: Operation
+) -> None:
+    ground.prepare(operation)
+    ground.lab.run(ground.peer, ("touch", "/home/ubuntu/vm_images/x"))
+    assert any("/vm_images/x" in line for line in ground.settled()[1])
+    ground.lab.run(ground.peer, ("rm", "/home/ubuntu/vm_images/x"))
+    assert ground.settled()[1] == []
+    ground.wipe()
+    assert ground.settled()[1] == []
+
+
 def test_a_vm_that_two_workers_may_start_is_seen(ground: Ground) -> None:
     (disk1,) = (target for target in TARGETS if target.name == "disk1")
     here, there = Shape(0, disk="1"), Shape(0, disk="1", more=("mark expected",))

@@ -7,9 +7,13 @@ from typing import Any
 
 from vmops.core.names import NetworkNames
 
-from .operations import DRAIN, NETWORKS, Operation
+from .operations import DRAIN, MESH, NETWORKS, Operation
 from .targets import NETS, Network
 
+MESH_NAME = "(mesh)"
+"""What `net.status` calls the tunnels of a worker."""
+TUNNEL = "vmx"
+"""What the names of tunnels begin with."""
 UPLINK = "uplink"
 """The device of every worker of a lab by which it reaches the rest of the world."""
 _GUARD = f"inet vmops_up_{NetworkNames(UPLINK).short}"
@@ -39,9 +43,21 @@ def read(seen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         *((f"rules {node['tables'][_GUARD]}",) if _GUARD in node["tables"] else ()),
         *(("forwards",) if UPLINK in node["forwarding"] else ()),
     )
+    found["mesh"] = tuple(map(_tunnel, tunnels(seen), tunnels(seen, "interface")))
     words = ("vmops-drained", "vmops-away")
     found["drain"] = tuple(f"{word} {settings[word]}" for word in words if word in settings)
     return found
+
+
+def tunnels(seen: Mapping[str, Any], table: str = "port") -> list[dict[str, Any]]:
+    """The rows of the worker's tunnels to others."""
+    rows = [row for row in seen["ovs"][table] if row["name"].startswith(TUNNEL)]
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def _tunnel(port: Mapping[str, Any], interface: Mapping[str, Any]) -> str:
+    own = {key: port[key] for key in ("name", "tag", "trunks", "vlan_mode", "protected")}
+    return f"tunnel {own} {interface['type']} {interface['options']} {interface['error']}"
 
 
 def _network(seen: Mapping[str, Any], network: Network) -> tuple[str, ...]:
@@ -85,6 +101,9 @@ def not_as_wanted(seen: Mapping[str, tuple[str, ...]], operation: Operation) -> 
         left = bool(seen[name]) if operation.has == "open" else not drained
         return [f"the worker is not {operation.has}: {seen[name]}"] if left else []
     lines = []
+    for name in MESH if operation.things == MESH else ():
+        if len(seen[name]) != (operation.has == "served"):
+            lines.append(f"{name} is not {operation.has}: {seen[name]}")
     for network in NETS if operation.things == NETWORKS else ():
         there = seen[network.name]
         if operation.has == "down":
@@ -96,6 +115,24 @@ def not_as_wanted(seen: Mapping[str, tuple[str, ...]], operation: Operation) -> 
             lines.append(f"{network.name} is not {operation.has}: {there}")
     if operation.things == NETWORKS and operation.has == "down" and seen["uplink"]:
         lines.append(f"the uplink is not as it was: {seen['uplink']}")
+    return lines
+
+
+def untruths_of_mesh(
+    entries: Sequence[Mapping[str, Any]],
+    seen: Mapping[str, tuple[str, ...]],
+    right: Mapping[str, tuple[str, ...]],
+    workers: Sequence[str],
+) -> list[str]:
+    """What `net.status` says of the tunnels of these two that is not so. `right` is what they are
+    when laid as hosts.toml asks."""
+    told = {entry["worker"]: entry for entry in entries if entry["network"] == MESH_NAME}
+    lines = []
+    for name, worker in zip(MESH, workers, strict=True):
+        entry, there = told.get(worker), seen[name]
+        is_whole = entry is not None and entry["state"] == "up" and not entry["drift"]
+        if entry is None or is_whole != (there == right[name]):
+            lines.append(f"net.status says of {worker}'s tunnels {entry}, but there is {there}")
     return lines
 
 

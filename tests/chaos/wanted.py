@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from . import things
 from .operations import Operation, State
@@ -74,6 +75,10 @@ def _not_moved(seen: Look, operation: Operation) -> list[str]:
         ends = [seen.shapes[name], seen.shapes[there_of(name)]]
         left, home = ends if operation.end == "moved" else ends[::-1]
         gone = Shape(0, left.nics, left.directory, more=("mark left",))
+        if operation.shares:
+            # Of what lies in their folder both see the same; the mark says at which worker it is.
+            gone = replace(gone, disk=home.disk, more=("mark at",))
+            home = replace(home, more=tuple(word for word in home.more if word != "mark at"))
         if left != gone or any(nic.has_tap or nic.has_port for nic in left.nics):
             lines.append(f"{name} has not left: {left}")
         if not is_as_wanted(home, target, "running", came=operation.keeps_memory):
