@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from vmops.errors import MonitorError
-from vmops.tasks.proof.graph_web import PICTURE, Picture, PictureServer
+from vmops.core.plan.graph.svg import Picture, Spot
+from vmops.errors import MonitorError, WorkerUnreachable
+from vmops.tasks.proof.graph_web import LINKS, PICTURE, SCREEN, Look, PictureServer, Shown
+
+SPOTS = (Spot("a b/c", 1, 2, 30, 40), Spot("idle", 5, 6, 30, 40))
 
 
 class Drawings:
@@ -19,9 +23,16 @@ class Drawings:
     def __init__(self) -> None:
         self.made = 0
 
-    def __call__(self) -> str:
+    def __call__(self) -> Shown:
         self.made += 1
-        return f"<svg>{self.made}</svg>"
+        picture = Picture(f"<svg>{self.made}</svg>", 400, 300, SPOTS)
+        return Shown(picture, frozenset({"a b/c"}))
+
+
+def screen(vm: str) -> str:
+    if vm == "a b/c":
+        return "http://127.0.0.1:1/word/vnc.html#password=secret"
+    raise AssertionError("only those that are shown are asked for")
 
 
 @pytest.fixture
@@ -31,7 +42,7 @@ def drawings() -> Drawings:
 
 @pytest.fixture
 def server(drawings: Drawings) -> Iterator[PictureServer]:
-    with PictureServer(Picture(drawings, every_s=0), title="a<b") as running:
+    with PictureServer(Look(drawings, every_s=0), title="a<b", screen=screen) as running:
         yield running
 
 
@@ -74,10 +85,43 @@ def test_there_is_nothing_else_and_nothing_without_the_word(
     assert drawings.made == 0
 
 
+def test_links_lie_at_the_cards_of_vms_that_have_a_screen_and_lead_there(
+    server: PictureServer, drawings: Drawings
+) -> None:
+    get(server, f"{server.prefix}{PICTURE}?1")
+    status, headers, links = get(server, f"{server.prefix}{LINKS}?1")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(links) == {
+        "width": 400,
+        "height": 300,
+        "screens": [{"vm": "a b/c", "x": 1, "y": 2, "width": 30, "height": 40}],
+    }
+    status, headers, nothing = get(server, f"{server.prefix}{SCREEN}a%20b%2Fc")
+    assert (status, nothing) == (303, "")
+    assert headers["Location"] == screen("a b/c")
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert get(server, f"{server.prefix}{SCREEN}idle")[0] == 404
+    assert get(server, f"/{SCREEN}a%20b%2Fc")[0] == 404
+    assert drawings.made == 1
+
+
+def test_a_screen_that_cannot_be_reached_is_told_in_the_page(drawings: Drawings) -> None:
+    def lost(vm: str) -> str:
+        raise WorkerUnreachable(f"<b>{vm}", worker="worker1")
+
+    with PictureServer(Look(drawings), title="", screen=lost) as server:
+        status, headers, said = get(server, f"{server.prefix}{SCREEN}a%20b%2Fc")
+    assert (status, headers["Content-Type"]) == (502, "text/plain; charset=utf-8")
+    assert "worker1: <b>a b/c" in said
+
+
 def test_many_who_look_cost_one_look(drawings: Drawings) -> None:
-    picture = Picture(drawings, every_s=3600)
+    look = Look(drawings, every_s=3600)
     seen: list[str] = []
-    threads = [threading.Thread(target=lambda: seen.append(picture.now())) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: seen.append(look.now().picture.text)) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -88,9 +132,9 @@ def test_many_who_look_cost_one_look(drawings: Drawings) -> None:
 def test_a_taken_port_is_told_and_none_is_open_afterwards(drawings: Drawings) -> None:
     taken = "port .* of this machine cannot be used"
     with (
-        PictureServer(Picture(drawings), title="") as server,
+        PictureServer(Look(drawings), title="") as server,
         pytest.raises(MonitorError, match=taken),
     ):
-        PictureServer(Picture(drawings), title="", port=server.port)
+        PictureServer(Look(drawings), title="", port=server.port)
     with pytest.raises(ConnectionRefusedError), socket.socket() as caller:
         caller.connect(("127.0.0.1", server.port))

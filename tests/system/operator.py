@@ -78,12 +78,12 @@ class Operator:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Run fab in the background; `communicate` ends it."""
+    def begin(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+        """Run fab in the background, with these variables besides; `communicate` ends it."""
         return subprocess.Popen(
             [FAB, *words],
             cwd=ROOT,
-            env=self.environment(),
+            env=self.environment() | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

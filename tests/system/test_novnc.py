@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -11,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 from PIL import Image, ImageChops
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from vmops.lab import Lab
 
@@ -140,3 +142,36 @@ def test_what_is_missing_is_said_before_anything_is_contacted(operator: Operator
     assert said.code == 1
     assert "pip install 'vmops[web]'" in said.err
     assert "Traceback" not in said.err
+
+
+def after(driver: WebDriver, click: Callable[[], None]) -> str:
+    """The window that a click has opened."""
+    before = set(driver.window_handles)
+    click()
+    wait_until(lambda: len(driver.window_handles) > len(before), seconds=60)
+    (opened,) = set(driver.window_handles) - before
+    return opened
+
+
+def test_the_topologys_page_leads_to_the_screen_of_a_vm(
+    operator: Operator, novnc: str, chromium: Browser
+) -> None:
+    """Also a second time, and no longer when the page has ended."""
+    guest(operator)
+    driver = chromium.driver
+    with operator.begin("graph", "--web", "--no-browser", VMOPS_NOVNC=novnc) as shown:
+        assert shown.stdout is not None
+        url = shown.stdout.readline().removeprefix("in a browser: ").strip()
+        page = driver.current_window_handle
+        for _ in range(2):
+            driver.switch_to.window(page)
+            chromium.open(url)
+            wait_until(lambda: bool(driver.find_elements("css selector", "#whole a")), seconds=60)
+            (link,) = driver.find_elements("css selector", "#whole a")
+            assert link.get_attribute("title") == "the screen of vm1"
+            driver.switch_to.window(after(driver, link.click))
+            wait_until(chromium.connected, seconds=60)
+        shown.send_signal(signal.SIGINT)
+        shown.communicate(timeout=60)
+        assert shown.returncode == 0
+    wait_until(lambda: not chromium.connected(), seconds=60)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vmops.core.inventory.inventory import parse
 from vmops.core.plan.graph import languages
-from vmops.core.plan.graph.svg import STATES, svg
+from vmops.core.plan.graph.svg import STATES, picture, svg
 from vmops.core.plan.graph.topology import (
     ANYWHERE,
     BY_NAME,
@@ -145,6 +145,8 @@ def test_whatever_things_are_called_it_is_a_picture(found: Topology, title: str)
         for other in boxes[number + 1 :]:
             apart = right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
             assert apart, "cards overlap"
+    spots = {(s.x, s.y, s.x + s.width, s.y + s.height) for s in picture(found, title=title).cards}
+    assert spots == set(boxes), "links lie where the cards are"
     count = sum(len(p.vlans) for place in found.places for card in place.cards for p in card.ports)
     lines = [e for e in root.iter() if e.tag.endswith("path") and e.get("stroke-width") == "2.2"]
     assert len(lines) == count, "a line for each interface and VLAN"

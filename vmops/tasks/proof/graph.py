@@ -94,9 +94,11 @@ def _show(c: Context, *, offline: bool, port: int, start: bool) -> None:
     """The page, until Ctrl-C. The workers are asked while somebody has it open."""
     from contextlib import nullcontext
 
+    from vmops.core.plan.graph.svg import picture
     from vmops.core.plan.graph.topology import Seen, topology
     from vmops.tasks.guest import viewing
-    from vmops.tasks.proof.graph_web import Picture, PictureServer
+    from vmops.tasks.proof.graph_screens import GraphScreens
+    from vmops.tasks.proof.graph_web import Look, PictureServer, Shown
     from vmops.wait import wait_for
 
     listed = inventory(c)
@@ -105,12 +107,15 @@ def _show(c: Context, *, offline: bool, port: int, start: bool) -> None:
     if groups and show_dry(c, groups, _look):
         return
 
-    def drawn() -> str:
-        seen = Seen(offline=True) if offline else _seen(each(groups, _look))[0]
-        return _written(topology(listed, seen), "svg", title)
+    screens = GraphScreens(groups)
 
-    serving = PictureServer(Picture(drawn), title=title, port=port)
-    with viewing.signals_noted() as over, serving as server:
+    def drawn() -> Shown:
+        seen = Seen(offline=True) if offline else _seen(each(groups, _look))[0]
+        made = picture(topology(listed, seen), title=title)
+        return Shown(made, screens.of(seen))
+
+    serving = PictureServer(Look(drawn), title=title, port=port, screen=screens.url)
+    with viewing.signals_noted() as over, screens, serving as server:
         url = server.url()
         give(f"in a browser: {url}")
         say("Ctrl-C ends it")

@@ -54,11 +54,31 @@ class _Pin(NamedTuple):
     vlan_id: int
 
 
+class Spot(NamedTuple):
+    """Where a VM's card is."""
+
+    vm: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Picture(NamedTuple):
+    """A document, how large it is, and where its cards are."""
+
+    text: str
+    width: float
+    height: float
+    cards: tuple[Spot, ...]
+
+
 class _Drawn(NamedTuple):
     """A worker as it was drawn, from `x` on."""
 
     shapes: list[str]
     pins: list[_Pin]
+    cards: list[Spot]
     x: float
     width: float
     height: float
@@ -66,6 +86,11 @@ class _Drawn(NamedTuple):
 
 def svg(topology: Topology, *, title: str) -> str:
     """The whole picture, a document of its own without a script or a reference to another."""
+    return picture(topology, title=title).text
+
+
+def picture(topology: Topology, *, title: str) -> Picture:
+    """The same, with where its cards are."""
     drawn: list[_Drawn] = []
     x: float = _MARGIN + _LABEL_WIDTH
     top = _MARGIN + (_MESH if topology.mesh else 0)
@@ -81,7 +106,7 @@ def svg(topology: Topology, *, title: str) -> str:
     whole = bus_top + _BUS * (len(topology.nets) - 1) + 18 + _MARGIN
     where = {net.vlan_id: bus_top + _BUS * n for n, net in enumerate(topology.nets)}
     colours = {net.vlan_id: net.colour for net in topology.nets}
-    return "\n".join(
+    text = "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{whole:g}"'
             f' viewBox="0 0 {width:g} {whole:g}" font-family="{_FONT}" font-size="12">',
@@ -96,6 +121,7 @@ def svg(topology: Topology, *, title: str) -> str:
             "",
         ]
     )
+    return Picture(text, width, whole, tuple(spot for each in drawn for spot in each.cards))
 
 
 def _mesh(topology: Topology, drawn: Sequence[_Drawn], top: float) -> list[str]:
@@ -156,6 +182,7 @@ def _worker(place: Place, x: float, y: float, height: float) -> _Drawn:
         ),
     ]
     pins: list[_Pin] = []
+    spots: list[Spot] = []
     left = x + _PAD
     for column in _columns(place.cards):
         lane = left + _CARD_WIDTH + _LANE_EDGE
@@ -164,6 +191,7 @@ def _worker(place: Place, x: float, y: float, height: float) -> _Drawn:
         used = 0
         for card in column:
             shapes += _card(card, left, top)
+            spots.append(Spot(card.name, left, top, _CARD_WIDTH, _card_height(card)))
             for number, port in enumerate(card.ports):
                 at = top + _CARD_HEAD + _ROW * number + _ROW / 2 - 1
                 for turn, vlan in enumerate(port.vlans):
@@ -175,7 +203,7 @@ def _worker(place: Place, x: float, y: float, height: float) -> _Drawn:
         left += _CARD_WIDTH + _gutter(column)
     if not place.cards:
         shapes.append(_words(x + _PAD, y + _HEAD + 24, "no VMs", fill=_SOFT))
-    return _Drawn(shapes, pins, x, width, height)
+    return _Drawn(shapes, pins, spots, x, width, height)
 
 
 def _card(card: Card, x: float, y: float) -> list[str]:
