@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM
-from vmops.errors import InventoryError
 
 if TYPE_CHECKING:
     import fabric
@@ -65,11 +64,10 @@ class Guests:
         from vmops.ops.vm.moving import migrate
         from vmops.ops.vm.moving.acts import Move
 
+        there = self.inventory.listed_worker(to).name
         listed = self.inventory.workers
-        if to not in listed:
-            raise InventoryError(f"migrate: there is no worker {to!r}")
         routes = {name: Route(worker, self.config) for name, worker in listed.items()}
-        group = Group(routes.pop(to), self.inventory.select(vms))
+        group = Group(routes.pop(there), self.inventory.select(vms))
         terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, group.vms))
         manner = Manner(force=force, timeout_s=timeout_s)
         move = Move(group.route, routes, cold=cold, manner=manner, terms=terms)

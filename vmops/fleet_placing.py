@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.stopping import Manner
-from vmops.errors import InventoryError
 from vmops.ops.route import Route
 
 if TYPE_CHECKING:
@@ -84,9 +83,7 @@ class Placing:
         return undrain(self._draining(manner, cold, False), self._listed(worker), stay=stay)
 
     def _listed(self, worker: str) -> Route:
-        if worker not in self.inventory.workers:
-            raise InventoryError(f"there is no worker {worker!r}")
-        return self._route(self.inventory.workers[worker])
+        return self._route(self.inventory.listed_worker(worker))
 
     def _draining(self, manner: Manner, cold: bool, overcommit: bool) -> Draining:
         from vmops.core.plan.group import Terms

@@ -71,7 +71,8 @@ def fab(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedPr
 
 
 def test_one_goes_to_standard_output_byte_for_byte(tmp_path: Path) -> None:
-    done = fab(tmp_path, "export", "--vm", "cloud", "--format", "libvirt")
+    done = fab(tmp_path, "export", "--vm", "cloud", "--format", "libvirt", "--output", "-")
+    assert not (Path(__file__).parents[2] / "-").exists()
     assert (done.returncode, done.stdout.decode()) == (0, libvirt(leaving("cloud")).text)
     for what in (b"its seed, which tells its guest, is a file", b"~ is taken for /home/ubuntu"):
         assert what in done.stderr

@@ -211,3 +211,43 @@ def test_a_revert_thaws_what_was_saved_frozen_and_asks_no_other_guest(
     assert (result.outcome, error(result)) == ("done", "")
     assert not world.is_frozen
     assert ("thaw" in world.heard) == frozen
+
+
+def thawing() -> Block:
+    block = plans.thaw(WORKER, VM1, says(drive())).block
+    assert block is not None
+    return block._replace(guards=(), lock="", change="")
+
+
+def test_a_thaw_by_itself_thaws_and_is_fine_where_nothing_is_frozen(root: Path) -> None:
+    world = World(root)
+    world.is_frozen = True
+    assert error(run(world, thawing())) == ""
+    assert not world.is_frozen
+
+
+def test_a_thaw_that_is_refused_is_told(root: Path) -> None:
+    world = World(root, thaw=9)
+    world.is_frozen = True
+    told = error(run(world, thawing()))
+    assert "vm1: its guest may be frozen still: its guest agent refuses" in told
+
+
+def test_where_nobody_can_be_asked_it_is_not_told_that_nothing_is_frozen(root: Path) -> None:
+    world = World(root)
+    (root / VM1.name / "agent.sock").unlink()
+    told = error(run(world, thawing()))
+    assert "vm1: its guest may be frozen still: its QEMU was started without a port" in told
+    assert "fab restart --vm vm1" in told
+
+
+def test_a_revert_whose_guest_stays_frozen_says_so(root: Path) -> None:
+    has = plans.found(WORKER, VM1, says(drive()))
+    tag = snapshot.tag_of("one", has.shape, frozen=True)
+    block = plans.revert(WORKER, VM1, says(drive("ide0-hd0", "qcow2", tag)), name="one").block
+    assert block is not None
+    world = World(root, thaw=9)
+    world.is_frozen = True
+    told = error(run(world, block._replace(guards=(), lock="", change="")))
+    assert "taken back to snapshot one, but its guest may be frozen still" in told
+    assert "fab snapshot.thaw --vm vm1" in told

@@ -74,6 +74,7 @@ def test_guests_are_told_who_they_are_and_reach_each_other(
     assert operator.fab("plan").code == 0
     said = ready(operator, "seed*")
     assert said.code == 0, said
+    assert f"waiting up to {BOOT_LIMIT_S} s for cloud-init in the guest of seed" in said.err
     assert sorted(line for line in said.err.splitlines() if "ready" in line) == [
         "seed1 on worker1: ready",
         "seed2 on worker2: ready",

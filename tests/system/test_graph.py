@@ -24,6 +24,8 @@ def test_the_picture_of_what_runs(fleet: Operator) -> None:
     assert {"1 running", "5 stopped", "a1", "c2", "worker3", "VLAN 101"} <= words
     assert "running" in fleet.ok("graph", "--format", "mermaid").out
     fleet.lab.fault("worker3", "drop")
+    said_twice = [fleet.ok("graph", "--offline", *more).out for more in ((), ("--output", "-"))]
+    assert said_twice[0] == said_twice[1] != ""
     lost = fleet.fab("graph", "--format", "json")
     assert lost.code == 3
     assert [worker["asked"] for worker in lost.json["workers"]] == [True, True, False]

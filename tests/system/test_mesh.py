@@ -134,7 +134,7 @@ def test_before_it_and_with_it(site: Site) -> None:
     made = site.ok("net.up", "--format", "json").json
     mine = {one["worker"]: one["changed"] for one in made if one["network"] == "(mesh)"}
     assert mine == dict.fromkeys(WORKERS, True)
-    site.ok("verify")
+    assert "no guest was asked for an echo" in site.ok("verify", "--ping").err  # none runs
     again = site.ok("net.up", "--format", "json").json
     assert not [one for one in again if one["changed"]]
     assert {tuple(one["tunnels"].values()) for one in site.networks().values()} == {("up", "up")}

@@ -19,6 +19,9 @@ from vmops.core.inventory.hosts_toml import read_hosts_toml
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Settings
 from vmops.core.plan import starting, stopping
+from vmops.core.script import script
+from vmops.core.script.command import Block, Step
+from vmops.core.tools import qemu_img
 from vmops.core.tools.image_chain import Image
 from vmops.errors import LaunchFailed, WorkFailed
 
@@ -59,7 +62,7 @@ def test_the_disk_is_made_just_before_qemu_needs_it_and_goes_when_the_start_fail
     assert made.block is not None
     step = next(step for step in made.block.numbered() if step.label == "disk")
     assert [entry.words() for entry in step.commands] == [
-        ("make_overlay", BASE.name, "qcow2", PATH, "0")
+        ("make_overlay", BASE.name, "qcow2", PATH)
     ]
     assert [undo.words() for undo in step.undo] == [("remove_disk", PATH)]
     assert ("no_disk", PATH) in [guard.words() for guard in made.block.guards]
@@ -243,3 +246,13 @@ def test_what_says_how_a_vm_gets_its_disk_goes_without_the_other_way_below(
 ) -> None:
     faults = read_hosts_toml(tomllib.loads(HEAD + text)).faults
     assert tuple(f"{key_path(fault.path)}: {fault.said}" for fault in faults) == said
+
+
+@pytest.mark.parametrize(
+    ("size", "overlay", "alone"),
+    [(0, "", " SIZE"), (4 * GIB, f" {4 * GIB}", f" {4 * GIB}")],
+)
+def test_a_dry_run_shows_no_size_that_nobody_knows(size: int, overlay: str, alone: str) -> None:
+    made = qemu_img.make_overlay(PATH, BASE, size=size), qemu_img.make_disk(PATH, "raw", size=size)
+    lines = script.shown([Block("web", (Step("disk", made),))]).split("\n")[1:]
+    assert [line.partition(PATH)[2] for line in lines] == [overlay, alone]

@@ -82,6 +82,38 @@ def test_a_slip_is_not_taken_for_a_host(slip: str) -> None:
         FLEET.worker(slip)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("worker2,worker1", ["worker2", "worker1"]),
+        ("worker*", ["worker1", "worker2"]),
+        ("worker2, worker?", ["worker2", "worker1"]),
+        ("10.0.10.1,worker1", ["worker1"]),
+    ],
+)
+def test_workers_are_chosen_by_name_address_or_glob(pattern: str, names: list[str]) -> None:
+    assert [worker.name for worker in FLEET.select_workers(pattern)] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("nope", "no worker 'nope'; there is: worker1, worker2"),
+        ("worker1,10.0.10.9", "no worker '10.0.10.9'; there is: worker1, worker2"),
+        ("worker9", "no worker 'worker9'; did you mean \"worker[12]\""),
+        ("z*", "no worker matches 'z\\*'"),
+        ("worker1,", "no worker ''"),
+    ],
+)
+def test_a_worker_that_is_not_in_the_file_is_refused_with_those_that_are(
+    pattern: str, said: str
+) -> None:
+    """No name service is asked for it: only -H takes any host."""
+    with pytest.raises(InventoryError, match=said) as found:
+        FLEET.select_workers(pattern)
+    assert "worker1, worker2" in str(found.value) or pattern == "z*"
+
+
 @pytest.mark.parametrize("nonsense", ["", "-oProxyCommand=x", "a b", "10.0.10.300", "a;b"])
 def test_what_can_be_no_host_is_refused(nonsense: str) -> None:
     with pytest.raises(InventoryError, match="there is no worker"):

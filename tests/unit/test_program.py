@@ -68,8 +68,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        pytest.param("stop --vm vm1 --timeout abc", "'abc' is not a number", id="whole-number"),
-        pytest.param("status --interval soon", "'soon' is not a number", id="number"),
+        pytest.param(
+            "stop --vm vm1 --timeout abc",
+            "'abc' is not a number, and --timeout takes one",
+            id="whole-number",
+        ),
+        pytest.param(
+            "status --interval soon", "'soon' is not a number, and --interval", id="number"
+        ),
+        pytest.param("stop --vm 5 --timeout=abc", "and --timeout takes one", id="joined"),
+        pytest.param("stop --vm 5 -tabc", "and --timeout takes one", id="letter"),
+        pytest.param("stop --timeout a wait --timeout b", "and --timeout takes one", id="chain"),
+        pytest.param("net.impair --vm a:b --delay-ms x", "and --delay-ms takes", id="two-words"),
+        pytest.param("logs --lines x stop --timeout x", "'x' is not a number, and", id="not-sure"),
         pytest.param("ps --nonsense", "ps has no option --nonsense", id="unknown-option"),
         pytest.param("stop --forse", "did you mean --force?", id="misspelt-option"),
         pytest.param("stop --vm", "--vm needs a value", id="no-value"),

@@ -11,6 +11,14 @@ from vmops.tasks.frame.options import Option
 
 FORCE = Option("Replace a file that exists.")
 
+STDOUT = "-"
+"""In place of a file's name: standard output, as with other programs."""
+
+
+def but_for_stdout(name: str | None) -> str | None:
+    """The name of a file, None for standard output, whether or not that is said."""
+    return None if name == STDOUT else name
+
 
 def new_file(name: str, *, option: str, force: bool) -> Path:
     """The file that an option names. Raises InventoryError for one that exists, unless `force`, and

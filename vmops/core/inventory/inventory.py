@@ -126,23 +126,49 @@ class Inventory:
         Raises InventoryError.
         """
         wanted = name_or_address
-        if wanted in self.workers:
-            return self.workers[wanted]
+        found = self._in_file(wanted)
+        if found is not None:
+            return found
         address = normal.address(wanted)
         if address is None:
             raise self._unknown("worker", wanted, self.workers)
-        there = [w for w in self.workers.values() if w.address.casefold() == address.casefold()]
-        if len(there) > 1:
-            names = ", ".join(worker.name for worker in there)
-            raise self._error(
-                f"{show(wanted)} is the address of several workers: {names}", "name one"
-            )
-        if there:
-            return there[0]
         bare = not any(character in address for character in ".:")
         if bare and guess(address, self.workers) is not None:
             raise self._unknown("worker", wanted, self.workers)
         return self.defaults.worker(address, address=address)
+
+    def _in_file(self, name_or_address: str) -> Worker | None:
+        """The worker of that name or address that is in the file."""
+        if name_or_address in self.workers:
+            return self.workers[name_or_address]
+        wanted = (normal.address(name_or_address) or "").casefold()
+        there = [w for w in self.workers.values() if w.address.casefold() == wanted]
+        if len(there) > 1:
+            names = ", ".join(worker.name for worker in there)
+            raise self._error(
+                f"{show(name_or_address)} is the address of several workers: {names}", "name one"
+            )
+        return there[0] if there else None
+
+    def listed_worker(self, name_or_address: str) -> Worker:
+        """The worker of that name or address that is in the file. Raises InventoryError with the
+        names that there are."""
+        found = self._in_file(name_or_address)
+        if found is None:
+            raise self._unknown("worker", name_or_address, self.workers)
+        return found
+
+    def select_workers(self, pattern: str) -> tuple[Worker, ...]:
+        """The workers that names, addresses or globs mean, separated by commas, each once.
+
+        Raises InventoryError for what is none of the file's: only -H takes any host.
+        """
+        found: dict[str, Worker] = {}
+        for part in (word.strip() for word in pattern.split(",")):
+            is_glob = any(character in part for character in "*?[") and ":" not in part
+            some = self._select(part, self.workers, "worker") if is_glob else ()
+            found |= {one.name: one for one in some or (self.listed_worker(part),)}
+        return tuple(found.values())
 
     def vm(self, name: str) -> VM:
         """The VM of that name. Raises InventoryError with a guess."""
@@ -258,7 +284,10 @@ class Inventory:
         )
 
     def _unknown(self, what: str, name: str, known: Mapping[str, object]) -> InventoryError:
-        return self._error(f"there is no {what} {show(name)}{did_you_mean(name, known)}")
+        names = ", ".join(list(known)[:12]) + (", ..." if len(known) > 12 else "")
+        # Who means a VM knows its name; workers are few, and often known by address.
+        cure = f"there are {names}" if what == "worker" and guess(name, known) else ""
+        return self._error(f"there is no {what} {show(name)}{did_you_mean(name, known)}", cure)
 
     def _error(self, what: str, cure: str = "") -> InventoryError:
         return InventoryError(f"{self.source}: {what}", cure=cure)

@@ -47,7 +47,7 @@ def _shown(words: Sequence[str], entry: Command) -> str:
     if words[0] == functions.TALK_TO_AGENTS:
         return _talk_to_agents(_text(entry.stdin or b""))
     if said := functions.words_of(words[0]):
-        text = _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words)))
+        text = _PLACE.sub(in_place, "\n".join(_for_each(said.split("\n"), words))).rstrip(" ")
         return f"{text}{_input(entry.stdin)}" if said.endswith(_READS) else text
     return f"sudo {shlex.join(words)}{_input(entry.stdin)}"
 

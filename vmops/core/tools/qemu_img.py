@@ -17,7 +17,7 @@ def make_overlay(disk: str, base: Base, *, size: int = 0) -> Command:
 
     The base's format is written down, so QEMU never guesses it. Fails when the disk is there.
     """
-    return command("make_overlay", base.name, base.format, disk, str(size))
+    return command("make_overlay", base.name, base.format, disk, *((str(size),) if size else ()))
 
 
 def clone_base(disk: str, base: Base) -> Command:
@@ -29,8 +29,9 @@ def clone_base(disk: str, base: Base) -> Command:
 
 
 def make_disk(disk: str, format: str, *, size: int) -> Command:
-    """An empty disk of so many bytes, "qcow2" or "raw". Fails when it is there."""
-    return command("make_disk", format, disk, str(size))
+    """An empty disk of so many bytes, "qcow2" or "raw". Fails when it is there, and for 0, which is
+    that nobody knows: a dry run shows a word for it."""
+    return command("make_disk", format, disk, str(size or "SIZE"))
 
 
 def grow_disk(disk: str, format: str, *, size: int) -> Command:

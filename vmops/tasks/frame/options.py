@@ -70,8 +70,8 @@ HERE = Option("Do not ask the other workers first whether the VM runs there.")
 LINES = Option("How many of the last lines to show first.", at_least(0))
 INTERVAL = Option("Seconds between two refreshes, such as 0.5 (default 2).", _more_than_nothing)
 WATCH = Option("Refresh until q or Ctrl-C; in a pipe, print a block each time.")
-WORKER = Option("Workers by name, separated by commas; not together with -H. Default: all.")
-ONE_WORKER = Option("Workers by name, separated by commas; required unless -H names one.")
+WORKER = Option("Workers by name, several, or a glob; not together with -H. Default: all.")
+ONE_WORKER = Option("Workers by name, several, or a glob; required unless -H names one.")
 
 LETTERS: Mapping[str, str] = {
     "vm": "v",

@@ -233,8 +233,7 @@ def _all_groups(c: Context, names: str | None, listed: Inventory) -> list[Group]
     if at is not None:
         workers = [at]
     elif names:
-        named = (listed.worker(name.strip()) for name in names.split(","))
-        workers = list({worker.name: worker for worker in named}.values())
+        workers = list(listed.select_workers(names))
     else:
         workers = list(listed.workers.values())
     if not workers:

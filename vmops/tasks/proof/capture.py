@@ -17,7 +17,7 @@ from vmops.tasks.frame.selection import grouped, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry
 from vmops.tasks.proof.places import place
-from vmops.tasks.written import FORCE, new_file
+from vmops.tasks.written import FORCE, but_for_stdout, new_file
 
 if TYPE_CHECKING:
     from vmops.ops.proof.capture import Capture
@@ -30,7 +30,7 @@ def _more_than_nothing(count: int) -> str | None:
 @task(
     {
         "vm": Option("VM and interface, such as web1:eth0; of a VM alone its first one."),
-        "write": Option("Write the frames to this file, instead of standard output."),
+        "write": Option("Write the frames to this file; else, or for -, to standard output."),
         "filter": Option("Only these frames, in the words of tcpdump, such as 'port 80'."),
         "force": FORCE,
         "count": Option("End after so many frames (default: no end).", _more_than_nothing),
@@ -53,6 +53,7 @@ def capture(
     from vmops.ops.proof.capture import Wanted
     from vmops.ops.proof.capture import capture as begin
 
+    write = but_for_stdout(write)
     if vm is None:
         raise InventoryError("capture: which interface?", cure="fab capture --vm web1:eth0")
     if write is None and sys.stdout.isatty():

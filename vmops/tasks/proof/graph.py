@@ -13,7 +13,7 @@ from vmops.tasks.frame.output import finish, give, give_bytes, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import each, show_dry
-from vmops.tasks.written import FORCE, new_file
+from vmops.tasks.written import FORCE, but_for_stdout, new_file
 
 if TYPE_CHECKING:
     from vmops.core.plan.graph.topology import Seen, Topology
@@ -33,7 +33,7 @@ _ENDINGS = {
 
 @task(
     {
-        "output": Option("The file to write; else it goes to standard output."),
+        "output": Option("The file to write; else, or for -, it goes to standard output."),
         "format": Option(
             "svg, mermaid, dot, d2 or json; default: what the file's name ends with, else svg.",
             options.one_of(*FORMATS),
@@ -70,6 +70,7 @@ def graph(
             )
         _show(c, offline=offline, port=port, start=browser)
         return
+    output = but_for_stdout(output)
     kind = format or (_ENDINGS.get(Path(output).suffix.lower(), "") if output else "svg")
     if not kind:
         known = ", ".join(_ENDINGS)

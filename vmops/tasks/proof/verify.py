@@ -91,6 +91,8 @@ def verify(
 
         give_pings(found.pings)
     _say_left_out(c, found, chosen)
+    if ping and not found.pings and not found.silent:
+        say("no guest was asked for an echo: none of these VMs runs with an address of a network")
     finish(errors)
     if not plugged and found.pings:
         return found

@@ -7,14 +7,17 @@ the program does, to say more than "No idea what 'vm1' is": in fab too, whose ow
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import fabric.connection
 from invoke.exceptions import Exit, ParseError
+from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.parser.parser import Parser
 
 from vmops.interrupt import leave_at_once
+from vmops.tasks.frame.options import as_option
 from vmops.tasks.typed.eaten import HELP, eaten
 from vmops.tasks.typed.program import Program, running
 from vmops.tasks.typed.rest import take
@@ -112,7 +115,38 @@ def _check_words(program: Program) -> None:
 
         raise refusal(better(str(error), error.context, names, program.typed)) from None
     except ValueError as error:
-        raise no_number(error, program.typed) from None
+        raise no_number(error, program.typed, *_option_of(error, meant, program.words)) from None
+
+
+def _option_of(
+    error: ValueError, meant: Sequence[ParserContext], words: Sequence[str]
+) -> tuple[str, str]:
+    """The option that was given what is no number, and its task; in general words where that is not
+    sure."""
+    found = [
+        (f"--{as_option(argument.name)}", str(context.name))
+        for context in meant
+        for argument in context.args.values()
+        if argument.kind in (int, float) and _said(error) in map(repr, _given(argument, words))
+    ]
+    options, tasks = ({*some} for some in zip(*found, strict=True)) if found else (set(), set())
+    return (
+        options.pop() if len(options) == 1 else "the option",
+        tasks.pop() if len(tasks) == 1 else "TASK",
+    )
+
+
+def _given(argument: Argument, words: Sequence[str]) -> Iterator[str]:
+    """What the words give an option: `--timeout 5`, `--timeout=5`, `-t 5`, `-t5`."""
+    for name in argument.names:
+        flag = f"-{name}" if len(name) == 1 else f"--{as_option(name)}"
+        for word, after in zip(words, (*words[1:], ""), strict=True):
+            if word == flag:
+                yield after
+            elif word.startswith(f"{flag}="):
+                yield word.removeprefix(f"{flag}=")
+            elif len(name) == 1 and word.startswith(flag):
+                yield word.removeprefix(flag)
 
 
 def _is_help(program: Program, parser: Parser) -> bool:
@@ -131,10 +165,17 @@ def _is_help(program: Program, parser: Parser) -> bool:
     return True
 
 
-def no_number(error: ValueError, program: str) -> Exit:
+def _said(error: ValueError) -> str:
+    """What is no number, quoted, as Python's own error ends."""
+    return str(error).rpartition(": ")[2]
+
+
+def no_number(
+    error: ValueError, program: str, option: str = "the option", task: str = "TASK"
+) -> Exit:
     """For what is no number where an option takes one: Invoke lets Python's own error through."""
-    value = str(error).rpartition(": ")[2]
-    return refusal(f"{value} is not a number, and the option takes one\n  {program} --help TASK")
+    what = f"{_said(error)} is not a number, and {option} takes one"
+    return refusal(f"{what}\n  {program} --help {task}")
 
 
 def refusal(why: str) -> Exit:

@@ -17,7 +17,7 @@ from vmops.tasks.frame.output import give_bytes, say
 from vmops.tasks.frame.selection import groups_of_vms, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.typed.program import as_typed
-from vmops.tasks.written import FORCE, check_new
+from vmops.tasks.written import FORCE, but_for_stdout, check_new
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM, Worker
@@ -43,7 +43,9 @@ def _absolute(path: str) -> str | None:
     {
         "vm": options.VM,
         "format": Option("libvirt, proxmox, incus or script.", options.one_of(*FORMATS)),
-        "output": Option("The file to write, or a folder; several VMs need a folder."),
+        "output": Option(
+            "The file to write, or a folder; several VMs need a folder. - is standard output."
+        ),
         "home": Option(
             "The SSH user's home on the worker, for ~ in paths; default: /home/USER.", _absolute
         ),
@@ -70,6 +72,7 @@ def export(
     """
     from vmops.ops.vm.seeds import told
 
+    output = but_for_stdout(output)
     if format is None:
         cure = f"say --format {' or '.join((', '.join(FORMATS[:-1]), FORMATS[-1]))}"
         raise InventoryError("export: for what?", cure=cure)

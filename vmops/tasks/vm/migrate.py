@@ -76,10 +76,7 @@ def migrate(
         )
     listed = inventory(c)
     chosen = listed.select(vm)
-    if to not in listed.workers:
-        known = ", ".join(listed.workers)
-        raise InventoryError(f"migrate: --to {to}: one worker of hosts.toml; it has {known}")
-    (group,) = groups_of_workers(c, to, early=False)
+    (group,) = groups_of_workers(c, listed.listed_worker(to).name, early=False)
     groups = [group._replace(vms=chosen)]
     terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups))
     move = Move(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vmops.tasks.frame import options
-from vmops.tasks.frame.context import Context
+from vmops.tasks.frame.context import Context, is_dry
+from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
     changed_as_dict,
@@ -16,6 +17,7 @@ from vmops.tasks.frame.outcomes import (
     said,
     started_as_dict,
 )
+from vmops.tasks.frame.output import say
 from vmops.tasks.frame.places import bases_to_start, other_workers
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
@@ -190,9 +192,16 @@ def wait(
     Example: fab wait --vm vm1 --state guest-off --timeout 300
     """
     from vmops.ops.vm import waiting
+    from vmops.ops.vm.readiness import READY
 
     groups = groups_of_vms(c, vm, task="wait", early=False)
     waiting.check(state, [vm for group in groups for vm in group.vms])
+    if state == READY and not is_dry(c):
+        # A first boot takes minutes: whoever looks on is to know what goes on.
+        names = [vm.name for group in groups for vm in group.vms]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        first = ", ".join(names[:8])
+        say(one_line(f"waiting up to {timeout} s for cloud-init in the guest of {first}{more}"))
     return Work(
         groups,
         lambda g: waiting.wait(g.route, g.vms, state, time_limit_s=timeout),

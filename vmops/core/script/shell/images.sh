@@ -120,16 +120,15 @@ new_disk() {
   ' vmops "$disk" "$script" "$@"
 }
 
-#: sudo -u $SUDO_USER qemu-img create -q -f qcow2 -F {2} -b {1} {3} {4}
-# make_overlay BASE FORMAT DISK BYTES: 0 bytes are as many as the base has. The base's name is
+#: sudo -u $SUDO_USER qemu-img create -q -f qcow2 -F {2} -b {1} {3} {4...}
+# make_overlay BASE FORMAT DISK [BYTES]: without them as many as the base has. The base's name is
 # relative to the folder of the disk.
 make_overlay() {
   # shellcheck disable=SC2016
   new_disk 30 "$3" '
-    [ "$4" != 0 ] || set -- "$1" "$2" "$3"
     exec 9<"$2" && flock -s -w 20 9 &&
     qemu-img create -q -f qcow2 -F "$3" -b "$2" -- "$1" ${4:+"$4"}
-  ' "$1" "$2" "$4"
+  ' "$1" "$2" "${4:-}"
 }
 
 #: sudo -u $SUDO_USER cp --reflink=auto --sparse=always {1} {2}

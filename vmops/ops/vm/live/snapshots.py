@@ -121,7 +121,10 @@ def _failed(route: Route, vm: VM, result: BlockResult) -> WorkFailed | None:
             cure = _cure(name, failure)
         return WorkFailed(_why(failure), worker=worker, vm=name, cure=cure)
     thaw = result.find(freezing.THAW)
-    if thaw is None or thaw.ok or any(each.step is thaw.step and each.ok for each in result.undone):
+    if thaw is None or thaw.ok:
+        return None
+    # Only one that has an undo was tried again: without any there is a result of it all the same.
+    if thaw.step.undo and any(each.step is thaw.step and each.ok for each in result.undone):
         return None
     done = result.steps[-2] if len(result.steps) > 1 else None
     before = f"{_DONE[done.step.label]} {done.step.about[0]}, but " if done else ""
