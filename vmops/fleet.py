@@ -25,7 +25,7 @@ from vmops.ops.vm import changes, lifecycle, power, waiting
 from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome, without_absent
 from vmops.ops.vm.status import Survey, merged, survey
-from vmops.ops.worker.doctor import Health, examine
+from vmops.ops.worker.doctor import Health, compared, examine
 from vmops.ops.worker.run import Ended, Script, read_script, run_command, run_script
 
 if TYPE_CHECKING:
@@ -279,7 +279,8 @@ class Fleet(Guests, Networks, Placing):
         groups = self._wherever(None, worker, empty=True)
         bases = bases_of(self.inventory, (vm for group in groups for vm in group.vms))
         listed = self.inventory
-        return self._each(groups, lambda g: [examine(g.route, g.vms, bases, listed=listed)])
+        found = self._each(groups, lambda g: [examine(g.route, g.vms, bases, listed=listed)])
+        return compared(found)
 
     def verify(self, worker: str | None = None, *, known: Sequence[str] = ()) -> Proven:
         """Prove by frames who reaches whom, and nobody else; `known` ports may be there."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fabric
 import pytest
 
-from tests.unit.worlds import VM1
-from vmops.core.images.names import FOLDER
+from tests.unit.worlds import EMPTY, VM1, WORKER
+from vmops.core.facts.images import store
+from vmops.core.facts.question import Answers
+from vmops.core.images.names import FOLDER, Base
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Settings
 from vmops.core.inventory.networks.model import Network
+from vmops.core.plan import health
 from vmops.core.plan.health import Check
+from vmops.core.script.command import BlockResult, Step, StepResult
 from vmops.ops.route import Route
-from vmops.ops.worker.doctor import Health, examine
+from vmops.ops.worker.doctor import Health, compared, examine
 
 from .fake_worker import FakeWorker
 from .test_exchange import SUDO, install_sudo
@@ -110,3 +115,57 @@ def test_a_sudo_that_had_a_password(
 def test_an_image_folder_has_its_free_disk(look: Callable[..., Health], home: Path) -> None:
     check = named(look(vm_at("~/vm1.qcow2")), "folder ~")
     assert check.found.endswith("MiB free"), check
+
+
+def test_an_image_that_up_brings_is_no_failure_and_one_that_nobody_brings_is(
+    start: Start, config: fabric.Config
+) -> None:
+    base = Base("0" * 64, "qcow2")
+    made = replace(VM1, qcow_image="", image="small", worker=None)
+    route = Route(start().worker(), config)
+    check = named(examine(route, [made], {"small": base}), "image of vm1")
+    assert (check.ok, check.found) == (True, "the image small is not there yet: up brings it")
+    for worker, ok in ((None, True), (route.worker.name, False)):
+        own = replace(VM1, qcow_image="~/nowhere.qcow2", worker=worker)
+        check = named(examine(route, [own]), "image of vm1")
+        assert check.ok is ok
+        assert ("pinned to none" in check.found) is ok
+
+
+def report(worker: str, identity: str | None, name: str = "nas") -> Health:
+    folder = None if identity is None else (name, identity)
+    return Health(worker, "192.0.2.1", folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("others", "wrong"),
+    [
+        ([report("w2", "7.1")], []),
+        ([report("w2", "8.1")], ["w2"]),
+        ([report("w2", "8.1", "other")], []),
+        ([report("w2", None), report("w3", "8.1"), report("w4", "7.1")], ["w3"]),
+    ],
+)
+def test_folders_of_one_name_are_one_folder(others: list[Health], wrong: list[str]) -> None:
+    found = compared([report("w1", "7.1"), *others])
+    assert [one.worker for one in found if one.errors] == wrong
+    assert all("than that of w1" in str(error) for one in found for error in one.errors)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("yes yes nfs 7.1", ""),
+        ("no yes nfs 7.1", "root may not read"),
+        ("yes no nfs 7.1", "may not write"),
+        ("", "does not answer"),
+    ],
+)
+def test_a_shared_folder_that_cannot_be_used(line: str, said: str) -> None:
+    worker = replace(WORKER, shared_images="nas")
+    step = Step(store("nas").name, ())
+    answer = StepResult(step, 0, f"{line}\n".encode() if line else b"")
+    answers = Answers(BlockResult("", "done", (answer,)))
+    seen = EMPTY._replace(stores=frozenset({"nas"}))
+    (check,) = [one for one in health.checks(worker, (), seen, answers) if "shared" in one.name]
+    assert (check.ok, said in check.found) == (not said, True)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,7 @@ def inodes(operator: Operator, worker: str) -> str:
 
 
 def test_a_vm_goes_over_and_its_disks_stay_where_they_are(shared: Operator) -> None:
+    assert "it does not see the shared folder nas" in shared.fab("doctor").err
     unknown = shared.fab("launch", "--vm", "web1")
     assert unknown.code == 1
     assert "it does not see the shared folder nas" in unknown.err
@@ -131,3 +133,31 @@ def test_two_who_start_it_at_once_on_two_workers_start_it_once(shared: Operator)
     assert sorted(said.code for said in both) == [0, 1], both
     assert sum(len(shared.qemus(worker)) for worker in WORKERS) == 1
     shared.fab("destroy", "--vm", "web1", "--force", "--yes")
+
+
+def test_doctor_knows_the_folder_and_whether_it_can_be_used(shared: Operator) -> None:
+    """Root of a lab may do all: that it may not read is tried with a fake answer."""
+
+    def told(worker: str) -> dict[str, Any]:
+        (report,) = [one for one in shared.fab("doctor", "--format", "json").json
+                     if one["worker"] == worker]  # fmt: skip
+        (check,) = [one for one in report["checks"] if one["name"] == "shared folder nas"]
+        found: dict[str, Any] = check
+        return found
+
+    shared.on("worker1", *SIGN)
+    assert [told(worker)["ok"] for worker in WORKERS] == [True, True]
+    shared.on("worker1", "chown", "root:", FOLDER)
+    assert "where ubuntu may not write" in told("worker2")["found"]
+    shared.on("worker1", "chown", "ubuntu:", FOLDER)
+    shared.on("worker2", "mount", "-t", "tmpfs", "tmpfs", IMAGES)
+    try:
+        assert "does not see the shared folder nas" in told("worker2")["found"]
+        shared.on("worker2", "chown", "ubuntu:", IMAGES)
+        shared.on("worker2", *SIGN)
+        said = shared.fab("doctor")
+        assert said.code == 1
+        assert "it is another folder than that of worker1, which has the same name" in said.err
+    finally:
+        shared.on("worker2", "umount", IMAGES)
+    assert shared.ok("doctor", "--worker", "worker2").code == 0

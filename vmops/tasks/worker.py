@@ -39,7 +39,7 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     reached.
     Example: fab -H 10.0.10.1 doctor
     """
-    from vmops.ops.worker.doctor import examine
+    from vmops.ops.worker.doctor import compared, examine
 
     groups = groups_of_workers(c, worker)
     known = bases(c, groups)
@@ -47,7 +47,12 @@ def doctor(c: Context, worker: str | None = None, format: str = "text") -> Work[
     return Work(
         groups,
         lambda g: [examine(g.route, g.vms, known, listed=listed)],
-        Report(_table_of_checks, lambda report: report.as_dict(), errors=_failed_checks),
+        Report(
+            _table_of_checks,
+            lambda report: report.as_dict(),
+            errors=_failed_checks,
+            merged=compared,
+        ),
     )
 
 

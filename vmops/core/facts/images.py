@@ -10,6 +10,7 @@ from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.storage import moving
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder, disk_file
 from vmops.core.devices.storage.moving import Mark
+from vmops.core.devices.storage.shared import sign_of
 from vmops.core.facts.question import Question, lines_of, text_of
 from vmops.core.images.names import Base, base_of, is_digest
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
@@ -164,6 +165,28 @@ STORES: Question[frozenset[str] | None] = Question(
     lambda said: frozenset(lines_of(said)),
 )
 """By which names ~/vm_images is one that workers share."""
+
+
+class Store(NamedTuple):
+    """A shared folder as one worker sees it: its file system in a word, and whether root may read
+    there and the SSH user write. `identity` is the same on all workers that see the same one."""
+
+    kind: str
+    identity: str
+    root_reads: bool
+    user_writes: bool
+
+
+def store(name: str) -> Question[Store | None]:
+    """The shared folder of that name; None where it is not seen."""
+
+    def read(said: StepResult) -> Store | None:
+        for line in lines_of(said):
+            root, user, kind, identity = line.split(" ", 3)
+            return Store(kind, identity, root == "yes", user == "yes")
+        return None
+
+    return Question("shared folder's state", (command("store_facts", sign_of(name)),), read)
 
 
 def disk_sums(paths: Sequence[str]) -> Question[Mapping[str, str]]:

@@ -12,7 +12,7 @@ from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.network.service import Service
 from vmops.core.devices.storage.boot import PACKAGE_CURE
 from vmops.core.facts.host import QEMU_VERSION, ROMS, free_disk_mb
-from vmops.core.facts.images import OWN_DISKS
+from vmops.core.facts.images import OWN_DISKS, store
 from vmops.core.facts.network.state import DEVICES, MISSING_TOOLS, TOOLS
 from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
@@ -23,6 +23,7 @@ from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED
 from vmops.core.plan.checks import TUN_CURE, check_impairing, silence_cure
+from vmops.core.plan.moving.marks import store_fault
 from vmops.core.plan.network import serving
 from vmops.core.tools import image_chain, ip, ovs, qemu
 from vmops.errors import WorkFailed
@@ -42,13 +43,18 @@ class Check(NamedTuple):
 
 
 def questions(
-    vms: Sequence[VM], bases: Bases = NO_BASES, *, serves: bool = False
+    vms: Sequence[VM],
+    bases: Bases = NO_BASES,
+    *,
+    serves: bool = False,
+    shares: str | None = None,
 ) -> tuple[Asked, ...]:
-    """All that `checks` looks at, for a worker that is to run these VMs; and whether it `serves`
-    networks."""
+    """All that `checks` looks at, for a worker that is to run these VMs; whether it `serves`
+    networks, and the folder that it `shares`."""
     folders = (free_disk_mb(folder) for folder in _folders(vms))
     tools = (MISSING_TOOLS, DEVICES) if serves else ()
-    asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, DRAINED, *tools, *folders)
+    shared = (store(shares),) if shares is not None else ()
+    asked = (QEMU_VERSION, ROMS, VSWITCHD_VERSION, DRAINED, *tools, *folders, *shared)
     starting = for_starting(vms, bases=bases)
     return (*starting, *(() if OWN_DISKS in starting else (OWN_DISKS,)), *asked)
 
@@ -76,6 +82,7 @@ def checks(
         *_devices(worker, serves, answers),
         *_drained(worker, seen),
         Check("memory", True, memory),
+        *_shared(worker, seen, answers),
         *_own_disks(vms, seen),
         *(_disk(folder, answers) for folder in _folders(vms)),
         *(_image(vm, seen) for vm in vms if seen.host.perl),
@@ -265,6 +272,29 @@ def _disk(folder: str, answers: Answers) -> Check:
     return Check(name, free_mb >= LOW_DISK_MB, f"{free_mb} MiB free", "make room there")
 
 
+def _shared(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
+    """Whether ~/vm_images is the folder that workers share, and can be used; nothing where neither
+    hosts.toml nor the worker knows of one."""
+    name = f"shared folder {worker.shared_images}" if worker.shared_images else "shared folder"
+    if fault := store_fault(worker, seen):
+        return [Check(name, False, *fault)]
+    if worker.shared_images is None:
+        return []
+    try:
+        found = answers[store(worker.shared_images)]
+    except Unanswered as reason:
+        return [Check(name, False, str(reason), f"there: ls -ld {FOLDER}")]
+    if found is None:
+        return [Check(name, False, "its file system does not answer", f"there: ls -ld {FOLDER}")]
+    if not found.user_writes:
+        what = f"{found.kind}, where {seen.host.user} may not write"
+        return [Check(name, False, what, f"there: ls -ld {FOLDER}; mount | grep vm_images")]
+    if not found.root_reads:
+        what = f"{found.kind}, where root may not read, as QEMU does when it opens a disk"
+        return [Check(name, False, what, "export it with no_root_squash")]
+    return [Check(name, True, found.kind)]
+
+
 def _own_disks(vms: Sequence[VM], seen: Observed) -> list[Check]:
     """The disks that were made for VMs, what they may come to take, and those that no VM of
     hosts.toml has, which are nobody's fault: another hosts.toml may have it."""
@@ -292,6 +322,10 @@ def _image(vm: VM, seen: Observed) -> Check:
     if own := seen.vm(vm.name).process:
         chain = image_chain.without_holder(chain, own.pid)
     images = {**seen.images, vm.qcow_image: chain}
+    if disk.lacks_image(vm, seen.images):
+        return Check(name, True, f"the image {vm.image} is not there yet: up brings it")
+    if vm.worker is None and vm.image is None and disk.is_missing(chain):
+        return Check(name, True, f"no {path}: it may be on another worker, as it is pinned to none")
     if found := disk.refusal(vm, images, path=path, user=seen.host.user):
         return Check(name, False, found.what, found.cure)
     if disk.is_missing(chain):

@@ -9,6 +9,7 @@ from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.network.mesh import share
 from vmops.core.devices.network.service import by_node
 from vmops.core.facts import observed as facts
+from vmops.core.facts.images import store
 from vmops.core.facts.network.following import following
 from vmops.core.facts.question import NO_PERL, Answers, Unanswered
 from vmops.core.inventory.inventory import Inventory, Part
@@ -22,12 +23,14 @@ from vmops.ops.route import Route
 
 
 class Health(NamedTuple):
-    """All checks of one worker. `unreachable` is why there are none."""
+    """All checks of one worker. `unreachable` is why there are none; `folder` is the name of the
+    one that it shares, and by what that is known again on another worker."""
 
     worker: str
     address: str
     checks: tuple[Check, ...] = ()
     unreachable: VmopsError | None = None
+    folder: tuple[str, str] | None = None
 
     @property
     def errors(self) -> list[VmopsError]:
@@ -75,7 +78,8 @@ def examine(
     serves = by_node(listed).get(worker.name, {}) if listed is not None else {}
     part = listed.part_of(worker) if listed is not None else None
     mesh = share(listed, worker.name) if listed is not None else None
-    questions = health.questions(vms, bases, serves=bool(serves))
+    shares = worker.shared_images
+    questions = health.questions(vms, bases, serves=bool(serves), shares=shares)
     try:
         of_ovn = () if part is None else (following(worker, part),)
         answers = ask(route, *questions, *of_ovn, *by_mesh.questions(mesh))
@@ -92,7 +96,34 @@ def examine(
         *(() if part is None else _ovn(worker, part, answers)),
         *(() if mesh is None else by_mesh.examined(worker, mesh, answers, seen.switch)),
     )
-    return Health(worker.name, worker.address, checks)
+    return Health(worker.name, worker.address, checks, folder=_folder(worker, answers))
+
+
+def _folder(worker: Worker, answers: Answers) -> tuple[str, str] | None:
+    if worker.shared_images is None:
+        return None
+    try:
+        found = answers[store(worker.shared_images)]
+    except Unanswered:
+        return None
+    return (worker.shared_images, found.identity) if found is not None else None
+
+
+def compared(reports: Sequence[Health]) -> list[Health]:
+    """The reports, with what is wrong between workers: folders of one name that are not one."""
+    first: dict[str, Health] = {}
+    found = []
+    for report in reports:
+        if report.folder is not None:
+            name, identity = report.folder
+            before = first.setdefault(name, report)
+            if before.folder is not None and before.folder[1] != identity:
+                what = f"it is another folder than that of {before.worker}, which has the same name"
+                cure = "mount the same one on both at ~/vm_images; there: mount | grep vm_images"
+                check = Check(f"shared folder {name}", False, what, cure)
+                report = report._replace(checks=(*report.checks, check))
+        found.append(report)
+    return found
 
 
 def _ovn(worker: Worker, part: Part, answers: Answers) -> list[Check]:

@@ -60,9 +60,16 @@ def check_may_start(worker: Worker, vm: VM, observed: Observed) -> None:
 
 
 def _check_store(worker: Worker, vm: VM, observed: Observed) -> None:
+    if found := store_fault(worker, observed):
+        what, cure = found
+        raise LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+
+
+def store_fault(worker: Worker, observed: Observed) -> tuple[str, str] | None:
+    """Why ~/vm_images there is not the folder that hosts.toml says, with the cure; or None."""
     wanted, there = worker.shared_images, observed.stores
     if there is None or there == ({wanted} if wanted else frozenset()):
-        return
+        return None
     if wanted is None:
         (name, *_) = sorted(there)
         what = f"~/vm_images is the shared folder {name}, and hosts.toml does not say so"
@@ -77,7 +84,7 @@ def _check_store(worker: Worker, vm: VM, observed: Observed) -> None:
             "mount it there at ~/vm_images, so that root may read it; if it is new, once:"
             f" mkdir -p {sign.rpartition('/')[0]} && touch {sign}"
         )
-    raise LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+    return what, cure
 
 
 def check_may_remove(worker: Worker, vm: VM, observed: Observed) -> None:

@@ -63,6 +63,21 @@ shared_facts() {
   done
 }
 
+# Of the file by which a shared folder is known: whether root may read it, whether the SSH user may
+# write beside it, its file system, and by what it is known again on another worker.
+#: # of {1}: its file system, inode and time; may root read it, and the SSH user write beside it?
+store_facts() {
+  in_home "$1"
+  root=no
+  [ ! -r "$path" ] || root=yes
+  as_ssh_user 10 sh -c '
+    [ -f "$1" ] || exit 0
+    user=no
+    [ ! -w "${1%/*}" ] || user=yes
+    echo "$2 $user $(stat -f -c %T -- "$1") $(stat -c %i.%Y -- "$1")"
+  ' vmops "$path" "$root"
+}
+
 # A VM a line, and what its mark says; nothing is run where there is none.
 #: # as the SSH user: read each ~/vm_images/.vmops/moving-*
 move_facts() {
