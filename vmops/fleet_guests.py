@@ -70,7 +70,14 @@ class Guests:
         group = Group(routes.pop(there), self.inventory.select(vms))
         terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, group.vms))
         manner = Manner(force=force, timeout_s=timeout_s)
-        move = Move(group.route, routes, cold=cold, manner=manner, terms=terms)
+        move = Move(
+            group.route,
+            routes,
+            cold=cold,
+            manner=manner,
+            terms=terms,
+            northbound=self.inventory.northbound,
+        )
         return migrate.migrate(move, group.vms)
 
     def exec(

@@ -95,5 +95,12 @@ class Placing:
         vms = tuple(self.inventory.vms.values())
         terms = Terms(overcommit=overcommit, bases=bases_to_start(self.inventory, vms))
         routes = {name: self._route(each) for name, each in self.inventory.workers.items()}
-        how = Move(next(iter(routes.values())), {}, cold=cold, manner=manner, terms=terms)
+        how = Move(
+            next(iter(routes.values())),
+            {},
+            cold=cold,
+            manner=manner,
+            terms=terms,
+            northbound=self.inventory.northbound,
+        )
         return Draining(how, routes, wish_of(self.inventory, vms, terms))

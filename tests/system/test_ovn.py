@@ -317,5 +317,3 @@ def test_a_network_moves_to_ovn_and_back_by_its_line(site: OwnSite) -> None:
 def test_what_cannot_be_done_with_it_yet_is_refused(site: OwnSite) -> None:
     said = site.fab("export", "--format", "script", "--vm", "b1")
     assert (said.code, "b1 is in a network that OVN carries" in said.err) == (2, True)
-    said = site.fab("migrate", "--cold", "--vm", "b1", "--to", "worker2")
-    assert (said.code, "such a VM cannot be moved yet" in said.err) == (1, True)

@@ -376,7 +376,7 @@ def tables(found: Iterable[Found]) -> str:
     lines = []
     for table in ovn.TABLES:
         mine = [one for one in found if one.table == table]
-        names = sorted({name for one in mine for name in one.columns})
+        names = sorted({name for one in mine for name in one.columns} - {"external_ids"})
         data = [
             [
                 ["uuid", one.uuid],

@@ -22,6 +22,10 @@ ROUTER = "vmops"
 
 EVERYBODY = "*"
 
+CHASSIS = "requested-chassis"
+MOVED = "vmops-moved"
+"""On the port of a VM that has moved: from which chassis and to which, with a blank between."""
+
 SWITCHES, PORTS, LEASES = "Logical_Switch", "Logical_Switch_Port", "DHCP_Options"
 ROUTERS, ROUTER_PORTS, POLICIES = "Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"
 BALANCERS, NAMES = "Load_Balancer", "DNS"
@@ -262,7 +266,8 @@ def _set(row: Row, found: Found, names: Mapping[Key, str]) -> list[str]:
     words = ["--", "set", row.table, found.uuid, *_columns(row, names)]
     for name, value in row.columns.items():
         if isinstance(value, Mapping):
-            for key in (key for key, item in value.items() if item is None):
+            there = found.columns.get(name, "")
+            for key in (key for key, item in value.items() if item is None and key in there):
                 words += ["--", "remove", row.table, found.uuid, name, key]
     for name in _REFERRING.get(row.table, ()):
         if name not in row.refers:
@@ -292,6 +297,18 @@ def keepers(rows: Iterable[Found]) -> dict[str, Key]:
 
 def _members(value: Value) -> tuple[str, ...]:
     return () if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+
+
+def rebind(ports: Iterable[Found], chassis: str, moved: str) -> Command:
+    """Give ports to another chassis, and write down that they `moved`; empty for not at all."""
+    words: list[str] = ["ovn-nbctl", f"--timeout={SWITCH_LIMIT_S}"]
+    for port in ports:
+        words += ["--", "set", PORTS, port.uuid, f"options:{CHASSIS}={_quoted(chassis)}"]
+        if moved:
+            words.append(f"external_ids:{MOVED}={_quoted(moved)}")
+        else:
+            words += ["--", "remove", PORTS, port.uuid, "external_ids", MOVED]
+    return command(*words)
 
 
 def sync() -> Command:

@@ -28,7 +28,7 @@ CENTRAL_CURE = "there: sudo apt install ovn-central, and see that it runs: sudo 
 def plan(route: Route, wanted: Share) -> list[NetworkOutcome]:
     """What `bring` would do about each network. Nothing is done; never raises."""
     try:
-        decided, refused = _decided(route, _look(route, wanted.wanted.values()), wanted)
+        decided, refused = _decided(route, look(route, wanted.wanted.values()), wanted)
     except VmopsError as error:
         return _all_failed(route, wanted.wanted, error)
     return _outcomes(route, decided.changes, refused)
@@ -55,7 +55,7 @@ def status(route: Route, wanted: Mapping[str, Logical]) -> list[NetworkStatus]:
     """Each of these networks, and whatever else of ours is there. Never raises a VmopsError."""
     worker = route.worker.name
     try:
-        seen = _look(route)
+        seen = look(route)
     except VmopsError as error:
         return [
             NetworkStatus(name, worker, "unknown", error=error, is_of_ovn=True) for name in wanted
@@ -81,11 +81,11 @@ def _ports(rows: Mapping[Key, Found]) -> Mapping[str, bool]:
     }
 
 
-def _look(
+def look(
     route: Route, supposed: Collection[Logical] = (), *, there: Collection[Logical] = ()
 ) -> Central:
     """What the central has; in a dry run those networks that are `there`, and every worker of those
-    that are `supposed` follows it."""
+    that are `supposed` follows it. Raises WorkFailed where it cannot be asked."""
     answers = ask(route, CENTRAL)
     if route.transcript is not None:
         ends = {seat.tunnel_ip for one in supposed for seat in one.seats} - {None}
@@ -116,7 +116,7 @@ def _carry_out(
 ) -> list[NetworkOutcome]:
     try:
         for _ in range(LOOKS):
-            decided, refused = decide(_look(route, supposed, there=there))
+            decided, refused = decide(look(route, supposed, there=there))
             found = _outcomes(route, decided.changes, refused)
             if decided.block is None:
                 return found

@@ -134,6 +134,7 @@ def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: 
         tuning=Tuning(),
         manner=manner,
         terms=terms,
+        northbound=listed.northbound,
         tell=lambda words: say(one_line(words)),
         progress=in_lines(),
     )

@@ -86,6 +86,7 @@ def migrate(
         tuning=Tuning(downtime_ms, bandwidth_mbit),
         manner=Manner(force=force, timeout_s=timeout),
         terms=terms,
+        northbound=listed.northbound,
         tell=lambda words: say(one_line(words)),
         progress=in_lines(),
     )

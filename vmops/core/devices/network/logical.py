@@ -16,7 +16,7 @@ from vmops.core.inventory.networks.reading import asked_for_names
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
 from vmops.core.tools import ovn
-from vmops.core.tools.ovn import EVERYBODY, ROUTER, Key, Row
+from vmops.core.tools.ovn import EVERYBODY, ROUTER, Found, Key, Row
 
 LEASE_S = 3600
 
@@ -185,12 +185,30 @@ def _port(wanted: Logical, seat: Seat, chassis: Mapping[str, str]) -> Row:
             "name": seat.port,
             "addresses": (own,),
             "port_security": (own,),
-            "options": {"requested-chassis": chassis.get(seat.tunnel_ip or "")},
+            "options": {ovn.CHASSIS: chassis.get(seat.tunnel_ip or "")},
+            "external_ids": {ovn.MOVED: None},
         },
         inside=(Key(wanted.name, SWITCH), "ports"),
         refers={"dhcpv4_options": Key(wanted.name, LEASES)} if leases else {},
         vm=seat.vm,
     )
+
+
+def where_moved(row: Row, found: Found | None, chassis: Mapping[str, str]) -> Row:
+    """The row of a port as it is wanted while its VM is where it was moved to: for as long as
+    hosts.toml has it where it came from, and OVN knows that worker."""
+    marks = found.columns.get("external_ids", "") if found is not None else ""
+    options = row.columns.get("options", "")
+    moved = (marks.get(ovn.MOVED) or "") if isinstance(marks, Mapping) else ""
+    home, _, there = moved.partition(" ")
+    if not isinstance(options, Mapping) or there not in chassis.values():
+        return row
+    if not home or options.get(ovn.CHASSIS) != home:
+        return row
+    columns = dict(row.columns)
+    columns["options"] = {**options, ovn.CHASSIS: there}
+    columns["external_ids"] = {ovn.MOVED: moved}
+    return row._replace(columns=columns)
 
 
 def _routing(wanted: Logical) -> tuple[Row, ...]:

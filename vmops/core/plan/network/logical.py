@@ -105,7 +105,12 @@ def refusal(
 
 
 def _work(wanted: Logical, central: Central) -> _Work:
-    return _compared(logical.rows(wanted, central.chassis), central.of(wanted.name), central)
+    there = central.of(wanted.name)
+    rows = (
+        logical.where_moved(row, there.get(row.key), central.chassis)
+        for row in logical.rows(wanted, central.chassis)
+    )
+    return _compared(rows, there, central)
 
 
 def _compared(rows: Iterable[Row], there: Mapping[Key, Found], central: Central) -> _Work:

@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 class Move(NamedTuple):
     """VMs that are to be on the worker of `to`. `others` are the ways to all other workers by name,
     `cold` that one which runs is stopped for it. Else it is moved live, as `tuning` has it; without
-    that, not at all."""
+    that, not at all. `northbound` is the worker that has OVN's central, None without one."""
 
     to: Route
     others: Mapping[str, Route]
@@ -37,6 +37,7 @@ class Move(NamedTuple):
     tuning: Tuning | None = Tuning()
     manner: Manner = lifecycle.GENTLY
     terms: Terms = lifecycle.USUAL_TERMS
+    northbound: str | None = None
     tell: Tell = lambda words: None
     progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
 

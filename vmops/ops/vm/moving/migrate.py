@@ -20,9 +20,11 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.moving import cold, course, live, together
 from vmops.core.plan.moving.course import Ends, Next
+from vmops.core.plan.network.rebinding import Rebinding
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import LOOKS, ask, observe, outdated, unreadable
 from vmops.ops.fleet import on_each
+from vmops.ops.network import rebinding
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import lifecycle
 from vmops.ops.vm.moving import going
@@ -48,23 +50,34 @@ def migrate(move: Move, vms: Sequence[VM]) -> list[Outcome]:
 def _one(move: Move, vm: VM) -> Outcome:
     to = move.to.worker.name
     try:
-        _check_networks(vm)
         if move.to.transcript is not None:
             return _shown(move, vm)
         source = _source(move, vm)
         if source is None:
+            _let_in(move, vm)
             return Outcome(vm.name, to, "nothing")
+        if carried := _carried(move, vm):
+            rebinding.check(*carried)
         return _moved(move, vm, source)
     except VmopsError as error:
         return Outcome(vm.name, to, "nothing", error=error)
 
 
-def _check_networks(vm: VM) -> None:
-    """Raise for a VM that OVN would let in at its own worker only."""
-    if any(nic.port for nic in vm.connected):
-        raise WorkFailed(
-            "it is in a network that OVN carries, and such a VM cannot be moved yet", vm=vm.name
-        )
+def _carried(move: Move, vm: VM) -> tuple[Route, Rebinding] | None:
+    """The way to OVN's central, and what it is to be told of the VM; None for one that has no
+    interface there."""
+    if move.northbound is None or not any(nic.port for nic in vm.connected):
+        return None
+    routes = {**move.others, move.to.worker.name: move.to}
+    central = routes[move.northbound]._replace(transcript=move.to.transcript)
+    home = routes[vm.worker].worker if vm.worker in routes else None
+    return central, Rebinding(vm, move.to.worker, home)
+
+
+def _let_in(move: Move, vm: VM) -> None:
+    """Have OVN let the VM in on its new worker: it does so on one at a time."""
+    if carried := _carried(move, vm):
+        rebinding.rebind(*carried)
 
 
 def _source(move: Move, vm: VM) -> Route | None:
@@ -174,12 +187,13 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
         else:
             found = course.next_act(vm.name, ends, *sides)
         if found.act == "done":
+            _let_in(move, vm)
             return Outcome(vm.name, ends.destination, "move", notes=(_noted(vm, ends),))
         if found.act == "blocked":
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
         is_live = sides[0].runs and not move.cold and found.act in ("expect", "leave")
         shares = source.worker.shared_images or move.to.worker.shared_images
-        if is_live and (move.tuning is None or shares):
+        if is_live and (move.tuning is None or shares or _carried(move, vm)):
             raise WorkFailed(
                 "it runs, and would have to be stopped to be moved",
                 worker=ends.source,
@@ -286,6 +300,7 @@ def _bring(
 
 
 def _start(move: Move, vm: VM) -> None:
+    _let_in(move, vm)
     (came,) = lifecycle.launch(move.to, [vm], terms=move.terms)
     if came.error is not None:
         raise came.error
@@ -334,6 +349,7 @@ def _shown(move: Move, vm: VM) -> Outcome:
         transcript.noted(there, f"# bring {path} from {here.name}, and what it stands on")
     files = tuple(Arriving(path, "SHA256") for path in paths)
     do(move.to, vm, cold.take(there, vm, expected, files), expected)
+    _let_in(move, vm)
     do(move.to, vm, starting.launch(there, vm, supposed.blank(there, [vm])), none)
     do(source, vm, cold.clear(here, vm, left), left)
     return Outcome(vm.name, there.name, "move")
