@@ -73,6 +73,11 @@ def shared(ovn_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> OwnSite:
     assert before.code == 1
     names = {c["name"] for one in before.json for c in one["checks"] if not c["ok"]}
     assert {"OVN's settings", "OVN's central", "ovn-controller"} <= names
+    first = site.fab("plan")
+    assert first.code == 1
+    for worker in ("worker1", "worker2"):
+        assert f"fab -H {worker} ovn.setup" in first.err, "and not: start it anew"
+    assert "restart" not in first.err
     said = site.ok("ovn.setup", "--format", "json").json
     assert [(one["worker"], one["set"], one["connected"]) for one in said] == [
         ("worker1", ["listen", "bridge", "tunnels", "central", "outside", "uplink"], True),

@@ -19,6 +19,7 @@ from vmops.core.facts.network.following import Following, Outer, following
 from vmops.core.inventory.inventory import Inventory, Part, parse
 from vmops.core.inventory.model import VM, Interface, Worker
 from vmops.core.inventory.written_out import as_toml
+from vmops.core.plan.checks import ovn_cure
 from vmops.core.plan.network import following as setting_up
 from vmops.core.plan.network import logical
 from vmops.core.plan.network.serving import Plan
@@ -499,6 +500,7 @@ SWITCH = "\n".join(
         ("ovn gone", "ovn-controller does not run"),
         ("ovn not connected", "ovn-controller has no connection to OVN's central"),
         ("ovn deaf", "ovn-controller does not answer"),
+        ("ovn untold", "ovn-controller was not told where OVN's central is"),
         ("ovn something new", "ovn-controller says 'something new'"),
     ],
 )
@@ -506,6 +508,12 @@ def test_a_controller_that_follows_nobody_is_told_of_ovns_bridge_alone(said: str
     found = ovs.parse(f"{SWITCH}\n{said}\n")
     assert found.lifeless("br-ovn") == why
     assert found.lifeless("br-int") == ""
+
+
+def test_one_that_was_told_nothing_is_set_up_and_any_other_restarted() -> None:
+    untold, gone = (ovs.ovn_fault(word) for word in ("untold", "gone"))
+    assert ovn_cure("w1", untold) == "fab -H w1 ovn.setup"
+    assert ovn_cure("w1", gone) == "there: sudo systemctl restart ovn-controller"
 
 
 # What makes a worker follow

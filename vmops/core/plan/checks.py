@@ -63,7 +63,7 @@ def check_switch(worker: Worker, vm: VM, observed: Observed) -> None:
                 cure=f"fab -H {worker.name} ovn.setup" if bridge == OVN_BRIDGE else make,
             )
         if bridge == OVN_BRIDGE and (why := observed.switch.lifeless(bridge)):
-            raise WorkFailed(why, worker=worker.name, cure=OVN_CURE)
+            raise WorkFailed(why, worker=worker.name, cure=ovn_cure(worker.name, why))
     for nic in vm.connected:
         check_impairing(worker, vm, observed, nic, nic.impaired)
 
@@ -112,6 +112,11 @@ def unable(lacks: Collection[str], wanted: Impaired) -> tuple[str, str] | None:
 OVN_CURE = "there: sudo systemctl restart ovn-controller"
 
 
+def ovn_cure(worker: str, fault: str) -> str:
+    """What has a controller follow OVN's central again, or for the first time."""
+    return f"fab -H {worker} ovn.setup" if fault == ovs.ovn_fault(ovs.UNTOLD) else OVN_CURE
+
+
 def bridges_of(worker: Worker, vm: VM) -> list[str]:
     """The bridges that the ports of its interfaces are on."""
     return list(dict.fromkeys(ovs.bridge_of(nic, worker.bridge) for nic in vm.connected))
@@ -123,7 +128,8 @@ def check_forwarding(worker: Worker, vm: VM, observed: Observed) -> None:
         return
     for bridge in bridges_of(worker, vm):
         if bridge in observed.switch.bridges and (why := observed.switch.lifeless(bridge)):
-            cure = OVN_CURE if bridge == OVN_BRIDGE else silence_cure(worker, observed)
+            is_ovns = bridge == OVN_BRIDGE
+            cure = ovn_cure(worker.name, why) if is_ovns else silence_cure(worker, observed)
             raise WorkFailed(why, worker=worker.name, cure=cure)
 
 

@@ -342,10 +342,14 @@ def parse(answer: str) -> Switch:
         raise ValueError(f"ovs-vsctl's tables cannot be read: {odd!r}") from odd
 
 
+UNTOLD = "untold"
+"""The word of a worker for a controller that nothing was set for yet."""
+
 _OVN_WORDS: Mapping[str, str] = {
     "gone": "ovn-controller does not run",
     "deaf": "ovn-controller does not answer",
     "not connected": "ovn-controller has no connection to OVN's central",
+    UNTOLD: "ovn-controller was not told where OVN's central is",
 }
 
 

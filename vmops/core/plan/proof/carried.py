@@ -8,7 +8,7 @@ from vmops.core.devices.network.logical import SWITCH
 from vmops.core.facts.network.central import Central
 from vmops.core.facts.proof.bindings import Bindings
 from vmops.core.names import OVN_BRIDGE
-from vmops.core.plan.checks import OVN_CURE
+from vmops.core.plan.checks import OVN_CURE, ovn_cure
 from vmops.core.plan.network import logical as networks
 from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.ends import End
@@ -58,7 +58,8 @@ def _of_workers(ends: Sequence[End], evidence: Evidence) -> Iterator[WorkFailed]
                 f"there is no bridge {OVN_BRIDGE}: nothing passes", worker=name, cure=_SETUP
             )
         elif site.wiring.switch.ovn:
-            yield WorkFailed(site.wiring.switch.ovn, worker=name, cure=OVN_CURE)
+            why = site.wiring.switch.ovn
+            yield WorkFailed(why, worker=name, cure=ovn_cure(name, why))
 
 
 def _deaf(ends: Sequence[End], hearing: Hearing) -> Iterator[WorkFailed]:

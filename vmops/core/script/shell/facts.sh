@@ -70,7 +70,10 @@ ovn_state() {
   { read -r pid </run/ovn/ovn-controller.pid && read -r name <"/proc/$pid/comm"; } 2>/dev/null
   [ "$name" = ovn-controller ] || { echo 'ovn gone'; return 0; }
   said=$(ovn-appctl --timeout=2 -t ovn-controller connection-status 2>/dev/null)
-  [ "$said" = connected ] || echo "ovn ${said:-deaf}"
+  [ "$said" != connected ] || return 0
+  told=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" --if-exists get Open_vSwitch . external_ids:ovn-remote 2>&1)
+  [ -n "$told" ] || said=untold
+  echo "ovn ${said:-deaf}"
 }
 
 silent_bridges() {
