@@ -12,6 +12,7 @@ from vmops.core.plan.proof import story
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.judge import judge
 from vmops.core.plan.proof.story import Found, Story
+from vmops.core.tools import ovs
 from vmops.core.tools.proof import trace
 from vmops.core.tools.proof.trace import Frame, Output, Step, Traced
 
@@ -123,6 +124,22 @@ def test_a_frame_that_arrives_at_another_worker() -> None:
     assert found.error is None
     assert [step.worker for step in found.passages] == ["w1", "w1", "w1", "", "w2", "w2"]
     assert found.passages[-1].text == "port tap_3_eth0 gives it out to b1:eth0"
+
+
+def test_the_tunnel_of_the_bridge_is_named_and_not_ovns_to_the_same_worker() -> None:
+    world = three()
+    there = {"remote_ip": "192.0.2.2"}
+    mesh = {"vmops-mesh": "w2"}
+    tunnels = (("ovn-w2-0", "br-ovn", dict[str, str]()), ("vmx0123456789", "br-int", mesh))
+    for name, bridge, marks in tunnels:
+        world.ports["w1"][name] = ovs.Port(
+            name, bridge, None, external_ids=marks, ofport=9, options=there
+        )
+    near = Traced(NORMAL, (Output(trace.tunnel_to("192.0.2.2"), 101),))
+    found = told(world, "a1", "b1", near, Traced(NORMAL, (Output("tap_3_eth0", None),)))
+    texts = "\n".join(step.text for step in found.passages)
+    assert "vmx0123456789 (the tunnel to w2)" in texts
+    assert "ovn-w2-0" not in texts
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def _passages(one: End, other: End, found: Found | None, evidence: Evidence) -> 
     out = [each for each in found.near.outputs if each.port not in taps]
     bridge = evidence.workers[one.worker].bridge
     out = [each for each in out if each.port != bridge] or out
-    out = [_through(each, evidence.sites[one.worker]) for each in out]
+    out = [_through(each, evidence.sites[one.worker], bridge) for each in out]
     yield Passage(one.worker, _leaves(found.near.outputs, out), ok=bool(out))
     at = found.entry
     if at is None:
@@ -124,10 +124,14 @@ def _passages(one: End, other: End, found: Found | None, evidence: Evidence) -> 
     yield _given_out(other, found.far, [each for each in found.far.outputs if each.port == target])
 
 
-def _through(output: Output, site: Site) -> Output:
-    """What goes into a tunnel, with the name of its port and of the worker at the other end."""
-    for name, port in site.wiring.switch.ports.items():
-        if output.port == tunnel_to(port.options.get("remote_ip", "")):
+def _through(output: Output, site: Site, bridge: str) -> Output:
+    """What goes into a tunnel, with the name of its port and of the worker at the other end. OVN
+    may have a tunnel of its own to the same address, at another bridge."""
+    switch = site.wiring.switch
+    for name, port in switch.ports.items():
+        if port.bridge == switch.real(bridge) and output.port == tunnel_to(
+            port.options.get("remote_ip", "")
+        ):
             return output._replace(port=_with_peer(name, port, "to"))
     return output
 
