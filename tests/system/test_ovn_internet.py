@@ -5,13 +5,16 @@ The lab's internet is one host of TEST-NET-3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import pytest
 
 from vmops.lab.layout import OUTSIDE_HOST, OVN_OUTSIDE, SWITCH
 
 from .lab_helpers import wait_until
+from .operator import Said
 from .ovn_site import Guest, Site, guests_of, lab_with_ovn
 
 GATEWAYS = f"""
@@ -45,6 +48,9 @@ vm_id = 2
 worker = "worker1"
 interfaces = [{{ name = "eth0", network = "green" }}]
 """
+
+
+Break = Callable[[Site], AbstractContextManager[None]]
 
 
 def file(internet: str = "true", green: str = "") -> str:
@@ -192,6 +198,87 @@ def test_names_of_vms_are_answered_whoever_is_asked(ready: Site, guests: dict[st
     site.ok("net.up")
     wait_until(lambda: green.asks("192.168.20.1", "g1") is None, seconds=20)
     assert site.nbctl("list", "DNS") == ""
+
+
+def proof(site: Site) -> tuple[Said, dict[tuple[str, str], str]]:
+    """What `verify` says, and what guests of each network are found to get."""
+    said = site.fab("verify", "--format", "json")
+    found = {
+        (one["network"], one["service"]): one["found"]
+        for one in said.json
+        if one["kind"] == "service"
+    }
+    return said, found
+
+
+@contextmanager
+def gateways_down(site: Site) -> Iterator[None]:
+    """Nothing leaves by the gateways' devices."""
+    for worker in ("worker1", "worker2"):
+        site.on(worker, "ip", "link", "set", "dev", "provider", "down")
+    yield
+    for worker in ("worker1", "worker2"):
+        site.on(worker, "ip", "link", "set", "dev", "provider", "up")
+
+
+@contextmanager
+def let_out(site: Site) -> Iterator[None]:
+    """Somebody lets green out, whose guests are to stay inside."""
+    router = site.nbctl("--bare", "--columns=_uuid", "list", "Logical_Router")
+    match = "ip4.src == 192.168.20.0/24"
+    site.nbctl("lr-policy-add", router, "300", match, "allow")
+    site.nbctl("lr-nat-add", router, "snat", OVN_OUTSIDE, "192.168.20.0/24")
+    yield
+    site.nbctl("lr-policy-del", router, "300", match)
+    site.nbctl("lr-nat-del", router, "snat", "192.168.20.0/24")
+
+
+@contextmanager
+def another_name(site: Site) -> Iterator[None]:
+    """Somebody has given a name another address."""
+    (names,) = site.nbctl(
+        "--bare", "--columns=_uuid", "find", "DNS", "external_ids:vmops-net=blue"
+    ).split()
+    site.nbctl("set", "DNS", names, 'records:b1="192.168.10.99"')
+    yield
+
+
+BROKEN: tuple[tuple[Break, tuple[str, str], str, str], ...] = (
+    (gateways_down, ("blue", "internet"), "shut", "network blue: its guests do not get out"),
+    (let_out, ("green", "internet"), "open", "its guests get out by provider of worker2"),
+    (another_name, ("blue", "dns"), "open", "b1 is said to be 192.168.10.99, not "),
+)
+
+
+def is_told(site: Site, passage: tuple[str, str], found: str, words: str) -> bool:
+    said, services = proof(site)
+    return services[passage] == found and words in said.err
+
+
+def test_verify_tells_of_names_and_of_the_way_out(ready: Site) -> None:
+    site = ready
+    both = {"green": 'dns = true\nreach = ["blue"]', "internet": "true\ndns = true"}
+    site.write(file(**both), ovn=GATEWAYS)
+    site.ok("net.up")
+    site.ok("plug", "--vm", "b1,g1")
+    try:
+        wait_until(lambda: proof(site)[0].code == 0, seconds=60)
+        assert proof(site)[1] == {
+            **dict.fromkeys(
+                [(name, each) for name in ("blue", "green") for each in ("gateway", "dhcp", "dns")],
+                "open",
+            ),
+            ("blue", "internet"): "open",
+            ("blue", "kept"): "shut",
+            ("green", "internet"): "shut",
+        }
+        for broken, passage, found, words in BROKEN:
+            with broken(site):
+                wait_until(partial(is_told, site, passage, found, words), seconds=30)
+            site.ok("net.up")
+    finally:
+        site.write(file(**both), ovn=GATEWAYS)
+        site.ok("unplug", "--vm", "b1,g1")
 
 
 def test_another_gateway_takes_over(site: Site, guests: dict[str, Guest]) -> None:

@@ -71,6 +71,8 @@ def test_who_reaches_whom_and_what_ovn_answers(site: Site) -> None:
         ("green", "gateway"): "open",
         ("green", "dhcp"): "shut",
         ("red", "dhcp"): "shut",
+        **{(name, "dns"): "shut" for name in ("blue", "green", "red")},
+        **{(name, "internet"): "shut" for name in ("blue", "green", "red")},
     }
     assert all(item["ok"] and item["error"] is None for item in said.json)
     text = site.ok("verify", "--no-services")

@@ -255,3 +255,21 @@ def test_a_tap_that_cannot_be_heard_is_unknown() -> None:
     assert texts(found) == [
         "w2: a2: eth0: what comes to it cannot be heard: its VM is being changed"
     ]
+
+
+def test_what_leaves_is_unknown_where_a_gateway_is_not_listened_to() -> None:
+    hearing = World().evidence().hearing
+    (out,) = {each.found for each in logical.passages(hearing) if each.service == "internet"}
+    assert out is None
+    sent = next(each for each in hearing.sent if each.service == "internet")
+    gateways = [("w1", "up0"), ("w2", "up0")]
+    heard = {"w2": Ear(frozenset({Heard("up0", sent.packet.mark)}))}
+    for outer, ears, found in (
+        (gateways, {}, False),
+        (gateways, heard, True),
+        (gateways[1:], heard, True),
+        (gateways[:1], heard, None),
+    ):
+        known = hearing._replace(outer=outer, ears=ears, is_all=outer == gateways)
+        (one, *_) = [each for each in logical.passages(known) if each.service == "internet"]
+        assert one.found is found

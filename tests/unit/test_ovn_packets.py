@@ -38,6 +38,8 @@ def test_a_packet_is_its_guests_own_and_has_its_mark(kind: object) -> None:
     assert total(frame[34:]) == 0xFFFF
     assert frame[34] == (0 if kind is packet.to else 8), "an answer that no guest answers"
     assert frame[42:48] == bytes.fromhex("0e7612340007")
+    other = packet.echo(MINE, "0e:76:12:34:00:08", "52:54:00:00:02:01", "192.168.10.27").frame
+    assert frame[38:40] != other[38:40], "a translation keeps them apart by that"
 
 
 def test_to_all_of_a_network() -> None:
@@ -53,6 +55,43 @@ def test_who_would_give_a_lease() -> None:
     assert frame[46:52] == bytes.fromhex("0e7612340007"), "what comes back in an offer"
     assert frame[70:76] == bytes.fromhex("525400000101")
     assert bytes.fromhex("63825363350101") in frame
+
+
+def test_a_question_for_a_name_has_its_mark_where_ovn_leaves_it() -> None:
+    frame = packet.query(MINE, MARK, "0a:00:00:00:00:01", "192.168.10.1", "web-1").frame
+    assert frame[14] == 0x47, "eight bytes of options"
+    assert total(frame[14:42]) == 0xFFFF
+    assert frame[36:42] == bytes.fromhex("0e7612340007")
+    assert int.from_bytes(frame[16:18]) == len(frame) - 14
+    assert frame[44:46] == b"\0\x35"
+    assert frame[62:74] == b"\x05web-1\0\0\1\0\1"[:12]
+    assert MARK in {each.mark for each in packet.parse(f"t 0e7612340007 {frame.hex()}").heard}
+
+
+def answer(*addresses: str) -> bytes:
+    """As OVN makes one of a question."""
+    asked = packet.query(MINE, MARK, "0a:00:00:00:00:01", "192.168.10.1", "web-1").frame
+    frame = bytearray(asked)
+    frame[42:46] = frame[44:46] + frame[42:44]
+    frame[56:58] = len(addresses).to_bytes(2)
+    for address in addresses:
+        frame += b"\xc0\x0c\0\1\0\1" + (3600).to_bytes(4) + b"\0\4" + IPv4Address(address).packed
+    return bytes(frame)
+
+
+@pytest.mark.parametrize("addresses", [(), ("10.0.0.2",), ("10.0.0.9", "10.0.0.2")])
+def test_the_addresses_that_a_name_is_said_to_have(addresses: tuple[str, ...]) -> None:
+    (heard,) = packet.parse(f"tap_1 0e7612340007 {answer(*addresses).hex()}").heard
+    assert heard == Heard("tap_1", MARK, named=" ".join(sorted(addresses)))
+
+
+@given(st.integers(0, 140), st.integers(0, 255), st.integers(0, 140))
+def test_an_answer_that_is_cut_or_garbled_is_read_all_the_same(
+    at: int, byte: int, end: int
+) -> None:
+    frame = bytearray(answer("10.0.0.9", "10.0.0.2"))
+    frame[at % len(frame)] = byte
+    packet.parse(f"tap_1 0e7612340007 {bytes(frame[:end]).hex()}")
 
 
 def test_what_a_listener_says() -> None:

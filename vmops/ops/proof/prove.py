@@ -78,9 +78,10 @@ def show(group: Group, listed: Inventory, *, services: bool = True) -> None:
     networks = listed.networks.values()
     drawn = draw([(group.route.worker, group.vms)], run=0, networks=networks)
     places = logical.places(listed)
-    taps = _taps(drawn, places)
+    tried = _services(listed) if services else ()
+    taps = _taps(drawn, places) + _outer(listed, group.route.worker.name, tried)
     plugged = [End(each) for each in drawn]
-    sent = logical.packets(plugged, places, run=0, first=_marks(drawn), services=services)
+    sent = logical.packets(plugged, places, run=0, first=_marks(drawn), services=tried)
     asked = _Asked(0, _is_central(group, listed, places))
     _send(group.route, drawn, taps, run=0)
     _look(group.route, asked, sent, hears=bool(taps))
@@ -184,7 +185,10 @@ def gather(
         for group in groups
     }
     places = logical.places(listed)
-    taps = {name: _taps(those, places) for name, those in mine.items()}
+    tried = _services(listed) if services and places else ()
+    taps = {
+        name: _taps(those, places) + _outer(listed, name, tried) for name, those in mine.items()
+    }
 
     def all_at_once(work: Callable[[Group], object], on: Iterable[Group]) -> dict[str, object]:
         found = on_each(list(on), work, parallel=parallel)
@@ -200,8 +204,12 @@ def gather(
     able = [group for group in groups if group.route.worker.name in sites]
     workers: dict[str, Worker] = {group.route.worker.name: group.route.worker for group in groups}
     there = ends(drawn, sites)
-    packets = logical.packets(there, places, run=run, first=_marks(drawn), services=services)
-    hearing = Hearing(places, packets, northbound=listed.northbound or "")
+    packets = logical.packets(there, places, run=run, first=_marks(drawn), services=tried)
+    outer = _heard_outside(listed, sites)
+    is_all = listed.way_out is not None and len(outer) == len(listed.way_out.gateways)
+    hearing = Hearing(
+        places, packets, northbound=listed.northbound or "", outer=outer, is_all=is_all
+    )
     evidence = Evidence(there, workers, sites, {}, hearing, meshes_of(groups, listed))
     looks = 0
 
@@ -252,6 +260,30 @@ def _taps(drawn: Iterable[Drawn], places: Mapping[str, Place]) -> list[tuple[str
         (each.nic.tap, each.vm.name if each.nic.port else "")
         for each in drawn
         if not each.is_gateway
+    ]
+
+
+def _services(listed: Inventory) -> tuple[str, ...]:
+    """What is tried of networks of OVN."""
+    return logical.SERVICES if listed.way_out is not None else logical.INSIDE
+
+
+def _outer(listed: Inventory, worker: str, tried: Collection[str]) -> list[tuple[str, str]]:
+    """The device by which networks of OVN get out on a gateway: it is listened to as well."""
+    device = listed.way_out.device_of(worker) if listed.way_out is not None else ""
+    return [(device, "")] if device and logical.INTERNET in tried else []
+
+
+def _heard_outside(listed: Inventory, sites: Mapping[str, Site]) -> list[tuple[str, str]]:
+    """Those of the gateways' devices that are listened to. What leaves by a bridge that is named
+    there goes out by a port of it, and who knows by which."""
+    gateways = listed.way_out.gateways if listed.way_out is not None else ()
+    return [
+        (worker, device)
+        for worker, device in gateways
+        if worker in sites
+        and device in sites[worker].wiring.switch.ports
+        and device not in sites[worker].wiring.switch.bridges
     ]
 
 

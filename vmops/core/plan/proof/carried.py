@@ -13,7 +13,7 @@ from vmops.core.plan.network import logical as networks
 from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Pair
-from vmops.core.plan.proof.logical import DHCP, Hearing
+from vmops.core.plan.proof.logical import DHCP, DNS, GATEWAY, INTERNET, KEPT, Hearing, Place, Sent
 from vmops.core.tools.ovn import Key
 from vmops.errors import WorkFailed
 
@@ -21,6 +21,10 @@ TUNNEL_PORT = 6081
 """Of Geneve, by UDP."""
 
 _SETUP = "fab ovn.setup"
+_STUCK_CURE = (
+    "fab net.up; fab doctor; then see that the gateways' devices are up, and that the next hop"
+    " answers them"
+)
 
 
 def carried_faults(evidence: Evidence, pairs: Sequence[Pair]) -> list[WorkFailed]:
@@ -278,7 +282,7 @@ def _of_services(
         network, said = place.network, logical.answers(sent, hearing)
         what = ""
         if sent.service != DHCP:
-            what = "" if said else f"its gateway, {network.gateway}, does not answer"
+            what = _of_service(sent, place, said)
         elif not network.dhcp and said:
             what = f"somebody offers leases ({', '.join(said)}), where nobody should"
         elif network.dhcp and not said:
@@ -287,9 +291,30 @@ def _of_services(
             what = f"{place.seat.port} is offered {' and '.join(said)}, not {place.seat.address}"
         missing = not said and (is_told or sent.source in told)
         if what and not missing:
-            yield WorkFailed(
-                f"network {network.name}: {what}", worker=sent.source[0], cure="fab net.up"
-            )
+            is_stuck = sent.service == INTERNET and network.internet
+            cure = _STUCK_CURE if is_stuck else "fab net.up"
+            yield WorkFailed(f"network {network.name}: {what}", worker=sent.source[0], cure=cure)
+
+
+def _of_service(sent: Sent, place: Place, said: Sequence[str]) -> str:
+    """What is wrong with a service but DHCP; empty for nothing."""
+    network = place.network
+    if sent.service == GATEWAY:
+        return "" if said else f"its gateway, {network.gateway}, does not answer"
+    if sent.service == DNS:
+        wanted = dict(network.hosts or ()).get(sent.asked, "")
+        if not said:
+            return f"nobody tells its guests the address of {sent.asked}" if wanted else ""
+        told = " or ".join(said)
+        if not wanted:
+            return f"somebody tells its guests an address of {sent.asked}, {told}"
+        return "" if list(said) == [wanted] else f"{sent.asked} is said to be {told}, not {wanted}"
+    if logical.is_to_be(sent, network):
+        return "" if said else "its guests do not get out: nothing leaves by a gateway of [ovn]"
+    where = " and ".join(said)
+    if sent.service == KEPT:
+        return f"what its guests send to {sent.asked} leaves by {where}" if said else ""
+    return f"its guests get out by {where}, where hosts.toml has no internet" if said else ""
 
 
 def _plug(end: End) -> str:

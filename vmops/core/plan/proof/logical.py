@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,11 +12,19 @@ from vmops.core.facts.proof.bindings import Middle
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.names import network_mac
 from vmops.core.plan.proof.ends import End, refuse_more
-from vmops.core.plan.proof.services import Passage
+from vmops.core.plan.proof.services import CLOUDS, Passage
 from vmops.core.tools.proof import packet, probe
+from vmops.core.tools.proof.guest import OUTSIDE
 from vmops.core.tools.proof.packet import ANYBODY, EVERYBODY, Ear, From, Packet
 
-GATEWAY, DHCP = "gateway", "dhcp"
+GATEWAY, DHCP, DNS = "gateway", "dhcp", "dns"
+INTERNET, KEPT = "internet", "kept"
+_LEAVES = (INTERNET, KEPT)
+"""What is heard where networks get out, if anywhere."""
+
+SERVICES = (GATEWAY, DHCP, DNS, *_LEAVES)
+INSIDE = (GATEWAY, DHCP, DNS)
+"""What is tried where networks have no way out."""
 
 Whose = tuple[str, str]
 """An interface: the worker, and `VM:INTERFACE`."""
@@ -31,18 +39,20 @@ class Place(NamedTuple):
 
 class Sent(NamedTuple):
     """A packet, who sends it, and for whom: an interface, or None for all of the network. With a
-    `service` it is for that one."""
+    `service` it is for that one, and `asked` is the name or the address."""
 
     packet: Packet
     source: Whose
     target: Whose | None = None
     service: str = ""
+    asked: str = ""
 
 
 class Hearing(NamedTuple):
     """What was sent into OVN and what was heard, by worker. `places` are those of hosts.toml by
     `VM:INTERFACE`. `refused` says by worker and port why it took no packet. `middle` is what the
-    central has, None where it was not asked; `northbound` is its worker."""
+    central has, None where it was not asked; `northbound` is its worker. `outer` are the devices by
+    which networks get out, as far as they are listened to, and `is_all` that they all are."""
 
     places: Mapping[str, Place] = MappingProxyType({})
     sent: Sequence[Sent] = ()
@@ -50,6 +60,8 @@ class Hearing(NamedTuple):
     refused: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     middle: Middle | None = None
     northbound: str = ""
+    outer: Sequence[Whose] = ()
+    is_all: bool = False
 
 
 def places(listed: Inventory) -> dict[str, Place]:
@@ -67,14 +79,20 @@ def whose(end: End) -> Whose:
 
 
 def packets(
-    ends: Iterable[End], seats: Mapping[str, Place], *, run: int, first: int, services: bool = True
+    ends: Iterable[End],
+    seats: Mapping[str, Place],
+    *,
+    run: int,
+    first: int,
+    services: Collection[str] = SERVICES,
 ) -> list[Sent]:
     """What is sent for those interfaces of OVN that are alive: to all of their network, to each of
     the others there, and by way of its gateway to each elsewhere; for one of each network also what
-    its services are to answer. Their marks begin with number `first`. Raises InventoryError for too
-    many."""
+    these `services` are to answer. Their marks begin with number `first`. Raises InventoryError for
+    too many."""
     live = [end for end in ends if end.port in seats and end.asked and not end.dead]
-    refuse_more(first + (len(live) + 1) * (len(live) + 2))
+    more = sum(len(SERVICES) + len(seats[end.port].network.kept) for end in live)
+    refuse_more(first + (len(live) + 1) * (len(live) + 2) + more)
     marks = (probe.address(run, number) for number in count(first))
     asked: set[str] = set()
     found = []
@@ -89,14 +107,33 @@ def packets(
                 mac = there.seat.mac if there.network.name == name else network_mac(name)
                 by = packet.to(mine, next(marks), mac, there.seat.address)
                 found.append(Sent(by, whose(one), whose(other)))
-        if services and name not in asked and mine.address:
+        if name not in asked and mine.address:
             asked.add(name)
-            found.append(Sent(packet.discover(mine, next(marks)), whose(one), service=DHCP))
-            if place.network.is_routed:
-                gateway = (network_mac(name), place.network.gateway)
-                echo = packet.echo(mine, next(marks), *gateway)
-                found.append(Sent(echo, whose(one), service=GATEWAY))
+            found += [
+                each._replace(source=whose(one))
+                for each in _of_services(place, mine, marks)
+                if each.service in services
+            ]
     return found
+
+
+def _of_services(place: Place, mine: From, marks: Iterator[str]) -> Iterator[Sent]:
+    network, router = place.network, network_mac(place.network.name)
+    nobody: Whose = ("", "")
+    yield Sent(packet.discover(mine, next(marks)), nobody, service=DHCP)
+    if network.is_routed:
+        echo = packet.echo(mine, next(marks), router, network.gateway)
+        yield Sent(echo, nobody, service=GATEWAY)
+    if not network.gateway:
+        return
+    name = place.seat.vm.lower()
+    names = packet.query(mine, next(marks), router, network.gateway, name)
+    yield Sent(names, nobody, service=DNS, asked=name)
+    kept = [address for address in network.kept if "/" not in address]
+    for address in (OUTSIDE, *((CLOUDS, *kept) if network.internet else ())):
+        echo = packet.echo(mine, next(marks), router, address)
+        service = INTERNET if address == OUTSIDE else KEPT
+        yield Sent(echo, nobody, service=service, asked=address)
 
 
 def is_wanted(one: End, other: End, hearing: Hearing) -> bool:
@@ -153,15 +190,25 @@ def is_complete(ends: Sequence[End], hearing: Hearing) -> bool:
 
 def passages(hearing: Hearing) -> list[Passage]:
     """What each network of OVN lets its guests do, as far as it was tried."""
-    return [
-        Passage(
-            network.name,
-            sent.service,
-            wanted=network.dhcp if sent.service == DHCP else True,
-            found=None if is_deaf(sent, hearing) else bool(answers(sent, hearing)),
-        )
-        for sent, network in _tried(hearing)
-    ]
+    found: dict[tuple[str, str], Passage] = {}
+    for sent, network in _tried(hearing):
+        came = None if is_deaf(sent, hearing) else bool(answers(sent, hearing))
+        one = Passage(network.name, sent.service, wanted=is_to_be(sent, network), found=came)
+        before = found.get(one[:2])
+        found[one[:2]] = one if before is None else before._replace(found=before.found or came)
+    return list(found.values())
+
+
+def is_to_be(sent: Sent, network: Logical) -> bool:
+    """True where it is to be answered, or is to get out."""
+    match sent.service:
+        case "dhcp":
+            return network.dhcp
+        case "dns":
+            return network.hosts is not None
+        case "internet":
+            return network.internet
+    return sent.service == GATEWAY
 
 
 def _tried(hearing: Hearing) -> Iterator[tuple[Sent, Logical]]:
@@ -171,17 +218,28 @@ def _tried(hearing: Hearing) -> Iterator[tuple[Sent, Logical]]:
 
 
 def is_deaf(sent: Sent, hearing: Hearing) -> bool:
-    """True where an answer could not be heard."""
+    """True where an answer, or what gets out, could not be heard."""
+    if sent.service in _LEAVES:
+        return not answers(sent, hearing) and not hearing.is_all
     ear = hearing.ears.get(sent.source[0])
     return ear is None or sent.packet.port in dict(ear.deaf)
 
 
 def answers(sent: Sent, hearing: Hearing) -> list[str]:
-    """What came back to who asked: addresses that were offered, or an empty word for an echo."""
+    """What came back to who asked: addresses that were offered or that a name has, or an empty word
+    for an echo. For what gets out, where it did: a device and its worker."""
+    if sent.service in _LEAVES:
+        return [f"{at[1]} of {at[0]}" for at in hearing.outer if _left(sent, hearing, at)]
     ear = hearing.ears.get(sent.source[0], Ear())
-    return sorted(
-        heard.offered
-        for heard in ear.heard
-        if (heard.tap, heard.mark) == (sent.packet.port, sent.packet.mark)
-        and bool(heard.offered) == (sent.service == DHCP)
-    )
+    mine = [h for h in ear.heard if (h.tap, h.mark) == (sent.packet.port, sent.packet.mark)]
+    if sent.service == DHCP:
+        return sorted(heard.offered for heard in mine if heard.offered)
+    if sent.service == DNS:
+        return sorted({heard.named for heard in mine if heard.named})
+    return [heard.offered for heard in mine if not heard.offered]
+
+
+def _left(sent: Sent, hearing: Hearing, by: Whose) -> bool:
+    worker, device = by
+    heard = hearing.ears.get(worker, Ear()).heard
+    return any((each.tap, each.mark) == (device, sent.packet.mark) for each in heard)

@@ -73,7 +73,9 @@ while (time < $until && -e $path) {
         my $at = index substr($frame, 0, 64), $mark;
         next if $at < 0;
         my $which = unpack 'H*', substr $frame, $at, 6;
-        my $line = "$tap $which " . unpack('H*', substr $frame, 0, 64) . "\n";
+        # Of UDP more: what it answers stands behind what was asked.
+        my $long = substr($frame, 23, 1) eq "\x11" ? 256 : 64;
+        my $line = "$tap $which " . unpack('H*', substr $frame, 0, $long) . "\n";
         syswrite $file, $line unless $said{$line}++;
     }
 }

@@ -3,7 +3,8 @@
 OVN learns no addresses, and lets a port send with its own MAC and address only. So a packet has
 those, and a mark of six bytes behind its headers: two of ours, two of the run, two of its own. It
 is an answer to an echo that nobody has asked for, which every guest drops without a word; to the
-gateway it is an echo, which only OVN answers; or it asks for a lease, and takes none.
+gateway it is an echo, which only OVN answers, and so it is on its way out; it asks for a lease, and
+takes none; or for a VM's name, with the mark in an option of IP, which OVN leaves as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ _ICMP, _UDP = 1, 17
 _ECHO, _ECHO_REPLY = 8, 0
 _OFFER_BYTES = 62
 _DHCP_TO_GUEST = 68
+_DNS = 53
+_OPTION = 0x1E
+"""An option of IP that is set aside for experiments."""
+_NAMES_AT = 14 + 28 + 8
+"""Where DNS begins in a packet with that option."""
 
 
 class Packet(NamedTuple):
@@ -46,11 +52,13 @@ class From(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """A packet that came out at a TAP. `offered` is the address that it offers, where it does."""
+    """A packet that came out at a TAP. `offered` is the address that it offers, where it does, and
+    `named` are the addresses that it says a name has."""
 
     tap: str
     mark: str
     offered: str = ""
+    named: str = ""
 
 
 class Ear(NamedTuple):
@@ -82,17 +90,32 @@ def discover(source: From, mark: str) -> Packet:
     return Packet(source.port, mark, _ip(anonymous, EVERYBODY, ANYBODY, _UDP, udp))
 
 
+def query(source: From, mark: str, mac: str, server: str, name: str) -> Packet:
+    """Which address has that name?"""
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+    body = struct.pack("!HHHHHH", 0x7670, 0x0100, 1, 0, 0, 0) + labels + b"\0"
+    body += struct.pack("!HH", 1, 1)
+    udp = struct.pack("!HHHH", 0x7670, _DNS, 8 + len(body), 0) + body
+    option = bytes([_OPTION, 8]) + _bytes(mark)
+    return Packet(source.port, mark, _ip(source, mac, server, _UDP, udp, option))
+
+
 def _icmp(source: From, mac: str, address: str, kind: int, mark: str) -> bytes:
-    rest = struct.pack("!HH", 0x7670, 1) + _bytes(mark) + b"vmops".ljust(18, b"\0")
+    run, number = struct.unpack("!HH", _bytes(mark)[2:])
+    # Another one for each: behind one address outside, two of the same would not both get out.
+    rest = struct.pack("!HH", run ^ number, 1) + _bytes(mark) + b"vmops".ljust(18, b"\0")
     body = struct.pack("!BBH", kind, 0, 0) + rest
     body = struct.pack("!BBH", kind, 0, _sum(body)) + rest
     return _ip(source, mac, address, _ICMP, body)
 
 
-def _ip(source: From, mac: str, address: str, protocol: int, body: bytes) -> bytes:
+def _ip(
+    source: From, mac: str, address: str, protocol: int, body: bytes, option: bytes = b""
+) -> bytes:
     ends = IPv4Address(source.address or "0.0.0.0").packed + IPv4Address(address).packed
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
-    head = head[:10] + struct.pack("!H", _sum(head + ends)) + ends
+    words, length = 5 + len(option) // 4, 20 + len(option) + len(body)
+    head = struct.pack("!BBHHHBBH", 0x40 | words, 0, length, 0, 0, 64, protocol, 0)
+    head = head[:10] + struct.pack("!H", _sum(head + ends + option)) + ends + option
     return _bytes(mac) + _bytes(source.mac) + b"\x08\x00" + head + body
 
 
@@ -158,7 +181,7 @@ def _heard(tap: str, mark: str, frame: str) -> Heard | None:
         return None
     if len(number) != 6:
         return None
-    return Heard(tap, ":".join(f"{each:02x}" for each in number), _offered(raw))
+    return Heard(tap, ":".join(f"{each:02x}" for each in number), _offered(raw), _named(raw))
 
 
 def _offered(raw: bytes) -> str:
@@ -167,3 +190,34 @@ def _offered(raw: bytes) -> str:
         return ""
     (port,) = struct.unpack("!H", raw[36:38])
     return str(IPv4Address(raw[58:62])) if port == _DHCP_TO_GUEST else ""
+
+
+def _named(raw: bytes) -> str:
+    """The addresses in an answer to `query`, in order; empty in anything else."""
+    is_answer = raw[12:15] == b"\x08\x00\x47" and raw[23:24] == bytes([_UDP])
+    if not is_answer or raw[42:44] != struct.pack("!H", _DNS):
+        return ""
+    said = raw[_NAMES_AT:]
+    found = []
+    try:
+        (count,) = struct.unpack_from("!H", said, 6)
+        at = _behind_name(said, 12) + 4
+        for _ in range(count):
+            at = _behind_name(said, at)
+            kind, _, _, length = struct.unpack_from("!HHIH", said, at)
+            data = said[at + 10 : at + 10 + length]
+            if kind == 1 and len(data) == 4:
+                found.append(str(IPv4Address(data)))
+            at += 10 + length
+    except (struct.error, IndexError):
+        return ""
+    return " ".join(sorted(found))
+
+
+def _behind_name(said: bytes, at: int) -> int:
+    """Where a name ends: after its labels, or after what refers to another."""
+    while said[at]:
+        if said[at] & 0xC0:
+            return at + 2
+        at += 1 + said[at]
+    return at + 1
