@@ -71,7 +71,12 @@ def complaints(*parts: str, head: str = HEAD) -> str:
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
-        ("vlan_id = 5", "networks.blue.vlan_id: 5: must be left out, as OVN needs no VLAN"),
+        (
+            "vlan_id = 5\ndns = true",
+            "networks.blue.dns: True: must be left out, as others are in VLAN 5 too",
+        ),
+        ('vlan_id = 5\nreach = ["green"]', "networks.blue.reach: "),
+        ("vlan_id = 9", "networks.old.vlan_id: 9: must differ from networks.blue.vlan_id"),
         ("internet = true", "networks.blue.internet: True: needs gateways, outside and next_hop"),
         ('network_node = "w1"', "networks.blue.network_node: 'w1': must be left out, as OVN"),
         (
@@ -237,6 +242,51 @@ def test_what_ovn_has_of_a_network() -> None:
     assert port.refers == {"dhcpv4_options": Key("blue", "leases")}
     assert found["leases"].columns["options"]["router"] == "192.168.0.1"  # type: ignore[index,call-overload]
     assert found["leases"].columns["options"]["mtu"] == "1442"  # type: ignore[index,call-overload]
+
+
+def test_a_network_in_a_vlan_has_a_way_into_it_and_its_vms_none_of_their_own() -> None:
+    listed = read(BLUE + "vlan_id = 30\ndhcp = true\n", WEB)
+    (nic,) = listed.vms["web"].nics
+    assert (nic.vlan_id, nic.port) == (None, "web:eth0")
+    one = wanted(BLUE + "vlan_id = 30\ndhcp = true\n", WEB)["blue"]
+    found = {row.key.part: row for row in rows(one, CHASSIS)}
+    assert found["vlan"].columns["type"] == "localnet"
+    assert found["vlan"].columns["tag"] == "30"
+    assert found["vlan"].columns["options"] == {"network_name": "vmops-vlans"}
+    options = found["leases"].columns["options"]
+    assert isinstance(options, Mapping)
+    assert options["mtu"] == "1500"
+    # Its line goes, and with it the way; a VLAN that somebody has changed is mended.
+    plan, _ = logical.bring(W1, wanted(BLUE, WEB), central(one))
+    assert "vlan: there -> none" in changes(plan)["blue"][1]
+    key, seen = Key("blue", "vlan"), central(one)
+    odd = seen.rows[key]._replace(columns={**seen.rows[key].columns, "tag": "31"})
+    plan, _ = logical.bring(W1, {"blue": one}, seen._replace(rows={**seen.rows, key: odd}))
+    assert changes(plan)["blue"] == ("change", ["vlan.tag: 31 -> 30"])
+
+
+def test_two_ways_between_vlans_of_workers_are_refused() -> None:
+    mesh = HEAD.replace("[ovn]", '[defaults]\nmesh = "vxlan"\n[ovn]')
+    text = complaints(BLUE + "vlan_id = 30\n", WEB, head=mesh)
+    assert "networks.blue.vlan_id: 30: must be left out, as a mesh and OVN's way into" in text
+
+
+def test_a_worker_of_such_a_network_maps_the_bridge_of_vlans_beside_what_is_there() -> None:
+    part = read(BLUE + "vlan_id = 30\n", WEB).part_of(W1)
+    assert part == Part(W1, vlans=True)
+    for there, label, mapped in (
+        ("", "vlans", "vmops-vlans:br-int"),
+        ("theirs:br-ex", "vlans", "theirs:br-ex,vmops-vlans:br-int"),
+        ("vmops-vlans:br-old,theirs:br-ex", "vlans", "theirs:br-ex,vmops-vlans:br-int"),
+        ("vmops-vlans:br-int,theirs:br-ex", "vlans", "vmops-vlans:br-int,theirs:br-ex"),
+    ):
+        found = Following(settings={"ovn-bridge-mappings": there}, vlans=True)
+        assert setting_up.wanted(W1, W1, found)[label] == {"ovn-bridge-mappings": mapped}
+    both = Following(outer=Outer("br-ex", is_bridge=True), vlans=True)
+    assert setting_up.wanted(W1, W1, both)["outside"] == {
+        "ovn-bridge-mappings": "vmops-outside:br-ex,vmops-vlans:br-int"
+    }
+    assert "vlans" not in setting_up.wanted(W1, W1, Following())
 
 
 def test_a_network_that_reaches_nobody_has_no_router_and_tells_of_none() -> None:

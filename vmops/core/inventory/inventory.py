@@ -29,10 +29,11 @@ T = TypeVar("T")
 
 class Part(NamedTuple):
     """A worker's part in OVN: it follows the `central`, which may be itself, and has the `device`
-    that leads out where it is a gateway."""
+    that leads out where it is a gateway. With `vlans` OVN gets into VLANs there."""
 
     central: Worker
     device: str = ""
+    vlans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,8 @@ class Inventory:
         if self.northbound is None or worker.name not in self.ovn_workers:
             return None
         device = self.way_out.device_of(worker.name) if self.way_out is not None else ""
-        return Part(self.workers[self.northbound], device)
+        vlans = any(n.engine == OVN and n.vlan_id is not None for n in self.networks.values())
+        return Part(self.workers[self.northbound], device, vlans)
 
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned

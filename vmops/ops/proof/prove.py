@@ -21,7 +21,7 @@ from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof import logical
-from vmops.core.plan.proof.ends import Drawn, End, draw, ends
+from vmops.core.plan.proof.ends import Drawn, End, draw, ends, vlans_of
 from vmops.core.plan.proof.evidence import Evidence, Proof
 from vmops.core.plan.proof.judge import is_complete, judge
 from vmops.core.plan.proof.logical import Hearing, Place, Sent
@@ -252,12 +252,14 @@ def _marks(drawn: Iterable[Drawn]) -> int:
 
 
 def _taps(drawn: Iterable[Drawn], places: Mapping[str, Place]) -> list[tuple[str, str]]:
-    """The TAPs that are listened to: all, where OVN carries any network. Of its own those that are
-    in nobody's hand are opened, for which their VM is named."""
+    """The TAPs that are listened to: all, where OVN carries any network. Of its own, and of the
+    VLANs that it gets into, those that are in nobody's hand are opened, for which their VM is
+    named."""
     if not places:
         return []
+    vlans = {place.network.vlan_id for place in places.values()} - {None}
     return [
-        (each.nic.tap, each.vm.name if each.nic.port else "")
+        (each.nic.tap, each.vm.name if each.nic.port or {*vlans_of([each.nic])} & vlans else "")
         for each in drawn
         if not each.is_gateway
     ]

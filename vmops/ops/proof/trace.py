@@ -40,6 +40,9 @@ def trace(groups: Sequence[Group], way: Way, *, listed: Inventory, flow: str = "
     source, target = (_end(evidence, unasked, place) for place in way)
     proof = judge(evidence)
     if bool(source.port) != bool(target.port):
+        vlan_id = logical.shared_vlan(source, target, evidence.hearing)
+        if vlan_id is not None:
+            return carried_story.tell_joined(source, target, vlan_id, proof)
         return carried_story.tell_apart(source, target)
     if source.port:
         for error in unasked:

@@ -30,7 +30,7 @@ def look(route: Route, part: Part) -> Following:
     question = following(route.worker, part)
     answers = ask(route, question)
     if route.transcript is not None:
-        return Following(outer=Outer(part.device) if part.device else None)
+        return Following(outer=Outer(part.device) if part.device else None, vlans=part.vlans)
     try:
         return answers[question]
     except Unanswered as error:

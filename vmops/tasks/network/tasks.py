@@ -164,18 +164,24 @@ def _table_of_states(found: Sequence[NetworkStatus]) -> None:
 
 
 def _row_of_state(found: NetworkStatus) -> list[str]:
-    asked = found.asked
     return [
         found.network,
         found.worker,
         found.state if found.known else f"{found.state} (not in hosts.toml)",
-        "ovn" if found.is_of_ovn else str(asked.vlan_id) if asked else "-",
+        _vlan(found),
         _subnet(found) or "-",
         " ".join(_services(found)) or "-",
         " ".join(f"{lease.address}={lease.name or lease.mac}" for lease in found.leases) or "-",
         " ".join(f"{name}:{count.packets}" for name, count in _counters(found)) or "-",
         "; ".join(map(str, found.drift)) or "-",
     ]
+
+
+def _vlan(found: NetworkStatus) -> str:
+    if found.is_of_ovn:
+        into = found.logical.vlan_id if found.logical else None
+        return "ovn" if into is None else f"ovn:{into}"
+    return str(found.asked.vlan_id) if found.asked else "-"
 
 
 def _counters(found: NetworkStatus) -> list[tuple[str, Count]]:
@@ -221,7 +227,7 @@ def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
         "state": found.state,
         "managed": found.known,
         "engine": "ovn" if found.is_of_ovn else "vlan",
-        "vlan_id": asked.vlan_id if asked else None,
+        "vlan_id": asked.vlan_id if asked else found.logical.vlan_id if found.logical else None,
         "subnet": _subnet(found) or None,
         "gateway": _gateway(found) or None,
         "ports": {name: "up" if up else "down" for name, up in sorted(found.ports.items())},

@@ -10,13 +10,16 @@ from typing import NamedTuple
 from vmops.core.devices.network import outside as way_out
 from vmops.core.devices.network.outside import Door, Outside
 from vmops.core.inventory.inventory import Inventory
-from vmops.core.inventory.networks.engine import MTU_IN_TUNNELS
+from vmops.core.inventory.networks.engine import MTU_IN_TUNNELS, mtu_of
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.networks.reading import asked_for_names
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import EVERYBODY, ROUTER, Found, Key, Row
+
+VLAN_WIRE = f"{ROUTER}-vlans"
+"""What workers call the bridge that carries VLANs in their `ovn-bridge-mappings`."""
 
 LEASE_S = 3600
 
@@ -45,7 +48,8 @@ class Logical(NamedTuple):
     """A network that OVN carries. `reach` has those that it is routed to, each with its subnet.
 
     `outside` is the way out, None where it has none; `kept` is what its guests may not reach by it.
-    `hosts` are names and addresses, None without DNS; `name_servers` know the others.
+    `hosts` are names and addresses, None without DNS; `name_servers` know the others. With a
+    `vlan_id` its guests are in that VLAN as well: OVN takes their frames there, and by no tunnel.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Logical(NamedTuple):
     doors: tuple[Door, ...] = ()
     hosts: tuple[tuple[str, str], ...] | None = None
     name_servers: tuple[str, ...] = ()
+    vlan_id: int | None = None
 
     @property
     def leads_on(self) -> bool:
@@ -102,7 +107,7 @@ def _logical(listed: Inventory, name: str) -> Logical:
         subnet=network.subnet or "",
         gateway=network.gateway or "",
         dhcp=network.dhcp,
-        mtu=network.mtu or MTU_IN_TUNNELS,
+        mtu=network.mtu or mtu_of(network.vlan_id),
         reach=tuple((other, listed.networks[other].subnet or "") for other in network.reach),
         seats=tuple(sorted(seats)),
         internet=network.internet,
@@ -116,6 +121,7 @@ def _logical(listed: Inventory, name: str) -> Logical:
         ),
         hosts=_hosts(listed, network) if network.dns else None,
         name_servers=_name_servers(listed, network) if network.dns else (),
+        vlan_id=network.vlan_id,
     )
 
 
@@ -157,6 +163,8 @@ def rows(wanted: Logical, chassis: Mapping[str, str]) -> tuple[Row, ...]:
         found.append(
             Row(Key(name, LEASES), ovn.LEASES, {"cidr": wanted.subnet, "options": options})
         )
+    if wanted.vlan_id is not None:
+        found.append(_wire(name, wanted.vlan_id))
     found += [_port(wanted, seat, chassis) for seat in wanted.seats]
     found += _routing(wanted) if wanted.is_routed else ()
     if wanted.outside is not None:
@@ -191,6 +199,22 @@ def _port(wanted: Logical, seat: Seat, chassis: Mapping[str, str]) -> Row:
         inside=(Key(wanted.name, SWITCH), "ports"),
         refers={"dhcpv4_options": Key(wanted.name, LEASES)} if leases else {},
         vm=seat.vm,
+    )
+
+
+def _wire(name: str, vlan_id: int) -> Row:
+    """Its way into a VLAN, on each worker by the bridge that carries it there."""
+    return Row(
+        Key(name, "vlan"),
+        ovn.PORTS,
+        {
+            "name": f"{ROUTER}-{name}-vlan",
+            "type": "localnet",
+            "addresses": ("unknown",),
+            "options": {"network_name": VLAN_WIRE},
+            "tag": str(vlan_id),
+        },
+        inside=(Key(name, SWITCH), "ports"),
     )
 
 

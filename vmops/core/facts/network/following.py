@@ -31,7 +31,7 @@ class Following(NamedTuple):
     """A worker's part in OVN: programs that are `missing`, its `settings` in Open vSwitch, the
     datapath of the bridge that carries VLANs, what is wrong with its controller (empty where
     nothing is), at which addresses its southbound database listens, and as a gateway its `outer`
-    side."""
+    side. `vlans` is whether OVN is to get into VLANs there."""
 
     missing: tuple[str, ...] = ()
     settings: Mapping[str, str] = MappingProxyType({})
@@ -39,6 +39,11 @@ class Following(NamedTuple):
     fault: str = ""
     listens: tuple[str, ...] = ()
     outer: Outer | None = None
+    vlans: bool = False
+
+
+def _following_into_vlans(said: StepResult) -> Following:
+    return _following(said)._replace(vlans=True)
 
 
 def _following(said: StepResult) -> Following:
@@ -74,4 +79,4 @@ def following(worker: Worker, part: Part) -> Question[Following]:
     """What is asked of a worker; of the central's, and of a gateway, more."""
     tools = (*TOOLS, *(TOOLS_OF_CENTRAL if worker == part.central else ()))
     ask = command("ovn_host_facts", worker.bridge, part.device, *tools)
-    return Question("OVN", (ask,), _following)
+    return Question("OVN", (ask,), _following_into_vlans if part.vlans else _following)

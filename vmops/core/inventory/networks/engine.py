@@ -16,14 +16,23 @@ Values = Mapping[str, Any]
 MTU_IN_TUNNELS = 1442
 """What is left of an Ethernet frame of 1500 bytes in a tunnel of Geneve; larger ones vanish."""
 
+MTU_IN_A_VLAN = 1500
+
 LEAVES = ("internet", "forward")
 """Keys of a network that need OVN's way out."""
 
 _LEFT_OUT = {
-    "vlan_id": "as OVN needs no VLAN",
     "network_node": "as OVN needs no network node",
     "range": "as nobody but our VMs has a port in OVN",
 }
+
+_NOT_IN_A_VLAN = ("internet", "reach", "dns", "forward")
+"""What takes a router: it would answer in the VLAN from several workers at once."""
+
+
+def mtu_of(vlan_id: int | None) -> int:
+    """The MTU of a network that says none: of OVN's tunnels, or of a VLAN."""
+    return MTU_IN_TUNNELS if vlan_id is None else MTU_IN_A_VLAN
 
 
 def engine_faults(values: Values) -> list[Fault]:
@@ -31,9 +40,13 @@ def engine_faults(values: Values) -> list[Fault]:
     if values.get("engine", VLAN) != OVN:
         lacks = values.get("vlan_id") is None
         return [Fault(("vlan_id",), "missing: must be 1 to 4094")] if lacks else []
+    left_out = dict(_LEFT_OUT)
+    if (vlan := values.get("vlan_id")) is not None:
+        why = f"as others are in VLAN {vlan} too, whose gateway OVN would be on every worker"
+        left_out |= dict.fromkeys(_NOT_IN_A_VLAN, why)
     return [
         Fault((key,), f"{show(values[key])}: must be left out, {why}")
-        for key, why in _LEFT_OUT.items()
+        for key, why in left_out.items()
         if values.get(key)
     ]
 

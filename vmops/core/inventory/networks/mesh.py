@@ -68,6 +68,10 @@ def mesh_faults(
 ) -> Iterator[Fault]:
     """What workers lack for their part in the mesh. A worker has its values here, and as
     `tunnel_ip` its end of the tunnels or None."""
+    for name, values in networks.items():
+        if values.get("engine") == OVN and values.get("vlan_id") is not None:
+            why = "must be left out, as a mesh and OVN's way into a VLAN would be two ways"
+            yield Fault(("networks", name, "vlan_id"), f"{values['vlan_id']}: {why}")
     ends: dict[str, str] = {}
     for name in workers_of_mesh(networks, workers, vms):
         path = ("workers", name, "encap_ip")

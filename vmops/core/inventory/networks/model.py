@@ -85,7 +85,8 @@ class WayOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A named VLAN with its addresses; with the `engine` "ovn" a switch of OVN, without a VLAN.
+    """A named VLAN with its addresses; with the `engine` "ovn" a switch of OVN, without a VLAN or
+    joined to one.
 
     `reach` has every network that it is routed to, whichever of the two says so. `members` are the
     interfaces of VMs in it. `gateway` is the network node's own address in it, None without a

@@ -186,9 +186,8 @@ def asked_for_names(network: Values, name_servers: Sequence[str]) -> tuple[str, 
 def _told(network: Values, address: str, name_servers: Sequence[str]) -> Values:
     """What the network says of an interface. With DHCP the address is not the guest's to know,
     and the server tells the MTU."""
-    told: Values = {"vlan_id": network.get("vlan_id")}
-    if network.get("engine") == OVN:
-        told["engine"] = OVN
+    of_ovn = network.get("engine") == OVN
+    told: Values = {"engine": OVN} if of_ovn else {"vlan_id": network.get("vlan_id")}
     if network.get("subnet") is None or not address:
         return told
     if network.get("dhcp"):
@@ -198,7 +197,8 @@ def _told(network: Values, address: str, name_servers: Sequence[str]) -> Values:
         told["gateway"] = network["gateway"]
     if network.get("dns"):
         told["dns"] = asked_for_names(network, name_servers)
-    told["mtu"] = network.get("mtu") or (MTU_IN_TUNNELS if "engine" in told else None)
+    by_tunnels = of_ovn and network.get("vlan_id") is None
+    told["mtu"] = network.get("mtu") or (MTU_IN_TUNNELS if by_tunnels else None)
     return told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from vmops.core.devices.network.logical import VLAN_WIRE
 from vmops.core.devices.network.outside import OUTER_WIRE
 from vmops.core.facts.network.following import TOOLS_OF_CENTRAL, Following, Outer
 from vmops.core.inventory.model import Worker
@@ -20,7 +21,7 @@ PORT = 6642
 
 OWN_BRIDGE, TUNNELS, REMOTE = "bridge", "tunnels", "central"
 LISTEN, CONNECTED = "listen", "connected"
-UPLINK, OUTSIDE = "uplink", "outside"
+UPLINK, OUTSIDE, VLANS = "uplink", "outside", "vlans"
 _MAPPINGS = "ovn-bridge-mappings"
 
 _HOST_CURE = (
@@ -63,8 +64,11 @@ def wanted(worker: Worker, central: Worker, found: Following) -> dict[str, dict[
         TUNNELS: {"ovn-encap-type": "geneve", "ovn-encap-ip": worker.tunnel_ip or ""},
         REMOTE: {"ovn-remote": remote(central)},
     }
-    if found.outer is not None:
-        groups[OUTSIDE] = {_MAPPINGS: _mapped(found, _outer_bridge(found.outer))}
+    wires = {OUTER_WIRE: _outer_bridge(found.outer)} if found.outer is not None else {}
+    if found.vlans:
+        wires[VLAN_WIRE] = worker.bridge
+    if wires:
+        groups[OUTSIDE if found.outer is not None else VLANS] = {_MAPPINGS: _mapped(found, wires)}
     return groups
 
 
@@ -72,12 +76,13 @@ def _outer_bridge(outer: Outer) -> str:
     return outer.name if outer.is_bridge else OUTER_BRIDGE
 
 
-def _mapped(found: Following, bridge: str) -> str:
-    """What this worker maps, ours among it: others' networks keep their bridges."""
-    pairs = found.settings.get(_MAPPINGS, "").split(",")
-    theirs = [pair for pair in pairs if pair and pair.partition(":")[0] != OUTER_WIRE]
-    mine = f"{OUTER_WIRE}:{bridge}"
-    return ",".join(pairs if mine in pairs else [*theirs, mine])
+def _mapped(found: Following, wires: Mapping[str, str]) -> str:
+    """What this worker maps, ours among it: others' networks keep their bridges, and so does what
+    another hosts.toml has of ours."""
+    pairs = [pair for pair in found.settings.get(_MAPPINGS, "").split(",") if pair]
+    mine = [f"{wire}:{bridge}" for wire, bridge in wires.items()]
+    theirs = [pair for pair in pairs if pair.partition(":")[0] not in wires]
+    return ",".join(pairs if set(mine) <= {*pairs} else [*theirs, *mine])
 
 
 def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict[str, str]]:

@@ -40,15 +40,43 @@ def carried_faults(evidence: Evidence, pairs: Sequence[Pair]) -> list[WorkFailed
     told = {logical.whose(end) for end in ends if end.fault}
     told |= {(fault.worker, f"{fault.vm}:{fault.interface}") for fault in of_ends}
     silent = [pair for pair in pairs if _is_unexplained(pair, told)]
+    in_vlans = [pair for pair in silent if _vlan(pair, evidence.hearing) is not None]
+    silent = [pair for pair in silent if pair not in in_vlans]
     apart = [pair for pair in silent if not {pair.source.worker, pair.target.worker} & faulty]
-    found = [*known, *of_ends, *_cut(apart, pairs), *_leaks(pairs)]
+    found = [*known, *of_ends, *_cut(apart, pairs), *_cut_in_vlans(in_vlans, evidence.hearing)]
+    found += _leaks(pairs)
     return [*found, *_of_services(evidence.hearing, told, is_told=bool(found))]
 
 
 def _is_unexplained(pair: Pair, told: set[logical.Whose]) -> bool:
     both = {logical.whose(pair.source), logical.whose(pair.target)}
     is_cut = pair.wanted and pair.found is False
-    return bool(pair.source.port) and is_cut and not both & told
+    return bool(pair.source.port or pair.target.port) and is_cut and not both & told
+
+
+def _vlan(pair: Pair, hearing: Hearing) -> int | None:
+    """The VLAN by which OVN brings frames from the one to the other; None where it is a tunnel, or
+    nothing but itself."""
+    near = pair.source.worker == pair.target.worker and pair.source.port and pair.target.port
+    places = (hearing.places.get(end.port) for end in (pair.source, pair.target))
+    vlans = (place.network.vlan_id for place in places if place is not None)
+    return None if near else next(vlans, None)
+
+
+def _cut_in_vlans(cut: Sequence[Pair], hearing: Hearing) -> Iterator[WorkFailed]:
+    """Each VLAN once between two workers, whichever way."""
+    shut: set[tuple[object, ...]] = set()
+    for pair in cut:
+        vlan, here, there = _vlan(pair, hearing), pair.source.worker, pair.target.worker
+        if (vlan, *sorted((here, there))) in shut:
+            continue
+        shut.add((vlan, *sorted((here, there))))
+        where = f"{here} and {there}" if here != there else f"OVN and others of {here}"
+        yield WorkFailed(
+            f"VLAN {vlan} does not pass between {where}: {pair.source.name} does not reach"
+            f" {pair.target.name}",
+            cure="fab ovn.setup; then see that switches between carry that VLAN",
+        )
 
 
 def _of_workers(ends: Sequence[End], evidence: Evidence) -> Iterator[WorkFailed]:

@@ -37,6 +37,20 @@ def tell_apart(one: End, other: End) -> Story:
     return Story(one.name, other.name, (Passage(one.worker, text, ok=False),), error)
 
 
+def tell_joined(one: End, other: End, vlan_id: int, proof: Proof) -> Story:
+    """The story of two of which OVN carries one only, and gets into the VLAN of the other."""
+    text = f"{one.name} is in {_in(one)}, and {other.name} in {_in(other)}"
+    passages = [Passage(one.worker, f"{text}: OVN gets into VLAN {vlan_id}")]
+    found = [p.found for p in proof.pairs if p.source is one and p.target is other]
+    tap = other.drawn.nic.tap
+    if found == [True]:
+        passages.append(Passage(other.worker, f"port {tap} gives out what was sent"))
+        return Story(one.name, other.name, tuple(passages))
+    last = Passage(other.worker, f"a packet that was sent does not come out at {tap}", ok=False)
+    error = _why(one, other, last, proof)
+    return Story(one.name, other.name, (*passages, last), error)
+
+
 def _in(end: End) -> str:
     if end.port:
         return f"network {end.drawn.nic.interface.network} of OVN"
@@ -76,7 +90,9 @@ def _passages(
     if bound is not None:
         yield _bound(other, bound, evidence)
     if one.worker != other.worker:
-        yield Passage("", f"from {one.worker} to {other.worker} by OVN's tunnel")
+        vlan = evidence.hearing.places[one.port].network.vlan_id
+        way = "by OVN's tunnel" if vlan is None else f"in VLAN {vlan}"
+        yield Passage("", f"from {one.worker} to {other.worker} {way}")
     if other.dead:
         yield Passage(other.worker, other.fault, ok=False)
         return
@@ -166,7 +182,7 @@ def _why(one: End, other: End, last: Passage, proof: Proof) -> VmopsError:
     for fault in proof.faults:
         is_near = not fault.vm and fault.worker in (one.worker, other.worker)
         of_network = any(fault.what.startswith(f"network {name}: ") for name in networks)
-        of_tunnel = fault.what.startswith("OVN's tunnel")
+        of_tunnel = fault.what.startswith(("OVN's tunnel", "VLAN "))
         if fault.vm in both or of_tunnel or (is_near and not fault.what.startswith("network ")):
             return _because(what, fault)
         if of_network and last.worker == OVN:

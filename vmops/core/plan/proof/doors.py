@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Nic
-from vmops.core.inventory.networks.engine import MTU_IN_TUNNELS
+from vmops.core.inventory.networks.engine import mtu_of
 from vmops.core.tools.proof.door import Door
 from vmops.errors import InventoryError
 
@@ -37,9 +37,8 @@ def door_to(listed: Inventory, nic: Nic, subnet: IPv4Network) -> Door:
         )
     network = listed.networks.get(nic.interface.network or "")
     gateway = nic.interface.gateway or (network.gateway if network is not None else None) or ""
-    mtu = (
-        network.mtu if network is not None and network.mtu else MTU_IN_TUNNELS if nic.port else 1500
-    )
+    vlan_id = network.vlan_id if network is not None else nic.vlan_id
+    mtu = network.mtu if network is not None and network.mtu else mtu_of(vlan_id)
     choice = _unused(listed, nic, subnet, gateway)
     if not choice:
         raise InventoryError(f"{subnet} has no address left for a door")

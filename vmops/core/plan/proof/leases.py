@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.inventory.networks.model import Network
+from vmops.core.inventory.rules import OVN
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Proof
 from vmops.core.tools.proof.door import Offer
@@ -25,9 +26,12 @@ class Asking(NamedTuple):
 
 
 def askings(networks: Iterable[Network], proof: Proof) -> list[Asking]:
-    """Each network once, at a worker that has a port in it; far from its node where that can be."""
+    """Each network but those of OVN once, at a worker that has a port in it; far from its node
+    where that can be."""
     found = []
     for network in networks:
+        if network.engine == OVN:
+            continue
         mine = [end for end in proof.ends if network.vlan_id in end.vlans]
         here = [end for end in mine if end.asked and not end.dead]
         here.sort(key=lambda end: end.worker == network.network_node)

@@ -137,12 +137,25 @@ def _of_services(place: Place, mine: From, marks: Iterator[str]) -> Iterator[Sen
 
 
 def is_wanted(one: End, other: End, hearing: Hearing) -> bool:
-    """True where the one is to reach the other: in one network of OVN, or two that are routed."""
+    """True where the one is to reach the other: in one network of OVN, two that are routed, or a
+    VLAN that OVN gets into."""
     here, there = hearing.places.get(one.port), hearing.places.get(other.port)
     if here is None or there is None:
-        return False
+        return shared_vlan(one, other, hearing) is not None
     routed = {name for name, _ in here.network.reach}
     return there.network.name in {here.network.name, *routed}
+
+
+def shared_vlan(one: End, other: End, hearing: Hearing) -> int | None:
+    """The VLAN in which both are to be: a network of OVN is in one where it gets into it."""
+    mine, others = (_vlans(end, hearing.places.get(end.port)) for end in (one, other))
+    return next((vlan for vlan in mine if vlan in others), None)
+
+
+def _vlans(end: End, place: Place | None) -> tuple[int, ...]:
+    if place is None:
+        return end.vlans
+    return () if place.network.vlan_id is None else (place.network.vlan_id,)
 
 
 def finder(hearing: Hearing) -> Callable[[End, End], bool | None]:

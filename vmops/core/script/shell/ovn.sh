@@ -6,7 +6,7 @@
 our_rows() {
   ovn-nbctl --timeout="$SWITCH_LIMIT_S" "$1" \
     --columns="_uuid,external_ids,name,ports,acls,dns_records" find Logical_Switch 'external_ids:vmops-net!=""' \
-    -- --columns="_uuid,external_ids,name,type,addresses,port_security,options,dhcpv4_options$2" \
+    -- --columns="_uuid,external_ids,name,type,tag,addresses,port_security,options,dhcpv4_options$2" \
     find Logical_Switch_Port 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,cidr,options" find DHCP_Options 'external_ids:vmops-net!=""' \
     -- --columns="_uuid,external_ids,name,ports,policies,nat,static_routes,load_balancer" \
