@@ -15,22 +15,24 @@ if (opendir my $listed, $folder) {
     }
 }
 sysopen my $file, $path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, 0600 or die "$path: $!\n";
-my (@ears, @kept);
+my (@ears, %held);
 
 sub first_line { open my $at, '<', $_[0] or return ''; my $line = <$at> // ''; chomp $line; $line }
 
 # A TAP of a VM that does not run: nobody is to start that meanwhile, who would find its TAP in use.
 sub hold {
     my ($tap, $vm) = @_;
-    my $lock = "$folder/.lock/$vm";
-    sysopen my $locked, $lock, O_RDWR | O_CREAT, 0600 or return "its lock: $!";
-    my $is_free = flock $locked, LOCK_EX | LOCK_NB;
-    my @now = stat $lock;
-    return 'its VM is being changed' if !$is_free || !@now || $now[1] != (stat $locked)[1];
+    if (!$held{$vm}) {
+        my $lock = "$folder/.lock/$vm";
+        sysopen my $locked, $lock, O_RDWR | O_CREAT, 0600 or return "its lock: $!";
+        my $is_free = flock $locked, LOCK_EX | LOCK_NB;
+        my @now = stat $lock;
+        return 'its VM is being changed' if !$is_free || !@now || $now[1] != (stat $locked)[1];
+        $held{$vm} = $locked;
+    }
     open my $tun, '+<', '/dev/net/tun' or return "/dev/net/tun: $!";
     # TUNSETIFF, with IFF_TAP and IFF_NO_PI.
     ioctl $tun, 0x400454ca, pack 'a16 S x22', $tap, 0x1002 or return "it is in use: $!";
-    push @kept, $locked;
     push @ears, [$tap, $tun, 0];
     return '';
 }
@@ -52,7 +54,7 @@ die "fork: $!\n" unless defined $started;
 _exit(0) if $started;
 setsid();
 for my $stream (*STDIN, *STDOUT, *STDERR) { open $stream, '+<', '/dev/null' }
-my %mine = map { (fileno $_, 1) } $file, @kept, map { $$_[1] } @ears;
+my %mine = map { (fileno $_, 1) } $file, values %held, map { $$_[1] } @ears;
 for (3 .. 255) { POSIX::close($_) unless $mine{$_} }
 
 my ($until, %said) = (time + $seconds);
