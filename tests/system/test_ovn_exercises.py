@@ -88,3 +88,35 @@ def test_an_exercise_is_as_its_file_has_it_and_told_when_broken(
     site.nbctl(*broken)
     wait_until(lambda: site.fab("verify").code == 1, seconds=30)
     site.ok("net.up")
+
+
+RING = """
+[topologies.r]
+shape = "ring"
+count = 4
+template = "router"
+engine = "ovn"
+workers = ["worker1", "worker2"]
+[templates.router]
+ram_mb = 32
+cores = 1
+qcow_image = "~/vm_images/{name}.qcow2"
+"""
+
+
+def test_a_ring_whose_links_ovn_carries(site: Site) -> None:
+    site.ok("unplug", "--vm", "*")
+    site.write(RING, ovn=OWN)
+    site.ok("net.up")
+    site.ok("plug", "--vm", "*")
+    try:
+        assert len([name for name in site.networks() if name.startswith("link-r")]) == 4
+        wait_until(lambda: site.fab("verify").code == 0, seconds=30)
+        said = site.ok("verify", "--format", "json").json
+        pairs = [one for one in said if one["kind"] == "pair" and one["found"] == "reach"]
+        ends = {(p["from"].partition(":")[0], p["to"].partition(":")[0]) for p in pairs}
+        line = {("r1", "r2"), ("r2", "r3"), ("r3", "r4"), ("r4", "r1")}
+        assert ends == line | {(b, a) for a, b in line}
+    finally:
+        site.ok("unplug", "--vm", "*")
+        site.ok("net.down")

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmops.core.inventory import normal_form
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.inventory.networks.links import pairs
 from vmops.core.inventory.written_out import as_toml
+from vmops.core.names import link_network
 
 from .test_inventory import complaints
 
@@ -187,3 +189,64 @@ def test_a_vlan_that_is_used_already_is_no_links() -> None:
     taken = '[vms.x]\ninterfaces = [{ name = "eth0", vlan_id = 2000 }]\n'
     found = vlans(parse(text + TWO + LINK + taken, source="hosts.toml"))
     assert found["r1:eth2"] == 2001
+
+
+# Carried by OVN
+
+OVN = """
+[ovn]
+northbound = "w1"
+[workers.w1]
+address = "192.0.2.1"
+"""
+OF_OVN = LINK.replace("ends", 'engine = "ovn"\nends')
+
+
+def test_a_link_of_ovn_is_a_network_of_its_own_and_takes_no_vlan() -> None:
+    listed = parse(HEAD.replace('link_vlans = "2000-2999"', "") + OVN + TWO + OF_OVN, source="x")
+    assert vlans(listed) == {}
+    (network,) = listed.networks.values()
+    assert (network.name, network.engine, network.subnet) == ("link-r1.eth2-r2.eth2", "ovn", None)
+    assert [f"{m.vm}:{m.interface}" for m in network.members] == ["r1:eth2", "r2:eth2"]
+    assert {nic.port for vm in listed.vms.values() for nic in vm.nics} == {"r1:eth2", "r2:eth2"}
+    written = as_toml(listed, tuple(listed.vms.values()))
+    assert "# the link to r2:eth2" in written
+
+
+def test_links_have_the_engine_of_networks_unless_they_say_another() -> None:
+    head = HEAD.replace("[defaults]", '[defaults]\nengine = "ovn"') + OVN
+    ring = '[topologies.ring]\nshape = "ring"\ncount = 3\ntemplate = "router"\n'
+    listed = parse(head + TWO + LINK + ring + 'engine = "vlan"\n', source="x")
+    assert list(listed.networks) == ["link-r1.eth2-r2.eth2"]
+    assert len(vlans(listed)) == 6
+    listed = parse(head + ring, source="x")
+    assert sorted(listed.networks) == [
+        f"link-ring{a}.eth{m}-ring{b}.eth{n}"
+        for a, m, b, n in ((1, 1, 2, 1), (1, 2, 3, 2), (2, 2, 3, 1))
+    ]
+
+
+def test_an_end_of_such_a_link_has_the_address_that_it_is_given() -> None:
+    own = 'address = "10.0.0.1/30", gateway = "10.0.0.2"'
+    two = f'[vms.r1]\ninterfaces = [{{ name = "eth2", {own} }}]\n[vms.r2]\n'
+    listed = parse(HEAD + OVN + two + OF_OVN, source="x")
+    again = parse(as_toml(listed, tuple(listed.vms.values())), source="x")
+    for found in (listed, again):
+        (nic,) = found.vms["r1"].nics
+        assert (nic.interface.address, nic.interface.gateway) == ("10.0.0.1/30", "10.0.0.2")
+        assert nic.interface.network == "link-r1.eth2-r2.eth2"
+    (said,) = complaints(HEAD + OVN + two.replace("/30", "") + OF_OVN)
+    assert "vms.r1.interfaces[0].address: '10.0.0.1': must have its prefix" in said
+
+
+def test_a_network_that_has_a_links_name_is_told() -> None:
+    taken = '[networks."link-r1.eth2-r2.eth2"]\nvlan_id = 7\n'
+    (said,) = complaints(HEAD + OVN + TWO + OF_OVN + taken)
+    assert "links[0]: r1:eth2 r2:eth2: link-r1.eth2-r2.eth2, which is its network" in said
+
+
+@given(st.text("ab-._", min_size=1, max_size=70), st.text("ab-._", min_size=1, max_size=70))
+def test_a_links_name_is_one_that_a_network_can_have(one: str, other: str) -> None:
+    ends = (f"{one}:eth0", f"{other}:eth0")
+    assert normal_form.name(link_network(ends)) is not None
+    assert link_network(ends) == link_network(ends[::-1])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from typing import NamedTuple
 
 IFNAMSIZ_BYTES = 15
 """What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""
 
 MAX_VM_ID = 65535
+MAX_NETWORK = 63
 """All that fits the two bytes of a derived MAC."""
 
 RUN_ROOT = "/run/vmops"
@@ -66,6 +68,15 @@ OVN takes the flows of its bridge, and ports with a tag are dead there."""
 
 OUTER_BRIDGE = "br-vmops"
 """A bridge for the device of a gateway of OVN, where hosts.toml names a device and no bridge."""
+
+
+def link_network(ends: Sequence[str]) -> str:
+    """The name of a link's network in OVN: `link-r1.eth2-r2.eth2`, whichever end is written first;
+    a hash of that where it would be too long for a network."""
+    name = "-".join(["link", *(end.replace(":", ".") for end in sorted(ends))])
+    if len(name) <= MAX_NETWORK:
+        return name
+    return f"link-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def network_mac(network: str) -> str:

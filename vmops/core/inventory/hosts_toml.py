@@ -93,9 +93,9 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
         for fault in hosts.faults
         if fault.path[:1] in (("vms",), ("topologies",))
     )
-    _read_links(hosts, tree, for_all.pop("link_vlans", None))
+    laid = _read_links(hosts, tree, for_all)
     _read_ovn(hosts, tree)
-    _read_networks(hosts, tree, for_all)
+    _read_networks(hosts, tree, for_all, laid)
     _look_at_ovn(hosts)
     if hosts.mesh is not None:
         hosts.faults += mesh_faults(hosts.networks, _with_ends(hosts), hosts.vms)
@@ -106,29 +106,36 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     return hosts
 
 
-def _read_links(hosts: HostsToml, tree: Mapping[str, object], vlans: str | None) -> None:
-    """Links of topologies and those that are written: each gets a VLAN that nobody else has. A link
-    that is written for a VM of a topology adds its interface behind those that it has by that."""
+def _read_links(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> dict[str, Values]:
+    """Links of topologies and those that are written: each gets a VLAN that nobody else has, or a
+    network of OVN: these are given back. A link that is written for a VM of a topology adds its
+    interface behind those that it has by that."""
+    vlans, engine = for_all.pop("link_vlans", None), for_all.get("engine", rules.VLAN)
     found: list[links.Link] = []
     for name, values in hosts.topologies.items():
-        found += links.links_of(name, values, hosts.vms)
-    written, faults = links.read_links(tree.get("links", []))
+        found += links.links_of(name, values, hosts.vms, engine)
+    written, faults = links.read_links(tree.get("links", []), engine)
     found += written
-    taken = links.vlans_of(hosts.vms, as_table(tree.get("networks", {}))[0])
+    networks = as_table(tree.get("networks", {}))[0]
+    taken = links.Taken(links.vlans_of(hosts.vms, networks), networks)
     hosts.faults += faults
-    if found and vlans is None:
+    if vlans is None and any(link.engine == rules.VLAN for link in found):
         # One that is there and wrong has been told.
         if not any(fault.path[:2] in _LINK_VLANS for fault in hosts.faults):
             why = "missing: must be given in [defaults], as there are links"
             hosts.faults.append(Fault(("defaults", "link_vlans"), why))
-        return
-    origins, more = links.lay(found, hosts.vms, vlans or "1-1", taken, hosts.unmade)
-    hosts.origins |= origins
-    hosts.faults += more
+        return {}
+    laid = links.lay(found, hosts.vms, vlans or "1-1", taken, hosts.unmade)
+    hosts.origins |= laid.origins
+    hosts.faults += laid.faults
+    return laid.networks
 
 
-def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> None:
-    """The networks, and what they say of the interfaces of VMs: these have been read."""
+def _read_networks(
+    hosts: HostsToml, tree: Mapping[str, object], for_all: Values, laid: Mapping[str, Values]
+) -> None:
+    """The networks, those of links that are `laid` too, and what they say of the interfaces of VMs:
+    these have been read."""
     for name, raw in _named_tables(hosts, tree, "networks", network_rules.NETWORK["name"]):
         values, faults = read_network(raw, engine=for_all.get("engine", rules.VLAN))
         hosts.faults += [fault.below("networks", name) for fault in faults]
@@ -143,16 +150,21 @@ def _read_networks(hosts: HostsToml, tree: Mapping[str, object], for_all: Values
             values["mtu"] = mtu_in_tunnels(_with_ends(hosts))
             hosts.origins["networks", name, "mtu"] = "what a tunnel of the mesh carries"
         hosts.networks[name] = values
+    for name, values in laid.items():
+        hosts.networks[name] = dict(values)
+        hosts.origins["networks", name, "engine"] = "a link"
     hosts.faults += contradictory_networks(
         hosts.networks, hosts.workers, {fault.path for fault in hosts.faults}
     )
     for name, reached in both_ways(hosts.networks).items():
         if reached:
             hosts.networks[name]["reach"] = reached
+    told = {fault.path for fault in hosts.faults if fault.path[:1] == ("vms",)}
     joined = join(hosts.networks, hosts.vms, tuple(hosts.ovn.get("name_servers", ())))
     hosts.members = joined.members
     hosts.origins |= joined.origins
-    hosts.faults += joined.faults
+    # An end of a link was looked at before it was one.
+    hosts.faults += [fault for fault in joined.faults if fault.path not in told]
     hosts.faults += unknown_targets(
         hosts.networks,
         {name: [m.vm for m in found] for name, found in joined.members.items()},

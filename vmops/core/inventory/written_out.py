@@ -15,6 +15,7 @@ from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Nic, Settings, Worker, impairing, told_to_the_guest
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.model import Network
+from vmops.core.inventory.rules import OVN
 
 BUILT_IN = "built in"
 OWN = ""
@@ -147,21 +148,30 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
         }
         if not nic.interface.mac:
             origins["mac"] = "derived from vm_id"
+        network = listed.networks.get(nic.interface.network or "")
         if nic.interface.network is not None:
-            origins["network"] = "OVN" if nic.port else f"VLAN {nic.vlan_id}"
-        said_by_it = _SAID_BY_NETWORK if nic.interface.network is not None else ()
+            by = "OVN" if nic.port else f"VLAN {nic.vlan_id}"
+            laid = listed.origins.get(("vms", vm.name, f"interfaces.{index}.network"))
+            origins["network"] = by if laid is None else f"{laid}, by {by}"
         lines = [
             Value(key, value, origins[key])
             for key, value in interface.items()
-            if key not in said_by_it
+            if key not in _said_by(network)
         ]
         head = f"[[{key_path(('vms', vm.name, 'interfaces'))}]]{_remark(f'TAP {nic.tap}')}"
         tables.append("\n".join([head, *map(_line, lines)]))
     return "\n".join(tables)
 
 
-_SAID_BY_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "mtu", "engine")
-"""Where a network is named, these keys would be one too many."""
+_OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "mtu", "engine")
+
+
+def _said_by(network: Network | None) -> tuple[str, ...]:
+    """Keys of an interface that would be one too many where it names a network."""
+    if network is None:
+        return ()
+    is_bare = network.engine == OVN and network.subnet is None
+    return ("vlan_id", "engine") if is_bare else _OF_NETWORK
 
 
 def _table(name: str, values: Sequence[Value]) -> str:

@@ -1,6 +1,7 @@
 """[[links]] and [topologies.NAME]: a VLAN of its own between two interfaces, and shapes of many.
 
 A link's VLAN is handed out by the names of its ends, so that another link moves few others, if any.
+One that OVN carries is a network of its own instead.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, is_of,
 from vmops.core.inventory.families import Member
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.addresses import hand_out
+from vmops.core.inventory.rules import VLAN
 from vmops.core.inventory.tables import Values, read_strictly
+from vmops.core.names import link_network
 
 NEEDED = ("shape", "count", "template")
 """Keys that every topology has."""
@@ -23,10 +26,11 @@ _IN_TOPOLOGY = {key: rule for key, rule in rules.TOPOLOGY.items() if key != "nam
 
 
 class Link(NamedTuple):
-    """Two ends, each a VM and its interface, and where that is written."""
+    """Two ends, each a VM and its interface, where that is written, and what carries it."""
 
     ends: tuple[str, str]
     where: KeyPath
+    engine: str = VLAN
 
     @property
     def key(self) -> str:
@@ -48,8 +52,9 @@ def pairs(shape: str, count: int) -> list[tuple[int, int]]:
     return list(combinations(range(1, count + 1), 2))
 
 
-def read_links(raw: object) -> tuple[list[Link], list[Fault]]:
-    """The links that are written one by one; the faults are told from the root."""
+def read_links(raw: object, engine: str) -> tuple[list[Link], list[Fault]]:
+    """The links that are written one by one; the faults are told from the root. `engine` is the one
+    of those that do not say another."""
     found, faults = [], []
     if not isinstance(raw, list):
         return [], [Fault(("links",), f"{show(raw)}: must be a list of tables: write [[links]]")]
@@ -58,7 +63,7 @@ def read_links(raw: object) -> tuple[list[Link], list[Fault]]:
         where: KeyPath = ("links", index)
         faults += [fault.below(*where) for fault in wrong]
         if "ends" in values:
-            found.append(Link(values["ends"], where))
+            found.append(Link(values["ends"], where, values.get("engine", engine)))
     return found, faults
 
 
@@ -78,8 +83,9 @@ def spread(members: Sequence[Member], where: KeyPath, topologies: Mapping[str, V
         member.origins["worker"] = f"[{key_path(where)}]"
 
 
-def links_of(name: str, values: Values, vms: Mapping[str, Values]) -> Iterator[Link]:
-    """The links of a topology. Each VM calls its ends ethN, on from those that it has."""
+def links_of(name: str, values: Values, vms: Mapping[str, Values], engine: str) -> Iterator[Link]:
+    """The links of a topology, of that `engine` where it says no other. Each VM calls its ends
+    ethN, on from those that it has."""
     taken: dict[str, set[str]] = {}
 
     def end(number: int) -> str:
@@ -91,7 +97,8 @@ def links_of(name: str, values: Values, vms: Mapping[str, Values]) -> Iterator[L
         return f"{vm}:{free}"
 
     for one, other in pairs(values["shape"], values["count"]):
-        yield Link((end(one), end(other)), ("topologies", name))
+        ends = (end(one), end(other))
+        yield Link(ends, ("topologies", name), values.get("engine", engine))
 
 
 def vlans_of(vms: Mapping[str, Values], networks: Mapping[str, object]) -> set[int]:
@@ -106,31 +113,56 @@ def vlans_of(vms: Mapping[str, Values], networks: Mapping[str, object]) -> set[i
     return {vlan for vlan in found if isinstance(vlan, int)}
 
 
+class Taken(NamedTuple):
+    """VLANs and names of networks that are somebody's already."""
+
+    vlans: Collection[int] = ()
+    networks: Collection[str] = ()
+
+
+class Laid(NamedTuple):
+    """The origins of what ends were given, the networks of links that OVN carries, and faults."""
+
+    origins: dict[tuple[str, str, str], str]
+    networks: dict[str, Values]
+    faults: list[Fault]
+
+
 def lay(
     links: Sequence[Link],
     vms: Mapping[str, Values],
     vlans: str,
-    taken: set[int],
+    taken: Taken,
     unmade: Collection[str] = (),
-) -> tuple[dict[tuple[str, str, str], str], list[Fault]]:
-    """Give each end its VLAN; an interface that the VM does not have is added behind its others.
-
-    The origins of what was given, and the faults. A link to a VM of a table that is `unmade` is
-    left out without one.
+) -> Laid:
+    """Give each end its VLAN or its network; an interface that the VM does not have is added behind
+    its others. A link to a VM of a table that is `unmade` is left out without a fault.
     """
-    origins: dict[tuple[str, str, str], str] = {}
     good, faults = _checked(links, vms, unmade)
+    laid = Laid({}, {}, faults)
     first, last = map(int, vlans.split("-"))
     numbers = hand_out(
-        (link.key for link in good), last - first + 1, {vlan - first for vlan in taken}
+        (link.key for link in good if link.engine == VLAN),
+        last - first + 1,
+        {vlan - first for vlan in taken.vlans},
     )
     for link in good:
-        if link.key not in numbers:
+        if link.engine != VLAN:
+            name = link_network(link.ends)
+            if name in taken.networks or name in laid.networks:
+                said = f"{' '.join(link.ends)}: {name}, which is its network, is another's name"
+                faults.append(Fault(link.where, said))
+                continue
+            laid.networks[name] = {"engine": link.engine}
+            told: Values = {"network": name}
+        elif link.key in numbers:
+            told = {"vlan_id": first + numbers[link.key]}
+        else:
             faults.append(Fault(link.where, f"{' '.join(link.ends)}: {vlans} has no VLAN left"))
             continue
         for end in link.ends:
-            faults += _plugged(vms, end, first + numbers[link.key], link, origins)
-    return origins, faults
+            faults += _plugged(vms, end, told, link, laid.origins)
+    return laid
 
 
 def _checked(
@@ -161,7 +193,7 @@ def _checked(
 def _plugged(
     vms: Mapping[str, Values],
     end: str,
-    vlan_id: int,
+    told: Values,
     link: Link,
     origins: dict[tuple[str, str, str], str],
 ) -> list[Fault]:
@@ -181,8 +213,9 @@ def _plugged(
         most = inventory_rules.MAX_INTERFACES
         what = f"{show(end)}: would be one more than the {most} interfaces that {vm} may have"
         return [Fault(link.where, what)]
-    interfaces[place] = {**interfaces[place], "vlan_id": vlan_id}
+    interfaces[place] = {**interfaces[place], **told}
     values["interfaces"] = interfaces
     other = link.ends[1] if end == link.ends[0] else link.ends[0]
-    origins["vms", vm, f"interfaces.{place}.vlan_id"] = f"the link to {other}"
+    for key in told:
+        origins["vms", vm, f"interfaces.{place}.{key}"] = f"the link to {other}"
     return []

@@ -127,7 +127,8 @@ def _of_keys(interface: Values, networks: Mapping[str, Values]) -> Iterator[Faul
     if name not in networks:
         yield Fault(("network",), f"{show(name)}: is not a network{did_you_mean(name, networks)}")
         return
-    for key in _OF_NETWORK:
+    bare = networks[name].get("engine") == OVN and "subnet" not in networks[name]
+    for key in ("vlan_id", "engine") if bare else _OF_NETWORK:
         if interface.get(key) not in (None, (), False):
             said = f"{show(interface[key])}: must be left out, as network {name} says it"
             yield Fault((key,), said)
@@ -135,7 +136,10 @@ def _of_keys(interface: Values, networks: Mapping[str, Values]) -> Iterator[Faul
     if not address:
         return
     if subnet is None:
-        if "subnet" not in networks[name]:
+        # Without a VLAN there is no other way to say where an interface with an address is.
+        if bare and "/" not in address:
+            yield Fault(("address",), f"{show(address)}: must have its prefix behind it")
+        elif not bare and "subnet" not in networks[name]:
             yield Fault(("address",), f"{show(address)}: must be left out: {name} has no subnet")
         return
     plain, slash, prefix = address.partition("/")

@@ -157,6 +157,7 @@ LINK: Mapping[str, Rule] = {
             "items": {"type": "string", "pattern": f"^{_END.pattern}$"},
         },
     ),
+    "engine": one_of(ENGINES),
 }
 """What [[links]] says."""
 
@@ -175,6 +176,7 @@ TOPOLOGY: Mapping[str, Rule] = {
         names,
         schema={"items": {"type": "string", **matching(normal.NAME)}, "uniqueItems": True},
     ),
+    "engine": one_of(ENGINES),
 }
 """What [topologies.NAME] says."""
 
