@@ -123,3 +123,22 @@ def test_verify_knows_it_and_says_where_it_is_cut(site: Site) -> None:
     finally:
         site.write(file())
         site.ok("unplug", "--vm", "*")
+
+
+def test_networks_that_nobody_has_any_more_are_pruned_and_one_in_use_is_kept(site: Site) -> None:
+    site.ok("plug", "--vm", "g2")
+    site.write(file().partition("[networks.blue]")[0])
+    try:
+        said = site.ok("prune", "--format", "json").json
+        found = {one["name"]: one["kept"] for one in said if one["kind"] == "network of OVN"}
+        assert found["blue"] is None
+        assert "its port g2:eth0 is up" in found["green"]
+        site.nbctl("ls-add", "somebodys")
+        site.ok("-H", "worker1", "prune", "--yes")
+        switches = site.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split()
+        assert sorted(switches) == ["somebodys", "vmops-green"]
+    finally:
+        site.nbctl("--if-exists", "ls-del", "somebodys")
+        site.write(file())
+        site.ok("net.up")
+        site.ok("unplug", "--vm", "g2")

@@ -23,6 +23,8 @@ from vmops.core.plan.checks import ovn_cure
 from vmops.core.plan.network import following as setting_up
 from vmops.core.plan.network import logical
 from vmops.core.plan.network.serving import Plan
+from vmops.core.plan.upkeep import pruning
+from vmops.core.plan.upkeep.pruning import Leftover
 from vmops.core.script.command import Step, StepResult
 from vmops.core.tools import ip, ovn, ovs
 from vmops.core.tools.ovn import Found, Key, Row
@@ -408,6 +410,17 @@ def test_what_goes_goes_whole_and_the_router_with_the_last() -> None:
     assert "uuid of * router" in both
     assert "remove" not in both
     assert logical.remove(["red"], seen).block is None
+
+
+def test_networks_that_hosts_toml_does_not_have_are_left_over_unless_a_port_is_up() -> None:
+    seen = central(*wanted(*BOTH).values())
+    assert pruning.carried(seen, ["blue", "green"]) == []
+    assert pruning.carried(seen, ["green"]) == [Leftover("network of OVN", "blue")]
+    key = Key("blue", "port web:eth0")
+    port = seen.rows[key]
+    up = port._replace(columns={**port.columns, "up": "true"})
+    (found,) = pruning.carried(seen._replace(rows={**seen.rows, key: up}), ["green"])
+    assert "web:eth0 is up" in found.kept
 
 
 def test_a_subnet_that_another_file_routes_is_refused() -> None:

@@ -68,17 +68,8 @@ def status(route: Route, wanted: Mapping[str, Logical]) -> list[NetworkStatus]:
         one = NetworkStatus(name, worker, state, known=name in wanted, is_of_ovn=True)
         if name in wanted and state == "up":
             one = one._replace(drift=logical.drift(wanted[name], seen))
-        found.append(one._replace(logical=wanted.get(name), ports=_ports(seen.of(name))))
+        found.append(one._replace(logical=wanted.get(name), ports=seen.guests_of(name)))
     return found
-
-
-def _ports(rows: Mapping[Key, Found]) -> Mapping[str, bool]:
-    """Each guest's port, and whether OVN says that it is up."""
-    return {
-        str(found.columns["name"]): found.columns.get("up") == "true"
-        for found in rows.values()
-        if found.table == ovn.PORTS and not found.columns.get("type")
-    }
 
 
 def look(

@@ -11,6 +11,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import Worker
+from vmops.core.inventory.rules import OVN
 from vmops.core.plan.checks import switch_fault
 from vmops.core.plan.phase import ACT_LIMIT_S
 from vmops.core.plan.upkeep import pruning
@@ -33,7 +34,8 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     """What is left on the worker, and with `remove` what came of its removal. Never raises.
 
     What a process uses and what belongs to a VM that runs, or may, is left alone. On a worker of
-    the inventory that is `listed`, also tunnels to workers that it does not have.
+    the inventory that is `listed`, also tunnels to workers that it does not have, and on that of
+    OVN's central networks that it does not have and nobody uses.
     """
     worker = route.worker
     questions = (*facts.for_ending(), LEFT)
@@ -52,12 +54,34 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     if TAPS.name in seen.faults:
         return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
     found = pruning.leftovers(seen, left, _ends(worker, listed))
+    of_ovn = _carried(route, listed, remove=remove)
     if not remove:
-        return [Pruned(worker.name, each) for each in found]
+        return [*(Pruned(worker.name, each) for each in found), *of_ovn]
     begun = [Done(plan.vm, worker, plan) for plan in pruning.plans(worker, found, seen)]
     done = {item.vm.name: item for item in execute({worker.name: route}, begun)}
     cleared = _cleared(route, found)
-    return [_pruned(worker.name, each, done, cleared) for each in found]
+    return [*(_pruned(worker.name, each, done, cleared) for each in found), *of_ovn]
+
+
+def _carried(route: Route, listed: Inventory | None, *, remove: bool) -> list[Pruned]:
+    """The same of OVN's rows, on the worker that has its central."""
+    name = route.worker.name
+    if listed is None or listed.northbound != name:
+        return []
+    from vmops.ops.network import logical
+
+    known = [network.name for network in listed.networks.values() if network.engine == OVN]
+    try:
+        found = pruning.carried(logical.look(route), known)
+    except VmopsError as error:
+        return [Pruned(name, error=error)]
+    gone = [each.name for each in found if not each.kept] if remove else []
+    came = {one.network: one for one in logical.remove(route, gone)} if gone else {}
+    return [
+        Pruned(name, each, removed=one is not None and one.done, error=one.error if one else None)
+        for each in found
+        for one in [came.get(each.name)]
+    ]
 
 
 def _ends(worker: Worker, listed: Inventory | None) -> dict[str, str | None]:

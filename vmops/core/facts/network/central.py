@@ -29,6 +29,14 @@ class Central(NamedTuple):
         """The rows of one network."""
         return {key: found for key, found in self.rows.items() if key.network == network}
 
+    def guests_of(self, network: str) -> dict[str, bool]:
+        """Each guest's port there, and whether OVN says that it is up."""
+        return {
+            str(found.columns["name"]): found.columns.get("up") == "true"
+            for found in self.of(network).values()
+            if found.table == ovn.PORTS and not found.columns.get("type")
+        }
+
 
 def _central(said: StepResult) -> Central:
     parts = {name: raw.decode(errors="replace") for name, raw in said.parts}

@@ -1,17 +1,19 @@
 """What crashes have left on a worker, and what removes it. Pure decisions.
 
 Only what carries a mark of vmops, of a VM that does not run. That an inventory does not know a VM
-is no reason; that it does not know the worker at the other end of a tunnel is one.
+is no reason; that it does not know the worker at the other end of a tunnel is one, or a network
+that OVN has and nobody uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from vmops.core.devices.network.mesh import NAME as MESH
 from vmops.core.facts.leftovers import Left
+from vmops.core.facts.network.central import Central
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory import normal_form as normal
@@ -24,7 +26,17 @@ from vmops.core.tools import ip, ovs
 from vmops.core.tools.lines import tunnels
 from vmops.errors import VmopsError
 
-Kind = Literal["run directory", "TAP", "port", "output", "lock", "half a disk", "network", "tunnel"]
+Kind = Literal[
+    "run directory",
+    "TAP",
+    "port",
+    "output",
+    "lock",
+    "half a disk",
+    "network",
+    "tunnel",
+    "network of OVN",
+]
 
 _NOBODY: Mapping[str, str | None] = MappingProxyType({})
 
@@ -67,6 +79,19 @@ def leftovers(
     found += [Leftover("network", name) for name in _networks(seen, left)]
     found += [Leftover("tunnel", port.name) for port in _lost_tunnels(seen, workers)]
     return tuple(found)
+
+
+def carried(central: Central, known: Collection[str]) -> list[Leftover]:
+    """Networks that OVN has of ours and that are not `known`. One with a port that is up is in use:
+    by another hosts.toml, as all do who share a central."""
+    found = []
+    for name in central.networks:
+        if name in known:
+            continue
+        up = [port for port, is_up in central.guests_of(name).items() if is_up]
+        kept = f"its port {up[0]} is up: another hosts.toml may have it" if up else ""
+        found.append(Leftover("network of OVN", name, kept=kept))
+    return found
 
 
 def _lost_tunnels(seen: Observed, workers: Mapping[str, str | None]) -> list[ovs.Port]:
