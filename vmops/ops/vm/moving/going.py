@@ -23,7 +23,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.moving import cold, live
 from vmops.core.script.command import BlockResult
 from vmops.core.tools import monitor
-from vmops.errors import MonitorError, UnexpectedOutput, VmopsError
+from vmops.errors import MonitorError, NotRunning, UnexpectedOutput, VmopsError
 from vmops.ops.act import Done, ask, outdated, unreadable
 from vmops.ops.route import Route
 from vmops.ops.vm.moving.acts import Move, bring_bases, do, look_at
@@ -155,19 +155,18 @@ def _machine(route: Route, vm: VM) -> mirror.Machine:
 
 
 def _answers(route: Route, vm: VM, *lines: monitor.Line) -> tuple[Any, ...]:
-    """What its monitor answers to these requests. Raises UnexpectedOutput where it does not."""
+    """What its monitor answers to these requests. Raises UnexpectedOutput where it does not, and
+    NotRunning where its QEMU has gone."""
     question = asked_of([vm], *lines)
     try:
         heard = ask(route, question)[question].get(vm.name)
     except Unanswered as error:
         raise unreadable(route, error) from error
-    if heard is None or monitor.is_refused(heard) or len(heard.answers) < len(lines):
-        why = (
-            "it runs no more" if heard is None else monitor.why(heard) or "its answer is cut short"
-        )
-        raise UnexpectedOutput(
-            why, worker=route.worker.name, vm=vm.name, cure=f"fab status --vm {vm.name}"
-        )
+    where = {"worker": route.worker.name, "vm": vm.name, "cure": f"fab status --vm {vm.name}"}
+    if heard is None or heard.ended == "no socket":
+        raise NotRunning("it runs no more", **where)
+    if monitor.is_refused(heard) or len(heard.answers) < len(lines):
+        raise UnexpectedOutput(monitor.why(heard) or "its answer is cut short", **where)
     return heard.answers
 
 
