@@ -196,3 +196,47 @@ def test_a_user_that_is_not_this_vms_alone_is_left_in_peace(
         assert left.poll() is None
         left.kill()
     assert not folder.exists()
+
+
+def made(folder: Path, shell: str = "dash") -> StepResult:
+    return one(command("make_run_directory", folder.name, str(UID), "64"), shell)
+
+
+@pytest.fixture
+def no_folder(folder: Path) -> Iterator[Path]:
+    """Where there is no run directory yet; what is mounted there goes at the end."""
+    found = folder.parent / "vm2"
+    yield found
+    subprocess.run(["umount", "-l", str(found / "log")], check=False, capture_output=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it mounts")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_run_directory_is_roots_and_its_logs_are_bounded(no_folder: Path, shell: str) -> None:
+    said = made(no_folder, shell)
+    assert (said.exit_code, said.stdout, said.stderr) == (0, b"", b"")
+    found = no_folder.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o711, 0, UID)
+    record = (no_folder / "process").stat()
+    assert (record.st_size, stat.S_IMODE(record.st_mode), record.st_gid) == (0, 0o600, 0)
+    log = no_folder / "log"
+    (line,) = [x.split() for x in Path("/proc/mounts").read_text().splitlines() if str(log) in x]
+    assert line[:3] == ["vmops", str(log), "tmpfs"]
+    assert {"nosuid", "nodev", "noexec", "size=64k", "mode=700"} <= set(line[3].split(","))
+    assert one(command("remove_run_directory", no_folder.name), shell).exit_code == 0
+    assert not no_folder.exists()
+    assert str(log) not in Path("/proc/mounts").read_text()
+
+
+@pytest.mark.parametrize("form", ["a folder", "a file", "a link that leads nowhere"])
+def test_what_is_there_already_is_not_used(no_folder: Path, form: str) -> None:
+    if form == "a folder":
+        no_folder.mkdir(0o700)
+    elif form == "a file":
+        no_folder.touch()
+    else:
+        no_folder.symlink_to("nowhere")
+    said = made(no_folder)
+    assert (said.exit_code, said.stderr) == (1, f"{no_folder}: File exists\n".encode())
+    assert no_folder.is_symlink() or not (no_folder / "process").exists()
+    assert not (no_folder.parent / "nowhere").exists()

@@ -4,18 +4,15 @@
 # there once it is known who it is, and remove its own: the pidfile, as it does on a clean exit. So
 # a QEMU that its guest rules may put there what it likes, links too, but takes nothing's place.
 
-# By number, as the id has no name: `install -o` of rust-coreutils wants one. Until QEMU has
-# started nobody else may write there: it opens its pidfile as root. The record is made now, so
-# that nobody can be first.
+# The group by number, as the id has no name. Until QEMU has started nobody else may write there: it
+# opens its pidfile as root.
 #: sudo mkdir -m 0711 $RUN_ROOT/{1} $RUN_ROOT/{1}/log; sudo chgrp {2} $RUN_ROOT/{1}
 #: sudo mount -t tmpfs -o size={3}k vmops $RUN_ROOT/{1}/log
 make_run_directory() {
-  make_run_root "$RUN_ROOT" &&
-    [ ! -e "$RUN_ROOT/$1" ] &&
-    mkdir -m 0711 "$RUN_ROOT/$1" "$RUN_ROOT/$1/log" &&
-    true >"$RUN_ROOT/$1/process" &&
-    chgrp "$2" "$RUN_ROOT/$1" &&
-    mount -t tmpfs -o "size=$3k,mode=0700,nosuid,nodev,noexec" vmops "$RUN_ROOT/$1/log"
+  make_run_root "$RUN_ROOT" && perl - "$RUN_ROOT" "$@" <<'MAKE_PL'
+@number.pl@
+@make.pl@
+MAKE_PL
 }
 
 # What a guest is told may hold secrets: only its own QEMU may read it, which opens it as root. The
