@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from io import BytesIO, StringIO, TextIOWrapper
@@ -12,7 +13,7 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from vmops.tasks.frame.output import gap, give, give_bytes, give_table, say
+from vmops.tasks.frame.output import be_quick, gap, give, give_bytes, give_table, say
 from vmops.tasks.frame.task import task
 
 
@@ -91,3 +92,22 @@ def test_an_empty_line_parts_tables_where_nothing_is_drawn(
     monkeypatch.setattr(sys, "stdout", out)
     gap()
     assert out.getvalue() == between
+
+
+def test_what_a_task_makes_is_not_searched_for_garbage_again_and_again() -> None:
+    before = gc.get_threshold()
+    looks: list[str] = []
+
+    def look(phase: str, info: object) -> None:
+        looks.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(look)
+    try:
+        be_quick()
+        kept = [[number] for number in range(20_000)]
+    finally:
+        gc.callbacks.remove(look)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert (len(kept), looks) == (20_000, [])
