@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,27 @@ def test_the_package_brings_every_file_of_the_folder() -> None:
     project = (FOLDER.parents[3] / "pyproject.toml").read_text()
     assert '"core/script/shell/*"' in project
     assert [path.name for path in FOLDER.iterdir() if path.is_dir()] == []
+
+
+def test_the_files_are_read_once_however_many_threads_write_scripts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, ready = [], threading.Barrier(8)
+    usual = Path.read_text
+
+    def counted(path: Path, *args: str, **more: str) -> str:
+        read.append(path.name)
+        return usual(path, *args, **more)
+
+    def write() -> str:
+        ready.wait(timeout=30)
+        return functions.needed("vm_facts")
+
+    functions._read.cache_clear()
+    functions.without_comments.cache_clear()
+    monkeypatch.setattr(Path, "read_text", counted)
+    with ThreadPoolExecutor(8) as pool:
+        texts = {one.result() for one in [pool.submit(write) for _ in range(8)]}
+    assert len(texts) == 1
+    assert sorted(read) == sorted(set(read)), "none twice"
+    assert set(read) >= {path.name for path in FILES}

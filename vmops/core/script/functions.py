@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Final, NamedTuple
 
 from vmops.core.names import HISTORY, NET_ROOT, OVN_BRIDGE, RUN_ROOT
@@ -96,9 +97,19 @@ def program(*names: str) -> str:
     return "\n".join(map(without_comments, names))
 
 
-@cache
+_reading = Lock()
+
+
 def _functions() -> dict[str, Function]:
-    """Every function by name. A line `@FILE@` in one stands for that file's text."""
+    """Every function by name. The first scripts of many workers are written by as many threads at
+    once: one of them reads the files, and the others wait for it."""
+    with _reading:
+        return _read()
+
+
+@cache
+def _read() -> dict[str, Function]:
+    """A line `@FILE@` in a function stands for that file's text."""
     found: dict[str, Function] = {}
     for path in sorted(_FOLDER.glob("*.sh")):
         words: list[str] = []
