@@ -65,6 +65,9 @@ KINDS: dict[str, Callable[[Sequence[VM]], list[Outcome]]] = {
 }
 
 STARTING = ("launch", "launch strictly", "up", "up --restart", "restart", "restart --force")
+KEEPING = ("launch", "launch strictly", "up", "boot")
+"""They end no VM that runs, whatever is wanted of it."""
+
 ENDING = ("stop", "stop --force", "unplug")
 
 faults = st.one_of(
@@ -185,7 +188,7 @@ class Planner(RuleBasedStateMachine):
         ran, runs = before.qemus(vm), self.worker.qemus(vm)
         if outcome.error is None and not outcome.skipped:
             self.is_reached(kind, self.wanted[vm], self.worker, allow_lost_start=True)
-        if kind in ("launch", "launch strictly", "plug", "boot"):
+        if kind in (*KEEPING, "plug"):
             assert ran == runs or not ran, f"{kind} ended {vm}"
             if ran and not fault.lasts:
                 self.keeps_its_network(self.wanted[vm], before)
@@ -232,7 +235,7 @@ class Planner(RuleBasedStateMachine):
             and self.worker.processes[pid].disks.keys() - {each.name for each in vm.disks}
             for pid in self.worker.qemus(vm.name)
         )
-        return used or others or keeps or (runs and kind in ("launch", "launch strictly", "boot"))
+        return used or others or keeps or (runs and kind in KEEPING)
 
     def is_reached(
         self, kind: str, vm: VM, worker: Simulated, *, allow_lost_start: bool = False
