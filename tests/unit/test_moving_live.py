@@ -16,7 +16,8 @@ from vmops.core.plan.life import KILL, QEMU
 from vmops.core.plan.moving import cold, live
 from vmops.core.plan.moving.course import Ends, Side, next_act, source_of, way_back
 from vmops.core.plan.phase import Plan
-from vmops.errors import WorkFailed
+from vmops.core.tools.monitor import Heard
+from vmops.errors import MonitorError, WorkFailed
 
 from .worlds import EMPTY, VM1, WORKER, running
 
@@ -146,8 +147,16 @@ def test_machines_are_compared() -> None:
 
 def test_snapshots_are_not_left_behind() -> None:
     here = mirror.read_machine([[DRIVE], [], "pc-machine", WORDS])
-    with pytest.raises(WorkFailed, match="before-class"):
-        live.check_snapshots(VM1, WORKER, here)
+    with pytest.raises(WorkFailed, match="before-class") as found:
+        live.check_snapshots(VM1, WORKER, here, to="worker9")
+    assert "fab migrate --cold --vm vm1 --to worker9;" in found.value.cure
+    with pytest.raises(MonitorError):
+        live.check_leaves(WORKER, VM1, running(), to="worker9")
+    paused = Heard("vm1", answers=({"status": "paused"},))
+    seen = running()._replace(monitors={"vm1": paused})
+    with pytest.raises(WorkFailed, match="only a guest that runs") as found:
+        live.check_leaves(WORKER, VM1, seen, to="worker9")
+    assert found.value.cure.endswith("fab migrate --cold --vm vm1 --to worker9")
 
 
 @pytest.mark.parametrize("answers", [[], [[{}], [], "pc", [{}]], [[{}], [], "pc", None]])

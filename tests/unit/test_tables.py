@@ -45,3 +45,16 @@ def test_a_row_becomes_a_block_where_the_table_does_not_fit(width: int, is_table
     assert ("VM" in text) is is_table
     if not is_table:
         assert text.split() == ["vm1", "on", "worker1", "port:", "127.0.0.1:5901"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_one_long_name_costs_no_other_row_the_table(width: int) -> None:
+    """It goes on in the next line; what is in other columns is whole all the same."""
+    long = "a-name-of-" * 6
+    rows = [[long, "running", "4821", "127.0.0.1:5901"], ["vm1", "stopped", "-", "-"]]
+    text = printed(["VM", "STATE", "PID", "VNC"], rows, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.split()[:4] == ["VM", "STATE", "PID", "VNC"]
+    assert {"running", "4821", "127.0.0.1:5901", "stopped"} <= set(text.split())
+    begun = [line.split(" ")[1] for line in text.splitlines() if line.startswith(" ")]
+    assert long in "".join(begun)

@@ -1,6 +1,8 @@
 """Tables for a terminal. Where one is too narrow for a table, each row becomes a block of lines.
 
-No cell is cut inside a word: half a PID or half a port is worse than none.
+No cell is cut inside a word: half a PID or half a port is worse than none. A name alone, in the
+first column, goes on in the next line where it is very long: one such VM must not cost all others
+the table.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ _GAP = 1
 
 _USUAL_WIDTH = 80
 
+_LONG_NAME = 20
+"""Characters of a name that are kept in one line at least."""
+
 
 def drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
     """A table of that many columns of characters at most, or a block of lines for each row.
@@ -43,6 +48,7 @@ def drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int)
     most = [*map(_line, columns)]
     words = [*map(_word, columns)]
     least = words if width >= _USUAL_WIDTH else [*most[:-1], words[-1]]
+    least[0] = min(least[0], _LONG_NAME)
     widths = _shared(least, most, width - (_GAP + 1) * len(columns) - 1)
     if not widths:
         return Group(*(_block(headings, row) for row in rows))

@@ -41,12 +41,12 @@ def disks_of(vm: VM, running: Process) -> tuple[Mirrored, ...]:
     return (first, *(Mirrored(name, node, node) for name, node in nodes))
 
 
-def check_leaves(worker: Worker, vm: VM, observed: Observed) -> None:
-    """Raise for what keeps a VM that runs from leaving without being stopped."""
+def check_leaves(worker: Worker, vm: VM, observed: Observed, *, to: str) -> None:
+    """Raise for what keeps a VM that runs from leaving for `to` without being stopped."""
     running = observed.vm(vm.name)
     assert running.process is not None, "only what runs is moved live"
     where = {"worker": worker.name, "vm": vm.name}
-    stopped = f"move it with a stop: fab migrate --cold --vm {vm.name} --to WORKER"
+    stopped = f"move it with a stop: fab migrate --cold --vm {vm.name} --to {to}"
     status, why = observed.monitor_status(vm.name)
     if running.adopted:
         raise WorkFailed("somebody else has started it", **where, cure=stopped)
@@ -100,15 +100,16 @@ def check_machines(vm: VM, worker: Worker, here: mirror.Machine, there: mirror.M
         )
 
 
-def check_snapshots(vm: VM, worker: Worker, here: mirror.Machine) -> None:
-    """Raise where snapshots would be lost: they are inside its disks here, and stay behind."""
+def check_snapshots(vm: VM, worker: Worker, here: mirror.Machine, *, to: str) -> None:
+    """Raise where snapshots would be lost: they are inside its disks here, and stay behind when it
+    goes `to` another worker."""
     if here.snapshots:
         names = ", ".join(dict.fromkeys(here.snapshots))
         raise WorkFailed(
             f"its disks hold snapshots ({names}), which a live move would not bring",
             worker=worker.name,
             vm=vm.name,
-            cure=f"with them: fab migrate --cold --vm {vm.name} --to WORKER;"
+            cure=f"with them: fab migrate --cold --vm {vm.name} --to {to};"
             f" or remove them: fab snapshot.delete --vm {vm.name} --name NAME",
         )
 

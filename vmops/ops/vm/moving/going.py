@@ -52,9 +52,10 @@ def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
     """Raise for what keeps a VM that runs from moving live, before anything is begun."""
     running = seen[0].vm(vm.name).process
     assert running is not None, "only what runs is moved live"
-    live.check_leaves(source.worker, vm, seen[0])
+    to = move.to.worker.name
+    live.check_leaves(source.worker, vm, seen[0], to=to)
     live.check_same(move.to.worker, vm, seen[1], running)
-    live.check_snapshots(vm, source.worker, _machine(source, vm))
+    live.check_snapshots(vm, source.worker, _machine(source, vm), to=to)
 
 
 def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
