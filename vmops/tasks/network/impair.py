@@ -72,7 +72,7 @@ def impair(
     What is not given is not impaired. `plan` tells where it differs from hosts.toml, and `up` makes
     it as that says. Example: fab net.impair --vm web1:eth0 --delay-ms 50
     """
-    from vmops.ops.vm.live.impairing import set_impaired
+    from vmops.ops.vm.live.links import set_impaired
 
     given = (delay_ms, jitter_ms, loss_pct, rate_mbit)
     values = {**dict(zip(KEYS, given, strict=True)), "impaired": impaired}
