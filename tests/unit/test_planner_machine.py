@@ -1,6 +1,6 @@
 """Any plan, on any worker, cut anywhere: the wanted state is reached, or can be.
 
-A worker in memory carries plans out (simulated.py) while hypothesis gives commands, breaks them at
+A worker in memory carries plans out (simulated/) while hypothesis gives commands, breaks them at
 any step, and lets other operators and other systems do things in between.
 """
 
