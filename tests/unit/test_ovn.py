@@ -267,6 +267,22 @@ def test_a_network_in_a_vlan_has_a_way_into_it_and_its_vms_none_of_their_own() -
     assert changes(plan)["blue"] == ("change", ["vlan.tag: 31 -> 30"])
 
 
+@given(st.permutations(["a", "a-gateway", "a.gateway", "a-vlan", "a-gateway-gateway"]))
+def test_networks_whose_names_look_like_parts_of_another_have_ports_of_their_own(
+    names: list[str],
+) -> None:
+    def made(name: str, at: int, **more: Any) -> Logical:
+        subnet = f"10.{at}.0.0/24"
+        return Logical(name, subnet=subnet, gateway=f"10.{at}.0.1", **more)
+
+    routed = [made(name, at, hosts=()) for at, name in enumerate(names)]
+    joined = [made(name, at, vlan_id=at + 1) for at, name in enumerate(names)]
+    for networks in (routed, joined):
+        found = [row for one in networks for row in rows(one, CHASSIS)]
+        ports = [row for row in found if row.table in (ovn.PORTS, ovn.ROUTER_PORTS)]
+        assert len({row.columns["name"] for row in ports}) == len(ports) > 0
+
+
 def test_two_ways_between_vlans_of_workers_are_refused() -> None:
     mesh = HEAD.replace("[ovn]", '[defaults]\nmesh = "vxlan"\n[ovn]')
     text = complaints(BLUE + "vlan_id = 30\n", WEB, head=mesh)

@@ -124,21 +124,21 @@ ingress(dp="vmops-blue", inport="b1:eth0")
     reg0[15] = check_in_port_sec();
     next;
 25. ls_in_l2_lkup (northd.c:9193): eth.dst == 0a:16:47:76:88:c0, priority 50, uuid b243e72c
-    outport = "vmops-blue-gateway";
+    outport = "vmops:blue:gateway";
     output;
 
-egress(dp="vmops-blue", inport="b1:eth0", outport="vmops-blue-gateway")
+egress(dp="vmops-blue", inport="b1:eth0", outport="vmops:blue:gateway")
 -----------------------------------------------------------------------
  9. ls_out_apply_port_sec (northd.c:5777): 1, priority 0, uuid d6c2b334
     output;
-    /* output to "vmops-blue-gateway", type "patch" */
+    /* output to "vmops:blue:gateway", type "patch" */
 
 ingress(dp="vmops", inport="vmops-blue")
 ----------------------------------------
 15. lr_in_policy (northd.c:9526): ip4.src == 1.2.3.0/24 && 1, priority 100, uuid aa294d2d
     next;
 
-egress(dp="vmops-green", inport="vmops-green-gateway", outport="g2:eth0")
+egress(dp="vmops-green", inport="vmops:green:gateway", outport="g2:eth0")
 -------------------------------------------------------------------------
  9. ls_out_apply_port_sec (northd.c:5777): 1, priority 0, uuid d6c2b334
     output;
@@ -156,7 +156,7 @@ def test_the_way_through_ovn() -> None:
         ("vmops", "lr_in_policy"),
         ("vmops-green", "ls_out_apply_port_sec"),
     ]
-    assert found.stages[1].actions[0] == 'outport = "vmops-blue-gateway"'
+    assert found.stages[1].actions[0] == 'outport = "vmops:blue:gateway"'
     assert found.stages[3].match == "ip4.src == 1.2.3.0/24 && 1"
     assert not any(each.drops for each in found.stages)
     dropped = ovn_trace.parse(TRACE.replace("    next;\n\negress", "    drop;\n\negress"))

@@ -54,6 +54,20 @@ Value = str | tuple[str, ...] | Mapping[str, str | None]
 """A scalar, a set in order, or keys of a map: None is one that must not be there."""
 
 
+_GATEWAY = "gateway"
+
+
+def own_port(network: str, part: str = _GATEWAY) -> str:
+    """The name of a port that a network's switch has beside those of guests. Ports of switches and
+    of routers share their names, and no network, VM or interface has a colon in its own."""
+    return f"{ROUTER}:{network}:{part}"
+
+
+def is_gateway(port: str) -> bool:
+    """True for the port of a network's switch that leads to the router."""
+    return port.startswith(f"{ROUTER}:") and port.endswith(f":{_GATEWAY}")
+
+
 class Key(NamedTuple):
     """Which row: the network that it is for, and the part."""
 

@@ -208,7 +208,7 @@ def _wire(name: str, vlan_id: int) -> Row:
         Key(name, "vlan"),
         ovn.PORTS,
         {
-            "name": f"{ROUTER}-{name}-vlan",
+            "name": ovn.own_port(name, "vlan"),
             "type": "localnet",
             "addresses": ("unknown",),
             "options": {"network_name": VLAN_WIRE},
@@ -246,7 +246,7 @@ def _routing(wanted: Logical) -> tuple[Row, ...]:
             Key(name, GATEWAY),
             ovn.PORTS,
             {
-                "name": f"{port}-gateway",
+                "name": ovn.own_port(name),
                 "type": "router",
                 "addresses": ("router",),
                 "options": {"router-port": port},

@@ -10,7 +10,7 @@ from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Proof
 from vmops.core.plan.proof.logical import Hearing
 from vmops.core.plan.proof.story import Passage, Story
-from vmops.core.tools.ovn import ROUTER
+from vmops.core.tools.ovn import ROUTER, is_gateway
 from vmops.core.tools.proof.ovn_trace import Flow, Stage, Traced
 from vmops.errors import VmopsError, WorkFailed
 
@@ -120,10 +120,9 @@ def _stage(stage: Stage, hearing: Hearing) -> str:
     if port in hearing.places:
         return f"{where}: to port {port}"
     if port:
-        is_gateway = port.startswith(f"{ROUTER}-") and port.endswith("-gateway")
-        return (
-            f"{where}: to the router" if is_gateway else f"{where}: {stage.match}: to port {port}"
-        )
+        if is_gateway(port):
+            return f"{where}: to the router"
+        return f"{where}: {stage.match}: to port {port}"
     if stage.name == "lr_in_policy" and stage.match != "1":
         return f"{where}: it may pass, by {stage.match}"
     if stage.name in _TOLD and stage.match != "1":
