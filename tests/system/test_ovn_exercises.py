@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from .lab_helpers import wait_until
-from .operator import ROOT
+from .operator import ROOT, Said
 from .ovn_site import Site, lab_with_ovn
 
 OWN = """
@@ -43,10 +44,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield found
 
 
+def proof(site: Site) -> Any:
+    """What `verify` says, as soon as nothing is wrong."""
+    heard: list[Said] = []
+
+    def is_well() -> bool:
+        heard.append(site.fab("verify", "--format", "json"))
+        return heard[-1].code == 0
+
+    wait_until(is_well, seconds=60)
+    return heard[-1].json
+
+
 def proven(site: Site) -> tuple[set[tuple[str, str]], dict[str, set[str]]]:
     """Which VMs reach which, and what guests of each network get, where nothing is wrong."""
-    wait_until(lambda: site.fab("verify").code == 0, seconds=30)
-    said = site.ok("verify", "--format", "json").json
+    said = proof(site)
     pairs = [one for one in said if one["kind"] == "pair" and one["found"] == "reach"]
     found: dict[str, set[str]] = {"blue": set(), "green": set()}
     for one in said:
@@ -111,9 +123,7 @@ def test_a_ring_whose_links_ovn_carries(site: Site) -> None:
     site.ok("plug", "--vm", "*")
     try:
         assert len([name for name in site.networks() if name.startswith("link-r")]) == 4
-        wait_until(lambda: site.fab("verify").code == 0, seconds=30)
-        said = site.ok("verify", "--format", "json").json
-        pairs = [one for one in said if one["kind"] == "pair" and one["found"] == "reach"]
+        pairs = [one for one in proof(site) if one["kind"] == "pair" and one["found"] == "reach"]
         ends = {(p["from"].partition(":")[0], p["to"].partition(":")[0]) for p in pairs}
         line = {("r1", "r2"), ("r2", "r3"), ("r3", "r4"), ("r4", "r1")}
         assert ends == line | {(b, a) for a, b in line}
