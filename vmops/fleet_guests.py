@@ -77,6 +77,7 @@ class Guests:
             manner=manner,
             terms=terms,
             northbound=self.inventory.northbound,
+            own_line=self.inventory.has_own_worker,
         )
         return migrate.migrate(move, group.vms)
 

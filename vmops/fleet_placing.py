@@ -76,11 +76,12 @@ class Placing:
         stay: bool = False,
     ) -> list[Outcome]:
         """Let a worker have VMs again, and move those back that `drain` took away from it, or with
-        `stay` leave them. Raises VmopsError where it cannot be asked, or is not drained."""
+        `stay` leave them. Raises VmopsError where it cannot be asked."""
         from vmops.ops.worker.draining import undrain
 
         manner = Manner(force=force, timeout_s=timeout_s)
-        return undrain(self._draining(manner, cold, False), self._listed(worker), stay=stay)
+        work = self._draining(manner, cold, False)
+        return undrain(work, self._listed(worker), stay=stay) or []
 
     def _listed(self, worker: str) -> Route:
         return self._route(self.inventory.listed_worker(worker))

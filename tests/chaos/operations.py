@@ -327,7 +327,6 @@ OPERATIONS = (
         *("undrain", ("undrain", "--cold", "--force", "--worker", "{there}"), "returned", "moved"),
         vms=DISK,
         file="pair",
-        once=True,
         things=DRAIN,
         had="drained",
         has="open",

@@ -247,6 +247,11 @@ class Inventory:
         vlans = any(n.engine == OVN and n.vlan_id is not None for n in self.networks.values())
         return Part(self.workers[self.northbound], device, vlans)
 
+    def has_own_worker(self, vm: VM) -> bool:
+        """True where the VM's own table says its worker, so that another one can be written there:
+        one that is counted up, or has it from a template, shares that line with others."""
+        return vm.worker is not None and ("vms", vm.name, "worker") not in self.origins
+
     def vms_on(self, workers: Iterable[str]) -> dict[str, tuple[VM, ...]]:
         """For each of these workers the VMs that may be there, in file order: those that are pinned
         to it, and those that are pinned nowhere. It looks at each VM once for all of them."""

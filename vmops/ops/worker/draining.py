@@ -21,7 +21,7 @@ from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.ops.act import observe, perform
 from vmops.ops.route import Route
 from vmops.ops.vm.moving.acts import Move
-from vmops.ops.vm.moving.migrate import migrate
+from vmops.ops.vm.moving.migrate import NothingOfItError, migrate
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
 from vmops.ops.worker.placing import ask
@@ -72,10 +72,11 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
     return found
 
 
-def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]:
+def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome] | None:
     """Let the worker have VMs again, and bring those back that were taken away from it, or with
-    `stay` leave them where they are. One that cannot be brought is still written down: the same
-    call goes on with it. Raises VmopsError as `drain` does, and where it is not drained."""
+    `stay` leave them where they are; None where it was not drained. One that cannot be brought is
+    still written down: the same call goes on with it. Of one that was destroyed meanwhile nothing
+    is brought. Raises VmopsError as `drain` does."""
     seen = _seen(here, ())
     if here.transcript is not None:
         if not stay:
@@ -86,7 +87,7 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
         _write(here, (ovs.unmark_drained(),))
         return []
     if seen.drained is None:
-        raise WorkFailed("it is not drained", worker=here.worker.name)
+        return None
     if stay:
         _write(here, (ovs.unmark_drained(),))
         return []
@@ -96,6 +97,7 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     found = []
     for name in seen.drained.away:
         came = _move(work, known[name], here.worker.name) if name in known else []
+        came = [one for one in came if not isinstance(one.error, NothingOfItError)]
         found += came
         if not any(one.error for one in came):
             away.remove(name)

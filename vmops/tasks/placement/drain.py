@@ -83,11 +83,21 @@ def undrain(
 
     group = _one(c, worker, task="undrain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
-    return Work(
-        [group],
-        lambda g: draining.undrain(work, g.route, stay=stay),
-        Report(_told(group, "moved back"), changed_as_dict),
-    )
+    was_drained = True
+
+    def bring_back(g: Group) -> list[Outcome]:
+        nonlocal was_drained
+        came = draining.undrain(work, g.route, stay=stay)
+        was_drained = came is not None
+        return came or []
+
+    def tell(outcomes: Sequence[Outcome]) -> None:
+        if was_drained:
+            _told(group, "moved back")(outcomes)
+        else:
+            say(f"{group.route.worker.name} was not drained")
+
+    return Work([group], bring_back, Report(tell, changed_as_dict))
 
 
 def _told(group: Group, words: str) -> Callable[[Sequence[Outcome]], None]:

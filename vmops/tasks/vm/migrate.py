@@ -87,6 +87,7 @@ def migrate(
         manner=Manner(force=force, timeout_s=timeout),
         terms=terms,
         northbound=listed.northbound,
+        own_line=listed.has_own_worker,
         tell=lambda words: say(one_line(words)),
         progress=in_lines(),
     )

@@ -21,16 +21,22 @@ from vmops.core.plan import starting
 from vmops.core.plan.moving import cold, course, live, together
 from vmops.core.plan.moving.course import Ends, Next
 from vmops.core.plan.network.rebinding import Rebinding
+from vmops.core.tools import qmp
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import LOOKS, ask, observe, outdated, unreadable
 from vmops.ops.fleet import on_each
 from vmops.ops.network import rebinding
 from vmops.ops.route import Group, Route
-from vmops.ops.vm import lifecycle
+from vmops.ops.vm import lifecycle, power
 from vmops.ops.vm.moving import going
 from vmops.ops.vm.moving.acts import Move, bring_bases, carry, do, look_at, side
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
+
+
+class NothingOfItError(WorkFailed):
+    """No worker runs the VM, or has a disk of it."""
+
 
 _MOST_ACTS = 12
 """More than a move has, with those that are looked at anew."""
@@ -51,6 +57,7 @@ def _one(move: Move, vm: VM) -> Outcome:
     to = move.to.worker.name
     try:
         if move.to.transcript is not None:
+            _check_networks(vm)
             return _shown(move, vm)
         source = _source(move, vm)
         if source is None:
@@ -108,7 +115,7 @@ def _source(move: Move, vm: VM) -> Route | None:
     if found is None and not (sides[to].has or sides[to].runs):
         for error in errors.values():
             raise error
-        raise WorkFailed(
+        raise NothingOfItError(
             "there is nothing of it to move: no worker runs it, or has a disk of it",
             vm=vm.name,
             cure=f"fab -H {to} launch --vm {vm.name}",
@@ -178,7 +185,7 @@ def _stay(move: Move, vm: VM, there: Route) -> None:
 def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     ends = Ends(source.worker.name, move.to.worker.name)
     looks = LOOKS
-    is_begun = False
+    is_begun = was_paused = False
     for _ in range(_MOST_ACTS):
         seen = look_at(vm, source), look_at(vm, move.to)
         sides = side(source, vm, seen[0]), side(move.to, vm, seen[1])
@@ -188,7 +195,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             found = course.next_act(vm.name, ends, *sides)
         if found.act == "done":
             _let_in(move, vm)
-            return Outcome(vm.name, ends.destination, "move", notes=(_noted(vm, ends),))
+            return Outcome(vm.name, ends.destination, "move", notes=(_noted(move, vm, ends),))
         if found.act == "blocked":
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
         is_live = sides[0].runs and not move.cold and found.act in ("expect", "leave")
@@ -203,6 +210,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
         if is_live and found.act == "expect":
             going.check(move, vm, source, seen)
         is_begun = is_begun or any(side.mark is not None for side in sides)
+        if found.act == "leave":
+            was_paused = seen[0].monitor_status(vm.name)[0] == qmp.PAUSED
         try:
             if is_live and found.act == "leave":
                 is_done = going.go(move, vm, source, seen)
@@ -214,11 +223,21 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
         except VmopsError as error:
             notes = (_going_on(vm, ends),) if is_begun or found.act != "expect" else ()
             return Outcome(vm.name, ends.destination, "nothing", notes=notes, error=error)
+        if found.act == "start" and was_paused:
+            _pause(move, vm)
         if not is_done:
             looks -= 1
             if not looks:
                 raise outdated(vm.name, source.worker.name)
     raise outdated(vm.name, source.worker.name)
+
+
+def _pause(move: Move, vm: VM) -> None:
+    """One that was paused does not run on unasked; its memory has gone with the stop."""
+    (came,) = power.pause(move.to, [vm])
+    if came.error is not None:
+        raise came.error
+    move.tell(f"{vm.name}: paused on {move.to.worker.name} as it was before, at its boot")
 
 
 def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
@@ -307,9 +326,14 @@ def _start(move: Move, vm: VM) -> None:
     move.tell(f"{vm.name}: runs on {move.to.worker.name}, PID {came.pid}")
 
 
-def _noted(vm: VM, ends: Ends) -> str:
+def _noted(move: Move, vm: VM, ends: Ends) -> str:
     if vm.worker in (None, ends.destination):
         return f"{vm.name} is on {ends.destination}"
+    if not move.own_line(vm):
+        return (
+            f"{vm.name} is on {ends.destination}, where its tasks find it: leave hosts.toml as it"
+            f" is, which has several VMs on {vm.worker} at once"
+        )
     return (
         f'{vm.name} is on {ends.destination}: now set worker = "{ends.destination}" in'
         f" vms.{vm.name} of hosts.toml"
