@@ -17,14 +17,15 @@ from vmops.errors import InventoryError
 from vmops.fleet_guests import Guests
 from vmops.fleet_networks import Networks
 from vmops.fleet_placing import Placing
-from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
+from vmops.ops.fleet import DEFAULT_PARALLEL
+from vmops.ops.following import located, on_each_where_they_are
 from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
-from vmops.ops.route import Group, Route
+from vmops.ops.route import Group, Route, Ways
 from vmops.ops.vm import changes, lifecycle, power, waiting
 from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome, without_absent
-from vmops.ops.vm.status import Survey, merged, survey
+from vmops.ops.vm.status import merged, survey, with_fault
 from vmops.ops.worker.doctor import Health, compared, examine
 from vmops.ops.worker.run import Ended, Script, read_script, run_command, run_script
 
@@ -49,8 +50,9 @@ class Fleet(Guests, Networks, Placing):
     """The VMs and workers of an inventory, and all that the tasks do with them.
 
     `vms` is a name, several separated by commas, or a glob, as `--vm` takes it. A VM is on the
-    worker that the inventory pins it to; `at`, a worker's name or address, places one that is
-    pinned to none, as -H does. At most `parallel` workers are worked on at the same time.
+    worker that the inventory pins it to, or where it was moved since; `at`, a worker's name or
+    address, places one that is pinned to none, as -H does. At most `parallel` workers are worked
+    on at the same time.
 
     Every method gives a value for each VM, and raises nothing for what fails on a worker: that is
     the value's `error` (see `raise_for_errors`). InventoryError is raised for a name that is not
@@ -116,7 +118,7 @@ class Fleet(Guests, Networks, Placing):
         return self._each_vm(
             vms,
             at,
-            lambda g: lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks),
+            lambda g: lifecycle.destroy(g, manner=manner, keep_disks=keep_disks),
         )
 
     def reset_disk(self, vms: str, *, at: str | None = None, disk: str = "root") -> list[Outcome]:
@@ -199,7 +201,7 @@ class Fleet(Guests, Networks, Placing):
         """
         groups = self._wherever(vms, at, empty=unmanaged)
         seen = self._each(
-            groups, lambda g: [_with_fault(survey(g.route, g.vms, unmanaged=unmanaged))]
+            groups, lambda g: [with_fault(survey(g.route, g.vms, unmanaged=unmanaged))]
         )
         return list(merged(seen).vms)
 
@@ -286,7 +288,9 @@ class Fleet(Guests, Networks, Placing):
         """Prove by frames who reaches whom, and nobody else; `known` ports may be there."""
         from vmops.ops.proof.prove import prove
 
+        ways = None if worker is not None else Ways(self.inventory, self.config)
         groups = self._wherever(None, worker, empty=True)
+        groups = located([group._replace(ways=ways) for group in groups])
         return prove(groups, listed=self.inventory, known=known, parallel=self.parallel)
 
     def run(self, worker: str, command: str, *, timeout_s: float = 30) -> Ended:
@@ -326,7 +330,8 @@ class Fleet(Guests, Networks, Placing):
         for vm in vms:
             worker = self.inventory.worker_of(vm, at)
             placed.setdefault(worker.name, (worker, []))[1].append(vm)
-        return [Group(self._route(worker), tuple(mine)) for worker, mine in placed.values()]
+        ways = Ways(self.inventory, self.config) if at is None else None
+        return [Group(self._route(worker), tuple(mine), ways) for worker, mine in placed.values()]
 
     def _wherever(self, vms: str | None, at: str | None, *, empty: bool = False) -> list[Group]:
         """Each VM on every worker where it may be; with `empty` also workers that have none."""
@@ -336,10 +341,9 @@ class Fleet(Guests, Networks, Placing):
         listed = self.inventory.workers.values()
         workers = list(listed) if at is None else [self.inventory.worker(at)]
         there, kept = self.inventory.vms_on(worker.name for worker in workers), set(chosen)
-        groups = [
-            Group(self._route(worker), tuple(vm for vm in there[worker.name] if vm in kept))
-            for worker in workers
-        ]
+        ways = None if at is not None or empty else Ways(self.inventory, self.config)
+        chosen_there = {w.name: tuple(vm for vm in there[w.name] if vm in kept) for w in workers}
+        groups = [Group(self._route(w), chosen_there[w.name], ways) for w in workers]
         return groups if empty else [group for group in groups if group.vms]
 
     def _others(self, groups: Sequence[Group]) -> Elsewhere:
@@ -386,15 +390,7 @@ class Fleet(Guests, Networks, Placing):
 
     def _each(self, groups: list[Group], do: Callable[[Group], Sequence[T]]) -> list[T]:
         """The work of every group at the same time; results in the order of the groups."""
-        found = {id(group): said for group, said in on_each(groups, do, parallel=self.parallel)}
-        return [item for group in groups for item in found[id(group)]]
-
-
-def _with_fault(seen: Survey) -> Survey:
-    """What could not be read of the worker itself is the error of each VM that has no other."""
-    own = {id(vm.error) for vm in seen.vms}
-    faults = [error for error in seen.errors if id(error) not in own]
-    if not faults:
-        return seen
-    vms = tuple(vm if vm.error else vm._replace(error=faults[0]) for vm in seen.vms)
-    return seen._replace(vms=vms)
+        places = {group.route.worker.name: place for place, group in enumerate(groups)}
+        found = [*on_each_where_they_are(groups, do, parallel=self.parallel)]
+        found.sort(key=lambda one: places.get(one[0].route.worker.name, len(places)))
+        return [item for _, results in found for item in results]

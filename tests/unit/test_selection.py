@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError
 from vmops.tasks import worker
-from vmops.tasks.frame.selection import groups_of_vms, named_vms
+from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost
 from vmops.tasks.vm import fleet, status
 
 VM = '[vms.{0}]\nvm_id = {1}\nram_mb = 1\ncores = 1\nvnc_port = 590{1}\nqcow_image = "/{1}"\n'
@@ -135,8 +135,8 @@ def test_a_vm_elsewhere_needs_a_place() -> None:
 def test_a_vm_that_hosts_toml_lost_is_named_where_h_says(
     pattern: str, names: tuple[str, ...]
 ) -> None:
-    (found,) = named_vms(call("worker2"), pattern, task="logs")
-    assert (found.route.worker.name, found.names) == ("worker2", names)
+    (found,) = groups_with_lost(call("worker2"), pattern, task="logs")
+    assert (found.route.worker.name, tuple(vm.name for vm in found.vms)) == ("worker2", names)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_vm_that_hosts_toml_lost_is_named_where_h_says(
 )
 def test_without_a_place_or_a_whole_name_it_is_a_mistake(host: str, pattern: str) -> None:
     with pytest.raises(InventoryError):
-        named_vms(call(host), pattern, task="logs")
+        groups_with_lost(call(host), pattern, task="logs")
 
 
 @pytest.mark.parametrize(

@@ -117,16 +117,21 @@ def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
     """What the worker answers to these questions, in one exchange. Raises as `perform` does.
 
     With a `lock`, they are asked while nobody changes what it guards; a WorkFailed where it is not
-    to be had.
+    to be had. On a route with a watch, GoneError where the first answer has marks of its VMs.
     """
-    block = block_of(questions, lock=lock)
     if route.transcript is not None:
         route.transcript.asked(route.worker, questions)
         return Answers(BlockResult("", "done"))
+    if route.watch is not None:
+        questions = route.watch.beside(questions)
+    block = block_of(questions, lock=lock)
     (result,) = perform(route, [block], time_limit_s=time_limit_s(questions))
     if lock and result.outcome in ("locked", "unlocked"):
         raise _without_lock(lock.rpartition("/")[2], route.worker, result)
-    return Answers(result)
+    answers = Answers(result)
+    if route.watch is not None:
+        route.watch.check(answers)
+    return answers
 
 
 def unreadable(route: Route, error: Unanswered) -> UnexpectedOutput:
@@ -202,6 +207,8 @@ def carry_out(
         for look in range(LOOKS):
             if waiting:
                 known = route.seen if look == 0 else None
+                if known is not None and route.watch is not None:
+                    route.watch.check_seen(known)
                 seen = known or observe(route, questions(waiting), vms=waiting, suppose=suppose)
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
@@ -360,7 +367,8 @@ def outdated(vm: str, worker: str) -> WorkFailed:
 def _without_lock(vm: str, worker: Worker, result: BlockResult) -> WorkFailed:
     if result.outcome == "locked":
         return WorkFailed(
-            f"{vm} is being changed by somebody else, for more than {script.LOCK_WAIT_S} s",
+            f"{vm} is being changed by another command, for more than {script.LOCK_WAIT_S} s; if it"
+            " is being moved, that takes as long as its memory",
             worker=worker.name,
             vm=vm,
             cure=f"see who: sudo fuser -v {RunDirectory(vm).lock}",

@@ -8,20 +8,24 @@ from vmops.core.inventory.model import VM, Worker
 
 if TYPE_CHECKING:
     from vmops.core.facts.observed import Observed
+    from vmops.core.inventory.inventory import Inventory
     from vmops.ops.dry import Transcript
+    from vmops.ops.watch import Watch
 
 
 class Route(NamedTuple):
     """A worker and how this process gets there: fab's configuration, None for the defaults.
 
     With a `transcript` it leads nowhere: what would be sent is written down (dry.py). `seen` is
-    what the worker has answered just now to what is asked there first: it is not asked again.
+    what the worker has answered just now to what is asked there first: it is not asked again. With
+    a `watch` the worker's first answer brings its marks of VMs that were moved (following.py).
     """
 
     worker: Worker
     config: Any = None
     transcript: Transcript | None = None
     seen: Observed | None = None
+    watch: Watch | None = None
 
     def ask_early(self) -> None:
         """Begin to ask ssh where the worker is. What goes wrong, `connect_early` says."""
@@ -40,8 +44,24 @@ class Route(NamedTuple):
         connect_early(self.worker, config=self.config)
 
 
+class Ways(NamedTuple):
+    """An inventory, and how this process gets to each of its workers: where VMs may have gone."""
+
+    listed: Inventory
+    config: Any = None
+
+    def to(self, name: str) -> Route | None:
+        """The way to the worker of that name; None for one that the inventory does not have."""
+        worker = self.listed.workers.get(name)
+        return None if worker is None else Route(worker, self.config)
+
+
 class Group(NamedTuple):
-    """The VMs that one worker is asked about; none at all is fine."""
+    """The VMs that one worker is asked about; none at all is fine.
+
+    With `ways` the work on those that were moved from there is done where they are.
+    """
 
     route: Route
     vms: tuple[VM, ...] = ()
+    ways: Ways | None = None

@@ -68,6 +68,7 @@ def checks(
     serves: Mapping[str, Service] = _NONE,
 ) -> list[Check]:
     """Every check of the worker, and of what these VMs and the networks that it `serves` need."""
+    vms = [vm for vm in vms if not _has_left(vm, seen)]
     memory = f"{seen.host.available_mb} of {seen.host.memory_mb} MiB available"
     return [
         perl(is_there=seen.host.perl),
@@ -94,6 +95,12 @@ def checks(
 def perl(*, is_there: bool) -> Check:
     """Whether VMs can be looked at."""
     return Check("perl", is_there, "installed" if is_there else NO_PERL, PERL_CURE)
+
+
+def _has_left(vm: VM, seen: Observed) -> bool:
+    """True for a VM that was moved away: what it needs is looked at by nobody's start there."""
+    mark = seen.moves.get(vm.name)
+    return mark is not None and mark.how in ("left", "elsewhere")
 
 
 def _drained(worker: Worker, seen: Observed) -> list[Check]:

@@ -28,6 +28,7 @@ Action = Literal[
     "restart",
     "stop",
     "destroy",
+    "forget",
     "reset disk",
     "tidy",
     "adopt",

@@ -8,7 +8,7 @@ from vmops.core.devices import nic, power
 from vmops.core.devices.live import memory
 from vmops.core.devices.power import Asking
 from vmops.core.devices.storage import further, moving
-from vmops.core.facts.images import OWN_DISKS, SUSPENDED
+from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
@@ -16,8 +16,8 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan.checks import check_read, check_unused, in_use
 from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
-from vmops.core.plan.moving.marks import check_may_remove
-from vmops.core.plan.phase import Phase, Plan
+from vmops.core.plan.moving import marks
+from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.plan.starting import leftover_notes
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import image_chain, ip, process
@@ -69,7 +69,8 @@ def stop(worker: Worker, vm: VM, observed: Observed, *, manner: Manner = KILLED)
         kept = f"its memory is kept; to give it up: fab suspend --vm {vm.name} --discard"
         notes = (*notes, f"{vm.name} is suspended: {kept}")
     if not steps and not before:
-        return Plan(vm, "nothing", notes=notes)
+        check_read(worker, vm, observed, MOVES)
+        return Plan(vm, "nothing", notes=(*notes, *marks.notes(vm.name, worker.name, observed)))
     block = block_of(vm, steps, guards=guards, change="stop", before=tuple(before))
     waits_s = 0.0 if asking is None else power.wait_s(manner.timeout_s)
     phase = Phase(worker.name, block, waits_s=waits_s)
@@ -115,10 +116,11 @@ def destroy(
     if keep_disks:
         return ended
     check_read(worker, vm, observed, IMAGES, OWN_DISKS, SUSPENDED)
-    check_may_remove(worker, vm, observed)
+    marks.check_may_remove(worker, vm, observed)
     steps = further.removing(vm, observed.folder)
     if vm.name in observed.suspended:
         steps = (*steps, memory.discarding(vm.name))
+    action: Action = "destroy" if steps else "forget"
     if vm.name in observed.moves:
         steps = (*steps, moving.unmarking(vm.name))
     if not steps:
@@ -129,7 +131,7 @@ def destroy(
     if not ended.phases:
         guards = (process.not_running(vm.name), *guards)
         block = block_of(vm, steps, guards=guards, change="destroy")
-        return Plan(vm, "destroy", (Phase(worker.name, block),), notes=notes)
+        return Plan(vm, action, (Phase(worker.name, block),), notes=notes)
     (phase,) = ended.phases
     block = phase.block
     block = block._replace(
@@ -146,8 +148,8 @@ def _still_elsewhere(worker: Worker, vm: VM, observed: Observed) -> tuple[str, .
     if mark is None or mark.how != "left":
         return ()
     return (
-        f"{vm.name} was moved from {worker.name} to {mark.peer}, and is still there; to destroy"
-        f' it set worker = "{mark.peer}" in hosts.toml first',
+        f"{vm.name} was moved from {worker.name} to {mark.peer}, and is still there, but its tasks"
+        f' do not find it any more: set worker = "{mark.peer}" in hosts.toml',
     )
 
 

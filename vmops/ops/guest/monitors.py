@@ -45,19 +45,26 @@ def beside_what_runs(
     """What each VM said to the question, judged by how it runs, which is asked beside it.
 
     A dry run takes what is `supposed`. Where the worker cannot be asked, or its answer not be
-    read, that is every VM's error. Never raises a VmopsError.
+    read, that is every VM's error; Gone is that of one that was moved. Never raises a VmopsError.
     """
     if not vms:
         return {}
+    gone: Mapping[str, VmopsError] = {}
     try:
-        answers = ask_worker(route, RUNNING, question)
+        if route.watch is None:
+            answers = ask_worker(route, RUNNING, question)
+        else:
+            # The others have been talked to by then, and nothing is to be said to them twice.
+            questions = route.watch.beside((RUNNING, question))
+            answers = ask_worker(route._replace(watch=None), *questions)
+            gone = route.watch.errors(answers)
         seen = running_of(route, answers, vms)
         heard = supposed if route.transcript is not None else answers[question]
     except Unanswered as error:
         return dict.fromkeys(vms, unreadable(route, error))
     except VmopsError as error:
         return dict.fromkeys(vms, error)
-    return {vm: judged(seen[vm], heard.get(vm)) for vm in vms}
+    return {vm: gone.get(vm) or judged(seen[vm], heard.get(vm)) for vm in vms}
 
 
 def ask(route: Route, vms: Sequence[str], *requests: Request) -> dict[str, list[Any] | VmopsError]:

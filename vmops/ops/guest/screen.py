@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.devices import screen
@@ -49,15 +49,19 @@ def _take(route: Route, vms: Sequence[str], *, png: bool) -> dict[str, tuple[Sho
     """For each VM its picture, and what its monitor said to that."""
     worker = route.worker.name
     paths = {vm: screen.picture_path(vm, secrets.token_hex(8)) for vm in vms}
-    blocks = [block_of((RUNNING,)), *(screen.take(vm, p, png=png) for vm, p in paths.items())]
+    asked = (RUNNING,) if route.watch is None else route.watch.beside((RUNNING,))
+    blocks = [block_of(asked), *(screen.take(vm, p, png=png) for vm, p in paths.items())]
+    gone: Mapping[str, VmopsError] = {}
     try:
         seen, *taken = perform(route, blocks, time_limit_s=FETCH_LIMIT_S)
+        gone = {} if route.watch is None else route.watch.errors(Answers(seen))
         running = running_of(route, Answers(seen), vms)
     except VmopsError as error:
         return {vm: (Shot(vm, worker, error=error), None) for vm in vms}
     if route.transcript is not None:
         return {vm: (Shot(vm, worker), None) for vm in vms}
-    return {vm: _shot(route, running[vm], result) for vm, result in zip(vms, taken, strict=True)}
+    shots = {vm: _shot(route, running[vm], result) for vm, result in zip(vms, taken, strict=True)}
+    return shots | {vm: (Shot(vm, worker, error=error), None) for vm, error in gone.items()}
 
 
 def _shot(route: Route, running: RunningVM, result: BlockResult) -> tuple[Shot, Heard | None]:

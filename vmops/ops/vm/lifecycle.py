@@ -18,7 +18,7 @@ from vmops.core.plan.stopping import Manner
 from vmops.core.plan.upkeep import disks
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import Done, Suppose, carry_out, observe, one_by_one
-from vmops.ops.route import Route
+from vmops.ops.route import Group, Route
 from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
@@ -218,13 +218,13 @@ def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Ou
     return _end(route, vms, decide, supposed.running, gently=not manner.force)
 
 
-def destroy(
-    route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY, keep_disks: bool = False
-) -> list[Outcome]:
+def destroy(there: Group, *, manner: Manner = GENTLY, keep_disks: bool = False) -> list[Outcome]:
     """Stop each VM as `stop` does, and remove the disks that were made for it.
 
-    A `qcow_image` stays, and so do images.
+    A `qcow_image` stays, and so do images. Of one that was moved there, the worker where hosts.toml
+    has it forgets that: its next launch begins there anew. Where that fails it is the VM's error.
     """
+    route, vms, _ = there
 
     def decide(vm: VM, seen: Observed) -> Plan:
         return stopping.destroy(route.worker, vm, seen, manner=manner, keep_disks=keep_disks)
@@ -236,7 +236,19 @@ def destroy(
         questions=lambda waiting: facts.for_destroying(waiting, gently=not manner.force),
         suppose=supposed.running,
     )
-    return [outcome.stopped(item) for item in done]
+    came = [outcome.stopped(item) for item in done]
+    if keep_disks or there.ways is None:
+        return came
+    return [_forgotten(there, vm, one) for vm, one in zip(vms, came, strict=True)]
+
+
+def _forgotten(there: Group, vm: VM, came: Outcome) -> Outcome:
+    """The same, when the worker where hosts.toml has the VM knows no more that it has left."""
+    home = there.ways.to(vm.worker) if there.ways is not None and vm.worker is not None else None
+    if home is None or home.worker.name == there.route.worker.name or came.error is not None:
+        return came
+    (left,) = destroy(Group(home, (vm,)), manner=stopping.KILLED)
+    return came._replace(error=left.error)
 
 
 def reset_disk(route: Route, vms: Sequence[VM], *, name: str = "root") -> list[Outcome]:

@@ -76,8 +76,9 @@ def survey(
     notes |= {f"seed {n}": f"what is wanted is not all known: {e}" for n, e in enumerate(unread)}
     if monitors and route.transcript is None:
         notes |= {i.vm: _ADOPTED.format(i.vm) for i in found if seen.vm(i.vm).adopted}
-    for vm in vms:
-        notes |= {note: note for note in marks.notes(vm.name, worker.name, seen)}
+    # One that is on its way here is hosts.toml's at another worker, which has no mark of it yet.
+    for name in dict.fromkeys([*(vm.name for vm in vms), *marks.coming(seen)]):
+        notes |= {note: note for note in marks.notes(name, worker.name, seen)}
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(notes.values()), errors)
@@ -117,12 +118,22 @@ def merged(surveys: Iterable[Survey]) -> Survey:
     return Survey(tuple(vm for same in kept for vm in same), tuple(notes), tuple(errors))
 
 
+def with_fault(seen: Survey) -> Survey:
+    """What could not be read of the worker itself is the error of each VM that has no other."""
+    own = {id(vm.error) for vm in seen.vms}
+    faults = [error for error in seen.errors if id(error) not in own]
+    if not faults:
+        return seen
+    vms = tuple(vm if vm.error else vm._replace(error=faults[0]) for vm in seen.vms)
+    return seen._replace(vms=vms)
+
+
 def with_homes(seen: Survey, homes: Mapping[str, str]) -> Survey:
     """The same with the worker where hosts.toml has a VM that is seen on another one."""
 
     def at_home(item: VMStatus) -> VMStatus:
         home = homes.get(item.vm, item.worker)
-        if item.managed or home == item.worker:
+        if home == item.worker:
             return item
         return item._replace(managed=True, home=home)
 

@@ -17,7 +17,7 @@ from vmops.tasks.typed.program import hosts_option
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM, Worker
-    from vmops.ops.route import Group, Route
+    from vmops.ops.route import Group, Route, Ways
 
 VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
@@ -103,60 +103,33 @@ def groups_of_vms(
     return _begun(c, [_group(c, at, chosen)])
 
 
-class Named(NamedTuple):
-    """VMs of one worker by name: in the group those that hosts.toml has, in `names` all of them."""
-
-    group: Group
-    names: tuple[str, ...]
-
-    @property
-    def route(self) -> Route:
-        """The worker, and the way there."""
-        return self.group.route
-
-
 def groups_with_lost(
     c: Context, pattern: str | None, *, task: str, early: bool = True, own_disk: bool = False
 ) -> list[Group]:
     """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name: for
-    what ends them or looks at them, or with `own_disk` removes their disks. Raises
-    InventoryError."""
+    what ends them or looks at them, or with `own_disk` removes their disks.
+
+    A name that nothing has is then told by the worker. Raises InventoryError.
+    """
     from vmops.core.inventory.model import VM
 
-    found = []
-    for one in named_vms(c, pattern, task=task, early=early):
-        known = {vm.name: vm for vm in one.group.vms}
-        vms = tuple(
-            known[name] if name in known else VM.lost(name, own_disk=own_disk) for name in one.names
-        )
-        found.append(one.group._replace(vms=vms))
-    return found
+    listed = inventory(c)
+    at = worker_at(c, listed)
+    words = [word.strip() for word in (pattern or "").split(",")]
+    lost = [] if at is None else [word for word in words if _is_lost(word, listed)]
+    if at is None or not lost:
+        return groups_of_vms(c, pattern, task=task, early=early)
+    known = ",".join(word for word in words if word not in lost)
+    groups = groups_of_vms(c, known, task=task, early=early) if known else []
+    vms = {vm.name: vm for group in groups for vm in group.vms}
+    vms |= {name: VM.lost(name, own_disk=own_disk) for name in lost}
+    found = [_group(c, at, tuple(vms.values()))]
+    return _begun(c, found) if early else found
 
 
 def is_lost(c: Context, vm: str) -> bool:
     """True for a VM that hosts.toml does not have."""
     return vm not in inventory(c).vms
-
-
-def named_vms(c: Context, pattern: str | None, *, task: str, early: bool = True) -> list[Named]:
-    """As `groups_of_vms`; with -H also VMs that hosts.toml does not have any more, by name.
-
-    A name that nothing has is then told by the worker. Raises InventoryError.
-    """
-    listed = inventory(c)
-    at = worker_at(c, listed)
-    words = [word.strip() for word in (pattern or "").split(",")]
-    lost = [] if at is None else [word for word in words if _is_lost(word, listed)]
-    known = ",".join(word for word in words if word not in lost)
-    groups = groups_of_vms(c, known, task=task, early=early) if known or not lost else []
-    if at is not None and lost:
-        vms = [vm for group in groups for vm in group.vms]
-        names = dict.fromkeys([*(vm.name for vm in vms), *lost])
-        group = _group(c, at, vms)
-        if early:
-            begin_to_connect(c, [group])
-        return [Named(group, tuple(names))]
-    return [Named(group, tuple(vm.name for vm in group.vms)) for group in groups]
 
 
 def _is_lost(word: str, listed: Inventory) -> bool:
@@ -177,7 +150,7 @@ def in_place(c: Context, vm: str, error: NotRunning) -> NotRunning:
 
 def grouped(c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = True) -> list[Group]:
     """Each VM with its worker; -H decides where it may. One that hosts.toml gives none is where it
-    runs, or has its disk: all workers are asked."""
+    runs, or has its disk: all workers are asked. Without -H one that was moved is followed."""
     at = worker_at(c, listed)
     found_at = _found(c, listed, vms)
     placed: dict[str, tuple[Worker, list[VM]]] = {}
@@ -188,7 +161,20 @@ def grouped(c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = T
         worker = at if at is not None else worker
         placed.setdefault(worker.name, (worker, []))[1].append(vm)
     found = [_group(c, worker, mine) for worker, mine in placed.values()]
+    found = _with_ways(c, found)
     return _begun(c, found) if early else found
+
+
+def _with_ways(c: Context, groups: Sequence[Group]) -> list[Group]:
+    """The same, so that VMs that were moved are worked on where they are; not where -H says it."""
+    return [*groups] if is_host(c) else [group._replace(ways=ways(c)) for group in groups]
+
+
+def ways(c: Context) -> Ways:
+    """The ways to all workers of the inventory."""
+    from vmops.ops.route import Ways
+
+    return Ways(inventory(c), _fabric_config(c))
 
 
 def _found(c: Context, listed: Inventory, vms: Sequence[VM]) -> dict[str, str]:
@@ -218,12 +204,15 @@ def groups_of_workers(
     *,
     early: bool = True,
     parallel: int = 0,
+    moved: bool = False,
 ) -> list[Group]:
-    """The workers that -H or `--worker` name, else all, each with the VMs that may be there.
+    """The workers that -H or `--worker` name, else all, each with the VMs that may be there. With
+    `moved` those that were are followed, except with -H.
 
     `early` is as for `groups_of_vms`, `parallel` as for `begin_to_connect`. Raises InventoryError.
     """
     found = _all_groups(c, names, listed or inventory(c))
+    found = _with_ways(c, found) if moved else found
     return _begun(c, found, parallel=parallel) if early else found
 
 
@@ -252,8 +241,9 @@ def groups_of_fleet(
 ) -> list[Group]:
     """All VMs, or those that `--vm` and `--worker` both mean, on the workers that have any of them.
 
-    A VM that is pinned to no worker is looked for on each. `parallel` is as for `begin_to_connect`.
-    Raises InventoryError.
+    A VM that is pinned to no worker is looked for on each. One that was moved is followed, except
+    where `--worker` says on which workers: it is on none of these. `parallel` is as for
+    `begin_to_connect`. Raises InventoryError.
     """
     listed = inventory(c)
     _check_place(c, names)
@@ -263,7 +253,8 @@ def groups_of_fleet(
     groups = _of_fleet(c, listed, chosen, names)
     if not groups and (pattern or names or host_of(c)):
         raise _none_there(c, listed, pattern, names)
-    return _begun(c, groups, parallel=parallel)
+    found = groups if names else _with_ways(c, groups)
+    return _begun(c, found, parallel=parallel)
 
 
 class ToStart(NamedTuple):
@@ -299,7 +290,7 @@ def fleet_to_start(c: Context, pattern: str | None, names: str | None) -> ToStar
     if not groups and not free and (pattern or names or host_of(c)):
         raise _none_there(c, listed, pattern, names)
     among = tuple(group.route.worker.name for group in _all_groups(c, names, listed))
-    return ToStart(groups, free, among if names else None)
+    return ToStart(_with_ways(c, groups), free, among if names else None)
 
 
 def _free(c: Context, listed: Inventory, vms: Sequence[VM]) -> tuple[VM, ...]:

@@ -16,8 +16,10 @@ from vmops.errors import VmopsError, WorkFailed
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import complain, finish, give, give_json, say
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
+    from vmops.ops.following import Moved
     from vmops.ops.route import Group
 
 T = TypeVar("T")
@@ -106,19 +108,76 @@ def each(
     parallel: int = 0,
     told: Callable[[T], None] | None = None,
 ) -> list[T]:
-    """The work of every group, on many workers at once, in the order of the groups.
+    """The work of every group, on many workers at once, in the order of the groups; then that on
+    VMs that were moved, where they are.
 
     `parallel` caps the workers, 0 leaves that to the fleet. `told` gets each result as it comes.
     """
     from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
 
-    found: dict[int, Sequence[T]] = {}
-    for group, results in on_each(groups, work, parallel=parallel or DEFAULT_PARALLEL):
-        found[id(group)] = results
+    places = {group.route.worker.name: place for place, group in enumerate(groups)}
+    found: list[tuple[int, Sequence[T]]] = []
+    moved: list[Moved] = []
+    cap = parallel or DEFAULT_PARALLEL
+    if any(group.ways is not None for group in groups):
+        from vmops.ops.following import on_each_where_they_are
+
+        done = on_each_where_they_are(groups, work, parallel=cap, tell=moved.append)
+    else:
+        done = on_each(groups, work, parallel=cap)
+    for group, results in done:
+        found.append((places.get(group.route.worker.name, len(places)), results))
         if told is not None:
             for result in results:
                 told(result)
-    return [item for group in groups for item in found[id(group)]]
+    _say_moved(moved)
+    in_order = sorted(found, key=lambda one: one[0])
+    return [item for _, results in in_order for item in results]
+
+
+_MOST_NAMES = 8
+_SAID: set[str] = set()
+"""What a task that looks again and again, or the next of a chain, does not say again."""
+
+
+def where_they_are(c: Context, groups: Sequence[Group], *, empty: bool = False) -> list[Group]:
+    """The same with VMs that were moved at the worker where they are: for work that has to know it
+    before it begins, one exchange with each worker. With `empty` also workers that have none."""
+    if is_dry(c):
+        return list(groups)
+    from vmops.ops.following import located
+
+    moved: list[Moved] = []
+    found = [one for one in located(groups, tell=moved.append) if one.vms or empty]
+    _say_moved(moved)
+    return found
+
+
+def _say_moved(found: Sequence[Moved]) -> None:
+    """Say where VMs are that hosts.toml has on another worker: all that a drain has taken from one
+    in one line."""
+    drained: dict[str, list[Moved]] = {}
+    for one in found:
+        if one.drained:
+            drained.setdefault(one.home, []).append(one)
+        else:
+            _say_once(f"{one.vm.name}: {one.what}; {one.cure}")
+    for home, taken in drained.items():
+        (first, *more) = taken
+        names = ", ".join(one.vm.name for one in taken[:_MOST_NAMES])
+        if not more:
+            _say_once(f"{names}: {first.what}; {first.cure}")
+        else:
+            rest = ", ..." if len(taken) > _MOST_NAMES else ""
+            what = f"{len(taken)} VMs ({names}{rest}) are on other workers, as {home} is drained"
+            _say_once(f"{what}; {first.cure}")
+
+
+def _say_once(text: str) -> None:
+    said = as_typed(one_line(text))
+    if said not in _SAID:
+        _SAID.add(said)
+        say(said)
 
 
 def _done(work: Work[T]) -> Sequence[T]:

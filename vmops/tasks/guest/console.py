@@ -11,9 +11,9 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import say
-from vmops.tasks.frame.selection import Named, in_place, named_vms
+from vmops.tasks.frame.selection import groups_with_lost, in_place
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry
+from vmops.tasks.frame.work import each, show_dry
 
 if TYPE_CHECKING:
     from vmops.ops.guest.console import Line
@@ -54,7 +54,7 @@ def console(
     Example: fab console --vm vm1; echo reboot | fab console --vm vm1 --until login: --timeout 60
     """
     _check_sense(timeout)
-    group, (name,) = _only_one(named_vms(c, vm, task="console", early=False), asked=vm)
+    group, name = _only_one(groups_with_lost(c, vm, task="console", early=False), asked=vm)
     from vmops.ops.guest.console import ending, open_line
 
     if show_dry(c, [group], lambda g: open_line(g.route, name, lines=lines)):
@@ -62,7 +62,9 @@ def console(
     from vmops.tasks.guest.terminal import Ending
 
     try:
-        line = open_line(group.route, name, lines=lines, take_over=force)
+        ((group, line),) = each(
+            [group], lambda g: [(g, open_line(g.route, name, lines=lines, take_over=force))]
+        )
     except NotRunning as error:
         raise in_place(c, name, error) from error
     with line.socket:
@@ -87,14 +89,14 @@ def _at_a_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _only_one(chosen: list[Named], *, asked: str | None) -> Named:
-    names = [name for one in chosen for name in one.names]
+def _only_one(chosen: list[Group], *, asked: str | None) -> tuple[Group, str]:
+    names = [vm.name for group in chosen for vm in group.vms]
     if len(names) != 1:
         raise InventoryError(
             f"a console shows one VM; --vm {asked} names {len(names)}: {', '.join(names)}",
             cure="fab logs --vm shows several",
         )
-    return chosen[0]
+    return chosen[0], names[0]
 
 
 def _talk(line: Line, group: Group, *, until: str, timeout: int) -> Ending:

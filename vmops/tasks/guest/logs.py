@@ -16,9 +16,9 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import complain, drop_output
-from vmops.tasks.frame.selection import Named, in_place, named_vms
+from vmops.tasks.frame.selection import groups_with_lost, in_place
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import each, show_dry
+from vmops.tasks.frame.work import each, show_dry, where_they_are
 
 if TYPE_CHECKING:
     from vmops.ops.guest.logs import Reading
@@ -59,26 +59,28 @@ def logs(
     """
     from vmops.tasks.guest.log_display import LogDisplay
 
-    chosen = named_vms(c, vm, task="logs")
-    groups = [one.group for one in chosen]
-    names = {one.route.worker.name: one.names for one in chosen}
+    groups = groups_with_lost(c, vm, task="logs")
     from vmops.ops.guest.logs import read
 
     def read_one(group: Group) -> list[Reading]:
-        return read(group.route, names[group.route.worker.name], lines=lines)
+        return read(group.route, _names(group), lines=lines)
 
     if show_dry(c, groups, read_one):
         return
     display = LogDisplay(
-        several=sum(map(len, names.values())) > 1,
+        several=sum(len(group.vms) for group in groups) > 1,
         for_terminal=sys.stdout.isatty() and not raw,
         only_qemu=qemu,
     )
-    found = _followed(chosen, lines) if follow else iter(each(groups, read_one))
+    found = _followed(where_they_are(c, groups), lines) if follow else iter(each(groups, read_one))
     placed = (_placed(c, reading) for reading in found)
     errors = _show(display, placed, following=follow)
     if errors:
         raise Exit(code=FleetFailed(errors).exit_code)
+
+
+def _names(group: Group) -> list[str]:
+    return [vm.name for vm in group.vms]
 
 
 def _placed(c: Context, reading: Reading) -> Reading:
@@ -111,7 +113,7 @@ def _show(
     return list(errors.values())
 
 
-def _followed(chosen: list[Named], lines: int) -> Iterator[Reading]:
+def _followed(groups: list[Group], lines: int) -> Iterator[Reading]:
     """What all workers have to say, in the order in which it comes.
 
     Raises BrokenPipeError when the reader of standard output has left.
@@ -120,16 +122,16 @@ def _followed(chosen: list[Named], lines: int) -> Iterator[Reading]:
 
     news: Queue[list[Reading] | None] = Queue(_MOST_WAITING)
 
-    def listen(one: Named) -> None:
+    def listen(group: Group) -> None:
         try:
-            for readings in follow(one.route, one.names, lines=lines):
+            for readings in follow(group.route, _names(group), lines=lines):
                 news.put(readings)
         finally:
             news.put(None)
 
-    for one in chosen:
-        threading.Thread(target=listen, args=(one,), daemon=True).start()
-    listening = len(chosen)
+    for group in groups:
+        threading.Thread(target=listen, args=(group,), daemon=True).start()
+    listening = len(groups)
     while listening:
         try:
             readings = news.get(timeout=_LOOK_AT_READER_S)

@@ -15,7 +15,7 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import complain, give, give_json, say
 from vmops.tasks.frame.selection import groups_with_lost
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry
+from vmops.tasks.frame.work import each, show_dry
 from vmops.wait import wait_for
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def vnc(
     group = _only(c, vm)
     if show_dry(c, [group], _lend):
         return
-    route, (chosen,) = group
     from vmops.core.devices import display
     from vmops.ops.guest.vnc import Access, connect, find, forward
     from vmops.tasks.guest import viewing
 
     novnc = _novnc() if web else None
     folder = novnc.files() if novnc else None
-    screen, process = find(route, chosen)
+    ((group, (screen, process)),) = each([group], lambda g: [(g, find(g.route, g.vms[0]))])
+    route, chosen = group.route, group.vms[0]
     warning = display.risk(chosen.name, route.worker.name, screen)
     if warning:
         say(f"warning: {warning}")

@@ -16,6 +16,7 @@ from vmops.tasks.frame.selection import (
     groups_of_workers,
     inventory,
     other_routes,
+    ways,
 )
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import show_dry, text_of
@@ -195,10 +196,10 @@ def placed(c: Context, start: ToStart, terms: Terms, *, trusting: bool = False) 
             by_worker.setdefault(choice.worker, set()).add(choice.vm.name)
             if choice.judged:
                 say(one_line(f"{choice.vm.name} is placed on {choice.worker}: {choice.reason}"))
-    groups = []
+    groups, to_all = [], ways(c)
     for route in routes:
         names = by_worker.get(route.worker.name, ())
         vms = tuple(vm for name, vm in listed.vms.items() if name in names)
-        groups += [Group(route, vms)] if vms else []
+        groups += [Group(route, vms, to_all)] if vms else []
     left = tuple(choice for choice in found.choices if not choice.worker)
     return Placing(groups, terms, found.elsewhere, left)

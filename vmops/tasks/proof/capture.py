@@ -15,7 +15,7 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import drop_output, give_bytes, say
 from vmops.tasks.frame.selection import grouped, inventory
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry
+from vmops.tasks.frame.work import show_dry, where_they_are
 from vmops.tasks.proof.places import place
 from vmops.tasks.written import FORCE, but_for_stdout, new_file
 
@@ -67,7 +67,7 @@ def capture(
     wanted = Wanted(there, nic, count, filter or "")
     if show_dry(c, groups, lambda group: begin(group.route, wanted)):
         return
-    (group,) = groups
+    (group,) = where_they_are(c, groups)
     # In this order: a capture that cannot begin leaves the file as it was.
     with begin(group.route, wanted) as frames, _sink(file) as put:
         say(f"{there.name}:{nic.name} on {group.route.worker.name}: capturing; Ctrl-C ends it")

@@ -79,7 +79,7 @@ def graph(
     listed = inventory(c)
     seen, errors = Seen(offline=offline), list[VmopsError]()
     if not offline:
-        groups = groups_of_workers(c, None)
+        groups = groups_of_workers(c, None, moved=True)
         if show_dry(c, groups, _look):
             return
         seen, errors = _seen(each(groups, _look))
@@ -104,7 +104,7 @@ def _show(c: Context, *, offline: bool, port: int, start: bool) -> None:
 
     listed = inventory(c)
     title = Path(listed.source).name
-    groups = [] if offline else groups_of_workers(c, None)
+    groups = [] if offline else groups_of_workers(c, None, moved=True)
     if groups and show_dry(c, groups, _look):
         return
 

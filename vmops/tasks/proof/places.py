@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vmops.errors import InventoryError
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory
+from vmops.tasks.frame.work import where_they_are
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM, Nic
@@ -77,7 +78,18 @@ def groups_around(c: Context, *places: Place) -> list[Group]:
     these interfaces; all workers where a VM is pinned to none."""
     pinned = [vm.worker for vm, _ in places if vm.worker is not None]
     if host_of(c) or len(pinned) < len(places):
-        return groups_of_workers(c, None)
+        return groups_of_workers(c, None, moved=True)
     northbound = inventory(c).northbound
     central = [northbound] if northbound and any(nic.port for _, nic in places) else []
-    return groups_of_workers(c, ",".join(dict.fromkeys([*pinned, *central])))
+    names = ",".join(dict.fromkeys([*pinned, *central]))
+    return groups_of_workers(c, names, moved=True)
+
+
+def with_moved(c: Context, groups: list[Group]) -> list[Group]:
+    """The same with VMs that were moved where they are. Where that is another worker than these,
+    all workers, with all that is there."""
+    found = where_they_are(c, groups, empty=True)
+    if len(found) == len(groups):
+        return found
+    everywhere = groups_of_workers(c, None, early=False, moved=True)
+    return where_they_are(c, everywhere, empty=True)

@@ -22,7 +22,7 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give, give_json, say
 from vmops.tasks.frame.selection import grouped, host_of, inventory, inventory_path, route_to
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry
+from vmops.tasks.frame.work import show_dry, where_they_are
 from vmops.tasks.proof.places import both, one_of_two, place
 from vmops.tasks.proof.telling import telling, told_to_ssh
 from vmops.tasks.typed.rest import rest
@@ -154,7 +154,7 @@ def ping(
     target = _address(c, other, far, address)
     mine = _own(c, here, nic) or target
     door = door_to(inventory(c), nic, mine.network)
-    groups = grouped(c, inventory(c), [here])
+    groups = where_they_are(c, grouped(c, inventory(c), [here]))
     wanted = (str(target.ip), count)
     with _seated(c, groups, nic, door) as door:
         if show_dry(c, groups, lambda group: list(echoes(group.route, here, door, wanted))):
@@ -248,7 +248,7 @@ def _lead(c: Context, vm: VM, nic: Nic, target: IPv4Interface, port: int) -> Non
     """Standard input and output through the door."""
     from vmops.ops.proof.door import connect
 
-    groups = grouped(c, inventory(c), [vm])
+    groups = where_they_are(c, grouped(c, inventory(c), [vm]))
     wanted = (str(target.ip), port)
     with _seated(c, groups, nic, _door(c, nic, target)) as door:
         if show_dry(c, groups, lambda group: connect(group.route, vm, door, wanted)):

@@ -47,7 +47,7 @@ def trace(
     """
     from vmops.ops.proof.trace import show
     from vmops.ops.proof.trace import trace as follow
-    from vmops.tasks.proof.places import both, groups_around, one_of_two
+    from vmops.tasks.proof.places import both, groups_around, one_of_two, with_moved
 
     from_ = one_of_two("trace", {"--from": from_, "--vm": vm})
     if from_ is None or to is None:
@@ -57,6 +57,7 @@ def trace(
     listed, more = inventory(c), flow or ""
     if show_dry(c, groups, lambda group: show(group, way, listed=listed, flow=more)):
         return None
+    groups = with_moved(c, groups)
     story = follow(groups, way, listed=listed, flow=more)
     if format == options.JSON:
         give_json(_as_dict(story))

@@ -12,7 +12,7 @@ from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import finish, give_json, say
 from vmops.tasks.frame.selection import groups_of_workers, inventory
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import show_dry
+from vmops.tasks.frame.work import show_dry, where_they_are
 
 if TYPE_CHECKING:
     from vmops.core.inventory.networks.model import Network
@@ -57,12 +57,13 @@ def verify(
     from vmops.ops.fleet import DEFAULT_PARALLEL
     from vmops.ops.proof.prove import prove, show
 
-    groups = groups_of_workers(c, None, early=False)
+    groups = groups_of_workers(c, None, early=False, moved=True)
     chosen = {each.name for each in inventory(c).select(vm)} if vm else None
     listed = inventory(c)
     networks = listed.networks.values()
     if show_dry(c, groups, lambda group: show(group, listed, services=services)):
         return None
+    groups = where_they_are(c, groups, empty=True)
     allowed = [word.strip() for word in known.split(",")] if known else []
     found = prove(
         groups,

@@ -317,7 +317,7 @@ def destroy(
         groups,
         lambda g: [
             _unless_lost(c, outcome)
-            for outcome in lifecycle.destroy(g.route, g.vms, manner=manner, keep_disks=keep_disks)
+            for outcome in lifecycle.destroy(g, manner=manner, keep_disks=keep_disks)
         ],
         Report(said(_destroyed), ended_as_dict),
     )
@@ -326,6 +326,8 @@ def destroy(
 def _destroyed(outcome: Outcome) -> str:
     if not outcome.changed:
         return "was not there"
+    if outcome.action == "forget":
+        return "forgotten that it was moved"
     return f"removed{ended_by(outcome)}" if outcome.action == "destroy" else _ended(outcome)
 
 

@@ -94,7 +94,7 @@ def _groups(c: Context, vm: str | None, worker: str | None, *, parallel: int) ->
     """The VMs that `--vm` and `--worker` both mean; without `--vm` also a worker that has none."""
     if vm:
         return groups_of_fleet(c, vm, worker, parallel=parallel)
-    return groups_of_workers(c, worker, parallel=parallel)
+    return groups_of_workers(c, worker, parallel=parallel, moved=True)
 
 
 def _with_moved(c: Context, groups: Sequence[Group]) -> Callable[[Sequence[Survey]], list[Survey]]:

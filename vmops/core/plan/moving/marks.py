@@ -16,13 +16,13 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
     if mark.how == "left":
         return (
             f"it was moved from {worker} to {mark.peer}",
-            f'set worker = "{mark.peer}" in hosts.toml;'
+            "without -H its tasks find it where it is;"
             f" or back: fab migrate --vm {vm} --to {worker}",
         )
     if mark.how == "leaving":
         return (
             f"it is on its way from {worker} to {mark.peer}",
-            f"to go on: fab migrate --vm {vm} --to {mark.peer};"
+            f"if nobody moves it now, to go on: fab migrate --vm {vm} --to {mark.peer};"
             f" or back: fab migrate --vm {vm} --to {worker}",
         )
     if mark.how == "staying":
@@ -33,7 +33,7 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
     if mark.how in ("expected", "receiving"):
         return (
             f"it is on its way from {mark.peer} to {worker}",
-            f"to go on: fab migrate --vm {vm} --to {worker};"
+            f"if nobody moves it now, to go on: fab migrate --vm {vm} --to {worker};"
             f" or back: fab migrate --vm {vm} --to {mark.peer}",
         )
     if mark.how == "elsewhere":
@@ -46,6 +46,45 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
         f"a mark on {worker} says that it is between two workers, and cannot be read",
         f"look at it there: ~/vm_images/.vmops/moving-{vm}",
     )
+
+
+def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, str]:
+    """What is said of a VM that is at `there` while hosts.toml has it at `home`, and what to do.
+    Without an `own_line`, as several VMs share the one that says so, that stays as it is."""
+    back = f"fab migrate --vm {vm} --to {home}"
+    if own_line:
+        return (
+            f"it was moved from {home} to {there}",
+            f'if it is to stay: set worker = "{there}" in vms.{vm} of hosts.toml; or back: {back}',
+        )
+    return (
+        f"it was moved from {home} to {there}",
+        f"leave hosts.toml as it is, where {home} is said for several VMs; or back: {back}",
+    )
+
+
+def unknown(worker: str, mark: Mark) -> tuple[str, str]:
+    """The same of a VM whose mark names a worker that the inventory does not have."""
+    return (
+        f"a mark on {worker} says that it is at {mark.peer}, which hosts.toml does not have",
+        f"add workers.{mark.peer} to hosts.toml",
+    )
+
+
+def away(vm: str, home: str, there: str) -> tuple[str, str]:
+    """The same of a VM that was taken away by a drain."""
+    return f"it is on {there}, as {home} is drained", f"back: fab undrain --worker {home}"
+
+
+def coming(observed: Observed) -> tuple[str, ...]:
+    """The VMs that are on their way to this worker, and not handed over to it yet."""
+    marks = observed.moves.items()
+    return tuple(name for name, one in marks if one.how in ("expected", "receiving"))
+
+
+def leads_on(mark: Mark) -> bool:
+    """True for a mark that says of a VM that it is, or may be, at its peer."""
+    return mark.how in ("left", "leaving", "elsewhere", "expected", "receiving")
 
 
 def check_may_start(worker: Worker, vm: VM, observed: Observed) -> None:

@@ -57,7 +57,6 @@ def _one(move: Move, vm: VM) -> Outcome:
     to = move.to.worker.name
     try:
         if move.to.transcript is not None:
-            _check_networks(vm)
             return _shown(move, vm)
         source = _source(move, vm)
         if source is None:
