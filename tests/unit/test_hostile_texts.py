@@ -67,6 +67,8 @@ def hostile(kind: Any, *, failed: bool, name: str = "") -> Any:
         kind = next(one for one in inner if one is not type(None))
         is_error = isinstance(kind, type) and issubclass(kind, VmopsError)
         return None if is_error and not failed else hostile(kind, failed=failed)
+    if origin is tuple and ... not in inner:
+        return tuple(hostile(one, failed=failed) for one in inner)
     if origin is tuple:
         return (hostile(inner[0], failed=failed),) if failed or not _is_error(inner[0]) else ()
     if kind is str:
