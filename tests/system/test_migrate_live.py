@@ -139,8 +139,8 @@ def test_it_goes_on_where_it_was_when_the_other_qemu_or_the_operator_is_killed(
     assert moving.qemus("worker1") == {"web1": pid}
     # The guest of the one that waits does not run, whoever asks for it.
     place(moving, "worker2")
-    for words in (["launch", "--here"], ["resume"]):
-        refused = moving.fab(*words, "--vm", "web1")
+    for word in ("launch", "resume"):
+        refused = moving.fab("-H", moving.address("worker2"), word, "--vm", "web1")
         assert refused.code == 1
         assert "on its way from worker1 to worker2" in refused.err
     place(moving, "worker1")
