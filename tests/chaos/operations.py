@@ -350,7 +350,6 @@ OPERATIONS = (
     Operation(
         *("live-undrain", ("undrain", "--worker", "{there}"), "returned", "moved", DISK),
         file="pair",
-        once=True,
         things=DRAIN,
         had="drained",
         has="open",
