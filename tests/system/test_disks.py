@@ -156,7 +156,7 @@ def test_an_image_that_is_not_there_is_told_before_anything_is_done(
     said = operator.fab("launch", "--vm", "web1", "--no-push")
     assert said.code == 1
     assert "it has no disk there yet, and the image small is not there" in said.err
-    assert operator.fab("doctor", "--worker", "worker1").code == 1
+    assert "not there yet: up brings it" in operator.ok("doctor", "--worker", "worker1").out
 
 
 def test_an_image_that_was_taken_away_under_a_disk_is_sent_again(
