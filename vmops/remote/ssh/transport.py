@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_CLOSE,
     cMSG_CHANNEL_REQUEST,
     cMSG_GLOBAL_REQUEST,
@@ -40,6 +45,9 @@ AGENT_LIMIT_S = 1.0
 
 _HERE = "127.0.0.1"
 _STREAMLOCAL = "direct-streamlocal@openssh.com"
+_ABOUT_A_CHANNEL = frozenset(
+    (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_REQUEST)
+)
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 
@@ -144,6 +152,7 @@ class WorkerTransport(ServiceRequestingTransport):
         self.stream = WatchedStream(stream)
         self._named = threading.local()
         self._forgetting = threading.Lock()
+        self._sending = threading.Lock()
         super().__init__(
             cast(socket.socket, self.stream),
             disabled_algorithms=disabled_algorithms,
@@ -302,7 +311,19 @@ class WorkerTransport(ServiceRequestingTransport):
             data.add_string(path)
             data.add_string("")
             data.add_int(0)
-        super()._send_user_message(data)  # type: ignore[misc]
+        with self._sending:
+            if not self._is_too_late(data):
+                super()._send_user_message(data)  # type: ignore[misc]
+
+    def _is_too_late(self, message: paramiko.Message) -> bool:
+        """It is for a channel that another thread has closed since it was made.
+
+        sshd ends the whole connection when it knows the channel no more.
+        """
+        kind, theirs = struct.unpack("!BI", message.packet.getbuffer()[:5])
+        if kind not in _ABOUT_A_CHANNEL:
+            return False
+        return all(one.closed for one in self._channels.values() if one.remote_chanid == theirs)
 
     @contextmanager
     def _naming(self, path: str) -> Iterator[None]:
@@ -346,6 +367,7 @@ class WorkerTransport(ServiceRequestingTransport):
         lock that a thread of the parent holds.
         """
         self.active = False
+        self._sending = threading.Lock()
         self.stream.let_go()
         for channel in list(self._channels._map.values()):
             channel.lock = threading.Lock()
