@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import paramiko
 from paramiko.common import (
@@ -84,11 +84,24 @@ class FakeWorker:
                 stream.close()
                 continue
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport = paramiko.Transport(stream)
+            transport = _Transport(stream)
             for key in filter(None, (self.host_key, self.second_host_key)):
                 transport.add_server_key(key)
             self.transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Server(self))
+
+
+class _Transport(paramiko.Transport):
+    """One that starts a command when it has said so, as sshd does: a command that was quicker would
+    close its channel without an answer."""
+
+    begins: threading.Thread | None = None
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        if threading.current_thread() is self and self.begins:
+            self.begins.start()
+            self.begins = None
 
 
 class _Server(paramiko.ServerInterface):
@@ -130,7 +143,8 @@ class _Server(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.fake.commands.append(os.fsdecode(command))
-        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        run = threading.Thread(target=self._run, args=(channel, command), daemon=True)
+        cast(_Transport, channel.get_transport()).begins = run
         return True
 
     def check_channel_direct_tcpip_request(
