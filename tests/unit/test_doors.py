@@ -148,13 +148,23 @@ def test_a_door_into_a_network_of_ovn_has_a_port_there_in_place_of_a_vlan() -> N
     )
 
 
+SEAT = Seat("192.168.7.252", "0a:58:c0:a8:07:fc", "vmops.door.blue.192.168.7.252")
+
+
 @pytest.mark.parametrize(
     ("said", "seat"),
     [
-        ("192.168.7.252 0a:58:c0:a8:07:fc P", Seat("192.168.7.252", "0a:58:c0:a8:07:fc", "P")),
-        ("192.168.7.252 0a:58:c0:a8:07:fc", None),
+        (" ".join(SEAT), SEAT),
+        (" ".join(SEAT[:2]), None),
         ("", None),
+        (f"{SEAT.address} {SEAT.mac} web1:eth0", None),
+        (f"{SEAT.address} {SEAT.mac} vmops.door.red.{SEAT.address}", None),
+        (f"{SEAT.address} 52:54:00:00:00:01 {SEAT.port}", None),
+        ("192.168.7.9 0a:58:c0:a8:07:09 vmops.door.blue.192.168.7.9", None),
+        (f"{SEAT.address},1.1.1.1 {SEAT.mac} {SEAT.port}", None),
     ],
 )
-def test_what_is_said_of_a_seat(said: str, seat: Seat | None) -> None:
-    assert doors.parse_seat(said) == seat
+def test_what_is_said_of_a_seat_and_none_that_was_not_asked_for(
+    said: str, seat: Seat | None
+) -> None:
+    assert doors.parse_seat(said, "blue", ("192.168.7.253", SEAT.address)) == seat

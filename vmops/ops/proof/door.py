@@ -51,7 +51,7 @@ def seated(central: Route, at: Worker, network: str, door: Door) -> Iterator[Doo
         yield door.seated(Seat(door.choice[0], "MAC", "PORT"))
         return
     with closing(called.socket):
-        seat = doors.parse_seat(called.said)
+        seat = doors.parse_seat(called.said, network, door.choice)
         if seat is None:
             what = "what it says of a port for a door cannot be read"
             raise UnexpectedOutput(what, worker=central.worker.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from vmops.core.names import OVN_BRIDGE
@@ -87,10 +88,18 @@ def take_seat(path: str, network: str, tunnel_ip: str, choice: Sequence[str]) ->
     return command("take_seat", path, str(PATIENCE_S), network, tunnel_ip, ",".join(choice))
 
 
-def parse_seat(words: str) -> Seat | None:
-    """What comes behind `ok` when a seat was taken; None for anything else."""
+def parse_seat(words: str, network: str, choice: Sequence[str]) -> Seat | None:
+    """What comes behind `ok` when a seat was taken; None for anything else.
+
+    Also for a seat that was not asked for: by the name of a VM's port root on the central's worker
+    would have another worker take that VM's frames.
+    """
     found = words.split(" ")
-    return Seat(*found) if len(found) == 3 else None
+    if len(found) != 3 or found[0] not in choice:
+        return None
+    seat = Seat(*found)
+    mac = ":".join(["0a", "58", *(f"{byte:02x}" for byte in IPv4Address(seat.address).packed)])
+    return seat if seat == (seat.address, mac, f"vmops.door.{network}.{seat.address}") else None
 
 
 class Offer(NamedTuple):
