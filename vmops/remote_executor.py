@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vmops.core.inventory.model import Worker
 from vmops.errors import VmopsError
 from vmops.nameless import expanded
+from vmops.variables import path_in
 
 if TYPE_CHECKING:
     import fabric
@@ -94,12 +95,14 @@ class RemoteExecutor:
 
     @cached_property
     def _inventory(self) -> Inventory | None:
-        hosts = os.environ.get("VMOPS_HOSTS")
-        if self._given_inventory is not None or not hosts:
+        if self._given_inventory is not None:
             return self._given_inventory
+        hosts = path_in("VMOPS_HOSTS")
+        if hosts is None:
+            return None
         from vmops.inventory_file import load_once
 
-        return load_once(expanded(hosts))
+        return load_once(hosts)
 
     def _execute(
         self, remote_ip: str, command: CommandLine, timeout: float | None

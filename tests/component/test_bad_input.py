@@ -180,13 +180,40 @@ def ear() -> Iterator[socket.socket]:
 def test_bad_words_are_told_and_nothing_is_contacted(
     words: list[str], ear: socket.socket, tmp_path: Path
 ) -> None:
+    _check_refused(words, {}, ear, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("VMOPS_HOSTS", ["status"]),
+        ("VMOPS_HOSTS", ["stop", "--vm", "a", "--force"]),
+        ("VMOPS_HOSTS", ["-H", "127.0.0.1", "run", "true"]),
+        ("VMOPS_HOSTS", ["inventory"]),
+        ("VMOPS_LAB_DIR", ["lab.status"]),
+        ("VMOPS_LAB_DIR", ["lab.down"]),
+        ("VMOPS_LAB_DIR", ["-H", "127.0.10.250", "run", "true"]),
+        ("VMOPS_NOVNC", ["vnc", "--vm", "a", "--web"]),
+    ],
+)
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_is_told_and_stands_for_no_default(
+    variable: str, words: list[str], value: str, ear: socket.socket, tmp_path: Path
+) -> None:
+    assert f"{variable}={value}: " in _check_refused(words, {variable: value}, ear, tmp_path)
+
+
+def _check_refused(
+    words: list[str], variables: dict[str, str], ear: socket.socket, tmp_path: Path
+) -> str:
+    """Run the words where a worker would hear of them; give what was said."""
     (tmp_path / "fabfile.py").write_text("from vmops.tasks import ns\n")
     (tmp_path / "hosts.toml").write_text(HOSTS.format(port=ear.getsockname()[1]))
     known = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [FAB, *words],
         cwd=tmp_path,
-        env=known,
+        env=known | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -199,3 +226,4 @@ def test_bad_words_are_told_and_nothing_is_contacted(
     assert (done.stdout, "Traceback" in done.stderr) == ("", False)
     with pytest.raises(BlockingIOError):
         ear.accept()
+    return done.stderr

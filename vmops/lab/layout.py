@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmops.errors import InventoryError, WorkFailed
+from vmops.variables import path_in
 
 DEFAULT_DIRECTORY = "/run/vmops-lab"
 MAX_WORKERS = 250
@@ -31,8 +32,8 @@ MAX_SOCKET_PATH = 107
 
 
 def default_directory() -> Path:
-    """The directory that VMOPS_LAB_DIR names, else /run/vmops-lab."""
-    return Path(os.environ.get("VMOPS_LAB_DIR") or DEFAULT_DIRECTORY).absolute()
+    """The directory that VMOPS_LAB_DIR names, else /run/vmops-lab. Raises InventoryError."""
+    return (path_in("VMOPS_LAB_DIR") or Path(DEFAULT_DIRECTORY)).absolute()
 
 
 def worker_name(number: int) -> str:

@@ -6,7 +6,6 @@ The VNC password is in the address behind the `#`, which a browser sends to nobo
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 import threading
@@ -19,8 +18,8 @@ from urllib.parse import urlencode
 from websockify.websocketproxy import ProxyRequestHandler
 
 from vmops.errors import VmopsError, WorkFailed
-from vmops.nameless import expanded
 from vmops.ops.private_web import HERE, PrivateHandler, PrivateServer
+from vmops.variables import path_in
 
 VARIABLE = "VMOPS_NOVNC"
 PAGE = "vnc.html"
@@ -38,8 +37,8 @@ _log = logging.getLogger("vmops")
 
 def files() -> Path:
     """The folder of noVNC's files. Raises WorkFailed where there is none on this machine."""
-    named = os.environ.get(VARIABLE)
-    for folder in map(expanded, [named] if named else _FOLDERS):
+    named = path_in(VARIABLE)
+    for folder in map(Path, [named] if named else _FOLDERS):
         if (folder / PAGE).is_file():
             return folder
     where = f"{VARIABLE}={named} has no {PAGE}" if named else "noVNC is not installed here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from vmops.tasks.frame.context import Context, Host, is_dry, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import say
 from vmops.tasks.typed.program import hosts_option
+from vmops.variables import path_in
 
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
@@ -26,12 +26,10 @@ LAB_NETWORK = "127.0.10."
 
 def inventory_path(c: Context) -> Path:
     """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
-    hosts.toml beside the fabfile (or here, without a fabfile)."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        from vmops.nameless import expanded
-
-        return expanded(named)
+    hosts.toml beside the fabfile (or here, without a fabfile). Raises InventoryError."""
+    named = path_in(VARIABLE)
+    if named is not None:
+        return named
     if host_of(c).startswith(LAB_NETWORK):
         from vmops.lab.layout import default_directory
 

@@ -157,9 +157,10 @@ def fabfile() -> Path | None:
 
 
 def inventory_path() -> Path:
-    """hosts.toml as the tasks find it: by VMOPS_HOSTS, beside the fabfile, or here."""
+    """hosts.toml as the tasks find it: by VMOPS_HOSTS, beside the fabfile, or here. An empty
+    VMOPS_HOSTS, which tasks refuse, names no file."""
     named = os.environ.get("VMOPS_HOSTS")
-    if named:
+    if named is not None:
         from vmops.nameless import expanded
 
         return expanded(named)
