@@ -15,6 +15,8 @@
         ├── NotRunning                the VM is not running
         ├── PortConflict              a TAP or port of that name belongs to somebody else
         ├── MonitorError              QMP: no answer, or an error as answer
+        ├── NotAsked                  workers that it depends on could not be asked
+        │                             (exit 3 where none of them could be reached)
         └── FleetFailed               keeps every worker's result, good and bad
 
 An error carries its data. Its text is what, where, why, and the cure: one to three lines.
@@ -170,6 +172,27 @@ class MonitorError(WorkFailed):
     """QMP did not answer in time, or answered with an error."""
 
 
+class NotAsked(WorkFailed):
+    """Nothing was done, as it depends on workers that could not be asked; `reasons` has why.
+
+    Its exit code is 3 when none of these could be reached, else 1.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        reasons: Sequence[VmopsError],
+        worker: str = "",
+        vm: str = "",
+        cure: str = "",
+    ) -> None:
+        why = "; ".join(dict.fromkeys(error.sentence for error in reasons))
+        super().__init__(f"{what}: {why}", worker=worker, vm=vm, cure=cure)
+        self.reasons = tuple(reasons)
+        self.exit_code = _exit_code(reasons)
+
+
 class FleetFailed(WorkFailed):
     """At least one VM or worker failed; `failures` holds every one of them.
 
@@ -179,4 +202,9 @@ class FleetFailed(WorkFailed):
     def __init__(self, failures: Sequence[VmopsError]) -> None:
         super().__init__("\n".join(str(failure) for failure in failures))
         self.failures = tuple(failures)
-        self.exit_code = 3 if all(isinstance(f, WorkerUnreachable) for f in self.failures) else 1
+        self.exit_code = _exit_code(failures)
+
+
+def _exit_code(errors: Sequence[VmopsError]) -> int:
+    unreachable = WorkerUnreachable.exit_code
+    return unreachable if all(e.exit_code == unreachable for e in errors) else WorkFailed.exit_code

@@ -11,7 +11,17 @@ from vmops.core.inventory.model import Settings
 from vmops.core.plan import starting
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.phase import Plan
-from vmops.errors import LaunchFailed, WorkerUnreachable, WorkFailed
+from vmops.errors import (
+    ConnectionLost,
+    FleetFailed,
+    LaunchFailed,
+    LoginRefused,
+    NotAsked,
+    UnexpectedOutput,
+    VmopsError,
+    WorkerUnreachable,
+    WorkFailed,
+)
 
 from .worlds import EMPTY, VM1, WORKER, running
 
@@ -55,9 +65,29 @@ def test_what_is_in_its_place_or_is_not_it(where: str, vms: dict[str, RunningVM]
 
 def test_a_vm_is_not_started_where_it_may_run_on_a_worker_that_could_not_be_asked() -> None:
     refused = DOWN.checked(WORKER, VM1, START)
-    assert isinstance(refused, LaunchFailed)
+    assert isinstance(refused, NotAsked)
     assert "it may run on w2, which could not be asked" in str(refused)
+    assert refused.what.endswith(": no answer")
     assert refused.cure.endswith("fab launch --vm vm1 --here")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "exit_code"),
+    [
+        ([WorkerUnreachable("no answer", worker="w2")], 3),
+        ([LoginRefused("no", worker="w2"), WorkerUnreachable("no answer", worker="w3")], 3),
+        ([WorkerUnreachable("no answer", worker="w2"), UnexpectedOutput("?", worker="w3")], 1),
+        ([ConnectionLost("it hung up", worker="w2")], 1),
+    ],
+)
+def test_what_was_not_done_for_want_of_a_worker_ends_as_that_worker_does(
+    reasons: list[VmopsError], exit_code: int
+) -> None:
+    error = NotAsked("vm1 may run there", reasons=reasons, vm="vm1")
+    assert error.exit_code == exit_code
+    assert FleetFailed([error]).exit_code == exit_code
+    assert FleetFailed([error, *reasons]).exit_code == exit_code
+    assert FleetFailed([error, FAULT]).exit_code == 1
 
 
 @pytest.mark.parametrize("found", [NOTHING, FAULT])

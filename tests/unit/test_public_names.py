@@ -52,6 +52,7 @@ FAILED = errors.LaunchFailed("QEMU said no", worker="w1", vm="vm1", cure="ask ag
         InvalidValue("hosts.toml", [Fault(("vms", "vm1", "cores"), "0: must be 1 to 255")]),
         errors.CommandFailed("false failed", evidence=errors.Evidence(("false",), 1, "no")),
         errors.WorkerUnreachable("no route", worker="w2"),
+        errors.NotAsked("it may run", reasons=[errors.WorkerUnreachable("no")], vm="vm1"),
         errors.FleetFailed([FAILED, errors.NotRunning("is not running", vm="vm2")]),
     ],
     ids=lambda error: type(error).__name__,

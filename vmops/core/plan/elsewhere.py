@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.phase import Plan
-from vmops.errors import LaunchFailed, VmopsError, WorkFailed
+from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
 
 Ran = Mapping[str, RunningVM]
 """What runs on one worker, by the VM's name."""
@@ -40,16 +40,10 @@ class Elsewhere(NamedTuple):
         return worker != home and _has(self.seen.get(worker, {}), vm)
 
     def check_asked(self, worker: Worker, vm: VM) -> None:
-        """Raise LaunchFailed where another worker than this one could not be asked."""
-        unasked = [name for name in self.unasked if name != worker.name]
+        """Raise NotAsked where another worker than this one could not be asked."""
+        unasked = {name: why for name, why in self.unasked.items() if name != worker.name}
         if unasked:
-            raise LaunchFailed(
-                f"{vm.name} is not started: it may run on {', '.join(unasked)}, which could not be"
-                " asked",
-                worker=worker.name,
-                vm=vm.name,
-                cure=f"if you know that it does not: fab launch --vm {vm.name} --here",
-            )
+            raise may_run(vm, unasked, worker=worker.name)
 
     def check_open(self, worker: Worker, vm: VM) -> None:
         """Raise LaunchFailed where this worker is drained."""
@@ -74,6 +68,17 @@ class Elsewhere(NamedTuple):
                 cure=f'if it is to stay there: set worker = "{where[0]}" in hosts.toml;'
                 f" to end it there: fab -H {where[0]} stop --vm {vm.name} --elsewhere",
             )
+
+
+def may_run(vm: VM, unasked: Mapping[str, VmopsError], *, worker: str = "") -> NotAsked:
+    """The error of a VM that is not started on that worker as it may run on those others."""
+    return NotAsked(
+        f"{vm.name} is not started: it may run on {', '.join(unasked)}, which could not be asked",
+        reasons=[*unasked.values()],
+        worker=worker,
+        vm=vm.name,
+        cure=f"if you know that it does not: fab launch --vm {vm.name} --here",
+    )
 
 
 def _has(ran: Ran, vm: VM) -> bool:

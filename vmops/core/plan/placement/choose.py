@@ -13,13 +13,14 @@ from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.plan.capacity import lacking
+from vmops.core.plan.elsewhere import may_run
 from vmops.core.plan.group import left_off, plans
 from vmops.core.plan.moving.marks import as_it_comes_back
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
 from vmops.core.plan.placement.finding import in_doubt, twice
 from vmops.core.plan.placement.home import home, is_drained, is_there, kept, without_left
 from vmops.core.plan.upkeep import expiry
-from vmops.errors import LaunchFailed, WorkFailed
+from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
 
 STEP_MB = 256
 """Memory is compared in steps of this: a worker's own programs make it go up and down."""
@@ -99,12 +100,7 @@ class _Placing:
         if self.wish.terms.unnamed and not vm.autostart:
             return Choice(vm, note=left_off(vm))
         if self.asked.unasked and not self.wish.trusting:
-            names = ", ".join(self.asked.unasked)
-            return _refused(
-                vm,
-                f"{vm.name} is not started: it may run on {names}, which could not be asked",
-                f"if you know that it does not: fab launch --vm {vm.name} --here",
-            )
+            return Choice(vm, error=may_run(vm, self.asked.unasked))
         return self._at_home(vm)
 
     def _leaving(self, vm: VM, there: list[str]) -> Choice | None:
@@ -157,8 +153,13 @@ class _Placing:
         if not fitting:
             told = "; ".join(f"{one.worker}: {one.why}" for one in judged)
             what = "no worker has a place for it"
-            refused = _refused(vm, f"{what}: {told}", f"fab place --vm {vm.name} --why")
-            return refused._replace(reason=what, judged=judged)
+            error: WorkFailed
+            full, cure = f"{what}: {told}", f"fab place --vm {vm.name} --why"
+            if reasons := self._why_unasked():
+                error = NotAsked(full, reasons=reasons, vm=vm.name, cure=cure)
+            else:
+                error = LaunchFailed(full, vm=vm.name, cure=cure)
+            return Choice(vm, reason=what, judged=judged, error=error)
         best = max(fitting, key=lambda one: self._worth(vm, one))
         if not self._stays_off(vm):
             self.starting[best.worker].append(vm)
@@ -166,6 +167,14 @@ class _Placing:
         if len(fitting) == 1:
             reason = "no other worker has a place for it"
         return self._given(vm, best.worker, reason)._replace(judged=judged)
+
+    def _why_unasked(self) -> list[VmopsError]:
+        """Why no worker that a VM might be placed on could be asked; nothing where one was."""
+        among = self.wish.among
+        open_ = [name for name in self.asked.workers if name != self.wish.leaving]
+        open_ = [name for name in open_ if among is None or name in among]
+        reasons = [why for name in open_ if (why := self.asked.unasked.get(name)) is not None]
+        return reasons if len(reasons) == len(open_) else []
 
     def _stays_off(self, vm: VM) -> bool:
         """True for one that leaves a worker on which it does not run: it needs no memory now."""

@@ -6,7 +6,7 @@ from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan.placement.choice import Asked, Choice
 from vmops.core.plan.placement.home import home, is_there, without_left
-from vmops.errors import WorkFailed
+from vmops.errors import NotAsked, WorkFailed
 
 
 def find(asked: Asked, vms: tuple[VM, ...]) -> list[Choice]:
@@ -26,7 +26,8 @@ def _found(asked: Asked, vm: VM) -> Choice:
     if asked.unasked:
         names = ", ".join(asked.unasked)
         what = f"{vm.name} may run on {names}, which could not be asked"
-        return Choice(vm, error=WorkFailed(what, vm=vm.name, cure="say where it is: -H WORKER"))
+        cure, reasons = "say where it is: -H WORKER", [*asked.unasked.values()]
+        return Choice(vm, error=NotAsked(what, reasons=reasons, vm=vm.name, cure=cure))
     homes = {name: why for name, seen in asked.seen.items() if (why := _has(vm, seen))}
     return _at_home(vm, without_left(vm, homes, asked.seen))
 
