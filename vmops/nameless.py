@@ -1,4 +1,5 @@
-"""The name and home of who runs this: in a container it may be a number without them."""
+"""The name and home of who runs this: in a container it may be a number without them. And the paths
+that its environment names."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import getpass
 import os
 from contextlib import suppress
 from pathlib import Path
+
+from vmops.errors import InventoryError
 
 
 def local_user() -> str:
@@ -22,6 +25,23 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def path_in(variable: str) -> Path | None:
+    """The path that a variable names, with a home for its `~`; None where it is not set.
+
+    Raises InventoryError for one that is set and empty: the default may be other workers than the
+    operator means, who wrote `VMOPS_HOSTS=$LAB` and has no LAB.
+    """
+    named = os.environ.get(variable)
+    if named is None:
+        return None
+    if not named.strip():
+        raise InventoryError(
+            f"{variable}={named}: the value is empty",
+            cure=f"name a path in it, or: unset {variable}",
+        )
+    return expanded(named)
 
 
 def tell_fabric() -> None:

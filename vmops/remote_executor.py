@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from vmops.core.inventory.model import Worker
 from vmops.errors import VmopsError
-from vmops.nameless import expanded
-from vmops.variables import path_in
+from vmops.nameless import expanded, path_in
 
 if TYPE_CHECKING:
     import fabric

@@ -22,7 +22,7 @@ ALLOWED = {
     "core": {"core", "errors"},
     "remote": {"remote", "core", "errors", "wait", "nameless"},
     "ops": {"ops", "remote", "core", "errors", "wait", "nameless"},
-    "lab": {"lab", "core", "errors", "wait"},
+    "lab": {"lab", "core", "errors", "wait", "nameless"},
     "tasks": {
         "tasks",
         "ops",

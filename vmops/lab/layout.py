@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmops.errors import InventoryError, WorkFailed
-from vmops.variables import path_in
+from vmops.nameless import path_in
 
 DEFAULT_DIRECTORY = "/run/vmops-lab"
 MAX_WORKERS = 250

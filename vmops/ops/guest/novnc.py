@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 from websockify.websocketproxy import ProxyRequestHandler
 
 from vmops.errors import VmopsError, WorkFailed
+from vmops.nameless import path_in
 from vmops.ops.private_web import HERE, PrivateHandler, PrivateServer
-from vmops.variables import path_in
 
 VARIABLE = "VMOPS_NOVNC"
 PAGE = "vnc.html"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.errors import FleetFailed, InventoryError, NotRunning
+from vmops.nameless import path_in
 from vmops.tasks.frame.context import Context, Host, is_dry, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import say
 from vmops.tasks.typed.program import hosts_option
-from vmops.variables import path_in
 
 if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
