@@ -25,7 +25,8 @@ An error carries its data. Its text is what, where, why, and the cure: one to th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 
 class Evidence(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 IFNAMSIZ_BYTES = 15
 """What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""

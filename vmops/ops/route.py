@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.records import NamedTuple
 
 if TYPE_CHECKING:
     from vmops.core.facts.observed import Observed

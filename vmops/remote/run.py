@@ -13,11 +13,12 @@ import shlex
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import fabric
 
 from vmops.core.inventory.model import Worker
+from vmops.core.records import NamedTuple
 from vmops.errors import (
     CommandTimeout,
     ConnectionLost,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 
 class Drift(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 HEAD_BYTES = 4096
 

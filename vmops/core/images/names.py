@@ -6,7 +6,8 @@ A base that were replaced under its overlays would corrupt them all.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 FOLDER = "~/vm_images/.vmops"
 """Of the SSH user, closed to others. QEMU reads there as it opens its files: before it drops

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from vmops.core.records import NamedTuple
 
 Doing = Literal["sending", "fetching", "checking", "mirroring"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 BLOCK = 2**20
 """Bytes that are read at a time."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from vmops.core.inventory.complaints import Fault, show
+from vmops.core.records import NamedTuple
 
 
 class Vlan(NamedTuple):

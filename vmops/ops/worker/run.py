@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from vmops.core.records import NamedTuple
 from vmops.errors import CommandFailed, Evidence, InventoryError, VmopsError
 from vmops.nameless import expanded
 from vmops.ops.act import commands

@@ -10,7 +10,6 @@ import ipaddress
 import re
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 import fabric
 
@@ -19,6 +18,7 @@ from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
+from vmops.core.records import NamedTuple
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.remote.image.image_file import ImageFile
 from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count

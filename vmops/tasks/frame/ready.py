@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 
 class Ready(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vmops.core.devices.picture import Picture, as_png
+from vmops.core.records import NamedTuple
 from vmops.tasks.frame.harmless import one_line
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ switch on, it is a sequence, and that may come in pieces.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 ESCAPE = b"\x1d"
 PATIENCE_S = 0.1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 FIRST_PORT = 5900
 """The port of display 0: gvncviewer counts displays, and knows no ports below."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple  # noqa: TID251
 
 FABFILE = "fabfile.py"
 HOSTS = "hosts.toml"

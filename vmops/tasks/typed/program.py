@@ -6,7 +6,9 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
+
+from vmops.core.records import NamedTuple
 
 _PROGRAMS: Mapping[str, str] = MappingProxyType(
     {"fabric.main": "fab", "vmops.tasks.program": "vmops"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vmops.core.inventory.complaints import show
+from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context

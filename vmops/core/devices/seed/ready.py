@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 _READY = "vmops: cloud-init has ended with"
 _MOST_SAID = 600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from vmops.core.records import NamedTuple
 
 
 class GuestUser(NamedTuple):

@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 DEPTH = 16
 """How deep files may include each other: what OpenSSH allows."""

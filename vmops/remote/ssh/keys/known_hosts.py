@@ -15,7 +15,8 @@ import hmac
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+
+from vmops.core.records import NamedTuple
 
 LARGEST_FILE = 2**26
 """Bytes of a known_hosts file: more is no list of keys."""
