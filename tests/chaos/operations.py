@@ -144,8 +144,8 @@ def _move(to: str) -> tuple[str, ...]:
     return _disk1("migrate", "--cold", "--force", "--to", to)
 
 
-def _live(to: str) -> tuple[str, ...]:
-    return _disk1("migrate", "--to", to)
+def _live(to: str, *more: str) -> tuple[str, ...]:
+    return _disk1("migrate", "--to", to, *more)
 
 
 def _web1(task: str, *more: str) -> tuple[str, ...]:
@@ -338,6 +338,7 @@ OPERATIONS = (
         file="pair",
         cut_there=True,
     ),
+    Operation("direct", _live("{there}", "--direct"), "running", "moved", DISK, file="pair"),
     Operation("live-back", _live("{here}"), "moved", "returned", DISK, file="pair"),
     Operation(
         *("live-drain", ("drain", "--worker", "{there}"), "away", "returned", DISK),

@@ -103,6 +103,7 @@ def ear() -> Iterator[socket.socket]:
         ["migrate", "--vm", "a", "--to", "w", "--timeout", "-1"],
         ["migrate", "--vm", "a", "--to", "w", "--downtime-ms", "0"],
         ["migrate", "--vm", "a", "--to", "w", "--bandwidth-mbit", "-1"],
+        ["migrate", "--vm", "a", "--to", "nowhere", "--direct"],
         ["snapshot.save", "--vm", "a"],
         ["snapshot.save", "--vm", "a", "--name", "a\nb"],
         ["snapshot.save", "--vm", "a", "--freeze"],

@@ -16,6 +16,7 @@ from vmops.inventory_file import load
 from vmops.lab import Lab
 from vmops.remote.image import beside
 from vmops.remote.image.program import Program
+from vmops.remote.once import new_keys
 from vmops.remote.ssh.connection import connection
 
 from .conftest import free_network, require_a_lab
@@ -194,7 +195,7 @@ def test_who_has_no_key_gets_nowhere(operator: Operator, tmp_path: Path) -> None
     name = f"base-{digest}.raw"
     taker = Program(connection(workers["worker2"]).live_transport, "worker2", beside.TAKER)
     giver = Program(connection(workers["worker1"]).live_transport, "worker1", beside.GIVER)
-    keys, others = beside._new_keys(), beside._new_keys()
+    keys, others = new_keys(), new_keys()
     silent: list[subprocess.Popen[bytes]] = []
     try:
         taker.start([IN_HOME, name, digest, str(4 * DATA), str(DATA), "0"])
@@ -240,7 +241,7 @@ def test_who_has_no_key_gets_nowhere(operator: Operator, tmp_path: Path) -> None
 def test_nobody_comes_and_the_door_closes_with_its_program(operator: Operator) -> None:
     workers = load(operator.hosts_toml).workers
     taker = Program(connection(workers["worker2"]).live_transport, "worker2", beside.TAKER)
-    keys = beside._new_keys()
+    keys = new_keys()
     taker.start([IN_HOME, f"base-{'0' * 64}.raw", "0" * 64, "1000", "1000", "0"])
     assert taker.hear(30)[0] == "at"
     taker.ask(keys.host)

@@ -23,8 +23,12 @@ NAMES = sorted(functions._functions())
 BEFORE = {
     "receive.pl": ("arrival.pl",),
     "fetch.pl": ("arrival.pl",),
-    "beside.pl": ("arrival.pl", "once.pl"),
-    "give.pl": ("once.pl",),
+    "beside.pl": ("arrival.pl", "once.pl", "sshd.pl"),
+    "sshd.pl": ("once.pl",),
+    "ssh.pl": ("once.pl",),
+    "give.pl": ("once.pl", "ssh.pl"),
+    "let_in.pl": ("once.pl", "sshd.pl"),
+    "lead.pl": ("once.pl", "ssh.pl"),
     "capture.pl": ("attend.pl",),
     "door.pl": ("attend.pl",),
 }

@@ -22,7 +22,7 @@ from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.connection import connection
 
 _STREAMS = ("nbd", "ram")
-_BEAT_S = 2.0
+BEAT_S = 2.0
 """How often the source is told that somebody is there: after some silence it gives the move up, and
 its guest goes on."""
 
@@ -67,7 +67,7 @@ class Way:
 
     def _beat(self) -> None:
         with suppress(OSError):
-            while not self._is_over.wait(_BEAT_S):
+            while not self._is_over.wait(BEAT_S):
                 self._control.sendall(b"\n")
 
     def _serve(self) -> None:

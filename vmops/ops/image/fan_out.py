@@ -17,8 +17,9 @@ from vmops.ops.image.folder import Found, look
 from vmops.ops.image.local import base_of, base_of_opened, opened, path_of
 from vmops.ops.image.transfers import Brought, Tell, bring, nobody
 from vmops.ops.route import Group, Route
-from vmops.remote.image.beside import End, Handed, hand_on
+from vmops.remote.image.beside import Handed, hand_on
 from vmops.remote.image.transfer import Pushed
+from vmops.remote.once import End
 
 
 class FanOut:

@@ -109,7 +109,7 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
 
 
 def _how(work: Draining) -> str:
-    return " --cold" if work.how.cold else ""
+    return " --cold" * work.how.cold + " --direct" * work.how.direct
 
 
 def _move(work: Draining, vm: VM, to: str) -> list[Outcome]:

@@ -6,40 +6,27 @@ connections. What has to listen there ends with the channel of its program.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import time
 from contextlib import suppress
-
-import fabric
 
 from vmops.core.images import stream
 from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Progress
 from vmops.core.inventory.complaints import printable
-from vmops.core.inventory.model import Worker
 from vmops.core.records import NamedTuple
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.remote.image.image_file import ImageFile
 from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.image.transfer import Pushed, Report
+from vmops.remote.once import LONGEST_WHY, CannotBe, End, Keys, Place, new_keys, place_of
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
 
-TAKER = ("arrival.pl", "once.pl", "beside.pl", "receive.pl")
-GIVER = ("once.pl", "give.pl")
+TAKER = ("arrival.pl", "once.pl", "sshd.pl", "beside.pl", "receive.pl")
+GIVER = ("once.pl", "ssh.pl", "give.pl")
 
 _WAITS_S = 150.0
 _ANSWERS_S = 20.0
-_LONGEST_WHY = 200
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-
-
-class End(NamedTuple):
-    """A worker and how this process gets there."""
-
-    worker: Worker
-    config: fabric.Config | None = None
 
 
 class Handed(NamedTuple):
@@ -49,25 +36,6 @@ class Handed(NamedTuple):
     pushed: Pushed = Pushed()
     why: str = ""
     is_another: bool = False
-
-
-class _Keys(NamedTuple):
-    """Of one transfer, as lines of hexadecimal digits."""
-
-    host: str
-    allowed: str
-    login: str
-    known: str
-
-
-class _Place(NamedTuple):
-    address: str
-    port: str
-    user: str
-
-
-class _CannotBe(Exception):
-    """These two cannot do it: why."""
 
 
 def hand_on(
@@ -92,7 +60,7 @@ def hand_on(
         )
         try:
             handed = handing.run(image, base)
-        except _CannotBe as error:
+        except CannotBe as error:
             return Handed(why=str(error))
         finally:
             handing.close()
@@ -113,7 +81,7 @@ class _Handing:
         self._taker.close()
 
     def run(self, image: ImageFile, base: Base) -> Handed:
-        """See `hand_on`. Raises _CannotBe."""
+        """See `hand_on`. Raises CannotBe."""
         total = stream.data_bytes(image.extents)
         self._taker.start([FOLDER, base.name, base.digest, str(image.size), str(total), "0"])
         match self._taker.hear(_WAITS_S):
@@ -123,7 +91,7 @@ class _Handing:
                 start = int(offset)
             case words:
                 raise self._taker.refusal(words)
-        keys = _new_keys()
+        keys = new_keys()
         place = self._listening(keys)
         sent = self._given(base, place, keys, _Course(image, start))
         answer = self._taker.hear(PATIENCE_S)
@@ -138,18 +106,17 @@ class _Handing:
             case words:
                 raise self._taker.refusal(words)
 
-    def _listening(self, keys: _Keys) -> _Place:
+    def _listening(self, keys: Keys) -> Place:
         self._taker.ask(keys.host)
         self._taker.ask(keys.allowed)
-        match self._taker.hear(_ANSWERS_S):
-            case ["listens", address, port, user] if _is_place(address, port, user):
-                return _Place(address, port, user)
-            case ["lacks", *what]:
-                raise _CannotBe(f"there is no {printable(' '.join(what))} to take it with")
-            case words:
-                raise self._taker.refusal(words)
+        words = self._taker.hear(_ANSWERS_S)
+        if place := place_of(words):
+            return place
+        if words[0] == "lacks":
+            raise CannotBe(f"there is no {printable(' '.join(words[1:]))} to take it with")
+        raise self._taker.refusal(words)
 
-    def _given(self, base: Base, place: _Place, keys: _Keys, course: _Course) -> int:
+    def _given(self, base: Base, place: Place, keys: Keys, course: _Course) -> int:
         """The bytes that went from one to the other."""
         words = self._heard_of_giver(base, place, keys, course)
         match words:
@@ -158,12 +125,12 @@ class _Handing:
             case ["lacks", *what]:
                 why = f"there is no {printable(' '.join(what))} to send it with"
             case ["failed", *said]:
-                why = printable(" ".join(said))[:_LONGEST_WHY]
+                why = printable(" ".join(said))[:LONGEST_WHY]
             case _:
-                why = f"its answer is {printable(' '.join(words))[:_LONGEST_WHY]!r}"
-        raise self._own_fault_of_taker() or _CannotBe(why)
+                why = f"its answer is {printable(' '.join(words))[:LONGEST_WHY]!r}"
+        raise self._own_fault_of_taker() or CannotBe(why)
 
-    def _heard_of_giver(self, base: Base, place: _Place, keys: _Keys, course: _Course) -> list[str]:
+    def _heard_of_giver(self, base: Base, place: Place, keys: Keys, course: _Course) -> list[str]:
         """Its last line; what fails on the way to it counts as that."""
         try:
             self._giver.start([FOLDER, base.name, *place, str(course.start)])
@@ -209,29 +176,3 @@ class _Course:
 
     def _behind(self, at: int) -> int:
         return sum(max(0, min(at, start + length) - start) for start, length in self._extents)
-
-
-def _is_place(address: str, port: str, user: str) -> bool:
-    with suppress(ValueError):
-        ipaddress.ip_address(address)
-        return port.isdecimal() and 0 < int(port) < 2**16 and _USER.fullmatch(user) is not None
-    return False
-
-
-def _new_keys() -> _Keys:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    def pair() -> tuple[bytes, bytes]:
-        key = Ed25519PrivateKey.generate()
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.OpenSSH,
-            serialization.NoEncryption(),
-        )
-        form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        return private, key.public_key().public_bytes(*form)
-
-    (host, host_line), (login, login_line) = pair(), pair()
-    lines = host, b"restrict " + login_line + b"\n", login, b"vmops " + host_line + b"\n"
-    return _Keys(*(line.hex() for line in lines))

@@ -16,6 +16,7 @@ from vmops.tasks.frame.places import bases_of_vms
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory, other_routes
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.vm.migrate import DIRECT
 
 if TYPE_CHECKING:
     from vmops.core.plan.stopping import Manner
@@ -28,6 +29,7 @@ _MOVING = {
     "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
     "force": options.FORCE_STOP,
     "timeout": options.TIMEOUT,
+    "direct": DIRECT,
     "overcommit": options.OVERCOMMIT,
     "format": options.FORMAT,
 }
@@ -40,6 +42,7 @@ def drain(
     cold: bool = False,
     force: bool = False,
     timeout: int = 30,
+    direct: bool = False,
     overcommit: bool = False,
     format: str = "text",
 ) -> Work[Outcome]:
@@ -55,6 +58,7 @@ def drain(
 
     group = _one(c, worker, task="drain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
+    work = work._replace(how=work.how._replace(direct=direct))
     return Work(
         [group],
         lambda g: draining.drain(work, g.route),
@@ -69,6 +73,7 @@ def undrain(
     cold: bool = False,
     force: bool = False,
     timeout: int = 30,
+    direct: bool = False,
     overcommit: bool = False,
     stay: bool = False,
     format: str = "text",
@@ -83,6 +88,7 @@ def undrain(
 
     group = _one(c, worker, task="undrain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
+    work = work._replace(how=work.how._replace(direct=direct))
     was_drained = True
 
     def bring_back(g: Group) -> list[Outcome]:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from vmops.ops.vm.outcome import Outcome
 
 
+DIRECT = Option(
+    "Send it from worker to worker, where they reach each other, and not by way of this machine."
+)
+
+
 @task(
     {
         "vm": options.VM,
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
             "How much of the network it may take, in Mbit/s; 0 is all there is.",
             options.at_least(0, "Mbit/s"),
         ),
+        "direct": DIRECT,
         "overcommit": options.OVERCOMMIT,
         "format": options.FORMAT,
     }
@@ -48,6 +54,7 @@ def migrate(
     timeout: int = 30,
     downtime_ms: int = 300,
     bandwidth_mbit: int = 0,
+    direct: bool = False,
     overcommit: bool = False,
     format: str = "text",
 ) -> Work[Outcome]:
@@ -84,6 +91,7 @@ def migrate(
         {route.worker.name: route for route in other_routes(c, groups)},
         cold=cold,
         tuning=Tuning(downtime_ms, bandwidth_mbit),
+        direct=direct,
         manner=Manner(force=force, timeout_s=timeout),
         terms=terms,
         northbound=listed.northbound,

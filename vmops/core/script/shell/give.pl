@@ -1,9 +1,6 @@
 # Gives an image that is here to another worker, by an ssh of this one transfer. It stands behind
-# once.pl, and takes as arguments: the folder, the file's name there, the other's address, port and
-# user, the offset to begin at.
-#
-# Standard input: the private key that lets us in there, and the line of known_hosts for that sshd.
-# It says on standard output, a line each:
+# once.pl and ssh.pl, and takes as arguments: the folder, the file's name there, the other's address,
+# port and user, the offset to begin at. It says on standard output, a line each:
 #
 #     lacks WHAT             it cannot be done here
 #     sent OFFSET BYTES      so far, and so many went over the line
@@ -20,17 +17,9 @@ $SIG{PIPE} = $SIG{HUP} = 'IGNORE';
 sub finish { kill 'KILL', $pid if $pid; print "@_\n"; exit }
 
 $folder =~ s{^~(?=/|$)}{$ENV{HOME}};
-my ($ssh) = grep { -x } map { "$_/ssh" } split /:/, $ENV{PATH} or finish('lacks', 'ssh');
 sysopen my $file, "$folder/$name", O_RDONLY | O_NOFOLLOW or finish('lacks', 'image');
 my $size = -s $file;
-my ($key, $hosts) = (kept($folder), kept($folder));
-finish('lacks', 'keys') if !$key || !$hosts;
-my @ssh = ($ssh, qw(-F /dev/null -T -p), $port, '-l', $user, '-i', $key, map { ('-o', $_) }
-    "UserKnownHostsFile=$hosts", qw(GlobalKnownHostsFile=/dev/null HostKeyAlias=vmops),
-    qw(HostKeyAlgorithms=ssh-ed25519 StrictHostKeyChecking=yes UpdateHostKeys=no BatchMode=yes),
-    qw(IdentitiesOnly=yes IdentityAgent=none PreferredAuthentications=publickey),
-    qw(ControlPath=none ConnectTimeout=10 ServerAliveInterval=15 LogLevel=ERROR),
-    'Ciphers=^aes128-gcm@openssh.com');
+my @ssh = our_ssh($folder, $port, $user);
 
 pipe my $from, my $to or finish('failed', $!);
 pipe my $words, my $puts_words or finish('failed', $!);
@@ -40,7 +29,7 @@ if (!$pid) {
     open STDOUT, '>', '/dev/null';
     open STDERR, '>&', $puts_words;
     $SIG{PIPE} = 'DEFAULT';
-    exec @ssh, '--', $address, 'image' or exit 127;
+    exec @ssh, qw(-o ControlPath=none -o ServerAliveInterval=15 --), $address, 'image' or exit 127;
 }
 close $_ for $from, $puts_words;
 fcntl $to, F_SETFL, O_NONBLOCK;

@@ -29,6 +29,11 @@ sub listening {
 
 my %doors = ('way' => listening('way', $owner[2] // 0));
 $doors{$_} = listening("way-$_", $user) for 'nbd', 'ram';
+my $place = "$folder/way";
+sub clear { unlink glob "$place/*"; rmdir $place }
+clear();
+# Where something else stands by that name, only he has no place.
+chown $owner[2] // 0, -1, $place if mkdir $place, 0700;
 my $started = fork;
 die "fork: $!\n" unless defined $started;
 _exit(0) if $started;
@@ -64,6 +69,7 @@ while (1) {
     }
 }
 unlink map { "$folder/$_.sock" } 'way', 'way-nbd', 'way-ram';
+clear();
 $SIG{TERM} = 'IGNORE';
 kill 'TERM', -$$;
 _exit(0);

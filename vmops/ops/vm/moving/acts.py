@@ -29,13 +29,15 @@ Tell = Callable[[str], None]
 class Move(NamedTuple):
     """VMs that are to be on the worker of `to`. `others` are the ways to all other workers by name,
     `cold` that one which runs is stopped for it. Else it is moved live, as `tuning` has it; without
-    that, not at all. `northbound` is the worker that has OVN's central, None without one.
+    that, not at all. With `direct` it is sent from worker to worker where these two can do it.
+    `northbound` is the worker that has OVN's central, None without one.
     `own_line` tells of a VM whether the line of hosts.toml that says where it is is its own."""
 
     to: Route
     others: Mapping[str, Route]
     cold: bool = False
     tuning: Tuning | None = Tuning()
+    direct: bool = False
     manner: Manner = lifecycle.GENTLY
     terms: Terms = lifecycle.USUAL_TERMS
     northbound: str | None = None

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmops.core.devices.live import mirror
 from vmops.core.devices.live.mirror import Tuning
@@ -29,6 +29,9 @@ from vmops.ops.route import Route
 from vmops.ops.vm.moving.acts import Move, bring_bases, do, look_at
 from vmops.ops.vm.outcome import Outcome
 from vmops.wait import lengthening, wait_for
+
+if TYPE_CHECKING:
+    from vmops.remote.direct import DirectWay
 
 _LONGEST_S = 7 * 86400.0
 """How long disks may be mirrored."""
@@ -109,8 +112,23 @@ def _way(move: Move, vm: VM, source: Route, seen: Observed) -> Iterator[None]:
     from vmops.remote.way import Way
 
     _must(source, vm, live.open_way(source.worker, vm, seen), seen)
-    with Way(source.worker, move.to.worker, vm.name, config=move.to.config):
+    direct = _direct(move, vm, source) if move.direct else None
+    with direct or Way(source.worker, move.to.worker, vm.name, config=move.to.config):
         yield
+
+
+def _direct(move: Move, vm: VM, source: Route) -> DirectWay | None:
+    """The way from worker to worker; None where these two cannot do it, which is told."""
+    from vmops.remote.direct import DirectWay
+    from vmops.remote.once import CannotBe, End
+
+    here, there = source.worker, move.to.worker
+    try:
+        return DirectWay(End(here, move.to.config), End(there, move.to.config), vm.name)
+    except CannotBe as why:
+        why_not = f"{here.name} cannot send it to {there.name}: {why}"
+        move.tell(f"{vm.name}: by way of this machine, as {why_not}")
+        return None
 
 
 def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
@@ -225,7 +243,8 @@ def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
     do(move.to, vm, live.receive(there, vm, expected, runs, token="TOKEN"), expected)
     waits = runs._replace(moves={vm.name: received})
     do(source, vm, live.open_way(here, vm, runs), runs)
-    transcript.noted(here, f"# carry what comes from there to the sockets of {there.name}")
+    how = "by an ssh for it alone, " if move.direct else ""
+    transcript.noted(here, f"# {how}carry what comes from there to the sockets of {there.name}")
     do(source, vm, live.mirrors(here, vm, runs, tuning=move.tuning or Tuning()), runs)
     do(source, vm, live.leave(here, vm, runs, leaves, tuning=move.tuning or Tuning()), runs)
     do(move.to, vm, live.switch(there, vm, waits), waits)
