@@ -25,8 +25,7 @@ An error carries its data. Its text is what, where, why, and the cure: one to th
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 
 class Evidence(NamedTuple):

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from vmops.core.inventory.inventory import Inventory, parse
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 
 MAX_BYTES = 64 << 20

@@ -46,7 +46,7 @@ OUTSIDE = {
 """What each room may not import of others."""
 
 
-CORE_FLOORS = ("records", "names", "inventory", "script", "tools", "devices", "facts", "plan")
+CORE_FLOORS = ("names", "inventory", "script", "tools", "devices", "facts", "plan")
 """The rooms of core from the ground up: each may import those below it."""
 
 APART = ("images",)

@@ -10,5 +10,5 @@ By subject, a room each:
 - `images`: what images are called on a worker, and how one is sent there
 - `plan`: from what is wanted and what is there to what is to be done
 
-`names` computes the names that all of them share, and `records` has what most values are made of.
+`names` computes the names that all of them share.
 """

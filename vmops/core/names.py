@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 IFNAMSIZ_BYTES = 15
 """What the kernel leaves of IFNAMSIZ (16) for the name of a network interface."""

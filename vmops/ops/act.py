@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.storage import further
 from vmops.core.facts import observed as facts
@@ -21,7 +21,6 @@ from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
 from vmops.core.plan.phase import Phase, Plan
-from vmops.core.records import NamedTuple
 from vmops.core.script import script
 from vmops.core.script.command import Block, BlockResult
 from vmops.core.tools import image_chain

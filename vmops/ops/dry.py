@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.facts.question import Question, block_of
 from vmops.core.facts.supposed import HOME
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.core.script import script
 from vmops.core.script.command import Block
 

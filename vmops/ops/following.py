@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.images import MOVES
@@ -17,7 +17,6 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.plan.moving import marks
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError
 from vmops.ops.act import ask
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each

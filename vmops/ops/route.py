@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.records import NamedTuple
 
 if TYPE_CHECKING:
     from vmops.core.facts.observed import Observed

@@ -15,11 +15,11 @@ import secrets
 import threading
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.core.script.render import PRIVATE
 from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
 from vmops.remote.clock import HELD_UP_S, WorkerClock

@@ -10,11 +10,11 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 
 LONGEST_WHY = 200
 

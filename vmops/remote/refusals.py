@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import CommandTimeout, WorkFailed
 from vmops.remote.ssh.endpoint import Endpoint
 

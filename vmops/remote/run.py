@@ -13,12 +13,11 @@ import shlex
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.errors import (
     CommandTimeout,
     ConnectionLost,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.images.names import Base, base_of
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step
 from vmops.core.tools import image_chain, qemu, qemu_img, qmp
 from vmops.core.tools.image_chain import Chain, Image, Objection

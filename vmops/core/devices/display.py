@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift, word
 from vmops.core.names import RunDirectory
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qemu
 from vmops.core.tools.qmp import Request
 

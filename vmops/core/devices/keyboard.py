@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.inventory.complaints import guess, printable, show
-from vmops.core.records import NamedTuple
 from vmops.core.tools.qmp import Request
 from vmops.errors import InventoryError
 

@@ -7,6 +7,7 @@ identifiable, controllable and unprivileged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import agent, console, disk, display, nic
 from vmops.core.devices.display import Screen
@@ -19,7 +20,6 @@ from vmops.core.devices.storage.boot import Firmware, RunningBoot
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory, qemu_uid, vm_uuid
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Word
 from vmops.core.script.functions import START_QEMU
 from vmops.core.tools import qemu

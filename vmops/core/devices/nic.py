@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices import impairing
 from vmops.core.devices.drift import Drift
@@ -12,7 +13,6 @@ from vmops.core.inventory.attachment import LogicalPort
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import Impaired
 from vmops.core.names import OVN_BRIDGE
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Batch, Command, OnlyIf, Step, command
 from vmops.core.tools import ip, ovs, qemu
 from vmops.errors import PortConflict

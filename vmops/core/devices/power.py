@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Step
 from vmops.core.tools import monitor, process, qmp
 from vmops.core.tools.monitor import Await, Heard, Line, Talk

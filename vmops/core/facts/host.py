@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.devices.storage.boot import Firmware
 from vmops.core.facts.question import Question, lines_of
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult, command
 from vmops.core.tools import qemu
 

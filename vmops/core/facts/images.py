@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices.live import memory
 from vmops.core.devices.live.memory import Memory
@@ -12,7 +13,6 @@ from vmops.core.devices.storage.moving import Mark
 from vmops.core.devices.storage.shared import sign_of
 from vmops.core.facts.question import Question, lines_of, text_of
 from vmops.core.images.names import Base, base_of, is_digest
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, StepResult, command
 from vmops.core.tools import image_chain
 from vmops.core.tools.image_chain import Chain

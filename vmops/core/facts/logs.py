@@ -6,9 +6,10 @@ nobody does fills the tmpfs at most; QEMU then drops the rest and goes on.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.devices.machine import LOG_KIB
 from vmops.core.facts.question import Answers, Question, Unanswered
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, StepResult, command
 
 KEPT_KIB = LOG_KIB * 3 // 8

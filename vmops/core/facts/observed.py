@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -42,7 +42,6 @@ from vmops.core.inventory.guest.told import Written
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.monitor import Heard

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, BlockResult, Command, Step, StepResult
 
 T = TypeVar("T")

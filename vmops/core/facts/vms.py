@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.devices import disk, machine
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -14,7 +14,6 @@ from vmops.core.facts.question import Question, text_of
 from vmops.core.inventory.guest.told import Written
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, StepResult, command
 from vmops.core.tools import image_chain, process
 from vmops.core.tools.image_chain import Chain

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 HEAD_BYTES = 4096
 

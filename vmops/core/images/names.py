@@ -6,8 +6,7 @@ A base that were replaced under its overlays would corrupt them all.
 from __future__ import annotations
 
 import re
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 FOLDER = "~/vm_images/.vmops"
 """Of the SSH user, closed to others. QEMU reads there as it opens its files: before it drops

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from vmops.core.records import NamedTuple
+from typing import Literal, NamedTuple
 
 Doing = Literal["sending", "fetching", "checking", "mirroring"]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 BLOCK = 2**20
 """Bytes that are read at a time."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 
 KeyPath = tuple[str | int, ...]

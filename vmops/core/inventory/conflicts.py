@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.images.names import disk_path
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import MAX_VM_ID, derived_mac, tap_name
-from vmops.core.records import NamedTuple
 
 Values = Mapping[str, Any]
 

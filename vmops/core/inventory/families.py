@@ -6,6 +6,7 @@ Each value that a VM's own table does not write has an origin, in words: where i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from vmops.core.images.names import own_disk
 from vmops.core.inventory import rules
@@ -25,7 +26,6 @@ from vmops.core.inventory.tables import (
     read_strictly,
 )
 from vmops.core.names import derived_vm_id
-from vmops.core.records import NamedTuple
 
 REQUIRED = ("ram_mb", "cores", "qcow_image")
 """What a VM has to get from somewhere. vm_id is derived where nothing gives it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
@@ -22,7 +22,6 @@ from vmops.core.inventory.networks.model import Forward, Network, WayOut
 from vmops.core.inventory.placement.apart import apart, apart_faults
 from vmops.core.inventory.rules import OVN
 from vmops.core.inventory.tables import Values, assembled
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.machine import extra
@@ -13,7 +13,6 @@ from vmops.core.inventory.machine import rules as machine
 from vmops.core.inventory.networks.impairment import WAYS
 from vmops.core.inventory.placement import apart
 from vmops.core.names import MAX_VM_ID
-from vmops.core.records import NamedTuple
 
 MODELS = ("e1000", "e1000e", "rtl8139", "virtio", "vmxnet3")
 ACCELERATORS = ("kvm", "tcg", "auto")

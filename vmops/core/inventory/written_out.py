@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
@@ -16,7 +16,6 @@ from vmops.core.inventory.model import VM, Nic, Settings, Worker, impairing, tol
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import OVN
-from vmops.core.records import NamedTuple
 
 BUILT_IN = "built in"
 OWN = ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.phase import Plan
-from vmops.core.records import NamedTuple
 from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
 
 Ran = Mapping[str, RunningVM]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.facts.observed import Asked, Observed, for_restarting, for_starting
@@ -14,7 +15,6 @@ from vmops.core.plan.capacity import refusal, taken, thin
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.core.plan.upkeep.expiry import AtEnd, ended, is_over, refused
-from vmops.core.records import NamedTuple
 from vmops.errors import LaunchFailed, WorkFailed
 
 GENTLY = Manner()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from posixpath import dirname
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices import disk, nic
 from vmops.core.devices.disk import NO_BASES, Bases
@@ -24,7 +25,6 @@ from vmops.core.inventory.networks.impairment import UNIMPAIRED
 from vmops.core.plan.checks import TUN_CURE, check_impairing, silence_cure
 from vmops.core.plan.moving.marks import store_fault
 from vmops.core.plan.network import serving
-from vmops.core.records import NamedTuple
 from vmops.core.tools import image_chain, ip, ovs, qemu
 from vmops.errors import WorkFailed
 

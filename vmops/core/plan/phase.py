@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import Skip
 from vmops.core.devices.power import Asking
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block
 
 Action = Literal[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import port_drift
 from vmops.core.facts.observed import Observed
@@ -10,7 +12,6 @@ from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovs, qmp
 from vmops.core.tools.agent import Address
 from vmops.core.tools.ip import Traffic

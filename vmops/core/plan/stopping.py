@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.devices import nic, power
 from vmops.core.devices.live import memory
 from vmops.core.devices.power import Asking
@@ -17,7 +19,6 @@ from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
 from vmops.core.plan.moving import marks
 from vmops.core.plan.phase import Action, Phase, Plan
 from vmops.core.plan.starting import leftover_notes
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import image_chain, ip, process
 from vmops.errors import WorkFailed

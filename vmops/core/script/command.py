@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-
-from vmops.core.records import NamedTuple
+from typing import Literal, NamedTuple
 
 ALARM = 142
 """The exit code of a tool that SIGALRM has ended: ovs-vsctl and its like, which gave up waiting."""

@@ -10,10 +10,9 @@ import re
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmops.core.names import HISTORY, NET_ROOT, OVN_BRIDGE, RUN_ROOT
-from vmops.core.records import NamedTuple
 
 START_QEMU: Final = "start_qemu"
 VSCTL: Final = "vsctl"

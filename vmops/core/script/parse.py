@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import SAID_BYTES, Block, BlockResult, Outcome, Step, StepResult
 
 _STEP = re.compile(rb"([beu]) (\d{1,9}) (\d{1,9})(?: (\d{1,3}))?")

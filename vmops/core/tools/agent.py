@@ -10,9 +10,8 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command
 from vmops.core.script.functions import AGENT_BYTES, TALK_TO_AGENTS
 from vmops.core.tools.monitor import Need, Refused

@@ -10,10 +10,10 @@ as `sudo` makes the one the other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.images.names import strays
 from vmops.core.inventory.complaints import printable
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 
 MOST_IMAGES = 64

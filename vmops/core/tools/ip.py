@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import WHERE_VMS
 from vmops.core.tools.qemu import whole

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command
 from vmops.core.script.functions import MONITOR_BYTES, TALK, WITH_FILES
 from vmops.core.tools.qmp import Request

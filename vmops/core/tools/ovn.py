@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory.attachment import Attachment, LogicalPort, Trunk
 from vmops.core.inventory.model import VM, Nic
 from vmops.core.names import OVN_BRIDGE
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.script.functions import SWITCH_LIMIT_S, VSCTL
 from vmops.core.tools.ovsdb import members, optional, rows

@@ -8,8 +8,8 @@ user id that is that VM's alone; all of it again when the signal is sent. Never 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, command
 
 CLOCK_TICKS = 100

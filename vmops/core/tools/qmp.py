@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.tools.qemu import SEED_DRIVE
 
 

@@ -7,8 +7,8 @@ waits in silence, which only /proc/net/unix shows.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 
 _SERVED, _WAITING = "03", "02"

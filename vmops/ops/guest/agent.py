@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.facts.question import Question
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult
 from vmops.core.tools import agent
 from vmops.core.tools.agent import Address, AgentHeard, AgentTalk, Ended, Line

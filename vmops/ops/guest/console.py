@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.facts import logs
 from vmops.core.facts.callers import callers_of, holders_of, socket_of
@@ -11,7 +11,6 @@ from vmops.core.facts.logs import Reader
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.names import RunDirectory
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Step
 from vmops.core.tools import sockets
 from vmops.core.tools.process import Process

@@ -8,10 +8,9 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.tools import agent
 from vmops.core.tools.agent import AgentHeard, AgentTalk, Line
 from vmops.errors import InventoryError, VmopsError, WorkFailed

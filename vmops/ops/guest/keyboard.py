@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.keyboard import Chord, bursts
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qmp
 from vmops.errors import MonitorError, VmopsError
 from vmops.ops.guest.monitors import ask, unreadable_answer

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
+from typing import NamedTuple
 
 from vmops.core.facts import logs
 from vmops.core.facts.logs import Marks, Parts, Reader
 from vmops.core.facts.vms import RUNNING, RunningVM
-from vmops.core.records import NamedTuple
 from vmops.errors import NotRunning, VmopsError
 from vmops.ops.act import ask, running_of
 from vmops.ops.route import Route

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import screen
 from vmops.core.devices.picture import Picture, read_picture
 from vmops.core.facts.question import Answers, block_of
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import BlockResult
 from vmops.core.tools import monitor
 from vmops.core.tools.monitor import Heard

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts.images import FOLDER, Folder, Kept, names_of, remove, sum_of
 from vmops.core.facts.question import Unanswered
 from vmops.core.images.names import FOLDER as WHERE
 from vmops.core.images.names import Base
 from vmops.core.inventory.complaints import printable
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Step
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import ask, perform, unreadable

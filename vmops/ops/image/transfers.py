@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from vmops.core.images.names import Base
 from vmops.core.images.progress import Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.image import Image
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.image.local import base_of_opened, opened, path_of
 from vmops.ops.route import Route

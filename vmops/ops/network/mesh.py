@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.core.devices.network.mesh import NAME, Mesh
 from vmops.core.facts.network.underlay import Underlay, underlay
@@ -13,7 +13,6 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.health import Check
 from vmops.core.plan.network import mesh as planned
 from vmops.core.plan.network.mesh import Ground
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovs
 from vmops.core.tools.lines import tunnels
 from vmops.errors import VmopsError

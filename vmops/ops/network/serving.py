@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical, steps
@@ -17,7 +18,6 @@ from vmops.core.plan.network import serving
 from vmops.core.plan.network.mesh import Ground
 from vmops.core.plan.network.serving import Change, Plan
 from vmops.core.plan.phase import ACT_LIMIT_S
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import BlockResult
 from vmops.core.tools import ovs
 from vmops.errors import ConnectionLost, VmopsError, WorkFailed

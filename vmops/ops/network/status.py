@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical
@@ -16,7 +17,6 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import SWITCH
 from vmops.core.names import NetworkNames
 from vmops.core.plan.network import serving
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovs
 from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Command, Step
 from vmops.core.tools.proof import attend
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed

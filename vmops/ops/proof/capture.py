@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from vmops.core.inventory.model import VM, Nic
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof import attend
 from vmops.core.tools.proof.pcap import Counter
 from vmops.errors import CommandFailed, ConnectionLost, Evidence, VmopsError, WorkFailed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts.question import Question, Unanswered, text_of
 from vmops.core.inventory.networks.model import Network
 from vmops.core.plan.proof import pings
 from vmops.core.plan.proof.pings import Ping
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult
 from vmops.core.tools.proof import echo
 from vmops.core.tools.proof.echo import Heard

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.network.mesh import Mesh, share
 from vmops.core.facts.proof import bindings, ears
@@ -27,7 +27,6 @@ from vmops.core.plan.proof.judge import is_complete, judge
 from vmops.core.plan.proof.logical import Hearing, Place, Sent
 from vmops.core.plan.proof.pings import Ping
 from vmops.core.plan.proof.services import Passage
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof.packet import Ear
 from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import FleetFailed, VmopsError

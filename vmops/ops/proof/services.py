@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts.proof import guests as facts
 from vmops.core.facts.question import Unanswered
@@ -13,7 +14,6 @@ from vmops.core.plan.proof import services
 from vmops.core.plan.proof.evidence import Proof
 from vmops.core.plan.proof.leases import Asking, askings, lease_faults
 from vmops.core.plan.proof.services import Outcome, Passage, Trial, trials
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof.door import Asked
 from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable

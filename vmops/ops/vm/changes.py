@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.devices.drift import Drift
@@ -21,7 +22,6 @@ from vmops.core.plan import group
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran
 from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
-from vmops.core.records import NamedTuple
 from vmops.errors import PortConflict, VmopsError, WorkFailed
 from vmops.ops.act import ask, observe, unreadable
 from vmops.ops.fleet import on_each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.facts import observed as facts
@@ -15,7 +16,6 @@ from vmops.core.plan.group import Kind, Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.core.plan.upkeep import disks
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import Done, Suppose, carry_out, observe, one_by_one
 from vmops.ops.route import Group, Route

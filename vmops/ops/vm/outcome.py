@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from vmops.core.devices import power
 from vmops.core.devices.live import balloon, disks
@@ -10,7 +11,6 @@ from vmops.core.devices.live import nics as live
 from vmops.core.devices.nic import PLUG_ALL, Skip
 from vmops.core.devices.power import Asked
 from vmops.core.plan import life
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import BlockResult, StepResult
 from vmops.core.tools import monitor
 from vmops.core.tools.monitor import Heard

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qmp
 from vmops.core.tools.qmp import Request
 from vmops.errors import MonitorError, VmopsError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import monitors as monitor_facts
 from vmops.core.facts import observed as facts
@@ -14,7 +15,6 @@ from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
 from vmops.core.plan.moving import marks
 from vmops.core.plan.status import VMStatus
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
 from vmops.errors import NotRunning, PortConflict, VmopsError

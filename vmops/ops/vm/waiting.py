@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
@@ -11,7 +12,6 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING as WHAT_RUNS
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
 from vmops.errors import InventoryError, VmopsError, WorkFailed

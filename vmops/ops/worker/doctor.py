@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.disk import NO_BASES, Bases
 from vmops.core.devices.network.mesh import share
@@ -16,7 +16,6 @@ from vmops.core.inventory.inventory import Inventory, Part
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import health
 from vmops.core.plan.health import Check
-from vmops.core.records import NamedTuple
 from vmops.errors import FleetFailed, VmopsError, WorkFailed
 from vmops.ops.act import ask, unreadable
 from vmops.ops.network import mesh as by_mesh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
@@ -14,7 +15,6 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.placement.choice import Wish
 from vmops.core.plan.placement.choose import choose
 from vmops.core.plan.placement.home import belongs
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Command, Step
 from vmops.core.tools import ovs
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from vmops.core.facts.history import HISTORY, Entry
 from vmops.core.facts.question import Unanswered
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError
 from vmops.ops.act import ask, unreadable
 from vmops.ops.route import Route

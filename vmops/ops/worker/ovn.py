@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.facts.network.following import Following, Outer, following
 from vmops.core.facts.question import Unanswered
 from vmops.core.inventory.inventory import Part
 from vmops.core.plan.network import following as plan
 from vmops.core.plan.phase import ACT_LIMIT_S
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import BlockResult
 from vmops.errors import ConnectionLost, VmopsError, WorkFailed
 from vmops.ops.act import ask, perform, unreadable

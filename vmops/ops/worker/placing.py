@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
@@ -17,7 +18,6 @@ from vmops.core.plan.placement import finding
 from vmops.core.plan.placement.choice import Asked, Choice, Wish
 from vmops.core.plan.placement.choose import choose
 from vmops.core.plan.placement.home import is_drained
-from vmops.core.records import NamedTuple
 from vmops.errors import UnexpectedOutput, VmopsError
 from vmops.ops.act import observe
 from vmops.ops.fleet import on_each

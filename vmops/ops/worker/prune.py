@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts.leftovers import LEFT
@@ -15,7 +16,6 @@ from vmops.core.plan.checks import switch_fault
 from vmops.core.plan.phase import ACT_LIMIT_S
 from vmops.core.plan.upkeep import pruning
 from vmops.core.plan.upkeep.pruning import Leftover
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import Done, ask, execute, perform, unreadable
 from vmops.ops.route import Route

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import CommandFailed, Evidence, InventoryError, VmopsError
 from vmops.nameless import expanded
 from vmops.ops.act import commands

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from vmops.core.images import stream
 from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Progress
 from vmops.core.inventory.complaints import printable
-from vmops.core.records import NamedTuple
 from vmops.errors import UnexpectedOutput, VmopsError, WorkFailed
 from vmops.remote.image.image_file import ImageFile
 from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import fabric
 
 from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
 from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count
 from vmops.remote.image.transfer import RECEIVER

@@ -7,9 +7,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vmops.core.images.stream import BLOCK, Extent, blocks
-from vmops.core.records import NamedTuple
 
 _ZEROS = memoryview(bytes(BLOCK))
 

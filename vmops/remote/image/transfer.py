@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import fabric
 
@@ -18,7 +18,6 @@ from vmops.core.images.names import FOLDER, Base
 from vmops.core.images.progress import Doing, Progress
 from vmops.core.inventory.complaints import printable
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.errors import CommandTimeout, WorkFailed
 from vmops.remote.image.image_file import ImageFile
 from vmops.remote.image.program import CHECKS_AT_BYTES_S, PATIENCE_S, Program, is_count

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import fabric
 
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 from vmops.nameless import local_user
 from vmops.remote.ssh.config.reader import Query

@@ -9,10 +9,10 @@ import errno
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import paramiko
 
-from vmops.core.records import NamedTuple
 from vmops.errors import (
     CommandTimeout,
     ConnectionLost,

@@ -6,9 +6,8 @@ An option means the same in every task, and so does its letter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 
 Rule = Callable[[Any], str | None]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 
 class Ready(NamedTuple):

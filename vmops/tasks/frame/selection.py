@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import FleetFailed, InventoryError, NotRunning
 from vmops.nameless import path_in
 from vmops.tasks.frame.context import Context, Host, is_dry, is_host

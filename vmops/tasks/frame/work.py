@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from invoke.exceptions import Exit
 
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError, WorkFailed
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.harmless import one_line

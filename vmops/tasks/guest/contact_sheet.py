@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.devices.picture import Picture, as_png
-from vmops.core.records import NamedTuple
 from vmops.tasks.frame.harmless import one_line
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ switch on, it is a sequence, and that may come in pieces.
 from __future__ import annotations
 
 import re
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 ESCAPE = b"\x1d"
 PATIENCE_S = 0.1

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.inventory.complaints import show
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.written import check_new
 

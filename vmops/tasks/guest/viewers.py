@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 FIRST_PORT = 5900
 """The port of display 0: gvncviewer counts displays, and knows no ports below."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.outcomes import fields_as_dicts
 from vmops.tasks.frame.selection import groups_of_workers, inventory

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_host

@@ -12,11 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from html import escape
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from vmops.core.plan.graph.svg import Picture
-from vmops.core.records import NamedTuple
 from vmops.errors import NotRunning, VmopsError
 from vmops.ops.private_web import PrivateHandler, PrivateServer
 

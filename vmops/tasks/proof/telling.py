@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from invoke.exceptions import Exit
 
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError, VmopsError, WorkerUnreachable, WorkFailed
 
 _FILE = "VMOPS_SSH_ERROR"

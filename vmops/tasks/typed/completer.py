@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple  # noqa: TID251
+from typing import Any, NamedTuple
 
 FABFILE = "fabfile.py"
 HOSTS = "hosts.toml"

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from invoke.exceptions import ParseError
 from invoke.parser.parser import Parser
-
-from vmops.core.records import NamedTuple
 
 HELP = frozenset({"-h", "--help"})
 

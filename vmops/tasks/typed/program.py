@@ -6,9 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
-
-from vmops.core.records import NamedTuple
+from typing import Any, NamedTuple
 
 _PROGRAMS: Mapping[str, str] = MappingProxyType(
     {"fabric.main": "fab", "vmops.tasks.program": "vmops"}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.core.inventory.complaints import show
-from vmops.core.records import NamedTuple
 from vmops.errors import InventoryError, WorkFailed
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context

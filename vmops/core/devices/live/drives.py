@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.storage import boot, further
 from vmops.core.devices.storage.boot import RunningBoot
 from vmops.core.devices.storage.further import RunningDisk
 from vmops.core.inventory.machine.rules import CDROM
-from vmops.core.records import NamedTuple
 from vmops.core.tools.monitor import Heard
 from vmops.core.tools.qmp import BLOCK, FILES, Request
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import machine
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import monitor, qemu
 from vmops.core.tools.monitor import Await, Line, Need, Talk

@@ -7,10 +7,9 @@ for it listens on sockets in its own: no port is opened on either worker.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.names import RunDirectory
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import monitor
 from vmops.core.tools.monitor import Await, Line, Need, Talk

@@ -4,9 +4,8 @@ at root ports that it was started with, one each."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.tools import qemu
 from vmops.core.tools.monitor import Heard
 from vmops.core.tools.qmp import Request

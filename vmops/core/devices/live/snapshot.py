@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.live.nics import interface_of
 from vmops.core.devices.machine import CommandLine
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step
 from vmops.core.tools import monitor
 from vmops.core.tools.monitor import Await, Heard, Line, Need, Talk

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network
+from typing import NamedTuple
 
 from vmops.core.devices.network.service import Service
 from vmops.core.names import NET_ROOT
-from vmops.core.records import NamedTuple
 
 PROGRAM = "dnsmasq"
 LEASE_TIME = "1h"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import NamedTuple
 
 from vmops.core.devices.network import outside as way_out
 from vmops.core.devices.network.outside import Door, Outside
@@ -14,7 +15,6 @@ from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.networks.reading import asked_for_names
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import logical_port, network_mac
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import EVERYBODY, ROUTER, Found, Key, Row
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.networks.mesh import overhead, vlans_of_mesh
-from vmops.core.records import NamedTuple
 from vmops.core.tools.lines.tunnels import Tunnel
 
 NAME = "(mesh)"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Interface
+from typing import NamedTuple
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import network_mac
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import EVERYBODY, ROUTER, Key, Row
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical, mesh
@@ -19,7 +19,6 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.addresses import hand_out
 from vmops.core.inventory.networks.model import Network
 from vmops.core.names import NetworkNames
-from vmops.core.records import NamedTuple
 
 TRANSIT = IPv4Network("198.18.0.0/15")
 """For benchmarks of devices (RFC 2544), so in nobody's use: the links between nodes and their own

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 _READY = "vmops: cloud-init has ended with"
 _MOST_SAID = 600

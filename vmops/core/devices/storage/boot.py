@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import Fault
 from vmops.core.images.names import disk_path
 from vmops.core.inventory.machine.rules import CDROM, DISK, UEFI
 from vmops.core.inventory.model import VM
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import qemu, qemu_img
 from vmops.core.tools.image_chain import Chain

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 _FILE = re.compile(r"disk-(.+)-([A-Za-z0-9][A-Za-z0-9_]*)\.(qcow2|raw)")
 """The name of a VM may hold hyphens and points, that of a disk holds none."""

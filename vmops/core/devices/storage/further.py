@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.devices.disk import GIB, Fault, in_gib, is_missing
@@ -14,7 +14,6 @@ from vmops.core.images.names import FOLDER, disk_path
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.model import VM
 from vmops.core.inventory.model import Disk as Wanted
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step
 from vmops.core.tools import image_chain, qemu, qemu_img
 from vmops.core.tools.image_chain import Chain, Objection

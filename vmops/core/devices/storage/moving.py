@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory import rules
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, Step, command
 
 MARK, UNMARK, TAKE = "mark", "remove mark", "take disks"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.question import Question
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, StepResult, command
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import Found, Key

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.question import Question
 from vmops.core.inventory.inventory import Part
 from vmops.core.inventory.model import Worker
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult, command
 from vmops.core.tools import ovn, ovs
 

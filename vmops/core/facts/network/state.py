@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.network import dnsmasq, service
 from vmops.core.devices.network.dnsmasq import Leased
 from vmops.core.devices.network.service import Service
 from vmops.core.facts.question import Question, lines_of
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, StepResult, command
 
 TOOLS = (dnsmasq.PROGRAM, "nft", "nsenter", "ip")

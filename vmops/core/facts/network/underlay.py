@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vmops.core.facts.question import Question, lines_of
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult, command
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.network.central import CENTRAL, Central
 from vmops.core.facts.question import Answers, Question, Unanswered
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, StepResult, command
 from vmops.core.tools import ovn
 from vmops.core.tools.qemu import whole

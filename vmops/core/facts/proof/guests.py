@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.facts.network.state import COUNTS, Counts
 from vmops.core.facts.question import Answers, Question, text_of
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult
 from vmops.core.tools.proof import guest
 from vmops.core.tools.proof.guest import Guest, Tried, Try

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices.nic import Wiring
 from vmops.core.facts.question import Answers, Question, Unanswered, text_of
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.facts.wiring import SWITCH, TAPS, VSWITCHD_IS_DEAD
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import StepResult
 from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe, Sighting

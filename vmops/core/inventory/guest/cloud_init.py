@@ -6,13 +6,12 @@ Files are named here, not read: that is ops/vm/seeds.py's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory.complaints import Fault, show
 from vmops.core.inventory.guest import rules
 from vmops.core.inventory.guest.keys import is_key
 from vmops.core.inventory.tables import REQUIRED_OF_USER, Values, as_table, read_strictly
-from vmops.core.records import NamedTuple
 
 NAME = "{name}"
 """Stands for the VM's name in a host name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 
 class GuestUser(NamedTuple):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory.complaints import Fault, show
-from vmops.core.records import NamedTuple
 
 KEYS = ("delay_ms", "jitter_ms", "loss_pct", "rate_mbit")
 BOTH, IN, OUT = WAYS = ("both", "in", "out")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from vmops.core.inventory import rules as inventory_rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, is_of, key_path, show
@@ -17,7 +18,6 @@ from vmops.core.inventory.networks.addresses import hand_out
 from vmops.core.inventory.rules import VLAN
 from vmops.core.inventory.tables import Values, read_strictly
 from vmops.core.names import link_network
-from vmops.core.records import NamedTuple
 
 NEEDED = ("shape", "count", "template")
 """Keys that every topology has."""

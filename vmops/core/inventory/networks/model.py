@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from ipaddress import IPv4Network
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vmops.core.inventory import tables
 from vmops.core.inventory.complaints import InvalidValue
 from vmops.core.inventory.networks import rules
 from vmops.core.inventory.networks.faults import own_faults
 from vmops.core.inventory.rules import VLAN, Rule
-from vmops.core.records import NamedTuple
 
 
 class Member(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory.attachment import attachment_faults
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, show
@@ -16,7 +16,6 @@ from vmops.core.inventory.networks.model import Member, first_address
 from vmops.core.inventory.rules import OVN, VLAN
 from vmops.core.inventory.tables import Values, read_strictly
 from vmops.core.names import derived_mac
-from vmops.core.records import NamedTuple
 
 _IN_NETWORK = {key: rule for key, rule in rules.NETWORK.items() if key != "name"}
 _OF_NETWORK = ("vlan_id", "gateway", "dns", "dhcp", "mtu", "engine")

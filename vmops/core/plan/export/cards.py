@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory import rules
 from vmops.core.plan.export.libvirt import SPACE
-from vmops.core.records import NamedTuple
 
 _OURS = re.compile(r"tap_([0-9]{1,5})_(.+)")
 _DEFAULT = "rtl8139"

@@ -9,14 +9,13 @@ from __future__ import annotations
 import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.images.names import disk_path, own_disk
 from vmops.core.inventory import rules
 from vmops.core.inventory.machine.rules import CDROM
 from vmops.core.plan.export.libvirt import SPACE
-from vmops.core.records import NamedTuple
 
 Notes = list[str]
 

@@ -10,7 +10,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import InvalidValue, key_path
@@ -20,7 +20,6 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.export import cards, drives, extra
 from vmops.core.plan.export.drives import Notes
 from vmops.core.plan.export.libvirt import QEMU_SPACE, SPACE
-from vmops.core.records import NamedTuple
 
 MOST_BYTES = 4 << 20
 """Of a domain's XML; some ten thousand are usual."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import disk
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
 from vmops.core.inventory.machine.rules import CDROM, UEFI
 from vmops.core.inventory.model import VM, Nic, Worker
-from vmops.core.records import NamedTuple
 
 USER = "ubuntu"
 """Who logs in where neither hosts.toml nor ssh_config says."""

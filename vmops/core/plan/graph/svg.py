@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 from vmops.core.plan.graph.topology import TUNNELS, Card, Net, Place, Topology
-from vmops.core.records import NamedTuple
 
 _FONT = "Inter, system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 _INK, _SOFT, _FAINT = "#1f2933", "#66727f", "#d8dee5"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import OVN, VLAN
 from vmops.core.plan.proof.ends import vlans_of
-from vmops.core.records import NamedTuple
 
 ANYWHERE = "on any worker"
 """Where a VM is drawn that is pinned to none, and runs on none."""

@@ -10,10 +10,9 @@ launches.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.devices.storage.moving import Mark
-from vmops.core.records import NamedTuple
 
 Act = Literal[
     "expect",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vmops.core.devices.network.logical import VLAN_WIRE
 from vmops.core.devices.network.outside import OUTER_WIRE
@@ -11,7 +12,6 @@ from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK, OUTER_BRIDGE, OVN_BRIDGE
 from vmops.core.plan.checks import OVN_CURE
 from vmops.core.plan.health import Check
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Command, Step, command
 from vmops.core.script.functions import VSCTL
 from vmops.errors import WorkFailed

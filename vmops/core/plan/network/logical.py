@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import logical
@@ -13,7 +14,6 @@ from vmops.core.facts.network.central import Central
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK
 from vmops.core.plan.network.serving import Change, Plan
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import EVERYBODY, Changes, Found, Key, Row

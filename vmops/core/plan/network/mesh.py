@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network.mesh import NAME, Mesh
@@ -11,7 +12,6 @@ from vmops.core.inventory.model import Worker
 from vmops.core.inventory.normal_form import MAX_VLAN
 from vmops.core.plan.health import Check
 from vmops.core.plan.network.serving import Action, Change, no_switch
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Step
 from vmops.core.tools import ovs
 from vmops.core.tools.lines import tunnels

@@ -8,12 +8,12 @@ where to where, and that holds for as long as hosts.toml has it where it came fr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vmops.core.facts.network.central import Central
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import NET_LOCK
 from vmops.core.plan.network.logical import FOLLOW, WRITE
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import MOVED, Found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network import service, steps
@@ -11,7 +11,6 @@ from vmops.core.devices.network.service import Service
 from vmops.core.facts.network.state import Node, Served
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Batch, Block, Step, command
 from vmops.core.tools import ovs
 from vmops.errors import WorkFailed

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.group import Terms
-from vmops.core.records import NamedTuple
 from vmops.errors import VmopsError, WorkFailed
 
 _NO_ERRORS: Mapping[str, VmopsError] = MappingProxyType({})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.attachment import Trunk, Vlan
 from vmops.core.inventory.model import VM, Interface, Nic, Worker
 from vmops.core.inventory.networks.model import Network
 from vmops.core.names import NetworkNames
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovs
 from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe

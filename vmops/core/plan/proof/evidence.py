@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.network.mesh import Mesh
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.logical import Hearing
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import VmopsError
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import OVN
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Proof
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof.door import Offer
 from vmops.errors import VmopsError, WorkFailed
 

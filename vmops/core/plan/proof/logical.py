@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.devices.network.logical import Logical, Seat, share
 from vmops.core.facts.proof.bindings import Middle
@@ -12,7 +13,6 @@ from vmops.core.inventory.inventory import Inventory
 from vmops.core.names import network_mac
 from vmops.core.plan.proof.ends import End, refuse_more
 from vmops.core.plan.proof.services import CLOUDS, Passage
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof import packet, probe
 from vmops.core.tools.proof.guest import OUTSIDE
 from vmops.core.tools.proof.packet import ANYBODY, EVERYBODY, Ear, From, Packet

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End
-from vmops.core.records import NamedTuple
 from vmops.core.tools import ovs
 from vmops.errors import WorkFailed
 

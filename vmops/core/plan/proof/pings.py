@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from vmops.core.inventory.networks.model import Network
-from vmops.core.records import NamedTuple
 from vmops.errors import WorkFailed
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
 
 from vmops.core.devices.network.firewall import INTERNET
 from vmops.core.facts.proof.guests import Found
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.networks.model import Member, Network
 from vmops.core.names import NetworkNames
-from vmops.core.records import NamedTuple
 from vmops.core.tools.proof.guest import OUTSIDE, Guest, Try
 from vmops.errors import WorkFailed
 

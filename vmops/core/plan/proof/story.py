@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Proof
-from vmops.core.records import NamedTuple
 from vmops.core.tools.lines.tunnels import MESH
 from vmops.core.tools.ovs import Port
 from vmops.core.tools.proof.trace import Frame, Output, Step, Traced, tunnel_to

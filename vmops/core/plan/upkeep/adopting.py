@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from posixpath import basename
+from typing import NamedTuple
 
 from vmops.core.devices import machine
 from vmops.core.devices.machine import CommandLine
@@ -19,7 +20,6 @@ from vmops.core.plan.checks import check_read, switch_fault
 from vmops.core.plan.guards import block_of
 from vmops.core.plan.life import RUN_DIRECTORY, clearing
 from vmops.core.plan.phase import Phase, Plan
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Step, command
 from vmops.core.tools import ip, ovs, process
 from vmops.core.tools.process import Process

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.devices.network.mesh import NAME as MESH
 from vmops.core.facts.leftovers import Left
@@ -21,7 +21,6 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import NET_LOCK, NetworkNames
 from vmops.core.plan import stopping
 from vmops.core.plan.phase import Plan
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ip, ovs
 from vmops.core.tools.lines import tunnels

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from vmops.core.names import IFNAMSIZ_BYTES
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command
 from vmops.core.script.functions import VSCTL
 from vmops.core.tools.ovs import Port, attached

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from vmops.core.names import OVN_BRIDGE
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, command
 from vmops.core.tools.proof.attend import PATIENCE_S
 from vmops.core.tools.qemu import whole

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 
 NO_PING = 127

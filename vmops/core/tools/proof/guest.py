@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmops.core.names import NetworkNames
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.tools.proof.probe import address
 from vmops.core.tools.qemu import whole

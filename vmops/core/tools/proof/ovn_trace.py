@@ -6,8 +6,8 @@ Nothing is sent. It is asked where OVN's central is.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from vmops.core.names import OVN_BRIDGE, RUN_ROOT
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.tools.proof import probe
 

@@ -10,8 +10,8 @@ forget one address only where that was entered by hand.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import FACT_BYTES, Command, command
 from vmops.core.tools.qemu import whole
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import Command, command
 from vmops.core.tools.qemu import whole
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from vmops.core.devices.live import freezing, snapshot
 from vmops.core.devices.live.snapshot import Snapshot
@@ -16,7 +17,6 @@ from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
 from vmops.core.plan.live import snapshots as plans
 from vmops.core.plan.phase import Plan
-from vmops.core.records import NamedTuple
 from vmops.core.script.command import BlockResult, StepResult
 from vmops.core.tools import agent, monitor
 from vmops.errors import VmopsError, WorkFailed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from vmops.core.devices.live.mirror import Tuning
 from vmops.core.facts import observed as facts
@@ -16,7 +17,6 @@ from vmops.core.plan.moving import cold
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
-from vmops.core.records import NamedTuple
 from vmops.errors import WorkFailed
 from vmops.ops.act import Done, execute, observe
 from vmops.ops.route import Route

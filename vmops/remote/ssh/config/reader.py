@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.nameless import local_user
 from vmops.remote.ssh.config.text import Block, Line, Unreadable
 from vmops.remote.ssh.config.tokens import expanded, local_tokens

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vmops.core.records import NamedTuple
 from vmops.remote.ssh.config import ask
 from vmops.remote.ssh.config.reader import Answers, Query, in_list, read
 from vmops.remote.ssh.config.text import Block, Files, Line, Unreadable, blocks_of

@@ -12,8 +12,7 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 DEPTH = 16
 """How deep files may include each other: what OpenSSH allows."""

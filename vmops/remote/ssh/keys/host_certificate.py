@@ -5,9 +5,9 @@ paramiko takes one for the key that is in it, and looks at nothing else.
 
 from __future__ import annotations
 
-import paramiko
+from typing import NamedTuple
 
-from vmops.core.records import NamedTuple
+import paramiko
 
 SUFFIX = "-cert-v01@openssh.com"
 _HOST = 2

@@ -15,8 +15,7 @@ import hmac
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-
-from vmops.core.records import NamedTuple
+from typing import NamedTuple
 
 LARGEST_FILE = 2**26
 """Bytes of a known_hosts file: more is no list of keys."""
