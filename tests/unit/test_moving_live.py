@@ -3,6 +3,7 @@ refused before."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from vmops.core.devices import disk
 from vmops.core.devices.live import mirror
 from vmops.core.devices.live.mirror import Machine, Mirrored, Tuning
-from vmops.core.devices.storage import moving
+from vmops.core.devices.storage import boot, moving
 from vmops.core.devices.storage.moving import mark
+from vmops.core.facts import supposed
 from vmops.core.plan.life import KILL, QEMU
 from vmops.core.plan.moving import cold, live
 from vmops.core.plan.moving.course import Ends, Side, next_act, source_of, way_back
@@ -48,6 +50,22 @@ def test_the_mark_says_that_nothing_is_whole_before_anything_is_there() -> None:
     assert [step.label for step in rest][-1] == mirror.WAIT
     assert labels(plan).index(disk.MAKE) < labels(plan).index(QEMU)
     assert guards(plan) == ["not_running vm1", f"{IS} {COMES.text}"]
+
+
+def test_uefi_variables_go_as_a_disk_does() -> None:
+    vm = replace(VM1, boot="uefi")
+    path = boot.path_of(vm)
+    source = running()
+    process = source.vm("vm1").process
+    assert process is not None
+    assert live.disks_of(vm, process)[-1] == Mirrored("uefi", "uefi-vars", "uefi-vars")
+    source = source._replace(images={**source.images, path: source.images[VM1.qcow_image]})
+    seen = EMPTY._replace(moves={"vm1": COMES}, firmware=supposed.UEFI)
+    plan = live.receive(WORKER, vm, seen, source, token="u")
+    assert plan.block is not None
+    made = [step for step in plan.block.numbered() if step.label == disk.MAKE]
+    assert [step.about for step in made] == [(VM1.qcow_image,), (path,)]
+    assert boot.MAKE not in labels(plan), "an empty one, and not those that a new VM begins with"
 
 
 def test_the_source_is_marked_when_all_was_sent_and_ended_after_that() -> None:

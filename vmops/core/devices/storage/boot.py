@@ -22,7 +22,10 @@ PACKAGE_CURE = "there: sudo apt install ovmf"
 CD = "boot-iso"
 """What QEMU calls the CD drive, and the medium that it was started with."""
 
-_CODE, _VARS = "uefi-code", "uefi-vars"
+VARIABLES_NODE = "uefi-vars"
+"""What QEMU calls the disk of the variables."""
+
+_CODE = "uefi-code"
 
 Chains = Mapping[str, Chain]
 
@@ -48,7 +51,7 @@ def path_of(vm: VM) -> str:
 
 def machine_words(vm: VM) -> tuple[str, ...]:
     """The machine's kind; with UEFI the flash memory is a part of it."""
-    flash = ",pflash0=uefi-code,pflash1=uefi-vars" if vm.boot == UEFI else ""
+    flash = f",pflash0={_CODE},pflash1={VARIABLES_NODE}" if vm.boot == UEFI else ""
     if not vm.machine and not flash:
         return ()
     return ("-machine", f"{vm.machine or 'pc'}{flash}")
@@ -71,7 +74,7 @@ def words(vm: VM, home: str, firmware: Firmware) -> tuple[str, ...]:
     kept = f"file.driver=file,file.filename={qemu.escaped(disk.absolute(path_of(vm), home))}"
     return (
         *("-blockdev", f"driver=raw,node-name={_CODE},read-only=on,{code}"),
-        *("-blockdev", f"driver=qcow2,node-name={_VARS},{kept}"),
+        *("-blockdev", f"driver=qcow2,node-name={VARIABLES_NODE},{kept}"),
     )
 
 
@@ -82,7 +85,7 @@ def parse(found: qemu.Options) -> RunningBoot:
         return RunningBoot(CDROM, nodes[CD].get("file.filename", ""))
     if any(device.get("id") == CD for device in qemu.every(found, "device")):
         return RunningBoot(CDROM)
-    return RunningBoot(UEFI) if _VARS in nodes else RunningBoot()
+    return RunningBoot(UEFI) if VARIABLES_NODE in nodes else RunningBoot()
 
 
 def wanted(vm: VM, home: str) -> RunningBoot:

@@ -13,7 +13,7 @@ from vmops.core.devices import disk, machine, nic
 from vmops.core.devices.live import memory, mirror
 from vmops.core.devices.live.memory import Memory
 from vmops.core.devices.live.mirror import Mirrored, Tuning
-from vmops.core.devices.storage import further, moving
+from vmops.core.devices.storage import boot, further, moving
 from vmops.core.devices.storage.moving import Mark, mark
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER, base_of
@@ -37,7 +37,9 @@ from vmops.errors import MonitorError, WorkFailed
 def disks_of(vm: VM, running: Process) -> tuple[Mirrored, ...]:
     """The disks of a VM that runs, which are those that it was started with."""
     first = Mirrored(disk.ROOT, disk.device_of(running.argv), disk.NODE)
-    nodes = ((each.name, further.node_of(each.name)) for each in vm.disks)
+    nodes = [(each.name, further.node_of(each.name)) for each in vm.disks]
+    if vm.boot == UEFI:
+        nodes.append((boot.VARIABLES, boot.VARIABLES_NODE))
     return (first, *(Mirrored(name, node, node) for name, node in nodes))
 
 
@@ -57,9 +59,6 @@ def check_leaves(worker: Worker, vm: VM, observed: Observed, *, to: str) -> None
         raise WorkFailed(
             f"it is {status}, and only a guest that runs is moved live", **where, cure=cure
         )
-    if vm.boot == UEFI:
-        what = "it boots by UEFI, whose variables cannot be moved live yet"
-        raise WorkFailed(what, **where, cure=stopped)
     if changed := changed_since_start(vm, observed):
         what = f"{changed} changed while it ran, so no other QEMU that is started would be the same"
         raise WorkFailed(what, **where, cure=f"fab restart --vm {vm.name}; or {stopped}")
@@ -142,7 +141,8 @@ def receive(worker: Worker, vm: VM, observed: Observed, source: Observed, *, tok
 
 
 def _paths(vm: VM) -> tuple[str, ...]:
-    return (vm.qcow_image, *(further.path_of(vm, each) for each in vm.disks))
+    variables = (boot.path_of(vm),) if vm.boot == UEFI else ()
+    return (vm.qcow_image, *(further.path_of(vm, each) for each in vm.disks), *variables)
 
 
 def _empty(path: str, chain: Chain) -> Step:
