@@ -96,11 +96,11 @@ class Networks:
         return groups, shares(self.inventory, self._names(networks), workers)
 
     def _agreed(self, networks: str | None) -> tuple[list[Group], dict[str, Share]]:
-        """The shares, tunnels held where a worker is not fit for its own."""
+        """The shares, tunnels held to workers that are not fit for theirs."""
         groups, shares = self._shares(networks)
         if not any(share.mesh and share.mesh.tunnels for share in shares.values()):
             return groups, shares
-        from vmops.ops.network.mesh import agreed, is_fit
+        from vmops.ops.network.mesh import agreed, unfit
 
-        fit = self._each(groups, lambda g: [is_fit(g.route, shares[g.route.worker.name].mesh)])
-        return groups, agreed(shares, fit)
+        held = self._each(groups, lambda g: unfit(g.route, shares[g.route.worker.name].mesh))
+        return groups, agreed(shares, held)

@@ -185,14 +185,15 @@ def test_a_tunnel_that_is_gone_is_named_everywhere_and_made_again(laid: Site) ->
     laid.ok("verify", "--no-services")
 
 
-def test_beside_a_trunk_that_carries_the_vlans_nothing_is_made(laid: Site) -> None:
+def test_beside_a_trunk_that_carries_the_vlans_no_tunnel_is_made(laid: Site) -> None:
     laid.ok("net.down")
     laid.on("worker3", "ovs-vsctl", "set", "Port", "trunk", "trunks=102,4094")
     try:
         said = laid.fab("net.up")
         assert said.code == 1
         assert "port trunk of br-int leads out too, and carries VLAN 102" in said.err
-        assert [laid.tunnels(name) for name in WORKERS] == [[], [], []]
+        between = [[port_to("worker2")], [port_to("worker1")], []]
+        assert [laid.tunnels(name) for name in WORKERS] == between
         assert "carries VLAN 102" in laid.fab("doctor", "--worker", "worker3").err
     finally:
         laid.on("worker3", "ovs-vsctl", "set", "Port", "trunk", "trunks=4094")
@@ -200,11 +201,20 @@ def test_beside_a_trunk_that_carries_the_vlans_nothing_is_made(laid: Site) -> No
     laid.ok("verify", "--no-services")
 
 
-def test_one_wrong_end_turns_no_tunnel_of_the_others(laid: Site) -> None:
+def test_one_wrong_end_turns_no_tunnel_to_it_and_keeps_the_others_from_nothing(laid: Site) -> None:
     """The address is nobody's: those who would send there were turned before that was seen."""
     whole = laid.hosts_toml.read_text()
     laid.hosts_toml.write_text(whole.replace("198.51.100.2", "198.51.100.99"))
+    lost = port_to("worker3")
     try:
+        laid.on("worker1", "ovs-vsctl", "del-port", lost)
+        shown = laid.fab("plan").out
+        told = f"tunnel to worker3: missing -> {lost}; left as it is: the tunnel to worker2"
+        assert told in shown
+        said = laid.fab("net.up")
+        assert said.code == 1
+        assert "changed, but not the tunnel to worker2" in said.out
+        assert lost in laid.tunnels("worker1")
         planned = laid.fab("plan", "--format", "json")
         assert planned.code == 1
         for task, said in (("net.up", laid.fab("net.up", "--format", "json")), ("plan", planned)):
@@ -212,6 +222,8 @@ def test_one_wrong_end_turns_no_tunnel_of_the_others(laid: Site) -> None:
             actions = {one["worker"]: one["action"] for one in found}
             assert actions == {"worker1": "held", "worker2": "refused", "worker3": "held"}, task
             assert not any(one.get("changed") for one in found)
+            held = {one["worker"]: one["held"] for one in found}
+            assert held == {"worker1": ["worker2"], "worker2": [], "worker3": ["worker2"]}
             assert "no device there has the address 198.51.100.99" in said.err
         assert "left as it is" in laid.fab("net.up").out
     finally:
@@ -239,8 +251,11 @@ def test_tunnels_to_a_worker_that_the_file_has_lost_are_pruned_and_no_others(lai
     whole = laid.hosts_toml.read_text()
     lost = re.sub(r"\[vms\.b3\]\n(.+\n)*", "", whole)
     lost = re.sub(r"\[workers\.worker3\]\n(.+\n)*", "", lost)
-    laid.hosts_toml.write_text(lost)
     try:
+        laid.hosts_toml.write_text(lost.replace('mesh = "vxlan"\n', ""))
+        found = laid.ok("prune", "--format", "json").json
+        assert "tunnel" not in {one["kind"] for one in found}
+        laid.hosts_toml.write_text(lost)
         found = laid.ok("prune", "--format", "json").json
         tunnels = [(one["worker"], one["name"]) for one in found if one["kind"] == "tunnel"]
         assert tunnels == [(name, port_to("worker3")) for name in ("worker1", "worker2")]

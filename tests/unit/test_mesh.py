@@ -253,28 +253,56 @@ def words(step: Step | None) -> list[str]:
 
 
 def test_tunnels_that_are_held_are_left_as_they_are_and_those_that_are_right_are_not_held() -> None:
-    held = WANTED._replace(held=True)
+    held = WANTED._replace(held=("w2",))
     elsewhere = port_of(TO_W2, options={**TO_W2.options, "remote_ip": "10.0.0.9"})
     for there, action in ((ground(), "held"), (ground(elsewhere), "held")):
         found = mesh.bring(W1, held, there)
         assert found is not None
         assert (found.change.action, found.step, found.refused) == (action, None, None)
+        assert (found.change.held, bool(found.change.drift)) == (("w2",), True)
     found = mesh.bring(W1, held, ground(port_of(TO_W2)))
     assert found is not None
-    assert (found.change.action, found.step) == ("nothing", None)
+    assert (found.change.action, found.step, found.change.held) == ("nothing", None, ())
     own = mesh.bring(W1, held, ground(found=None))
     assert own is not None
     assert own.refused is not None
 
 
-def test_all_are_held_where_one_is_not_fit() -> None:
+TO_W4 = Tunnel("w4", "10.0.0.1", "10.0.0.4", TO_W2.vlans)
+THREE = WANTED._replace(tunnels=(TO_W2, TO_W4), held=("w2",))
+ASTRAY = port_of(TO_W2, options={**TO_W2.options, "remote_ip": "10.0.0.9"}, trunks=(5, 7))
+
+
+@pytest.mark.parametrize("to_w2", [None, ASTRAY], ids=["none yet", "another way"])
+def test_the_others_are_changed_and_nothing_of_the_one_that_is_held(to_w2: ovs.Port | None) -> None:
+    there = [to_w2] if to_w2 is not None else []
+    old = port_of(TO_W4, trunks=(5,))
+    lost = port_of(Tunnel("w9", "10.0.0.1", "10.0.0.8", (5,)))
+    for ports in ([], [old], [port_of(TO_W4), lost]):
+        found = mesh.bring(W1, THREE, ground(*there, *ports))
+        assert found is not None
+        action = "change" if [*there, *ports] else "start"
+        assert (found.change.action, found.change.held) == (action, ("w2",))
+        assert all("w2" not in drift.field for drift in found.change.drift)
+        assert found.step is not None
+        undo = " ".join(found.step.undo[0].words())
+        assert not [line for line in (*words(found.step), undo) if TO_W2.port in line]
+    done = mesh.bring(W1, THREE, ground(*there, port_of(TO_W4)))
+    assert done is not None
+    assert (done.change.action, done.change.held, done.step) == ("held", ("w2",), None)
+    right = mesh.bring(W1, THREE, ground(port_of(TO_W2), old))
+    assert right is not None
+    assert (right.change.action, right.change.held) == ("change", ())
+
+
+def test_tunnels_are_held_to_who_is_not_fit() -> None:
     shares = service.shares(LISTED, ["blue"], ["w1", "w2", "w4"])
-    found = agreed(shares, [True, False, True])
-    assert all(share.mesh is not None and share.mesh.held for share in found.values())
-    assert agreed(shares, [True, True]) == shares
+    found = agreed(shares, ["w2"])
+    assert all(share.mesh is not None and share.mesh.held == ("w2",) for share in found.values())
+    assert agreed(shares, []) == shares
     bare = read(BLUE, *VMS, head=HEAD.replace('mesh = "vxlan"\n', ""))
     alone = service.shares(bare, ["blue"], ["w1"])
-    assert agreed(alone, [False]) == alone
+    assert agreed(alone, ["w1"]) == alone
 
 
 def test_a_tunnel_is_made_in_one_transaction_with_all_that_keeps_it_from_harm() -> None:

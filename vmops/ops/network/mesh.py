@@ -94,28 +94,27 @@ def examined(worker: Worker, wanted: Mesh, answers: Answers, switch: ovs.Switch)
         return [Check("mesh", False, str(reason), "try again")]
 
 
-def is_fit(route: Route, wanted: Mesh | None) -> bool:
-    """Whether the worker can have its tunnels. Also True for one without any, and for one that
-    cannot be asked: that holds up nobody, and is told by what is done there. Never raises a
-    VmopsError."""
+def unfit(route: Route, wanted: Mesh | None) -> list[str]:
+    """The name of the worker where it cannot have its tunnels. Nothing for one without any, and for
+    one that cannot be asked: that is told by what is done there. Never raises a VmopsError."""
     if wanted is None or not wanted.tunnels:
-        return True
+        return []
     try:
         answers = ask(route, VSWITCHD_IS_DEAD, SWITCH, *questions(wanted))
         if route.transcript is not None:
-            return True
+            return []
         switch = switch_of(answers)
-        return planned.refusal(route.worker, wanted, ground(wanted, answers, switch)) is None
+        refused = planned.refusal(route.worker, wanted, ground(wanted, answers, switch))
     except (Unanswered, VmopsError):
-        return True
+        return []
+    return [route.worker.name] if refused is not None else []
 
 
-def agreed(shares: Mapping[str, Share], fit: Iterable[bool]) -> dict[str, Share]:
-    """The shares, their tunnels to be left alone unless all workers are fit for theirs."""
-    if all(fit):
-        return dict(shares)
+def agreed(shares: Mapping[str, Share], unfit: Iterable[str]) -> dict[str, Share]:
+    """The shares, tunnels to workers that are not fit for theirs to be left alone."""
+    held = tuple(unfit)
     return {
-        name: one._replace(mesh=one.mesh and one.mesh._replace(held=True))
+        name: one._replace(mesh=one.mesh and one.mesh._replace(held=held))
         for name, one in shares.items()
     }
 

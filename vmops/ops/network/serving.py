@@ -29,11 +29,11 @@ TOOLS_CURE = "there: sudo apt install dnsmasq-base nftables"
 
 
 class NetworkOutcome(NamedTuple):
-    """What came of one network. `action` is start, change, nothing or remove; held for tunnels that
-    are left as they are, as another worker is not fit for its own; refused or unknown with an
-    `error`.
+    """What came of one network. `action` is start, change, nothing or remove; held where only
+    tunnels differ that are left as they are; refused or unknown with an `error`.
 
     `drift` are the fields that differed. `done` is that it was carried out, and not only planned.
+    `held` are the workers to which a tunnel is left as it is, as they are not fit for theirs.
     """
 
     network: str
@@ -42,6 +42,7 @@ class NetworkOutcome(NamedTuple):
     drift: tuple[Drift, ...] = ()
     done: bool = False
     error: VmopsError | None = None
+    held: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -233,7 +234,10 @@ def _outcomes(
 ) -> list[NetworkOutcome]:
     worker = route.worker.name
     return [
-        *(NetworkOutcome(one.network, worker, one.action, one.drift) for one in changes),
+        *(
+            NetworkOutcome(one.network, worker, one.action, one.drift, held=one.held)
+            for one in changes
+        ),
         *(NetworkOutcome(name, worker, "refused", error=why) for name, why in refused.items()),
     ]
 

@@ -34,8 +34,8 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     """What is left on the worker, and with `remove` what came of its removal. Never raises.
 
     What a process uses and what belongs to a VM that runs, or may, is left alone. On a worker of
-    the inventory that is `listed`, also tunnels to workers that it does not have, and on that of
-    OVN's central networks that it does not have and nobody uses.
+    the inventory that is `listed`, also tunnels to workers that it does not have, where it has a
+    mesh, and on that of OVN's central networks that it does not have and nobody uses.
     """
     worker = route.worker
     questions = (*facts.for_ending(), LEFT)
@@ -85,8 +85,9 @@ def _carried(route: Route, listed: Inventory | None, *, remove: bool) -> list[Pr
 
 
 def _ends(worker: Worker, listed: Inventory | None) -> dict[str, str | None]:
-    """The other workers and where their tunnels end; none for one that is not listed."""
-    if listed is None or worker.name not in listed.workers:
+    """The workers and where their tunnels end; none where the inventory has no mesh, or not this
+    worker: what tunnels there are is another inventory's, then."""
+    if listed is None or listed.mesh is None or worker.name not in listed.workers:
         return {}
     return {name: one.tunnel_ip for name, one in listed.workers.items()}
 

@@ -62,16 +62,16 @@ def nodes(c: Context, pattern: str | None = None, *, vms: Sequence[VM] | None = 
 
 
 def agreed(c: Context, found: Nodes) -> Nodes:
-    """The same, tunnels held where a worker is not fit for its own. All are asked first: nothing is
-    changed by that."""
+    """The same, tunnels held to workers that are not fit for theirs. All are asked first: nothing
+    is changed by that."""
     if is_dry(c) or not any(one.mesh and one.mesh.tunnels for one in found.shares.values()):
         return found
-    from vmops.ops.network.mesh import agreed, is_fit
+    from vmops.ops.network.mesh import agreed, unfit
 
-    def fit(group: Group) -> list[bool]:
-        return [is_fit(group.route, found.shares[group.route.worker.name].mesh)]
+    def ask(group: Group) -> list[str]:
+        return unfit(group.route, found.shares[group.route.worker.name].mesh)
 
-    return found._replace(shares=agreed(found.shares, each(found.groups, fit)))
+    return found._replace(shares=agreed(found.shares, each(found.groups, ask)))
 
 
 def _chosen(listed: Inventory, pattern: str | None, vms: Sequence[VM] | None) -> list[str]:
@@ -92,6 +92,7 @@ def as_dict(outcome: NetworkOutcome) -> dict[str, Any]:
         "action": outcome.action,
         "changed": outcome.changed,
         "fields": fields_as_dicts(outcome.drift),
+        "held": list(outcome.held),
     }
 
 
@@ -101,12 +102,19 @@ def row(outcome: NetworkOutcome) -> list[str]:
 
 
 def came_of(outcome: NetworkOutcome) -> str:
-    """In a word."""
-    return "failed" if outcome.error is not None else WORDS.get(outcome.action, outcome.action)
+    """In a word, and which tunnels were left out."""
+    if outcome.error is not None:
+        return "failed"
+    word = WORDS.get(outcome.action, outcome.action)
+    return f"{word}{_left_out(outcome, ', but not ')}" if outcome.action != "held" else word
 
 
 def differs(outcome: NetworkOutcome) -> str:
     """The fields that differ, or why it cannot be served."""
     if outcome.error is not None:
         return outcome.error.what
-    return "; ".join(map(str, outcome.drift)) or "-"
+    return ("; ".join(map(str, outcome.drift)) or "-") + _left_out(outcome, "; left as it is: ")
+
+
+def _left_out(outcome: NetworkOutcome, before: str) -> str:
+    return f"{before}the tunnel to {', '.join(outcome.held)}" if outcome.held else ""

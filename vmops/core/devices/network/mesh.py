@@ -14,13 +14,13 @@ NAME = "(mesh)"
 
 class Mesh(NamedTuple):
     """The tunnels of one worker, on its `bridge`. `mtu` is the largest of a network's, 0 where none
-    says one. `held` is that they are to stay as they are, as another worker is not fit for its own:
-    one wrong address must not turn tunnels of others that work."""
+    says one. Those to the workers that are `held` are to stay as they are, as these are not fit for
+    their own: a wrong address must not turn a tunnel that works."""
 
     bridge: str
     tunnels: tuple[Tunnel, ...] = ()
     mtu: int = 0
-    held: bool = False
+    held: tuple[str, ...] = ()
 
     @property
     def local(self) -> str:

@@ -39,22 +39,38 @@ class Decided(NamedTuple):
 def bring(worker: Worker, wanted: Mesh, ground: Ground) -> Decided | None:
     """Lay the tunnels that are wanted, change those that differ, and cut those that are not wanted.
 
-    One that is as it should be is left alone. None where there are none and none are wanted.
+    One that is as it should be is left alone, and so are those that are held. None where there are
+    none and none are wanted.
     """
     switch = ground.switch
     there = [] if switch.fault else tunnels.of_mesh(switch.ports.values())
     if not wanted.tunnels and not there:
         return None
-    found = drift(wanted, switch)
+    free, may_change = _free(wanted, switch)
+    found = drift(free, may_change)
     action: Action = "nothing" if not found else "change" if there else "start"
     if not wanted.tunnels:
         action = "remove"
     change = Change(NAME, action, found if action == "change" else ())
     if why := refusal(worker, wanted, ground):
         return Decided(change, refused=why)
-    if wanted.held and action != "nothing":
-        return Decided(Change(NAME, "held", found))
-    return Decided(change, _step(wanted, switch) if action != "nothing" else None)
+    kept = broken(wanted._replace(tunnels=_held(wanted)), switch)
+    if kept and action == "nothing":
+        return Decided(Change(NAME, "held", drift(wanted, switch), tuple(kept)))
+    step = _step(free, may_change) if action != "nothing" else None
+    return Decided(change._replace(held=tuple(kept)), step)
+
+
+def _held(wanted: Mesh) -> tuple[tunnels.Tunnel, ...]:
+    return tuple(one for one in wanted.tunnels if one.peer in wanted.held)
+
+
+def _free(wanted: Mesh, switch: ovs.Switch) -> tuple[Mesh, ovs.Switch]:
+    """What is wanted and what is there, without the tunnels that are held."""
+    held = {one.port for one in _held(wanted)}
+    ports = {name: port for name, port in switch.ports.items() if name not in held}
+    free = tuple(one for one in wanted.tunnels if one.port not in held)
+    return wanted._replace(tunnels=free), switch._replace(ports=ports)
 
 
 def _step(wanted: Mesh, switch: ovs.Switch) -> Step:

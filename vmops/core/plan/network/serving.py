@@ -16,15 +16,17 @@ from vmops.core.tools import ovs
 from vmops.errors import WorkFailed
 
 Action = Literal["start", "change", "nothing", "remove", "held"]
-"""Of these, `held` is that something would be done if other workers were fit for it."""
+"""Of these, `held` is that something would be done if another worker were fit for it."""
 
 
 class Change(NamedTuple):
-    """What is to be done about one network. `drift` are the fields that differ."""
+    """What is to be done about one network. `drift` are the fields that differ. `held` are workers
+    to which a tunnel that is not as wanted is left as it is: they are not fit for theirs."""
 
     network: str
     action: Action
     drift: tuple[Drift, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 class Plan(NamedTuple):
