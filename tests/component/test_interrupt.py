@@ -52,7 +52,7 @@ def interrupted(code: str, folder: Path) -> tuple[int, str]:
     "module",
     [
         *("fabric", "fabric.main", "invoke.program", "paramiko", "vmops.tasks"),
-        *("vmops.tasks.vm.fleet", "vmops.core.inventory.inventory", "vmops.inventory_file"),
+        *("vmops.tasks.vm.status", "vmops.core.inventory.inventory", "vmops.inventory_file"),
     ],
 )
 def test_while_modules_are_imported(module: str, tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import be_sure
@@ -359,6 +357,3 @@ def _state_word(one: Found) -> str:
     if not one.kept.is_whole:
         return "partial"
     return "damaged" if one.sum and one.sum != one.base.digest else "whole"
-
-
-ns = Collection(push, pull, list_images, verify, remove)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
@@ -73,6 +71,3 @@ def _part(listed: Inventory, worker: Worker) -> Part:
     from vmops.core.inventory.inventory import Part
 
     return listed.part_of(worker) or Part(listed.workers[listed.northbound or ""])
-
-
-ns = Collection("ovn", setup)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry
@@ -15,7 +13,6 @@ from vmops.tasks.frame.output import give_table, say, table
 from vmops.tasks.frame.selection import groups_of_workers, inventory, worker_at
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
-from vmops.tasks.network.impair import impair
 from vmops.tasks.network.serving import agreed, as_dict, nodes, row
 
 if TYPE_CHECKING:
@@ -251,6 +248,3 @@ def _state_as_dict(found: NetworkStatus) -> dict[str, Any]:
 def _gateway(found: NetworkStatus) -> str:
     asked = found.logical if found.is_of_ovn else found.asked
     return asked.gateway if asked else ""
-
-
-ns = Collection("net", up, down, status, impair)

@@ -81,9 +81,10 @@ def _word(word: str, names: Mapping[str, str]) -> str:
 def _names(collection: Any) -> Mapping[str, str]:
     """Our own names of our tasks, and those that they have in the program's collection."""
     from vmops.tasks import ns
+    from vmops.tasks.later import home_of
 
     if collection is None or collection is ns:
         return {}
-    ours = {ns[name].body: name for name in ns.task_names}
-    there = {collection[name].body: name for name in collection.task_names}
-    return {ours[body]: name for body, name in there.items() if body in ours}
+    ours = {home_of(ns[name]): name for name in ns.task_names}
+    there = {home_of(collection[name]): name for name in collection.task_names}
+    return {ours[home]: name for home, name in there.items() if home in ours}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
@@ -96,6 +94,3 @@ def _parts(content: bytes) -> list[tuple[str, bytes]]:
 
 def _body(payload: object) -> bytes:
     return payload if isinstance(payload, bytes) else b""
-
-
-ns = Collection(show)

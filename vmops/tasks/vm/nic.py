@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context
@@ -72,6 +70,3 @@ def _set(c: Context, pattern: str | None, *, up: bool) -> Work[Outcome]:
             changed_as_dict,
         ),
     )
-
-
-ns = Collection(down, up)

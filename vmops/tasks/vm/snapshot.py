@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from invoke.collection import Collection
-
 from vmops.errors import InventoryError
 from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import ask
@@ -200,6 +198,3 @@ def _as_dict(found: Listed) -> dict[str, Any]:
             for one, differs in zip(found.snapshots, found.differs, strict=True)
         ],
     }
-
-
-ns = Collection(save, list_, revert, delete, thaw)
