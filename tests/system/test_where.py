@@ -233,7 +233,9 @@ def test_a_vm_that_shares_its_line_of_hosts_toml_and_goes_paused(somebody: Opera
     assert (found["state"], found["worker"], found["home"]) == ("paused", "worker2", "worker1")
     there = somebody.ok("-H", "worker1", "stop", "--vm", "web1")
     assert "it was moved from worker1 to worker2; without -H its tasks find it" in there.err
-    forgotten = somebody.ok("-H", "worker1", "destroy", "--vm", "web1", "--yes")
+    refused = somebody.fab("-H", "worker1", "destroy", "--vm", "web1", "--yes")
+    assert (refused.code, "web1: it was moved from worker1 to worker2" in refused.err) == (1, True)
+    forgotten = somebody.ok("-H", "worker1", "destroy", "--vm", "web1", "--yes", "--here")
     assert "web1 on worker1: forgotten that it was moved" in forgotten.err
     somebody.ok("-H", "worker2", "stop", "--vm", "web1", "--elsewhere", "--force")
 
@@ -243,3 +245,48 @@ def test_one_that_is_destroyed_where_it_is_begins_anew_at_home(moved: Operator) 
     assert "one on worker2: removed" in said.err
     moved.ok("launch", *NAMED)
     assert "one" in moved.qemus("worker1")
+
+
+def test_where_it_went_cannot_be_asked_and_two_of_it_are_both_seen(somebody: Operator) -> None:
+    if "one" not in somebody.qemus("worker2"):
+        somebody.ok("launch", *NAMED)
+        somebody.ok(*MOVE, *NAMED, "--to", "worker2")
+    somebody.lab.fault("worker2", "drop")
+    try:
+        for words in (("status",), ("status", *NAMED), ("ps",)):
+            said = somebody.fab(*words)
+            assert said.code == 3, said
+            assert re.search("^one +worker2 +unknown belongs on worker1", said.out, re.M), said
+        assert somebody.fab("stop", *NAMED).code == 3
+    finally:
+        somebody.lab.heal("worker2")
+    there = somebody.fab("-H", "worker1", "status", *NAMED, "--format", "json")
+    assert (there.code, there.json[0]["state"]) == (1, "unknown")
+    assert "it was moved from worker1 to worker2" in there.json[0]["error"]
+    for task in ("status", "ps"):
+        listed = somebody.ok("-H", "worker1", task)
+        assert not re.search("^one ", listed.out, re.M), listed
+        assert "one: it was moved from worker1 to worker2" in listed.err
+    somebody.ok("-H", "worker1", "destroy", *NAMED, "--yes", "--here")
+    somebody.ok("-H", "worker1", "launch", *NAMED)
+    both = somebody.ok("status")
+    assert re.findall("^one +(worker[12]) +running", both.out, re.M) == ["worker1", "worker2"]
+    assert "one runs on worker1 and on worker2; to end one: " in both.err
+    somebody.ok("-H", "worker2", "stop", *NAMED, "--elsewhere", "--force")
+
+
+def test_a_worker_that_hosts_toml_has_lost_is_one_that_cannot_be_asked(somebody: Operator) -> None:
+    somebody.on("worker2", "rm", "-rf", FOLDER)
+    somebody.ok("launch", *NAMED)
+    somebody.ok(*MOVE, *NAMED, "--to", "worker2")
+    text = somebody.hosts_toml.read_text()
+    without = re.sub(r"(?s)\[workers\.worker2\].*?(?=^\[)", "", text, flags=re.M)
+    somebody.hosts_toml.write_text(without.replace('[vms.db]\nworker = "worker2"\n', ""))
+    try:
+        for words in (("stop", *NAMED, "--force"), ("status",), ("up", *NAMED), ("pid", *NAMED)):
+            said = somebody.fab(*words)
+            assert said.code == 3, said
+            assert "worker2: it cannot be asked, as hosts.toml does not have it" in said.err
+    finally:
+        somebody.hosts_toml.write_text(text)
+    assert "one" in somebody.qemus("worker2")

@@ -16,7 +16,7 @@ from vmops.core.facts.question import Answers, Question
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Settings, Worker
 from vmops.core.script.command import BlockResult, Step, StepResult
-from vmops.errors import VmopsError
+from vmops.errors import VmopsError, WorkerUnreachable
 from vmops.ops import act, following
 from vmops.ops.following import Moved, located, on_each_where_they_are
 from vmops.ops.route import Group, Route, Ways
@@ -179,8 +179,40 @@ def test_one_in_between_is_told_with_the_way_on() -> None:
 def test_a_worker_that_hosts_toml_does_not_have_is_said() -> None:
     world = {"w1": {"vm1": left("w2")}}
     found, (told,) = followed(world, [vm("vm1")], known=("w1",))
-    assert found == {"vm1": "w1"}
+    assert found == {"vm1": "w2"}
     assert "w2, which hosts.toml does not have" in told.what
+
+
+@pytest.mark.parametrize("world", [{"w1": {"vm1": left("w9")}}, {"w1": {"vm1": shared.at("w9")}}])
+def test_work_at_a_worker_that_hosts_toml_does_not_have_cannot_be_done(world: World) -> None:
+    def work(group: Group) -> list[Did]:
+        if group.route.worker.name == "w1":
+            return list(carefully(world)(group))
+        try:
+            act.ask(group.route, MOVES)
+        except VmopsError as error:
+            return [Did(one.name, error.worker, error) for one in group.vms]
+        return []
+
+    found = on_each_where_they_are(groups([vm("vm1"), vm("vm2")]), work)
+    done = {one.vm: one for _, results in found for one in results}
+    assert done["vm2"] == Did("vm2", "w1")
+    assert isinstance(done["vm1"].error, WorkerUnreachable)
+    assert str(done["vm1"].error) == (
+        "w9: it cannot be asked, as hosts.toml does not have it\n  add workers.w9 to hosts.toml"
+    )
+
+
+def test_nobody_dials_a_worker_that_hosts_toml_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (group,) = groups([vm("vm1")])
+    assert group.ways is not None
+    route = group.ways.to_missing("w9")._replace(config=object())
+    monkeypatch.setattr("vmops.remote.ssh.endpoint.begin_endpoint", None)
+    monkeypatch.setattr("vmops.remote.ssh.connection.connect_early", None)
+    route.ask_early()
+    route.connect_early()
 
 
 def test_a_group_without_ways_is_followed_nowhere() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vmops.core.devices.storage.moving import mark
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan import status
@@ -17,8 +18,9 @@ from vmops.core.plan.status import VMStatus
 from vmops.core.tools import ip, ovs, qmp
 from vmops.core.tools.ip import Tap, Traffic
 from vmops.core.tools.qmp import Drive, Look
-from vmops.errors import MonitorError
+from vmops.errors import MonitorError, VmopsError, WorkerUnreachable
 from vmops.ops.vm.status import Survey, merged
+from vmops.ops.watch import Gone
 from vmops.tasks.vm.status_table import drawn, duration, plain, size
 
 from .worlds import EMPTY, VM1, WORKER, dead, plugged, port, running, with_port, without_port
@@ -191,6 +193,73 @@ def test_a_vm_that_is_pinned_nowhere_and_runs_nowhere_is_said_once() -> None:
 def test_a_vm_that_is_pinned_nowhere_and_runs_twice_is_said_twice() -> None:
     both = [Survey((item(worker=worker),)) for worker in ("w1", "w2")]
     assert [vm.worker for vm in merged(both).vms] == ["w1", "w2"]
+
+
+def gone(worker: str, peer: str) -> VMStatus:
+    error = Gone(worker, "vm1", mark("left", peer, "t"))
+    return item(state="unknown", worker=worker, error=error)
+
+
+DOWN = WorkerUnreachable("no answer", worker="w2")
+
+
+@pytest.mark.parametrize(
+    ("rows", "unasked", "told"),
+    [
+        pytest.param([gone("w1", "w2"), item(worker="w2")], {}, [("w2", "running")], id="runs"),
+        pytest.param(
+            [gone("w1", "w2"), item(state="stopped", worker="w2")],
+            {},
+            [("w2", "stopped")],
+            id="stopped",
+        ),
+        pytest.param(
+            [gone("w1", "w2"), gone("w2", "w3"), item(state="stopped", worker="w3")],
+            {},
+            [("w3", "stopped")],
+            id="twice",
+        ),
+        pytest.param([gone("w1", "w2")], {"w2": DOWN}, [("w2", "unknown")], id="down"),
+        pytest.param(
+            [gone("w1", "w2"), item(state="stopped", worker="w3")],
+            {"w2": DOWN},
+            [("w2", "unknown")],
+            id="down-and-not-on-a-third",
+        ),
+        pytest.param([gone("w1", "w2")], {}, [("w1", "unknown")], id="not-asked"),
+        pytest.param(
+            [gone("w1", "w2"), item(), item(worker="w2")],
+            {},
+            [("w1", "running"), ("w2", "running")],
+            id="both",
+        ),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_one_that_has_left_is_never_stopped_for_that(
+    rows: list[VMStatus], unasked: dict[str, VmopsError], told: list[tuple[str, str]], named: bool
+) -> None:
+    surveys = [
+        Survey((row,), (), () if row.error is None else (row.error,), unasked) for row in rows
+    ]
+    found = merged(surveys, named=named)
+    if told == [("w1", "unknown")] and not named:
+        assert (found.vms, found.errors) == ((), ())
+        assert found.notes[0].startswith("vm1: it was moved from w1 to w2; ")
+        return
+    assert [(row.worker, row.state) for row in found.vms] == told
+    (row, *_) = found.vms
+    assert row.home == ("w1" if row.error is DOWN else "")
+    assert found.errors == ((row.error,) if isinstance(row.error, Gone) else ())
+
+
+def test_one_that_was_followed_to_where_it_was_seen_is_told_once() -> None:
+    stray = Survey((item(worker="w2", memory_mb=1), item("vm2", worker="w2")))
+    followed = Survey((item(worker="w2", memory_mb=2),))
+    assert [(one.vm, one.memory_mb) for one in merged([stray, followed]).vms] == [
+        ("vm1", 2),
+        ("vm2", 0),
+    ]
 
 
 SEVERAL = [

@@ -85,6 +85,8 @@ def perform(
     if route.transcript is not None:
         route.transcript.ran(route.worker, blocks)
         return [BlockResult(block.subject, "done") for block in blocks]
+    if route.missing is not None:
+        raise route.missing
     from vmops.remote.exchange import exchange
 
     if commands.isEnabledFor(logging.INFO):

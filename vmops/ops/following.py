@@ -59,9 +59,19 @@ def on_each_where_they_are(
     when all others are done. `tell` gets each of these.
 
     One that is in between, as no worker has handed it over yet, is worked on at the one that it is
-    leaving.
+    leaving. Work on one that is at a worker which the inventory does not have finds that worker out
+    of reach.
     """
-    search = _Search(tell)
+    yield from _follow(groups, work, _Search(tell), parallel=parallel)
+
+
+def _follow(
+    groups: Sequence[Group],
+    work: Callable[[Group], Sequence[T]],
+    search: _Search,
+    *,
+    parallel: int,
+) -> Iterator[tuple[Group, Sequence[T]]]:
     waiting = list(groups)
     while waiting:
         following: list[Group] = []
@@ -80,7 +90,8 @@ def located(
 ) -> list[Group]:
     """The same groups with each VM where it is: their workers are asked for marks, and no more.
 
-    A worker that cannot be asked keeps its VMs. Groups that have no VM any more are kept as well.
+    A worker that cannot be asked keeps its VMs, and so does one whose mark names a worker that the
+    inventory does not have. Groups that have no VM any more are kept as well.
     """
 
     def look(group: Group) -> list[VM]:
@@ -90,7 +101,8 @@ def located(
         return list(group.vms)
 
     found = {group.route.worker.name: group._replace(vms=()) for group in groups}
-    for group, vms in on_each_where_they_are(groups, look, parallel=parallel, tell=tell):
+    search = _Search(tell, keeps=True)
+    for group, vms in _follow(groups, look, search, parallel=parallel):
         name = group.route.worker.name
         before = found.get(name, group._replace(vms=()))
         found[name] = before._replace(vms=(*before.vms, *vms))
@@ -98,9 +110,11 @@ def located(
 
 
 class _Search:
-    """Where VMs were looked for, one worker after the other, and which are found."""
+    """Where VMs were looked for, one worker after the other, and which are found. With `keeps` one
+    that is at a worker which the inventory does not have stays with the one whose mark says so."""
 
-    def __init__(self, tell: Callable[[Moved], None] | None) -> None:
+    def __init__(self, tell: Callable[[Moved], None] | None, *, keeps: bool = False) -> None:
+        self._keeps = keeps
         self._trails: dict[str, tuple[str, ...]] = {}
         self._settled: dict[str, tuple[str, Mark]] = {}
         self._drained: dict[str, frozenset[str]] = {}
@@ -140,6 +154,8 @@ class _Search:
             self._trails[vm.name] = (*trail, mark.peer)
             return Group(route, (vm,), group.ways)
         self._settled[vm.name] = (here, mark)
+        if route is None and marks.is_gone(mark) and not self._keeps:
+            return Group(group.ways.to_missing(mark.peer), (vm,), group.ways)
         if route is None or len(trail) == 1:
             return Group(group.route._replace(seen=None), (vm,), group.ways)
         self._trails[vm.name] = trail[:-1]

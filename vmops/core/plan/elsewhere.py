@@ -37,7 +37,7 @@ class Elsewhere(NamedTuple):
 
     def runs(self, vm: VM, worker: str, home: str) -> bool:
         """True where the VM was seen to run on that worker, which is not its home."""
-        return worker != home and _has(self.seen.get(worker, {}), vm)
+        return worker != home and runs_among(self.seen.get(worker, {}), vm)
 
     def check_asked(self, worker: Worker, vm: VM) -> None:
         """Raise NotAsked where another worker than this one could not be asked."""
@@ -59,7 +59,9 @@ class Elsewhere(NamedTuple):
     def check_seen(self, worker: Worker, vm: VM) -> None:
         """Raise LaunchFailed where the VM was seen to run on another worker than this one: two with
         one MAC on one VLAN would take each other's frames."""
-        where = [name for name, ran in self.seen.items() if name != worker.name and _has(ran, vm)]
+        where = [
+            name for name, ran in self.seen.items() if name != worker.name and runs_among(ran, vm)
+        ]
         if where:
             raise LaunchFailed(
                 f"{vm.name} runs on {where[0]}, and hosts.toml has it on {worker.name}",
@@ -81,8 +83,9 @@ def may_run(vm: VM, unasked: Mapping[str, VmopsError], *, worker: str = "") -> N
     )
 
 
-def _has(ran: Ran, vm: VM) -> bool:
-    """A VM of the same name that is another machine has another UUID."""
+def runs_among(ran: Ran, vm: VM) -> bool:
+    """True where the VM is among those that run. One of the same name that is another machine has
+    another UUID."""
     running = ran.get(vm.name)
     return (
         running is not None and running.process is not None and running.command_line.uuid == vm.uuid

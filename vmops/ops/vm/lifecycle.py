@@ -13,6 +13,7 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import group, starting, stopping
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Kind, Terms
+from vmops.core.plan.moving import marks
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.core.plan.upkeep import disks
@@ -218,16 +219,27 @@ def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Ou
     return _end(route, vms, decide, supposed.running, gently=not manner.force)
 
 
-def destroy(there: Group, *, manner: Manner = GENTLY, keep_disks: bool = False) -> list[Outcome]:
+def destroy(
+    there: Group,
+    *,
+    manner: Manner = GENTLY,
+    keep_disks: bool = False,
+    forgets: bool = False,
+) -> list[Outcome]:
     """Stop each VM as `stop` does, and remove the disks that were made for it.
 
-    A `qcow_image` stays, and so do images. Of one that was moved there, the worker where hosts.toml
-    has it forgets that: its next launch begins there anew. Where that fails it is the VM's error.
+    A `qcow_image` stays, and so do images. One that has left the worker is refused where the group
+    has no ways to it, unless the worker `forgets` that. Of one that was moved there, the worker
+    where hosts.toml has it forgets that: its next launch begins there anew. Where that fails it is
+    the VM's error.
     """
     route, vms, _ = there
 
     def decide(vm: VM, seen: Observed) -> Plan:
-        return stopping.destroy(route.worker, vm, seen, manner=manner, keep_disks=keep_disks)
+        plan = stopping.destroy(route.worker, vm, seen, manner=manner, keep_disks=keep_disks)
+        if there.ways is None and not (keep_disks or forgets):
+            marks.check_may_forget(route.worker, vm, seen)
+        return plan
 
     done = carry_out(
         route,
@@ -247,7 +259,7 @@ def _forgotten(there: Group, vm: VM, came: Outcome) -> Outcome:
     home = there.ways.to(vm.worker) if there.ways is not None and vm.worker is not None else None
     if home is None or home.worker.name == there.route.worker.name or came.error is not None:
         return came
-    (left,) = destroy(Group(home, (vm,)), manner=stopping.KILLED)
+    (left,) = destroy(Group(home, (vm,)), manner=stopping.KILLED, forgets=True)
     return came._replace(error=left.error)
 
 

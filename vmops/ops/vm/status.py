@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.facts import monitors as monitor_facts
@@ -13,6 +14,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
+from vmops.core.plan.elsewhere import runs_among
 from vmops.core.plan.moving import marks
 from vmops.core.plan.status import VMStatus
 from vmops.core.tools import qmp
@@ -24,6 +26,7 @@ from vmops.ops.route import Route
 from vmops.ops.vm.changes import look_everywhere
 from vmops.ops.vm.seeds import told_if_readable
 from vmops.ops.vm.tidy import tidy
+from vmops.ops.watch import Gone
 
 _ADOPTED = "{} was adopted: it has no monitor, so what its guest does is not known"
 
@@ -32,25 +35,36 @@ LOOKS = 2
 
 
 class Survey(NamedTuple):
-    """VMs at one moment. `notes` say what was done on the way, `errors` why one is unknown."""
+    """VMs at one moment. `notes` say what was done on the way, `errors` why one is unknown;
+    `unasked` has those of workers that could not be asked, by name."""
 
     vms: tuple[VMStatus, ...]
     notes: tuple[str, ...] = ()
     errors: tuple[VmopsError, ...] = ()
+    unasked: Mapping[str, VmopsError] = MappingProxyType({})
 
 
 def survey(
-    route: Route, vms: Sequence[VM], *, unmanaged: bool = False, monitors: bool = True
+    route: Route,
+    vms: Sequence[VM],
+    *,
+    unmanaged: bool = False,
+    monitors: bool = True,
+    copies: Sequence[VM] = (),
 ) -> Survey:
-    """These VMs in order, and with `unmanaged` what else has a run directory on the worker.
+    """These VMs in order, and those of the `copies` that run there; with `unmanaged` what else has
+    a run directory on the worker.
 
-    A worker that cannot be asked gives `unknown`, never `stopped`. Without `monitors` only the
+    A worker that cannot be asked gives `unknown`, never `stopped`; so does one that a VM has left,
+    which says nothing of it but where it went. Without `monitors` only the
     worker is asked. Ports of a VM that has powered itself off are removed, before the look that is
     told. Never raises.
     """
     worker = route.worker
     questions = (*facts.for_status(), *((monitor_facts.LOOKS,) if monitors else ()))
     notes: dict[str, str] = {}
+    asked = {vm.name for vm in vms}
+    others = [vm for vm in copies if vm.name not in asked]
     vms, unread = told_if_readable(vms)
     try:
         for _ in range(LOOKS):
@@ -59,10 +73,12 @@ def survey(
             if removed:
                 notes |= removed
                 seen = observe(route, questions, vms=vms, suppose=supposed.running)
-            found = [_managed(route, vm, seen, questions) for vm in vms]
+            ran = [vm for vm in others if _is_copy(vm, seen)]
+            found = [_managed(route, vm, seen, questions) for vm in (*vms, *ran)]
+            found = [_unless_gone(item, seen) for item in found]
             if unmanaged:
-                others = sorted(set(seen.vms) - {vm.name for vm in vms})
-                found += [statuses.of_unmanaged(worker, name, seen) for name in others]
+                strangers = sorted(set(seen.vms) - {item.vm for item in found})
+                found += [statuses.of_unmanaged(worker, name, seen) for name in strangers]
             if monitors:
                 found = [_with_monitor(route, item, seen) for item in found]
             if not any(isinstance(item.error, NotRunning) for item in found):
@@ -71,13 +87,16 @@ def survey(
             found = _with_addresses(route, found)
     except VmopsError as error:
         unknown = VMStatus("", worker.name, worker.address, "unknown", error=error)
-        return Survey(tuple(unknown._replace(vm=vm.name) for vm in vms), errors=(error,))
+        unknowns = tuple(unknown._replace(vm=vm.name) for vm in vms)
+        return Survey(unknowns, errors=(error,), unasked={worker.name: error})
     errors = tuple(item.error for item in found if item.error is not None)
     notes |= {f"seed {n}": f"what is wanted is not all known: {e}" for n, e in enumerate(unread)}
     if monitors and route.transcript is None:
         notes |= {i.vm: _ADOPTED.format(i.vm) for i in found if seen.vm(i.vm).adopted}
     # One that is on its way here is hosts.toml's at another worker, which has no mark of it yet.
-    for name in dict.fromkeys([*(vm.name for vm in vms), *marks.coming(seen)]):
+    gone = {item.vm for item in found if isinstance(item.error, Gone)}
+    looked_at = (vm.name for vm in vms if vm.name not in gone)
+    for name in dict.fromkeys([*looked_at, *marks.coming(seen)]):
         notes |= {note: note for note in marks.notes(name, worker.name, seen)}
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
@@ -95,27 +114,73 @@ def _managed(route: Route, vm: VM, seen: Observed, questions: Sequence[facts.Ask
     return statuses.of(route.worker, vm, again)
 
 
+def _is_copy(vm: VM, seen: Observed) -> bool:
+    """True for one that runs there, and does not only wait for what comes from another worker."""
+    mark = seen.moves.get(vm.name)
+    return runs_among(seen.vms, vm) and (mark is None or mark.how != "receiving")
+
+
+def _unless_gone(item: VMStatus, seen: Observed) -> VMStatus:
+    """A VM that the worker has left may run where it went: it is not known here to be stopped."""
+    mark = seen.moves.get(item.vm)
+    if mark is None or not marks.is_gone(mark) or item.state != "stopped":
+        return item
+    return item._replace(state="unknown", error=Gone(item.worker, item.vm, mark))
+
+
 def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VMStatus]:
     """The VMs of a `survey`."""
     return list(survey(route, vms, monitors=monitors).vms)
 
 
-def merged(surveys: Iterable[Survey]) -> Survey:
+def merged(surveys: Iterable[Survey], *, named: bool = True) -> Survey:
     """Several workers' surveys as one. A VM that may be anywhere is said wherever it may run.
 
-    That it is stopped on a worker is left out, except on the first where it is so on all.
+    That it is stopped on a worker is left out, except on the first where it is so on all. One that
+    has left a worker is said as it is where it went; where that worker was not asked it is left
+    out, with a note, unless it was `named`.
     """
+    all_ = list(surveys)
+    unasked = {name: error for one in all_ for name, error in one.unasked.items()}
+    # Where a VM was followed to, it may have been seen as one that runs there already.
+    rows = {(item.vm, item.worker): item for one in all_ for item in one.vms}
     found: dict[tuple[str, str], list[VMStatus]] = {}
-    notes: list[str] = []
-    errors: list[VmopsError] = []
-    for one in surveys:
-        notes += one.notes
-        errors += one.errors
-        for item in one.vms:
-            place = (item.vm, "" if item.managed else item.worker)
-            found.setdefault(place, []).append(item)
-    kept = [[vm for vm in same if vm.state != "stopped"] or same[:1] for same in found.values()]
-    return Survey(tuple(vm for same in kept for vm in same), tuple(notes), tuple(errors))
+    for item in rows.values():
+        found.setdefault((item.vm, "" if item.managed else item.worker), []).append(item)
+    kept: list[VMStatus] = []
+    notes = [note for one in all_ for note in one.notes]
+    for same in found.values():
+        told = _told(same, unasked)
+        running = [item.worker for item in told if item.pid is not None]
+        if len(running) > 1 and told[0].managed:
+            end = f"fab -H {running[-1]} stop --vm {told[0].vm} --elsewhere"
+            notes.append(f"{told[0].vm} runs on {' and on '.join(running)}; to end one: {end}")
+        if not named and isinstance(told[0].error, Gone):
+            notes += [
+                f"{item.vm}: {item.error.what}; {item.error.cure}" for item in told if item.error
+            ]
+        else:
+            kept += told
+    shown = {id(item.error) for item in kept}
+    errors = [error for one in all_ for error in one.errors]
+    errors = [error for error in errors if not isinstance(error, Gone) or id(error) in shown]
+    return Survey(tuple(kept), tuple(notes), tuple(errors), unasked)
+
+
+def _told(same: Sequence[VMStatus], unasked: Mapping[str, VmopsError]) -> list[VMStatus]:
+    """What is told of one VM, from what each worker says of it."""
+    gone = {item.error.mark.peer: item for item in same if isinstance(item.error, Gone)}
+    here = [item for item in same if not isinstance(item.error, Gone)]
+    known = [item for item in here if item.state != "stopped"]
+    if known or not gone:
+        return known or here[:1]
+    if ended := [item for item in here if item.worker in gone]:
+        return ended[:1]
+    for peer, item in gone.items():
+        if peer in unasked:
+            there = VMStatus(item.vm, peer, "", "unknown", home=item.worker, error=unasked[peer])
+            return [there]
+    return [*gone.values()][:1]
 
 
 def with_fault(seen: Survey) -> Survey:
@@ -161,7 +226,7 @@ def moved(seen: Survey, vms: Sequence[VM], routes: Sequence[Route]) -> Survey:
             notes.append(f"{item.vm} runs on {item.worker}, and hosts.toml has it on {home}")
     errors = tuple(elsewhere.unasked.values())
     kept = tuple(found.get(item.vm, item) for item in seen.vms)
-    return Survey(kept, tuple(notes), (*seen.errors, *errors))
+    return Survey(kept, tuple(notes), (*seen.errors, *errors), seen.unasked)
 
 
 def _name(route: Route) -> str:

@@ -282,6 +282,7 @@ def stop(
     {
         "vm": options.VM,
         "keep_disks": Option("Stop it and keep its disks."),
+        "here": Option("With -H: of a VM that was moved from there, forget that it was."),
         "force": options.FORCE_STOP,
         "timeout": options.TIMEOUT,
         "yes": Option("Do not ask, even on a terminal."),
@@ -292,6 +293,7 @@ def destroy(
     c: Context,
     vm: str | None = None,
     keep_disks: bool = False,
+    here: bool = False,
     force: bool = False,
     timeout: int = 30,
     yes: bool = False,
@@ -317,7 +319,7 @@ def destroy(
         groups,
         lambda g: [
             _unless_lost(c, outcome)
-            for outcome in lifecycle.destroy(g, manner=manner, keep_disks=keep_disks)
+            for outcome in lifecycle.destroy(g, manner=manner, keep_disks=keep_disks, forgets=here)
         ],
         Report(said(_destroyed), ended_as_dict),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vmops.tasks.frame import options
 from vmops.tasks.frame.context import Context, is_dry, is_host
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vmops.errors import VmopsError
     from vmops.ops.route import Group
     from vmops.ops.vm.status import Survey
+
+Scope = Literal["named", "some", "all"]
+"""Which VMs are looked at: those that were named, those of some workers, all of the inventory's."""
 
 
 @task(
@@ -51,7 +54,8 @@ def status(
     Example: fab status --vm 'web*' --watch
     """
     groups = _groups(c, vm, worker, parallel=parallel)
-    work = _looking(c, groups, detailed=True, parallel=parallel)
+    scope: Scope = "named" if vm else "some" if worker or is_host(c) else "all"
+    work = _looking(c, groups, scope, detailed=True, parallel=parallel)
     if vm is not None and not is_dry(c) and not is_host(c):
         work = work._replace(report=work.report._replace(merged=_with_moved(c, groups)))
     if not watch or is_dry(c):
@@ -83,7 +87,7 @@ def ps(
     Example: fab -H 10.0.10.1 ps
     """
     groups = groups_of_workers(c, worker, parallel=parallel)
-    work = _looking(c, groups, detailed=False, parallel=parallel)
+    work = _looking(c, groups, "some", detailed=False, parallel=parallel)
     if not watch or is_dry(c):
         return work
     _watch(work, interval, detailed=False, as_json=format == options.JSON)
@@ -110,21 +114,27 @@ def _with_moved(c: Context, groups: Sequence[Group]) -> Callable[[Sequence[Surve
     return together
 
 
-def _looking(c: Context, groups: list[Group], *, detailed: bool, parallel: int) -> Work[Survey]:
-    homes = {name: vm.worker for name, vm in inventory(c).vms.items() if vm.worker is not None}
+def _looking(
+    c: Context, groups: list[Group], scope: Scope, *, detailed: bool, parallel: int
+) -> Work[Survey]:
+    """The VMs of these groups; where they are all of the inventory's, also those that run on
+    another worker than theirs."""
+    vms = inventory(c).vms
+    homes = {name: vm.worker for name, vm in vms.items() if vm.worker is not None}
+    copies = [vms[name] for name in homes] if scope == "all" else []
 
     def look(group: Group) -> list[Survey]:
         from vmops.ops.vm.expiring import today, warned
         from vmops.ops.vm.status import survey, with_homes
 
-        found = survey(group.route, group.vms, unmanaged=not detailed)
+        found = survey(group.route, group.vms, unmanaged=not detailed, copies=copies)
         found = warned(found, group.vms, today())
         return [with_homes(found, homes)]
 
     def together(surveys: Sequence[Survey]) -> list[Survey]:
         from vmops.ops.vm.status import merged
 
-        return [merged(surveys)]
+        return [merged(surveys, named=scope == "named")]
 
     def show(surveys: Sequence[Survey]) -> None:
         for seen in surveys:

@@ -87,6 +87,11 @@ def leads_on(mark: Mark) -> bool:
     return mark.how in ("left", "leaving", "elsewhere", "expected", "receiving")
 
 
+def is_gone(mark: Mark | None) -> bool:
+    """True for a mark that says of a VM that it is at its peer."""
+    return mark is not None and mark.how in ("left", "elsewhere")
+
+
 def check_may_start(worker: Worker, vm: VM, observed: Observed) -> None:
     """Raise LaunchFailed where the VM is on its way to another worker, or from one, or is at
     another that shares its folder; and where the folder is not the one that hosts.toml says."""
@@ -133,6 +138,20 @@ def check_may_remove(worker: Worker, vm: VM, observed: Observed) -> None:
     if mark is not None and mark.how not in ("left", "at"):
         what, cure = said(vm.name, worker.name, mark)
         raise WorkFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+
+
+def check_may_forget(worker: Worker, vm: VM, observed: Observed) -> None:
+    """Raise WorkFailed where the VM has left the worker: without the mark of that the next launch
+    would start another one there."""
+    mark = observed.moves.get(vm.name)
+    if mark is not None and mark.how == "left":
+        forget = f"fab -H {worker.name} destroy --vm {vm.name} --here"
+        raise WorkFailed(
+            f"it was moved from {worker.name} to {mark.peer}",
+            worker=worker.name,
+            vm=vm.name,
+            cure=f"to remove it there, leave -H out; to forget only that it was moved: {forget}",
+        )
 
 
 def as_it_comes_back(vm: str, observed: Observed) -> Observed:
