@@ -205,6 +205,32 @@ def test_two_chassis_that_fight() -> None:
     assert "port twin of w1 says that it is a2:eth0 as well" in text
 
 
+def test_two_chassis_that_hand_over_do_not_fight() -> None:
+    world = World()
+    ids = {"iface-id": "a2:eth0"}
+    (tap,) = (
+        tap
+        for tap, port in world.ports["w2"].items()
+        if port.external_ids["iface-id"] == ids["iface-id"]
+    )
+    world.ports["w1"][tap] = ovs.Port(tap, "br-ovn", None, external_ids=ids, ofport=9)
+    assert len(texts(world.judge())) == 1
+    rows = dict(world.north.rows)
+    key = next(key for key in rows if key.part == "port a2:eth0")
+    columns = {
+        **rows[key].columns,
+        "options": {"requested-chassis": "c2,c1", "activation-strategy": "rarp"},
+        "external_ids": {"vmops-moved": "c2 c2 c1"},
+    }
+    rows[key] = rows[key]._replace(columns=columns)
+    world.north = world.north._replace(rows=rows)
+    assert texts(world.judge()) == []
+    # A second port on the worker where it runs is none of the two.
+    world.ports["w2"]["twin"] = ovs.Port("twin", "br-ovn", None, external_ids=ids, ofport=9)
+    (text,) = texts(world.judge())
+    assert "port twin of w2 says that it is a2:eth0 as well" in text
+
+
 def test_rows_that_ovn_has_otherwise() -> None:
     world = World()
     rows = dict(world.north.rows)

@@ -43,6 +43,8 @@ address = "10.0.0.2"
 BLUE = '[networks.blue]\nengine = "ovn"\nsubnet = "192.168.0.0/24"\n'
 GREEN = '[networks.green]\nengine = "ovn"\nsubnet = "192.168.1.0/24"\n'
 CHASSIS = {"10.0.0.1": "uuid-of-w1", "10.0.0.2": "uuid-of-w2"}
+AT_ONE = {"activation-strategy": None}
+"""Of the options of a port that is not on its way."""
 
 
 def a_vm(name: str, interface: str, worker: str = "w1") -> str:
@@ -240,7 +242,7 @@ def test_what_ovn_has_of_a_network() -> None:
     own = str(port.columns["addresses"][0])  # type: ignore[index]
     assert own.startswith("52:54:00:")
     assert own.endswith(one.seats[0].address)
-    assert port.columns["options"] == {"requested-chassis": "uuid-of-w1"}
+    assert port.columns["options"] == {**AT_ONE, "requested-chassis": "uuid-of-w1"}
     assert port.refers == {"dhcpv4_options": Key("blue", "leases")}
     assert found["leases"].columns["options"]["router"] == "192.168.0.1"  # type: ignore[index,call-overload]
     assert found["leases"].columns["options"]["mtu"] == "1442"  # type: ignore[index,call-overload]
@@ -313,7 +315,7 @@ def test_a_network_that_reaches_nobody_has_no_router_and_tells_of_none() -> None
     assert list(found) == ["switch", "leases", "port web:eth0"]
     assert found["leases"].columns["options"]["router"] is None  # type: ignore[index,call-overload]
     assert found["leases"].columns["options"]["mtu"] == "1400"  # type: ignore[index,call-overload]
-    assert found["port web:eth0"].columns["options"] == {"requested-chassis": None}
+    assert found["port web:eth0"].columns["options"] == {**AT_ONE, "requested-chassis": None}
     plan, _ = logical.bring(W1, {"blue": one}, Central({}, {}, "sum"))
     assert "Logical_Router" not in words(plan)
 

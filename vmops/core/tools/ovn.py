@@ -23,8 +23,29 @@ ROUTER = "vmops"
 EVERYBODY = "*"
 
 CHASSIS = "requested-chassis"
+ACTIVATION = "activation-strategy"
 MOVED = "vmops-moved"
-"""On the port of a VM that has moved: from which chassis and to which, with a blank between."""
+"""On the port of a VM that has moved, or does: the chassis that hosts.toml has it at, and the one
+or two that it is for instead, with blanks between."""
+
+ANYWHERE = "*"
+"""In `MOVED`, of a VM that hosts.toml pins to no worker."""
+
+
+class Requested(NamedTuple):
+    """For which chassis the ports of a VM are to be, and their `MOVED`, empty for none. Without a
+    chassis they are for any; with two, at the second nothing passes before its guest says by a RARP
+    that it is there: QEMU sends one for each card when its memory has come."""
+
+    chassis: tuple[str, ...]
+    moved: str = ""
+
+    @property
+    def options(self) -> Mapping[str, str | None]:
+        """What the options of such a port have of it."""
+        waits = "rarp" if len(self.chassis) > 1 else None
+        return {CHASSIS: ",".join(self.chassis) or None, ACTIVATION: waits}
+
 
 SWITCHES, PORTS, LEASES = "Logical_Switch", "Logical_Switch_Port", "DHCP_Options"
 ROUTERS, ROUTER_PORTS, POLICIES = "Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"
@@ -277,16 +298,20 @@ def _columns(row: Row, names: Mapping[Key, str]) -> Iterator[str]:
 
 
 def _set(row: Row, found: Found, names: Mapping[Key, str]) -> list[str]:
-    words = ["--", "set", row.table, found.uuid, *_columns(row, names)]
-    for name, value in row.columns.items():
-        if isinstance(value, Mapping):
-            there = found.columns.get(name, "")
-            for key in (key for key, item in value.items() if item is None and key in there):
-                words += ["--", "remove", row.table, found.uuid, name, key]
+    words = ["--", "set", row.table, found.uuid, *_columns(row, names), *_removed(row, found)]
     for name in _REFERRING.get(row.table, ()):
         if name not in row.refers:
             words += ["--", "clear", row.table, found.uuid, name]
     return words
+
+
+def _removed(row: Row, found: Found) -> Iterator[str]:
+    """The words that remove keys of maps which are not wanted, and there."""
+    for name, value in row.columns.items():
+        if isinstance(value, Mapping):
+            there = found.columns.get(name, "")
+            for key in (key for key, item in value.items() if item is None and key in there):
+                yield from ("--", "remove", row.table, found.uuid, name, key)
 
 
 def _written(value: str | tuple[str, ...]) -> str:
@@ -313,15 +338,18 @@ def _members(value: Value) -> tuple[str, ...]:
     return () if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
 
 
-def rebind(ports: Iterable[Found], chassis: str, moved: str) -> Command:
-    """Give ports to another chassis, and write down that they `moved`; empty for not at all."""
+def rebind(ports: Iterable[Found], wanted: Requested) -> Command:
+    """Give ports to other chassis, and write down that they moved."""
     words: list[str] = ["ovn-nbctl", f"--timeout={SWITCH_LIMIT_S}"]
     for port in ports:
-        words += ["--", "set", PORTS, port.uuid, f"options:{CHASSIS}={_quoted(chassis)}"]
-        if moved:
-            words.append(f"external_ids:{MOVED}={_quoted(moved)}")
-        else:
-            words += ["--", "remove", PORTS, port.uuid, "external_ids", MOVED]
+        columns: dict[str, Value] = {
+            "options": wanted.options,
+            "external_ids": {MOVED: wanted.moved or None},
+        }
+        row = Row(port.key, PORTS, columns)
+        if written := tuple(_columns(row, {})):
+            words += ["--", "set", PORTS, port.uuid, *written]
+        words += _removed(row, port)
     return command(*words)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from vmops.core.facts.network.central import Central
+from vmops.core.facts.network.central import TWO_PLACES, Central
+from vmops.core.facts.question import Unanswered
 from vmops.core.plan.network import rebinding as plan
 from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import ACT_LIMIT_S
 from vmops.core.tools import ovn
 from vmops.core.tools.ovn import Found, Key, Value
 from vmops.errors import ConnectionLost, WorkFailed
-from vmops.ops.act import LOOKS, outdated, perform
+from vmops.ops.act import LOOKS, ask, outdated, perform, unreadable
 from vmops.ops.network.logical import look
 from vmops.ops.route import Route
 
@@ -19,6 +20,23 @@ def check(central: Route, wanted: Rebinding) -> None:
     where the central cannot be asked. `central` leads to it."""
     if central.transcript is None:
         plan.check(wanted, central.worker, look(central))
+
+
+def check_live(central: Route, wanted: Rebinding) -> None:
+    """Raise WorkFailed where its ports cannot be for two workers while it goes from one to the
+    other, and what is raised where the central cannot be asked."""
+    try:
+        can = ask(central, TWO_PLACES)[TWO_PLACES]
+    except Unanswered as error:
+        raise unreadable(central, error) from error
+    if not can:
+        vm, to = wanted.vm.name, wanted.to.name
+        raise WorkFailed(
+            "OVN there is older than 22.09, and cannot have a port at two workers at once",
+            worker=central.worker.name,
+            vm=vm,
+            cure=f"move it with a stop: fab migrate --cold --vm {vm} --to {to}",
+        )
 
 
 def rebind(central: Route, wanted: Rebinding) -> None:
@@ -53,6 +71,7 @@ def _supposed(central: Route, wanted: Rebinding) -> Central:
             key = Key(nic.interface.network or "", f"port {nic.port}")
             columns: dict[str, Value] = {"external_ids": {ovn.VM: wanted.vm.name}}
             rows[key] = Found(key, ovn.PORTS, f"UUID-OF-{nic.port}", columns)
-    ends = {w.tunnel_ip: f"CHASSIS-OF-{w.name}" for w in (wanted.to, wanted.home) if w is not None}
+    workers = (wanted.to, wanted.home, wanted.leaves)
+    ends = {w.tunnel_ip: f"CHASSIS-OF-{w.name}" for w in workers if w is not None}
     chassis = {end: name for end, name in ends.items() if end is not None}
     return Central(rows, chassis, "SUM")

@@ -193,7 +193,7 @@ def _port(wanted: Logical, seat: Seat, chassis: Mapping[str, str]) -> Row:
             "name": seat.port,
             "addresses": (own,),
             "port_security": (own,),
-            "options": {ovn.CHASSIS: chassis.get(seat.tunnel_ip or "")},
+            "options": {ovn.CHASSIS: chassis.get(seat.tunnel_ip or ""), ovn.ACTIVATION: None},
             "external_ids": {ovn.MOVED: None},
         },
         inside=(Key(wanted.name, SWITCH), "ports"),
@@ -219,18 +219,18 @@ def _wire(name: str, vlan_id: int) -> Row:
 
 
 def where_moved(row: Row, found: Found | None, chassis: Mapping[str, str]) -> Row:
-    """The row of a port as it is wanted while its VM is where it was moved to: for as long as
-    hosts.toml has it where it came from, and OVN knows that worker."""
+    """The row of a port as it is wanted while its VM is where it was moved to, or on its way: for
+    as long as hosts.toml has it where it came from, and OVN knows those workers."""
     marks = found.columns.get("external_ids", "") if found is not None else ""
     options = row.columns.get("options", "")
     moved = (marks.get(ovn.MOVED) or "") if isinstance(marks, Mapping) else ""
-    home, _, there = moved.partition(" ")
-    if not isinstance(options, Mapping) or there not in chassis.values():
+    home, *places = moved.split(" ")
+    if not isinstance(options, Mapping) or not places or not {*places} <= {*chassis.values()}:
         return row
-    if not home or options.get(ovn.CHASSIS) != home:
+    if home != (options.get(ovn.CHASSIS) or ovn.ANYWHERE):
         return row
     columns = dict(row.columns)
-    columns["options"] = {**options, ovn.CHASSIS: there}
+    columns["options"] = {**options, **ovn.Requested(tuple(places)).options}
     columns["external_ids"] = {ovn.MOVED: moved}
     return row._replace(columns=columns)
 

@@ -50,3 +50,13 @@ def _central(said: StepResult) -> Central:
 
 CENTRAL = Question("OVN's central", (command("central_facts", most_bytes=FACT_BYTES),), _central)
 """Of the worker that has it."""
+
+
+def _has_two(said: StepResult) -> bool:
+    return said.stdout.strip() == b"yes"
+
+
+TWO_PLACES = Question(
+    "whether OVN can have a port at two workers", (command("two_places"),), _has_two
+)
+"""Of the worker that has it: OVN can since 22.09."""

@@ -2,7 +2,8 @@
 
 A port says for which worker it is, and hosts.toml says that of each VM that is pinned. A VM that
 has moved is elsewhere until hosts.toml is changed too, or it comes back: so its ports say from
-where to where, and that holds for as long as hosts.toml has it where it came from.
+where to where, and that holds for as long as hosts.toml has it where it came from. While
+a VM goes that runs, its ports are for both workers.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from vmops.core.names import NET_LOCK
 from vmops.core.plan.network.logical import FOLLOW, WRITE
 from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import ovn
-from vmops.core.tools.ovn import MOVED, Found
+from vmops.core.tools.ovn import ANYWHERE, MOVED, Found, Requested
 from vmops.errors import WorkFailed
 
 
 class Rebinding(NamedTuple):
-    """Where a VM is to be, and where hosts.toml has it: None for one that it pins nowhere."""
+    """Where a VM is to be, and where hosts.toml has it: None for one that it pins nowhere. `leaves`
+    is the worker where it runs until then, and where it is let in meanwhile too."""
 
     vm: VM
     to: Worker
     home: Worker | None
+    leaves: Worker | None = None
 
 
 def check(wanted: Rebinding, at: Worker, central: Central) -> None:
@@ -46,22 +49,37 @@ def check(wanted: Rebinding, at: Worker, central: Central) -> None:
 
 
 def rebind(wanted: Rebinding, central: Central) -> Block | None:
-    """Have OVN let the VM in on that worker, and on no other; None where it does, or where it does
-    so on any."""
-    to = central.chassis.get(wanted.to.tunnel_ip or "", "")
-    home = central.chassis.get(wanted.home.tunnel_ip or "", "") if wanted.home else ""
-    if not home or not to:
+    """Have OVN let the VM in on that worker, and on no other but the one that it leaves; None where
+    it does."""
+    asked = _requested(wanted, central)
+    if asked is None:
         return None
-    moved = "" if to == home else f"{home} {to}"
-    ports = [found for found in _ports(wanted.vm, central) if not _is_so(found, to, moved)]
+    ports = [found for found in _ports(wanted.vm, central) if not _is_so(found, asked)]
     if not ports:
         return None
     steps = (
-        Step(WRITE, (ovn.rebind(ports, to, moved),)),
+        Step(WRITE, (ovn.rebind(ports, asked),)),
         Step(FOLLOW, (ovn.sync(),), may_fail=True),
     )
     guard = command("same_rows", central.sum)
     return Block(wanted.vm.name, steps, lock=NET_LOCK, guards=(guard,), change="migrate")
+
+
+def _requested(wanted: Rebinding, central: Central) -> Requested | None:
+    """None where OVN lacks one of these workers."""
+
+    def chassis(worker: Worker) -> str:
+        return central.chassis.get(worker.tunnel_ip or "", "")
+
+    home = ANYWHERE if wanted.home is None else chassis(wanted.home)
+    places = [chassis(worker) for worker in (wanted.leaves, wanted.to) if worker is not None]
+    if not home or not all(places):
+        return None
+    if places == [home]:
+        return Requested((home,))
+    if home == ANYWHERE and len(places) == 1:
+        return Requested(())
+    return Requested(tuple(places), " ".join((home, *places)))
 
 
 def _ports(vm: VM, central: Central) -> list[Found]:
@@ -72,9 +90,10 @@ def _ports(vm: VM, central: Central) -> list[Found]:
     ]
 
 
-def _is_so(found: Found, to: str, moved: str) -> bool:
-    at = _map(found, "options").get(ovn.CHASSIS, "")
-    return at == to and (_map(found, "external_ids").get(MOVED) or "") == moved
+def _is_so(found: Found, wanted: Requested) -> bool:
+    options, marks = _map(found, "options"), _map(found, "external_ids")
+    is_there = all(options.get(key) == value for key, value in wanted.options.items())
+    return is_there and (marks.get(MOVED) or "") == wanted.moved
 
 
 def _map(found: Found, column: str) -> Mapping[str, str | None]:

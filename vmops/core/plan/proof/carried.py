@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vmops.core.devices.network.logical import SWITCH
 from vmops.core.facts.network.central import Central
@@ -14,7 +14,7 @@ from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.ends import End
 from vmops.core.plan.proof.evidence import Evidence, Pair
 from vmops.core.plan.proof.logical import DHCP, DNS, GATEWAY, INTERNET, KEPT, Hearing, Place, Sent
-from vmops.core.tools.ovn import Key
+from vmops.core.tools.ovn import CHASSIS, Key
 from vmops.errors import WorkFailed
 
 TUNNEL_PORT = 6081
@@ -234,9 +234,23 @@ def _twin(end: End, evidence: Evidence) -> tuple[str, str] | None:
         for port in site.wiring.switch.ports.values():
             is_other = (name, port.name) != (end.worker, end.drawn.nic.tap)
             is_of_ovn = port.bridge == OVN_BRIDGE
-            if is_other and is_of_ovn and port.external_ids.get("iface-id") == end.port:
+            says_so = is_of_ovn and port.external_ids.get("iface-id") == end.port
+            is_going = name != end.worker and name in _places(end, evidence)
+            if is_other and says_so and not is_going:
                 return name, port.name
     return None
+
+
+def _places(end: End, evidence: Evidence) -> set[str]:
+    """The workers for which OVN has its port: two while its VM goes from one to the other."""
+    place, middle = evidence.hearing.places.get(end.port), evidence.hearing.middle
+    if place is None or middle is None or middle.north is None:
+        return set()
+    found = middle.north.rows.get(Key(place.network.name, f"port {end.port}"))
+    options = found.columns.get("options", "") if found is not None else ""
+    asked = (options.get(CHASSIS) or "") if isinstance(options, Mapping) else ""
+    names = _chassis(middle.north, evidence)
+    return {worker for worker, name in names.items() if name in asked.split(",")}
 
 
 def _cut(cut: Sequence[Pair], pairs: Sequence[Pair]) -> Iterator[WorkFailed]:

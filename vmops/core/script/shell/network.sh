@@ -159,12 +159,16 @@ holds_logical_ports() {
   while [ "$#" -gt 0 ]; do
     asked="$asked -- get Port_Binding $2 requested_chassis"
     here="$here -- wait-until Interface $1 external_ids:ovn-installed=true"
-    there="$there -- wait-until Port_Binding $2 up=true"
     ports="$ports $2"
     is_up "$1" || { echo "TAP $1 does not stay up" >&2; return 1; }
     shift 2
   done
   are_for_here || return 1
+  # A port that is for two workers is up as long as the other one has it, and this one has it beside.
+  for port in $ports; do
+    there="$there -- wait-until Port_Binding $port up=true"
+    case " $beside " in *" $port "*) there="$there additional_chassis{>=}$mine" ;; esac
+  done
   # shellcheck disable=SC2086 # words: names hold no blanks
   ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" $there 2>/dev/null &&
     ovs-vsctl --timeout="$SWITCH_LIMIT_S" $here 2>/dev/null && return
@@ -187,12 +191,16 @@ are_for_here() {
   # shellcheck disable=SC2086
   set -- $found
   [ "$#" -gt "$count" ] || { echo "OVN does not know this worker, $own: fab ovn.setup" >&2; return 1; }
-  mine=$1
+  mine=$1 beside=''
   shift
   for port in $ports; do
     chassis=$1
     shift
     case $chassis in "[]" | "$mine") continue ;; esac
+    case $(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" get Port_Binding "$port" \
+      requested_additional_chassis 2>/dev/null) in
+      *"$mine"*) beside="$beside $port"; continue ;;
+    esac
     name=$(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" get Chassis "$chassis" name)
     name=${name#\"}
     echo "OVN has port $port for the worker ${name%\"}, and not for this one: fab net.up moves it" >&2

@@ -38,6 +38,14 @@ central_facts() {
   ovn-sbctl --timeout="$SWITCH_LIMIT_S" --format=json --columns=ip,chassis_name list Encap
 }
 
+# Before 22.09 a port was at one worker, and a port for two was for none.
+#: sudo ovn-sbctl --columns=requested_additional_chassis find Port_Binding logical_port=none
+two_places() {
+  said=$(ovn-sbctl --timeout="$SWITCH_LIMIT_S" --columns=requested_additional_chassis \
+    find Port_Binding logical_port=none 2>&1) && { echo yes; return 0; }
+  case $said in *requested_additional_chassis*) echo no ;; *) echo "$said" >&2; return 1 ;; esac
+}
+
 # A guard: the rows of ours are those that were seen.
 #: # see that the rows of OVN that carry the mark vmops-net are as they were
 same_rows() {

@@ -11,14 +11,16 @@ from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
 from vmops.core.images.progress import Progress
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.group import Terms
 from vmops.core.plan.moving import cold
 from vmops.core.plan.moving.course import Side
+from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
 from vmops.errors import WorkFailed
 from vmops.ops.act import Done, execute, observe
+from vmops.ops.network import rebinding
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle, outcome
 
@@ -93,6 +95,24 @@ def carry(move: Move, vm: VM, source: Route, file: object) -> None:
         move.progress(name, there, None)
     if sent:
         move.tell(f"{vm.name}: {file.path} is on {there}, {sent / 2**20:.1f} MiB sent")
+
+
+def carried(move: Move, vm: VM, to: Worker) -> tuple[Route, Rebinding] | None:
+    """The way to OVN's central, and what it is to be told of the VM; None for one that has no
+    interface there."""
+    if move.northbound is None or not any(nic.port for nic in vm.connected):
+        return None
+    routes = {**move.others, move.to.worker.name: move.to}
+    central = routes[move.northbound]._replace(transcript=move.to.transcript)
+    home = routes[vm.worker].worker if vm.worker in routes else None
+    return central, Rebinding(vm, to, home)
+
+
+def let_in(move: Move, vm: VM, to: Worker, *, leaves: Worker | None = None) -> None:
+    """Have OVN let the VM in on a worker, and on no other but the one that it `leaves`."""
+    if found := carried(move, vm, to):
+        central, wanted = found
+        rebinding.rebind(central, wanted._replace(leaves=leaves))
 
 
 def look_at(vm: VM, route: Route) -> Observed:

@@ -25,8 +25,9 @@ from vmops.core.script.command import BlockResult
 from vmops.core.tools import monitor
 from vmops.errors import MonitorError, NotRunning, UnexpectedOutput, VmopsError
 from vmops.ops.act import Done, ask, outdated, unreadable
+from vmops.ops.network import rebinding
 from vmops.ops.route import Route
-from vmops.ops.vm.moving.acts import Move, bring_bases, do, look_at
+from vmops.ops.vm.moving.acts import Move, bring_bases, carried, do, let_in, look_at
 from vmops.ops.vm.outcome import Outcome
 from vmops.wait import lengthening, wait_for
 
@@ -59,6 +60,8 @@ def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
     live.check_leaves(source.worker, vm, seen[0], to=to)
     live.check_same(move.to.worker, vm, seen[1], running)
     live.check_snapshots(vm, source.worker, _machine(source, vm), to=to)
+    if in_ovn := carried(move, vm, move.to.worker):
+        rebinding.check_live(*in_ovn)
 
 
 def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
@@ -71,7 +74,9 @@ def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
     bring_bases(move, vm, source, seen[0])
     plan = live.receive(move.to.worker, vm, seen[1], seen[0], token=secrets.token_hex(4))
     try:
+        let_in(move, vm, move.to.worker, leaves=source.worker)
         if do(move.to, vm, plan, seen[1]) is None:
+            let_in(move, vm, source.worker)
             return False
         _go(move, vm, source)
     except VmopsError as error:
@@ -95,6 +100,7 @@ def _go(move: Move, vm: VM, source: Route) -> None:
         plan = live.leave(here, vm, seen[0], wanted, tuning=move.tuning or Tuning())
         sent = _must(source, vm, plan, seen[0])
         taken = _must(move.to, vm, live.switch(there, vm, seen[1]), seen[1])
+    let_in(move, vm, there)
     dark = _dark_ms(vm, sent.result, taken.result)
     said = "" if dark is None else f", its guest stood still for {dark} ms"
     move.tell(f"{vm.name}: runs on {there.name}{said}")
@@ -198,12 +204,14 @@ def _stays(move: Move, vm: VM, source: Route) -> bool:
             return False
         comes = there.moves.get(vm.name)
         do(source, vm, live.unmirror(source.worker, vm, here), here)
-        if comes is None:
-            return True
-        if comes.how == "receiving":
-            return do(move.to, vm, live.drop(move.to.worker, vm, there), there) is not None
-        plan = cold.give_up(move.to.worker, vm, there, ())
-        return do(move.to, vm, plan, there) is not None
+        if comes is not None:
+            is_live = comes.how == "receiving"
+            drop = live.drop(move.to.worker, vm, there) if is_live else None
+            plan = drop or cold.give_up(move.to.worker, vm, there, ())
+            if do(move.to, vm, plan, there) is None:
+                return False
+        let_in(move, vm, source.worker)
+        return True
     except VmopsError:
         return False
 
@@ -240,6 +248,7 @@ def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
     expected = blank._replace(moves={vm.name: comes}, images={})
     do(move.to, vm, cold.expect(there, vm, blank, comes), blank)
     transcript.noted(there, f"# bring what its disks stand on from {here.name}")
+    let_in(move, vm, there, leaves=here)
     do(move.to, vm, live.receive(there, vm, expected, runs, token="TOKEN"), expected)
     waits = runs._replace(moves={vm.name: received})
     do(source, vm, live.open_way(here, vm, runs), runs)
@@ -248,6 +257,7 @@ def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
     do(source, vm, live.mirrors(here, vm, runs, tuning=move.tuning or Tuning()), runs)
     do(source, vm, live.leave(here, vm, runs, leaves, tuning=move.tuning or Tuning()), runs)
     do(move.to, vm, live.switch(there, vm, waits), waits)
+    let_in(move, vm, there)
     left = blank._replace(moves={vm.name: leaves})
     do(source, vm, cold.clear(here, vm, left), left)
     return Outcome(vm.name, there.name, "move")

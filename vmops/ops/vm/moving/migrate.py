@@ -20,7 +20,6 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.moving import cold, course, live, together
 from vmops.core.plan.moving.course import Ends, Next
-from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.tools import qmp
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import LOOKS, ask, observe, outdated, unreadable
@@ -29,7 +28,7 @@ from vmops.ops.network import rebinding
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import lifecycle, power
 from vmops.ops.vm.moving import going
-from vmops.ops.vm.moving.acts import Move, bring_bases, carry, do, look_at, side
+from vmops.ops.vm.moving.acts import Move, bring_bases, carried, carry, do, let_in, look_at, side
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
 
@@ -60,30 +59,13 @@ def _one(move: Move, vm: VM) -> Outcome:
             return _shown(move, vm)
         source = _source(move, vm)
         if source is None:
-            _let_in(move, vm)
+            let_in(move, vm, move.to.worker)
             return Outcome(vm.name, to, "nothing")
-        if carried := _carried(move, vm):
-            rebinding.check(*carried)
+        if in_ovn := carried(move, vm, move.to.worker):
+            rebinding.check(*in_ovn)
         return _moved(move, vm, source)
     except VmopsError as error:
         return Outcome(vm.name, to, "nothing", error=error)
-
-
-def _carried(move: Move, vm: VM) -> tuple[Route, Rebinding] | None:
-    """The way to OVN's central, and what it is to be told of the VM; None for one that has no
-    interface there."""
-    if move.northbound is None or not any(nic.port for nic in vm.connected):
-        return None
-    routes = {**move.others, move.to.worker.name: move.to}
-    central = routes[move.northbound]._replace(transcript=move.to.transcript)
-    home = routes[vm.worker].worker if vm.worker in routes else None
-    return central, Rebinding(vm, move.to.worker, home)
-
-
-def _let_in(move: Move, vm: VM) -> None:
-    """Have OVN let the VM in on its new worker: it does so on one at a time."""
-    if carried := _carried(move, vm):
-        rebinding.rebind(*carried)
 
 
 def _source(move: Move, vm: VM) -> Route | None:
@@ -193,13 +175,13 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
         else:
             found = course.next_act(vm.name, ends, *sides)
         if found.act == "done":
-            _let_in(move, vm)
+            let_in(move, vm, move.to.worker)
             return Outcome(vm.name, ends.destination, "move", notes=(_noted(move, vm, ends),))
         if found.act == "blocked":
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
         is_live = sides[0].runs and not move.cold and found.act in ("expect", "leave")
         shares = source.worker.shared_images or move.to.worker.shared_images
-        if is_live and (move.tuning is None or shares or _carried(move, vm)):
+        if is_live and (move.tuning is None or shares):
             raise WorkFailed(
                 "it runs, and would have to be stopped to be moved",
                 worker=ends.source,
@@ -278,6 +260,8 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
         if done is not None:
             move.tell(f"{vm.name}: runs on {there.name}")
         return done is not None
+    # A port that is still for both would be down when the first of them goes.
+    let_in(move, vm, there)
     return do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
 
 
@@ -318,7 +302,7 @@ def _bring(
 
 
 def _start(move: Move, vm: VM) -> None:
-    _let_in(move, vm)
+    let_in(move, vm, move.to.worker)
     (came,) = lifecycle.launch(move.to, [vm], terms=move.terms)
     if came.error is not None:
         raise came.error
@@ -358,7 +342,7 @@ def _shown(move: Move, vm: VM) -> Outcome:
     here, there = source.worker, move.to.worker
     runs = supposed.running(here, [vm])
     if not move.cold:
-        return going.show(move._replace(others={}), vm, source, (runs, supposed.blank(there, [vm])))
+        return going.show(move, vm, source, (runs, supposed.blank(there, [vm])))
     gone = supposed.blank(here, [vm])
     none = supposed.without_disks(supposed.blank(there, [vm]), [vm], {})
     comes = mark("expected", here.name, "TOKEN", ran=True)
@@ -372,7 +356,7 @@ def _shown(move: Move, vm: VM) -> Outcome:
         transcript.noted(there, f"# bring {path} from {here.name}, and what it stands on")
     files = tuple(Arriving(path, "SHA256") for path in paths)
     do(move.to, vm, cold.take(there, vm, expected, files), expected)
-    _let_in(move, vm)
+    let_in(move, vm, there)
     do(move.to, vm, starting.launch(there, vm, supposed.blank(there, [vm])), none)
     do(source, vm, cold.clear(here, vm, left), left)
     return Outcome(vm.name, there.name, "move")
