@@ -182,6 +182,9 @@ OPERATIONS = (
     Operation("restart", _web1("restart", "--timeout", "3"), "running", "running"),
     Operation("restart-force", _web1("restart", "--force"), "running", "running"),
     Operation("up", ("up", "--vm", "web*"), "gone", "running", ALL),
+    Operation(
+        *("up-restart", ("up", "--vm", "plug1", "--restart"), "plugged", "running", PLUG),
+    ),
     Operation("down", ("down", "--vm", "web*", "--timeout", "3"), "running", "gone", ALL),
     Operation("prune", ("prune", "--yes"), "crashed", "gone"),
     Operation("prune-plugged", ("prune", "--yes"), "plugged", "gone"),
@@ -204,6 +207,10 @@ OPERATIONS = (
     Operation("suspend", _web1("suspend"), "running", "suspended"),
     Operation("resume-suspended", _web1("resume"), "suspended", "running"),
     Operation("launch-suspended", _disk1("launch"), "suspended", "running", DISK),
+    Operation("stop-paused", _web1("stop", "--timeout", "3"), "paused", "gone"),
+    Operation(
+        *("destroy-suspended", _disk1("destroy", "--yes", "--force"), "suspended", "gone", DISK),
+    ),
     Operation("suspend-discard", _web1("suspend", "--discard"), "suspended", "gone"),
     Operation(
         *("link-down", _web1_eth1("nic.down"), "running", "unlinked"),

@@ -7,12 +7,13 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 
+from . import things
 from .cuts import NETWORK, SIGNALS
 from .ground import Command, Ground, Hung, Said
 from .judge import before_our_code, read_status, untruths
-from .operations import DISKS, OPERATIONS
+from .operations import DISKS, DRAIN, OPERATIONS, File
 from .outside import Shape
-from .targets import TARGETS
+from .targets import EVERY, TARGETS
 from .wanted import is_as_wanted
 
 OPERATORS = 3
@@ -25,14 +26,14 @@ WORDS = tuple(
     dict.fromkeys(
         (operation.words, operation.file)
         for operation in OPERATIONS
-        if operation.file in ("hosts", "changed", "pair")
-        and operation.words[0] not in ("reset-disk", "drain", "undrain")
+        if operation.file not in ("mesh", "shared")
+        and operation.words[0] != "reset-disk"
         and operation.vms != DISKS
         and not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk. Networks, and a worker that is drained, are for one operator alone here."""
+lets go of a disk. What is laid for tunnels and a folder in common would be in the others' way."""
 NOWHERE = "there is nothing of it to move"
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
@@ -123,10 +124,12 @@ def _judge(ground: Ground, done: Round) -> None:
     _seen, unrest = ground.settled()
     done.violations += unrest
     _bring_back(ground, done)
-    entries = {str(entry["vm"]): entry for entry in read_status(ground.fab(*STATUS))}
+    asked = [*read_status(ground.fab(*STATUS)), *read_status(ground.fab(*STATUS, file="networks"))]
+    entries = {str(entry["vm"]): entry for entry in asked}
+    served = read_status(ground.fab("net.status", "--format", "json", file="networks"))
     seen, unrest = ground.settled()  # status may have removed what a guest's end has left
     done.violations += unrest
-    for target in TARGETS:
+    for target in EVERY:
         lines = (
             untruths(entries[target.name], seen.shapes[target.name], target)
             if target.name in entries
@@ -135,23 +138,34 @@ def _judge(ground: Ground, done: Round) -> None:
         for line in lines:
             shape = seen.shapes[target.name]
             done.violations.append(f"status of {target.name}: {line}, but there is {shape}")
-    said = ground.fab("up", "--restart")
-    done.said.append(f"{said.began:.2f} {said}")
-    if said.code != 0:
-        done.violations.append(f"up does not mend it: {said}")
+    files: tuple[File, ...] = ("hosts", "networks")
+    for file in files:
+        said = ground.fab("up", "--restart", file=file)
+        done.said.append(f"{said.began:.2f} {said}")
+        if said.code != 0:
+            done.violations.append(f"up does not mend it: {said}")
+    was = seen.things
     seen, unrest = ground.settled()
     done.violations += unrest
     done.violations += [
         f"up has not made {target.name} whole: {seen.shapes[target.name]}"
-        for target in TARGETS
+        for target in EVERY
         if not is_as_wanted(_usual(seen.shapes[target.name]), target, "running")
     ]
-    done.violations += ground.tags.wrong([*TARGETS, TARGETS[0].moved()])
+    done.violations += things.not_as_wanted(seen.things, SERVED)
+    done.violations += things.untruths(served, was, seen.things)
+    done.violations += ground.tags.wrong([*EVERY, TARGETS[0].moved()])
 
 
 def _bring_back(ground: Ground, done: Round) -> None:
-    """End a move of disk1, wherever it was cut: one that cannot be taken back goes on first. The VM
-    may be nowhere at all."""
+    """Open the worker that was drained, and end a move of disk1, wherever that was cut: one that
+    cannot be taken back goes on first. The VM may be nowhere at all."""
+    for _ in range(2):
+        said = ground.fab("undrain", "--worker", "{there}", file="pair")
+        done.said.append(f"{said.began:.2f} {said}")
+    drained = [name for name in DRAIN if ground.look().things[name]]
+    if said.code != 0 or drained:
+        done.violations.append(f"the worker that was drained is not opened: {said}")
     for to in ("{here}", "{there}", "{here}"):
         said = ground.fab("migrate", "--vm", "disk1", "--to", to, file="pair")
         done.said.append(f"{said.began:.2f} {said}")
@@ -165,6 +179,7 @@ def _usual(shape: Shape) -> Shape:
     return replace(shape, more=tuple(word for word in shape.more if word == "memory"))
 
 
+SERVED = next(operation for operation in OPERATIONS if operation.name == "net-up")
 STATUS = ("status", "--format", "json")
 
 
