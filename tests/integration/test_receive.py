@@ -40,7 +40,9 @@ def image(path: Path, size: int = 3_000_001) -> Path:
 class Receiver:
     """One receiver in a folder of its own; its answers line by line."""
 
-    def __init__(self, folder: Path, source: ImageFile, way: str, *, digest: str = "") -> None:
+    def __init__(
+        self, folder: Path, source: ImageFile, way: str, *, digest: str = "", amended: str = ""
+    ) -> None:
         self.source = source
         self.way = way
         base = Base(digest or source.digest(), "raw")
@@ -49,7 +51,7 @@ class Receiver:
         self.final = folder / "im/.vmops" / base.name
         self.part = self.final.with_name(f"{base.name}.part")
         self._process = subprocess.Popen(
-            ["perl", "-e", program(*RECEIVER), *words],
+            ["perl", "-e", program(*RECEIVER) + amended, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "HOME": str(folder), "LC_ALL": "C"},
@@ -203,6 +205,37 @@ def test_the_sum_is_made_by_sha256sum_where_there_is_no_openssl(
     packing = Receiver(tmp_path, source, PACKED, digest="1" * 64)
     assert packing.hear() == "at 0 plain"
     packing.send(b"")
+
+
+UNKNOWN, REFUSED = "\nsub number { return }\n", "\nsub number { return 9999 }\n"
+COPIES = pytest.mark.parametrize("number", [UNKNOWN, REFUSED], ids=["unknown", "refused"])
+"""As on a machine whose numbers of system calls are not known, and where a call is refused."""
+
+
+@COPIES
+@WAYS
+def test_where_bytes_cannot_be_passed_on_they_are_copied(
+    tmp_path: Path, source: ImageFile, way: str, number: str
+) -> None:
+    receiver = Receiver(tmp_path, source, way, amended=number)
+    assert receiver.send(receiver.stream(receiver.at())) == ["checks", "done"]
+    assert receiver.final.read_bytes() == (tmp_path / "source").read_bytes()
+
+
+def test_an_image_that_is_larger_than_all_pipes(tmp_path: Path) -> None:
+    """Its data and its holes are waited for in the middle."""
+    path = tmp_path / "large"
+    data = random.Random(1)
+    with path.open("wb") as file:
+        for at in (5, 30):
+            file.seek((at << 20) + 77)
+            file.write(data.randbytes((9 << 20) + 1))
+        file.truncate((60 << 20) + 3)
+    with ImageFile(path) as large:
+        receiver = Receiver(tmp_path, large, PLAIN)
+        assert receiver.send(receiver.stream(receiver.at())) == ["checks", "done"]
+        assert receiver.final.stat().st_size == large.size
+        assert hashlib.sha256(receiver.final.read_bytes()).hexdigest() == large.digest()
 
 
 def test_a_second_sender_waits_for_the_first(tmp_path: Path, source: ImageFile) -> None:

@@ -21,9 +21,10 @@ NAMES = sorted(functions._functions())
 
 
 BEFORE = {
-    "receive.pl": ("arrival.pl",),
-    "fetch.pl": ("arrival.pl",),
-    "beside.pl": ("arrival.pl", "once.pl", "sshd.pl"),
+    "arrival.pl": ("number.pl",),
+    "receive.pl": ("number.pl", "arrival.pl"),
+    "fetch.pl": ("number.pl", "arrival.pl"),
+    "beside.pl": ("number.pl", "arrival.pl", "once.pl", "sshd.pl"),
     "sshd.pl": ("once.pl",),
     "ssh.pl": ("once.pl",),
     "give.pl": ("once.pl", "ssh.pl"),

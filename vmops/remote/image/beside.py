@@ -22,7 +22,7 @@ from vmops.remote.once import LONGEST_WHY, CannotBe, End, Keys, Place, new_keys,
 from vmops.remote.ssh.bridge import FAILURES
 from vmops.remote.ssh.connection import connection
 
-TAKER = ("arrival.pl", "once.pl", "sshd.pl", "beside.pl", "receive.pl")
+TAKER = ("number.pl", "arrival.pl", "once.pl", "sshd.pl", "beside.pl", "receive.pl")
 GIVER = ("once.pl", "ssh.pl", "give.pl")
 
 _WAITS_S = 150.0

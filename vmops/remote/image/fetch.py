@@ -16,7 +16,7 @@ from vmops.remote.image.transfer import Pushed, Report
 from vmops.remote.ssh.connection import connection
 from vmops.remote.ssh.transport import WorkerTransport
 
-FETCHER = ("arrival.pl", "fetch.pl")
+FETCHER = ("number.pl", "arrival.pl", "fetch.pl")
 
 STAYS_FREE = 256 << 20
 """Bytes that a fetch leaves to the disks of the VMs there, however much comes."""

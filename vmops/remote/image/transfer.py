@@ -35,7 +35,7 @@ _LEVEL = 1
 _SAMPLES = 4
 _WORTH_IT = 0.95
 
-RECEIVER = ("arrival.pl", "receive.pl")
+RECEIVER = ("number.pl", "arrival.pl", "receive.pl")
 
 
 class Pushed(NamedTuple):

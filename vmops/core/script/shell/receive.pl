@@ -1,4 +1,4 @@
-# Receives an image on standard input. It stands behind arrival.pl.
+# Receives an image on standard input. It stands behind number.pl and arrival.pl.
 #
 # Further arguments: its size, its bytes of data, 1 where the sender can pack. Beside the lines of
 # arrival.pl it says:
@@ -23,6 +23,7 @@ if ($packs) {
     $source = open $in, '-|', 'zstd', '-dcq' or finish('failed', $!);
 }
 begin();
+fcntl $in, 1031, 1 << 20; # F_SETPIPE_SZ
 
 # Another worker may be the sender: it writes what was promised, in its order, and no more.
 my ($until, $most_filler) = ($at, 1 << 20);
@@ -33,11 +34,9 @@ while (1) {
     strange() if $is_filler ? $left > $most_filler
         : $offset < $until || $offset > $size || $left > $size - $offset;
     while ($left) {
-        my $bytes = take($left);
-        $left -= length $bytes;
-        next if $is_filler;
-        write_at($offset, $bytes);
-        $offset += length $bytes;
+        my $many = $is_filler ? length take($left) : take_to($offset, $left);
+        $left -= $many;
+        $offset += $many if !$is_filler;
     }
     good_until($until = $offset) if !$is_filler;
 }
@@ -51,6 +50,19 @@ sub take {
     my $got = sysread $in, my $bytes, $_[0] < $piece ? $_[0] : $piece;
     leave(1) if !$got;
     return $bytes;
+}
+# Into the file. What cannot be passed on is read and written: a full disk is told by that.
+sub take_to {
+    my ($offset, $most) = @_;
+    alarm $patience;
+    sysseek $file, $offset, 0;
+    my $many = passed($in, $file, $most, 0);
+    leave(1) if !$many;
+    return $many if $many > 0;
+    undef $splice;
+    my $bytes = take($most);
+    write_at($offset, $bytes);
+    return length $bytes;
 }
 sub take_all {
     my ($wanted, $bytes) = ($_[0], '');
