@@ -87,3 +87,25 @@ def test_a_caller_who_hangs_holds_nobody(ways: list[Way]) -> None:
     assert ended
     assert silent.carrier.recv(1) == b""
     assert way.carries()
+
+
+@pytest.mark.parametrize("form", ["a link", "a link to nothing", "a file"])
+def test_nothing_is_removed_behind_what_qemu_has_put_there(tmp_path: Path, form: str) -> None:
+    """Its run directory is a place where a QEMU that its guest rules makes what it likes, and
+    this program is root's."""
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "kept").write_text("kept")
+    with tempfile.TemporaryDirectory(prefix="way") as folder, ExitStack() as stack:
+        place = Path(folder, "way")
+        if form == "a file":
+            place.write_text("")
+        else:
+            place.symlink_to(others if form == "a link" else tmp_path / "nothing")
+        way = Way(Path(folder), stack)
+        assert way.carries()
+        way.caller.close()
+        assert wait_for(lambda: None if list(Path(folder).glob("*.sock")) else True, 60)
+        assert os.path.lexists(place)
+        assert [each.read_text() for each in others.iterdir()] == ["kept"]
+    assert not (tmp_path / "nothing").exists()

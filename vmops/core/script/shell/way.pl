@@ -30,7 +30,13 @@ sub listening {
 my %doors = ('way' => listening('way', $owner[2] // 0));
 $doors{$_} = listening("way-$_", $user) for 'nbd', 'ram';
 my $place = "$folder/way";
-sub clear { unlink glob "$place/*"; rmdir $place }
+# Root removes nothing behind what QEMU may have put there, a link say. What is not QEMU's it cannot
+# put another thing in place of.
+sub clear {
+    return if !lstat $place || !-d _ || (lstat _)[4] !~ /^(?:$>|$owner[2])\z/;
+    unlink glob "$place/*";
+    rmdir $place;
+}
 clear();
 # Where something else stands by that name, only he has no place.
 chown $owner[2] // 0, -1, $place if mkdir $place, 0700;
