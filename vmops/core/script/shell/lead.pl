@@ -15,7 +15,7 @@ use Fcntl;
 use IO::Select;
 use IO::Socket::UNIX;
 my ($folder, $run, $address, $port, $user) = @ARGV;
-my ($patience, $said, $pid) = (30, '');
+my ($patience, $said, $heard, $pid) = (30, '', '');
 my $mine = $$;
 $| = 1;
 $SIG{PIPE} = $SIG{HUP} = 'IGNORE';
@@ -24,8 +24,9 @@ END { kill 'TERM', $pid if $pid && $$ == $mine }
 
 $folder =~ s{^~(?=/|$)}{$ENV{HOME}};
 my @ssh = our_ssh($folder, $port, $user);
-# Its socket has a short name: the path of one has an end.
-chdir "$run/way" or finish('lacks', 'place');
+# Its socket has a short name: the path of one has an end. What stands there may be QEMU's, whose
+# directory to write in that is, or a link of its.
+lstat "$run/way" && -d _ && -O _ && chdir "$run/way" or finish('lacks', 'place');
 sub come { IO::Socket::UNIX->new("$run/way.sock") // finish('failed', "way.sock: $!") }
 
 pipe my $from, my $to or finish('failed', $!);
@@ -58,6 +59,10 @@ while (1) {
         } elsif ($one == $answer) {
             failed() if !$many;
             next if $way;
+            # A shell there that greets whoever comes would greet QEMU in each stream.
+            $heard .= $data;
+            next if $heard ne "here\n" && index("here\n", $heard) == 0;
+            finish('failed', 'its login shell says more than it is asked') if $heard ne "here\n";
             $way = come();
             $hears->add($way);
             print "here\n";
