@@ -145,6 +145,23 @@ def test_ssh_has_an_address_that_nobody_has_and_several_at_once(
     wait_until(lambda: are_shut(site))
 
 
+def test_a_door_takes_no_address_that_a_port_has_there(
+    site: Site, logs_in: dict[str, Guest]
+) -> None:
+    """Another hosts.toml has a VM there, of which this one knows nothing."""
+    words = ("lsp-set-addresses", "theirs", "0a:00:00:00:00:01 192.168.10.254 fd00::1")
+    site.nbctl("lsp-add", "vmops-blue", "theirs", "--", *words)
+    try:
+        way = open_way(site)
+        seat = [name for name in ports(site) if name.startswith("vmops.door.")]
+        way.kill()
+        way.communicate(timeout=30)
+    finally:
+        site.nbctl("lsp-del", "theirs")
+    assert seat == ["vmops.door.blue.192.168.10.253"]
+    wait_until(lambda: are_shut(site))
+
+
 def open_way(site: Site) -> subprocess.Popen[bytes]:
     """A door that stays open: what comes first is sshd's greeting."""
     way = subprocess.Popen(

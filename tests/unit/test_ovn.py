@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -246,6 +247,33 @@ def test_what_ovn_has_of_a_network() -> None:
     assert port.refers == {"dhcpv4_options": Key("blue", "leases")}
     assert found["leases"].columns["options"]["router"] == "192.168.0.1"  # type: ignore[index,call-overload]
     assert found["leases"].columns["options"]["mtu"] == "1442"  # type: ignore[index,call-overload]
+
+
+MAC = 'mac = "52:54:00:00:00:99"'
+
+
+@pytest.mark.parametrize(
+    ("carried", "plain", "is_one"), [(30, 30, True), (30, 31, False), (None, 30, False)]
+)
+def test_a_mac_is_one_vms_in_a_network_and_in_the_vlan_that_it_is_in(
+    carried: int | None, plain: int, is_one: bool
+) -> None:
+    """The switch between them learns it at one place, whatever worker the other one is on."""
+    blue = BLUE + (f"vlan_id = {carried}\n" if carried else "")
+    parts = (
+        blue,
+        a_vm("web", f'network = "blue", {MAC}'),
+        a_vm("db", f"vlan_id = {plain}, {MAC}", "w2"),
+    )
+    if is_one:
+        assert "both are on VLAN 30, which is one network: set another mac" in complaints(*parts)
+        found = read(*parts[:2], a_vm("db", f"vlan_id = {plain}", "w2"))
+        web, db = found.vms.values()
+        twin = replace(db, interfaces=(replace(db.interfaces[0], mac=web.nics[0].mac),))
+        with pytest.raises(InventoryError, match="both are on VLAN 30"):
+            replace(found, vms={**found.vms, "db": twin})
+    else:
+        read(*parts)
 
 
 def test_a_network_in_a_vlan_has_a_way_into_it_and_its_vms_none_of_their_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmops.core.images.names import disk_path
@@ -23,7 +24,7 @@ _FIRST_FREE = 1001
 
 class _Claim(NamedTuple):
     """Something that one VM takes, and the key it takes it by. `segment` is where its card is: a
-    VLAN, or by its name a network of OVN."""
+    VLAN, or by its name a network of OVN that is in none."""
 
     vm: KeyPath
     worker: str | None
@@ -90,6 +91,7 @@ def conflicts(
     vms: Mapping[str, Values],
     *,
     vm_id_from_name: Collection[str] = (),
+    networks: Mapping[str, Values] = MappingProxyType({}),
 ) -> list[Fault]:
     """All that workers and VMs of one inventory may not share or refer to, by their names.
 
@@ -99,12 +101,15 @@ def conflicts(
     return [
         *_shared_by_workers(workers),
         *_unknown_workers(by_path, workers),
-        *shared_by_vms(by_path, {("vms", name) for name in vm_id_from_name}),
+        *shared_by_vms(by_path, {("vms", name) for name in vm_id_from_name}, networks=networks),
     ]
 
 
 def shared_by_vms(
-    vms: Mapping[KeyPath, Values], vm_id_from_name: Collection[KeyPath] = ()
+    vms: Mapping[KeyPath, Values],
+    vm_id_from_name: Collection[KeyPath] = (),
+    *,
+    networks: Mapping[str, Values] = MappingProxyType({}),
 ) -> list[Fault]:
     """A fault for each vm_id, MAC, TAP, VNC port and disk that an earlier VM on the worker has too,
     and for each MAC and address that an earlier VM on the VLAN has, wherever it runs.
@@ -117,7 +122,7 @@ def shared_by_vms(
     free = _free_vm_ids(vms)
     faults = []
     for path, values in vms.items():
-        for claim in _claims(path, values):
+        for claim in _claims(path, values, networks):
             clash = taken.clash(claim)
             if clash is None or (claim.from_vm_id and (claim.vm, clash.vm) in told):
                 continue
@@ -142,7 +147,7 @@ def _with_a_free_one(fault: Fault, vm: KeyPath, free: Iterator[int]) -> Fault:
     return fault._replace(said=f"{fault.said}: the vm_id of {vm[-1]} is from its name{cure}")
 
 
-def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
+def _claims(vm: KeyPath, values: Values, networks: Mapping[str, Values]) -> Iterator[_Claim]:
     worker = values.get("worker")
     vm_id = values.get("vm_id")
     for number in ("vm_id", "vnc_port"):
@@ -167,7 +172,8 @@ def _claims(vm: KeyPath, values: Values) -> Iterator[_Claim]:
         if derived and vm_id is not None:
             mac = derived_mac(vm_id, index + 1)
         if mac:
-            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, _segment(interface))
+            segment = _segment(interface, networks)
+            yield _Claim(vm, worker, "mac", mac, (*key, "mac"), derived, segment)
         yield from _address_claims(vm, key, interface)
 
 
@@ -179,10 +185,12 @@ def _address_claims(vm: KeyPath, key: KeyPath, interface: Values) -> Iterator[_C
         yield _Claim(vm, None, "address", taken, (*key, "address"), segment=vlan_id)
 
 
-def _segment(interface: Values) -> int | str | None:
+def _segment(interface: Values, networks: Mapping[str, Values]) -> int | str | None:
     if interface.get("engine") == OVN:
         name: str | None = interface.get("network")
-        return name
+        # One that OVN takes into a VLAN is one segment with whoever is there.
+        joined: int | None = networks.get(name or "", {}).get("vlan_id")
+        return name if joined is None else joined
     vlan_id: int | None = interface.get("vlan_id")
     return vlan_id
 

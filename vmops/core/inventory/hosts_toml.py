@@ -100,7 +100,9 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     if hosts.mesh is not None:
         hosts.faults += mesh_faults(hosts.networks, _with_ends(hosts), hosts.vms)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
-    hosts.faults += conflicts(hosts.workers, hosts.vms, vm_id_from_name=from_name)
+    hosts.faults += conflicts(
+        hosts.workers, hosts.vms, vm_id_from_name=from_name, networks=hosts.networks
+    )
     hosts.faults += unknown_images(hosts.vms, hosts.images)
     hosts.faults += apart_faults(hosts.vms, hosts.unmade)
     return hosts

@@ -79,20 +79,22 @@ class Inventory:
             if key != item.name
         ]
         vms = {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()}
-        faults += conflicts({name: _endpoint(worker) for name, worker in self.workers.items()}, vms)
+        networks = {name: network.to_dict() for name, network in self.networks.items()}
+        ends = {name: _endpoint(worker) for name, worker in self.workers.items()}
+        faults += conflicts(ends, vms, networks=networks)
         faults += apart_faults(vms)
         faults += unknown_images(
             {name: {"image": vm.image} for name, vm in self.vms.items()}, self.images
         )
         faults += contradictions(
-            {name: network.to_dict() for name, network in self.networks.items()},
+            networks,
             {
                 name: {"uplink": worker.uplink, "port": worker.port}
                 for name, worker in self.workers.items()
             },
         )
         faults += ovn_faults(
-            {name: network.to_dict() for name, network in self.networks.items()},
+            networks,
             {
                 name: {"tunnel_ip": worker.tunnel_ip, "bridge": worker.bridge}
                 for name, worker in self.workers.items()

@@ -37,13 +37,16 @@ my ($chassis) = lines_of('ovn-sbctl', '--timeout=10', '--bare', '--no-headings',
     'find', 'Encap', "ip=\"$end\"") or no_seat("OVN does not know the worker at $end: fab ovn.setup");
 my %taken = map { $_ => 1 } map { split } words_of('--columns=name', 'find', 'Logical_Switch_Port',
     'external_ids:vmops-door!=""');
+# A VM of another hosts.toml, or a port that somebody has made by hand, may have an address that is free by this one.
+my @there = map { split } words_of('--columns=ports', 'list', 'Logical_Switch', $switch);
+my %used = map { $_ => 1 } map { split } @there ? words_of('--columns=addresses', 'list', 'Logical_Switch_Port', @there) : ();
 
 my $ended = 0;
 $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
 for my $address (split /,/, $choice) {
     my $mac = join ':', '0a', '58', unpack '(H2)*', inet_aton($address);
     my $wanted = "vmops.door.$network.$address";
-    next if $taken{$wanted};
+    next if $taken{$wanted} || $used{$address};
     next if system @nbctl, '--', '--id=@p', 'create', 'Logical_Switch_Port', "name=\"$wanted\"",
         "addresses=\"$mac $address\"", "port_security=\"$mac $address\"",
         "options:requested-chassis=\"$chassis\"", "external_ids:vmops-door=$$",
