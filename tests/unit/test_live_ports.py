@@ -115,6 +115,20 @@ def test_without_a_free_port_or_with_a_card_of_its_start_only_a_restart_helps(
     assert starting.launch(WORKER, wanted, world(ran, answers, wanted)).action == "restart"
 
 
+@pytest.mark.parametrize("new", range(4))
+def test_of_more_cards_than_ports_those_that_are_too_many_say_why(new: int) -> None:
+    nics = tuple(Interface(f"eth{n}", vlan_id=103, model="virtio") for n in range(3, 3 + new))
+    disks = tuple(replace(DATA, name=f"d{n}") for n in range(5 - new))
+    wanted = replace(Q35, interfaces=(*Q35.interfaces, *nics), disks=disks)
+    made = starting.launch(WORKER, wanted, world(Q35, tells(), wanted))
+    assert made.action == "restart"
+    (*fit, last) = sorted(made.drift, key=lambda one: not one.live)
+    assert [one.how for one in (*fit, last)] == ["live"] * 4 + ["restart"]
+    assert last.field == f"disks.{disks[-1].name}"
+    assert str(last).endswith(" GiB, and no root port is free")
+    assert not any("port" in str(one) for one in fit)
+
+
 def test_what_was_added_comes_out_again_and_what_it_was_started_with_does_not() -> None:
     answers = tells(attached("old", "/old"), occupied=("spare0",), cards=CARDS + CARD3)
     made = starting.launch(WORKER, Q35, world(Q35, answers))

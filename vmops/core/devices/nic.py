@@ -129,11 +129,13 @@ def drift(
     """Where the interfaces of a running VM differ from the wanted ones. Whether one can be added or
     removed while the VM runs, `room` says."""
     by_tap = {nic.tap: nic for nic in has}
-    found = []
+    found, new = [], 0
     for nic in vm.connected:
         where = f"interfaces.{nic.name}"
         if nic.tap not in by_tap or by_tap[nic.tap].is_bare:
-            found.append(Drift(where, "not in the VM", "connected", live=room.adds))
+            wanted = room.wanted("connected", new)
+            found.append(Drift(where, "not in the VM", wanted, live=room.takes(new)))
+            new += 1
             continue
         pairs = (
             ("model", by_tap[nic.tap].device, device_of(nic)),

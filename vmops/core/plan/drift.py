@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from vmops.core.devices import disk, display, machine, nic
 from vmops.core.devices.drift import Drift
@@ -45,43 +45,35 @@ def drift(worker: Worker, vm: VM, observed: Observed) -> tuple[Drift, ...]:
     if running.process is None:
         return ()
     line, has = running.command_line, observed.drives(vm.name)
+    for_nics, for_disks = _rooms(vm, observed)
+    cards, home = observed.nics(vm.name), observed.host.home
     return (
         *_of_machine(vm, line, has, launch_values(worker, vm, observed)),
         *disk.drift(vm, observed.images),
-        *further.drift(
-            vm,
-            has.disks,
-            observed.images,
-            home=observed.host.home,
-            room=_room(vm, observed, asked=has.said, fixed=(each.name for each in line.disks)),
-        ),
+        *further.drift(vm, has.disks, observed.images, home=home, room=for_disks),
         *drive.drift(vm, running.seed),
-        *nic.drift(
-            worker,
-            vm,
-            observed.nics(vm.name),
-            observed.wiring,
-            room=_room(
-                vm,
-                observed,
-                asked=observed.nics_were_said(vm.name),
-                fixed=(card.tap for card in line.nics),
-            ),
-        ),
+        *nic.drift(worker, vm, cards, observed.wiring, room=for_nics),
     )
 
 
-def _room(vm: VM, observed: Observed, *, asked: bool, fixed: Iterable[str]) -> Room:
-    """Where its monitor was `asked` what it has. What it was started with is `fixed` on a machine
-    that takes cards at root ports alone, and there has to be one for each card that it lacks."""
-    if not ports.needs(observed.vm(vm.name).command_line.machine):
-        return Room(asked, asked)
-    cards = {card.tap for card in observed.nics(vm.name)}
-    disks = {each.name for each in observed.drives(vm.name).disks if each.attached}
+def _rooms(vm: VM, observed: Observed) -> tuple[Room, Room]:
+    """What comes and goes of interfaces, and of disks, where its monitor was asked what it has.
+
+    What it was started with is fixed on a machine that takes cards at root ports alone. Interfaces
+    get the free ones first (live/interfaces.py).
+    """
+    line, has = observed.vm(vm.name).command_line, observed.drives(vm.name)
+    were_said = observed.nics_were_said(vm.name)
+    if not ports.needs(line.machine):
+        return Room(were_said, were_said), Room(has.said, has.said)
+    cards = {card.tap for card in observed.nics(vm.name) if not card.is_bare}
     lacking = sum(nic.tap not in cards for nic in vm.connected)
-    lacking += sum(each.name not in disks for each in vm.disks)
-    enough = lacking <= len(observed.free_ports(vm.name))
-    return Room(asked and enough, asked, frozenset(fixed))
+    free = len(observed.free_ports(vm.name))
+    nics, disks = (card.tap for card in line.nics), (each.name for each in line.disks)
+    return (
+        Room(were_said, were_said, free, frozenset(nics)),
+        Room(has.said, has.said, max(0, free - lacking), frozenset(disks)),
+    )
 
 
 def _of_machine(vm: VM, line: CommandLine, has: Drives, launch: Launch) -> Iterator[Drift]:

@@ -22,12 +22,26 @@ BUSES = Request("query-pci")
 
 
 class Room(NamedTuple):
-    """What a running machine lets come and go: whether cards can be added and taken out, and which
-    stay until it is started anew, by the names of what stands behind them."""
+    """What a running machine lets come and go: whether cards can be added and taken out, how many
+    have a port that is free, None where none needs one, and which stay until it is started anew, by
+    the names of what stands behind them."""
 
     adds: bool = False
     removes: bool = False
+    free: int | None = None
     fixed: frozenset[str] = frozenset()
+
+    def takes(self, before: int) -> bool:
+        """True for a card that can be added when so many have been before."""
+        return self.adds and not self.is_full(before)
+
+    def is_full(self, before: int) -> bool:
+        """True where no port is left for one more."""
+        return self.free is not None and before >= self.free
+
+    def wanted(self, words: str, before: int) -> str:
+        """What is wanted of a card that is to be added, and why that takes a restart."""
+        return f"{words}, and no root port is free" if self.is_full(before) else words
 
     def lets_go(self, name: str) -> bool:
         """True for one that can be taken out."""

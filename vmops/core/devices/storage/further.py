@@ -199,12 +199,15 @@ def drift(
     """Where the further disks of a running VM and the wanted ones differ; a larger one is live, and
     one more or less where there is `room` for that."""
     running = {each.name: each for each in has}
+    new = 0
     for wanted in vm.disks:
         field = f"disks.{wanted.name}"
         found = running.pop(wanted.name, None)
         path = path_of(vm, wanted)
         if found is None:
-            yield Drift(field, "none", f"{wanted.size_gb} GiB", live=room.adds)
+            words = room.wanted(f"{wanted.size_gb} GiB", new)
+            yield Drift(field, "none", words, live=room.takes(new))
+            new += 1
         elif found.format != wanted.format:
             yield Drift(f"{field}.format", found.format, wanted.format)
         elif found.path != disk.absolute(path, home):
@@ -213,7 +216,9 @@ def drift(
             live = size < wanted.size_gb * GIB
             yield Drift(f"{field}.size_gb", in_gib(size), str(wanted.size_gb), live=live)
         elif not found.attached:
-            yield Drift(field, "open without a card", "attached", live=room.adds)
+            words = room.wanted("attached", new)
+            yield Drift(field, "open without a card", words, live=room.takes(new))
+            new += 1
     for name, found in running.items():
         how = "attached" if found.attached else "open without a card"
         yield Drift(f"disks.{name}", how, "none", live=room.lets_go(name))
