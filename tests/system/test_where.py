@@ -30,9 +30,11 @@ interfaces = [{{ name = "eth1", vlan_id = 311 }}]
 
 [vms.web]
 count = 2
+vnc_port = 5901
 
 [vms.db]
 worker = "worker2"
+vnc_port = 5901
 
 [vms.one]
 worker = "worker1"
@@ -201,6 +203,8 @@ def test_the_whole_of_hosts_toml_while_a_worker_is_drained(somebody: Operator) -
     somebody.ok("launch", "--vm", "one")
     said = somebody.fab("drain", "--cold", "--force", "--worker", "worker1")
     assert said.code == 0, said
+    assert "web1: port 5901, its vnc_port, is another's on worker2" in said.err
+    assert "web2: port" not in said.err
     assert somebody.qemus("worker1") == {}
     chain = somebody.ok("up", "status")
     away = "2 VMs (web1, web2) are on other workers, as worker1 is drained; back: fab undrain"
@@ -217,6 +221,11 @@ def test_the_whole_of_hosts_toml_while_a_worker_is_drained(somebody: Operator) -
     somebody.ok("down", "--force", "--yes")
     assert somebody.qemus("worker2") == {}
     somebody.ok("destroy", "--vm", "web2", "--yes")
+    for words in (("launch", "--vm", "web2"), ("restart", "--vm", "web2")):
+        refused = somebody.fab(*words)
+        assert (refused.code, "web2 is not started: worker1 is drained" in refused.err) == (1, True)
+    for task in ("status", "ps"):
+        assert "worker1 is drained, and gets no VM: fab undrain" in somebody.ok(task).err
     somebody.ok("undrain", "--worker", "worker1")
     assert "worker1 was not drained" in somebody.ok("undrain", "--worker", "worker1").err
     somebody.ok("up")
@@ -281,7 +290,7 @@ def test_a_worker_that_hosts_toml_has_lost_is_one_that_cannot_be_asked(somebody:
     somebody.ok(*MOVE, *NAMED, "--to", "worker2")
     text = somebody.hosts_toml.read_text()
     without = re.sub(r"(?s)\[workers\.worker2\].*?(?=^\[)", "", text, flags=re.M)
-    somebody.hosts_toml.write_text(without.replace('[vms.db]\nworker = "worker2"\n', ""))
+    somebody.hosts_toml.write_text(re.sub(r"(?s)\[vms\.db\].*?(?=^\[)", "", without, flags=re.M))
     try:
         for words in (("stop", *NAMED, "--force"), ("status",), ("up", *NAMED), ("pid", *NAMED)):
             said = somebody.fab(*words)

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from vmops.core.facts.vms import RunningVM
-from vmops.core.inventory.model import Settings
+from vmops.core.facts.wiring import DRAINED
+from vmops.core.inventory.model import VM, Settings
 from vmops.core.plan import starting
-from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, as_it_is_there
 from vmops.core.plan.phase import Plan
+from vmops.core.tools.ovs import Drained
 from vmops.errors import (
     ConnectionLost,
     FleetFailed,
@@ -93,6 +95,44 @@ def test_what_was_not_done_for_want_of_a_worker_ends_as_that_worker_does(
 @pytest.mark.parametrize("found", [NOTHING, FAULT])
 def test_what_is_not_to_be_started_needs_nobody_elses_word(found: Plan | WorkFailed) -> None:
     assert DOWN.checked(WORKER, VM1, found) is found
+
+
+@pytest.mark.parametrize("mark", [None, Drained((), is_open=True), Drained(("vm3",))])
+def test_a_drained_worker_starts_none_where_the_place_was_not_named(mark: Drained | None) -> None:
+    seen = EMPTY._replace(drained=mark)
+    asked = Elsewhere()
+    assert DRAINED in asked.questions
+    found = asked.and_of(WORKER, seen).checked(WORKER, VM1, START)
+    if mark is None or mark.is_open:
+        assert found is START
+    else:
+        assert "vm1 is not started: w1 is drained" in str(found)
+    assert asked.and_of(WORKER, seen).checked(WORKER, VM1, NOTHING) is NOTHING
+    assert NOWHERE.questions == ()
+
+
+AWAY = replace(VM1, worker="w2")
+"""hosts.toml has it on another worker than the one that is asked about."""
+
+
+@pytest.mark.parametrize(
+    ("vm", "ports", "runs_as", "port"),
+    [
+        pytest.param(AWAY, {5901}, None, None, id="taken"),
+        pytest.param(AWAY, {5902}, None, 5901, id="free"),
+        pytest.param(AWAY, set(), replace(AWAY, vnc_port=None), None, id="runs-without"),
+        pytest.param(AWAY, {5901}, AWAY, 5901, id="has-it-itself"),
+        pytest.param(replace(VM1, worker="w1"), {5901}, None, 5901, id="at-home"),
+        pytest.param(replace(VM1, worker=None), {5901}, None, 5901, id="pinned-nowhere"),
+        pytest.param(replace(AWAY, vnc_port=None), {5901}, None, None, id="never-had-one"),
+    ],
+)
+def test_away_from_home_a_vm_goes_without_a_port_that_another_has(
+    vm: VM, ports: set[int], runs_as: VM | None, port: int | None
+) -> None:
+    seen = EMPTY if runs_as is None else running(runs_as, WORKER)
+    seen = seen._replace(listening=frozenset(ports))
+    assert as_it_is_there(WORKER, vm, seen) == replace(vm, vnc_port=port)
 
 
 def test_a_worker_that_is_its_own_home_is_no_other() -> None:

@@ -495,3 +495,16 @@ def test_one_whose_move_was_cut_early_goes_where_it_is_awaited(how: How) -> None
 )
 def test_who_has_to_leave(vm_: VM, seen: Observed, has_to_leave: bool) -> None:
     assert belongs(vm_, "w1", seen) is has_to_leave
+
+
+def test_those_that_leave_are_placed_where_others_have_their_ports() -> None:
+    red = [replace(each, vnc_port=5901 + n, worker="w1") for n, each in enumerate((A, B))]
+    there = world()._replace(listening=frozenset({5901}))
+    leaving = wish(*red)._replace(leaving="w1", pinned=dict.fromkeys(("vm1", "vm2"), "w1"))
+    found = choose(asked(world(*red), there), leaving)
+    assert [(one.worker, one.error) for one in found] == [("w2", None), ("w2", None)]
+    stays = [replace(each, worker=None) for each in red]
+    refused, placed = choose(asked(world(*stays), there), leaving._replace(vms=tuple(stays)))
+    assert (placed.worker, placed.error) == ("w2", None)
+    assert refused.error is not None
+    assert "TCP port 5901 is in use" in refused.error.what

@@ -20,6 +20,7 @@ from vmops.core.facts.question import Answers, Question, Unanswered, block_of, t
 from vmops.core.facts.vms import RUNNING, RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
+from vmops.core.plan.elsewhere import as_it_is_there
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script import script
 from vmops.core.script.command import Block, BlockResult
@@ -200,6 +201,7 @@ def carry_out(
             seen = observe(route, questions([vm]), vms=[vm], suppose=suppose, lock=lock)
         except VmopsError as error:
             return Done(vm, route.worker, error=error)
+        vm = as_it_is_there(route.worker, vm, seen)
         (found,) = _once(route, zip([vm], decide([vm], seen), strict=True), seen)
         return found
 
@@ -212,6 +214,7 @@ def carry_out(
                 if known is not None and route.watch is not None:
                     route.watch.check_seen(known)
                 seen = known or observe(route, questions(waiting), vms=waiting, suppose=suppose)
+                waiting = [as_it_is_there(route.worker, vm, seen) for vm in waiting]
                 decided = zip(waiting, decide(waiting, seen), strict=True)
                 done |= {item.vm.name: item for item in _once(route, decided, seen)}
                 in_doubt = [vm for vm in waiting if _is_in_doubt(done[vm.name], seen)]

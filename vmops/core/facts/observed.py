@@ -142,7 +142,7 @@ def for_status() -> tuple[Asked, ...]:
     until after its end, so one that comes or goes meanwhile is not found without them.
     """
     wiring = (VSWITCHD_IS_DEAD, SWITCH_WHERE_VMS, TAPS, IMPAIRED)
-    return (HOST, *wiring, RUNNING, SUSPENDED, MOVES, TRAFFIC)
+    return (HOST, *wiring, RUNNING, SUSPENDED, MOVES, TRAFFIC, DRAINED)
 
 
 def for_impairing() -> tuple[Asked, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from vmops.core.facts.observed import Asked, Observed
 from vmops.core.facts.vms import RunningVM
+from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.phase import Plan
 from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
@@ -34,6 +37,18 @@ class Elsewhere(NamedTuple):
         except WorkFailed as refused:
             return refused
         return found
+
+    @property
+    def questions(self) -> tuple[Asked, ...]:
+        """What a worker on which VMs are to be started is asked besides: nothing where the place
+        was named."""
+        return () if self is NOWHERE else (DRAINED,)
+
+    def and_of(self, worker: Worker, seen: Observed) -> Elsewhere:
+        """The same with what the worker itself has answered to that."""
+        if seen.drained is None or seen.drained.is_open:
+            return self
+        return self._replace(drained=self.drained | {worker.name})
 
     def runs(self, vm: VM, worker: str, home: str) -> bool:
         """True where the VM was seen to run on that worker, which is not its home."""
@@ -90,6 +105,20 @@ def runs_among(ran: Ran, vm: VM) -> bool:
     return (
         running is not None and running.process is not None and running.command_line.uuid == vm.uuid
     )
+
+
+def as_it_is_there(worker: Worker, vm: VM, observed: Observed) -> VM:
+    """The VM as it is to be on that worker. Away from where hosts.toml has it, it has no `vnc_port`
+    where another has that port, or where it runs without: hosts.toml keeps ports apart on each
+    worker, and not between them."""
+    if vm.vnc_port is None or vm.worker in (None, worker.name):
+        return vm
+    running = observed.vm(vm.name)
+    if running.process is not None:
+        gives_up = bool(running.command_line.screen.path)
+    else:
+        gives_up = vm.vnc_port in observed.listening
+    return replace(vm, vnc_port=None) if gives_up else vm
 
 
 NOWHERE = Elsewhere()

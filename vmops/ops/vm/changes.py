@@ -19,7 +19,7 @@ from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.plan import group
-from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran
+from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran, as_it_is_there
 from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
 from vmops.errors import PortConflict, VmopsError, WorkFailed
@@ -133,6 +133,7 @@ def changes(
         )
     except VmopsError as error:
         return [Change(vm.name, worker.name, "unknown", error=error) for vm in vms]
+    vms = [as_it_is_there(worker, vm, seen) for vm in vms]
     wanted = [vm for vm in vms if not group.is_left_off(vm, seen, terms)]
     lacking = {vm.name for vm in wanted if disk.lacks_image(vm, seen.images)}
     seen = supposed.with_images(seen, vms, terms.bases)
@@ -163,6 +164,7 @@ def _looked_at_again(route: Route, vm: VM, terms: Terms) -> Plan | WorkFailed:
         seen = observe(route, asked, vms=[vm], suppose=supposed.blank, lock=lock)
     except VmopsError as error:
         return WorkFailed(error.what, worker=error.worker, vm=error.vm, cure=error.cure)
+    vm = as_it_is_there(route.worker, vm, seen)
     (found,) = group.plans(route.worker, [vm], seen, terms=terms)
     return found
 

@@ -124,7 +124,8 @@ def _start(
         lacked = {vm.image for vm in wanted if disk.lacks_image(vm, seen.images)}
         if lacked and not way.may_lack and facts.IMAGES.name not in seen.faults:
             raise _Lacking(sorted(name for name in lacked if name))
-        return decided(route, waiting, seen, terms=terms, elsewhere=elsewhere, kind=way.kind)
+        known = elsewhere.and_of(route.worker, seen)
+        return decided(route, waiting, seen, terms=terms, elsewhere=known, kind=way.kind)
 
     def supposing(worker: Worker, some: Sequence[VM]) -> Observed:
         return supposed.without_disks(way.suppose(worker, some), some, terms.bases)
@@ -133,7 +134,7 @@ def _start(
         route,
         vms,
         decide,
-        questions=lambda waiting: group.questions(waiting, terms),
+        questions=lambda waiting: (*group.questions(waiting, terms), *elsewhere.questions),
         suppose=supposing,
     )
     return [_came_of(route, item) for item in done]
@@ -179,15 +180,17 @@ def restart(
 
     def decide(waiting: Sequence[VM], seen: Observed) -> list[Plan | WorkFailed]:
         plans = group.restarts(route.worker, waiting, seen, terms=terms, manner=manner)
+        known = elsewhere.and_of(route.worker, seen)
         pairs = zip(waiting, plans, strict=True)
-        return [elsewhere.checked(route.worker, vm, plan) for vm, plan in pairs]
+        return [known.checked(route.worker, vm, plan) for vm, plan in pairs]
 
     done = carry_out(
         route,
         told(vms),
         decide,
-        questions=lambda waiting: facts.for_restarting(
-            waiting, gently=not manner.force, bases=terms.bases
+        questions=lambda waiting: (
+            *facts.for_restarting(waiting, gently=not manner.force, bases=terms.bases),
+            *elsewhere.questions,
         ),
         suppose=supposed.running,
     )

@@ -14,8 +14,9 @@ from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
 from vmops.core.plan import status as statuses
 from vmops.core.plan.checks import switch_fault
-from vmops.core.plan.elsewhere import runs_among
+from vmops.core.plan.elsewhere import as_it_is_there, runs_among
 from vmops.core.plan.moving import marks
+from vmops.core.plan.placement.home import is_drained
 from vmops.core.plan.status import VMStatus
 from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Heard
@@ -98,6 +99,10 @@ def survey(
     looked_at = (vm.name for vm in vms if vm.name not in gone)
     for name in dict.fromkeys([*looked_at, *marks.coming(seen)]):
         notes |= {note: note for note in marks.notes(name, worker.name, seen)}
+    if is_drained(seen):
+        notes["drained"] = (
+            f"{worker.name} is drained, and gets no VM: fab undrain --worker {worker.name}"
+        )
     if seen.switch.fault:
         errors = (switch_fault(worker, seen), *errors)
     return Survey(tuple(found), tuple(notes.values()), errors)
@@ -106,6 +111,7 @@ def survey(
 def _managed(route: Route, vm: VM, seen: Observed, questions: Sequence[facts.Asked]) -> VMStatus:
     """A VM of the inventory. What looks like somebody else's is looked at again while nobody
     changes the VM."""
+    vm = as_it_is_there(route.worker, vm, seen)
     found = statuses.of(route.worker, vm, seen)
     if not isinstance(found.error, PortConflict):
         return found

@@ -13,7 +13,7 @@ from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM
 from vmops.core.plan.capacity import lacking
-from vmops.core.plan.elsewhere import may_run
+from vmops.core.plan.elsewhere import as_it_is_there, may_run
 from vmops.core.plan.group import left_off, plans
 from vmops.core.plan.moving.marks import as_it_comes_back
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
@@ -162,7 +162,8 @@ class _Placing:
             return Choice(vm, reason=what, judged=judged, error=error)
         best = max(fitting, key=lambda one: self._worth(vm, one))
         if not self._stays_off(vm):
-            self.starting[best.worker].append(vm)
+            seen = self.seen[best.worker]
+            self.starting[best.worker].append(self._as_it_is_to_be(vm, best.worker, seen))
         reason = f"{best.free_mb} MiB of memory are free, the most of {len(fitting)} that fit"
         if len(fitting) == 1:
             reason = "no other worker has a place for it"
@@ -197,6 +198,7 @@ class _Placing:
         seen = self.seen.get(name)
         if seen is None:
             return Judged(name, "it could not be asked")
+        vm = self._as_it_is_to_be(vm, name, seen)
         starting = self.starting[name]
         why = next(self._against(vm, name, seen), "")
         return Judged(
@@ -207,6 +209,14 @@ class _Placing:
             + sum(each.cores for each in starting),
             cpus=seen.host.cpus,
         )
+
+    def _as_it_is_to_be(self, vm: VM, name: str, seen: Observed) -> VM:
+        """One that leaves a worker, as it is to be on that one: what starts there has its port."""
+        if self.wish.leaving is None:
+            return vm
+        ports = {each.vnc_port for each in self.starting[name] if each.vnc_port is not None}
+        seen = seen._replace(listening=seen.listening | ports)
+        return as_it_is_there(self.asked.workers[name], vm, seen)
 
     def _against(self, vm: VM, name: str, seen: Observed) -> Iterator[str]:
         """What keeps the VM from being placed on the worker."""

@@ -18,6 +18,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING, images
 from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
+from vmops.core.plan.elsewhere import as_it_is_there
 from vmops.core.plan.moving import cold, course, live, together
 from vmops.core.plan.moving.course import Ends, Next
 from vmops.core.tools import qmp
@@ -169,6 +170,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     is_begun = was_paused = False
     for _ in range(_MOST_ACTS):
         seen = look_at(vm, source), look_at(vm, move.to)
+        vm = _as_it_comes(move, vm, seen[1])
         sides = side(source, vm, seen[0]), side(move.to, vm, seen[1])
         if together.is_one_folder(source.worker, move.to.worker):
             found = together.next_act(vm.name, ends, *seen)
@@ -211,6 +213,17 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             if not looks:
                 raise outdated(vm.name, source.worker.name)
     raise outdated(vm.name, source.worker.name)
+
+
+def _as_it_comes(move: Move, vm: VM, there: Observed) -> VM:
+    """The VM as it is to be where it goes; said where that is another than it was."""
+    found = as_it_is_there(move.to.worker, vm, there)
+    if found.vnc_port != vm.vnc_port:
+        move.tell(
+            f"{vm.name}: port {vm.vnc_port}, its vnc_port, is another's on {move.to.worker.name}:"
+            " VNC has no TCP port there, and fab vnc shows it as before"
+        )
+    return found
 
 
 def _pause(move: Move, vm: VM) -> None:
