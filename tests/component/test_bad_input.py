@@ -175,6 +175,12 @@ def ear() -> Iterator[socket.socket]:
         ["export", "--vm", "a", "--format", "libvirt", "--output", "~nobody-at-all/"],
         ["-H", "w1", "script", "~nobody-at-all/x"],
         ["cp", "a:/x", "/dev/null"],
+        ["cp", "a:/x", "-"],
+        ["cp", "-", "a:/x"],
+        ["stop", "--vm", ","],
+        ["status", "--vm", "a,"],
+        ["ps", "--worker", ",w1"],
+        ["image.push", "--image", "lost,"],
     ],
     ids=" ".join,
 )
@@ -202,6 +208,25 @@ def test_an_empty_variable_is_told_and_stands_for_no_default(
     variable: str, words: list[str], value: str, ear: socket.socket, tmp_path: Path
 ) -> None:
     assert f"{variable}={value}: " in _check_refused(words, {variable: value}, ear, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["launch", "a"], "fab launch --vm a"),
+        (["drain", "w1"], "fab drain --worker w1"),
+        (["undrain", "w1", "--stay"], "fab undrain --worker w1"),
+        (["doctor", "w1"], "fab doctor --worker w1"),
+        (["migrate", "a", "w1"], "fab migrate --vm a --to WORKER"),
+        (["migrate", "--to", "w1", "a"], "fab migrate --vm a --to w1"),
+        (["migrate", "--vm", "a", "w1"], "fab migrate --vm a --to w1"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_a_name_without_its_option_is_told_with_it(
+    words: list[str], meant: str, ear: socket.socket, tmp_path: Path
+) -> None:
+    assert _check_refused(words, {}, ear, tmp_path).endswith(f"\n  {meant}\n")
 
 
 def _check_refused(

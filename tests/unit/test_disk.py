@@ -256,3 +256,20 @@ def test_a_dry_run_shows_no_size_that_nobody_knows(size: int, overlay: str, alon
     made = qemu_img.make_overlay(PATH, BASE, size=size), qemu_img.make_disk(PATH, "raw", size=size)
     lines = script.shown([Block("web", (Step("disk", made),))]).split("\n")[1:]
     assert [line.partition(PATH)[2] for line in lines] == [overlay, alone]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "nothing"),
+        (1, "0.000977 KiB"),
+        (604_160, "590 KiB"),
+        (1 << 20, "1 MiB"),
+        (1_695_744, "1.62 MiB"),
+        ((1 << 30) - 1, "1023 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (5000 << 30, "5000 GiB"),
+    ],
+)
+def test_a_size_is_said_in_the_unit_that_one_would_use(size: int, said: str) -> None:
+    assert disk.spoken(size) == said

@@ -72,6 +72,13 @@ def test_every_task_is_framed(task: Any) -> None:
     assert first == "Context"
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_number_that_is_not_given_is_said(name: str) -> None:
+    for argument in TASKS[name].get_arguments():
+        if argument.kind in (int, float) and argument.default:
+            assert f"default {argument.default:g}" in argument.help.lower(), argument.name
+
+
 def test_a_letter_means_one_thing() -> None:
     meanings: dict[str, set[str]] = defaultdict(set)
     for task in TASKS.values():

@@ -21,7 +21,9 @@ HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "vlans", "f
 
 @task(
     {
-        "workers": Option("How many workers there should be at least; a running lab grows."),
+        "workers": Option(
+            "How many workers there should be at least; a running lab grows (default 2)."
+        ),
         "port": Option("TCP port of every worker's SSH (default 2222)."),
         "network": Option("First three octets of the workers' addresses (default 127.0.10)."),
         "sshd_option": Option("A line for every worker's sshd_config; may be given repeatedly."),

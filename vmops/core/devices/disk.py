@@ -181,6 +181,18 @@ def in_gib(size: int) -> str:
     return f"{size / GIB:.4g}"
 
 
+def spoken(size: int) -> str:
+    """A number of bytes in the unit in which one would say it."""
+    for unit, bytes_ in (("GiB", GIB), ("MiB", 1 << 20)):
+        if size >= bytes_:
+            return (
+                f"{size / bytes_:.3g} {unit}"
+                if size < 1000 * bytes_
+                else f"{size // bytes_} {unit}"
+            )
+    return f"{size / 1024:.3g} KiB" if size else "nothing"
+
+
 def preparing(vm: VM, images: Mapping[str, Chain]) -> tuple[Step, ...]:
     """What makes the disk of a VM that does not run what it is to be.
 

@@ -167,7 +167,7 @@ class Inventory:
         Raises InventoryError for what is none of the file's: only -H takes any host.
         """
         found: dict[str, Worker] = {}
-        for part in (word.strip() for word in pattern.split(",")):
+        for part in _parts(pattern, "worker"):
             is_glob = any(character in part for character in "*?[") and ":" not in part
             some = self._select(part, self.workers, "worker") if is_glob else ()
             found |= {one.name: one for one in some or (self.listed_worker(part),)}
@@ -196,7 +196,7 @@ class Inventory:
 
     def _select(self, pattern: str, known: Mapping[str, T], what: str) -> tuple[T, ...]:
         chosen: set[str] = set()
-        for part in (word.strip() for word in pattern.split(",")):
+        for part in _parts(pattern, what):
             is_glob = any(character in part for character in "*?[")
             if not is_glob and part not in known:
                 raise self._unknown(what, part, known)
@@ -300,6 +300,17 @@ class Inventory:
 
     def _error(self, what: str, cure: str = "") -> InventoryError:
         return InventoryError(f"{self.source}: {what}", cure=cure)
+
+
+def _parts(pattern: str, what: str) -> list[str]:
+    """The names and globs in it. Raises InventoryError where a comma has none beside it."""
+    parts = [word.strip() for word in pattern.split(",")]
+    if len(parts) > 1 and not all(parts):
+        raise InventoryError(
+            f"{show(pattern)}: no {what} is named beside a comma",
+            cure="leave that comma out; a glob means all that match it, '*' all",
+        )
+    return parts
 
 
 def _endpoint(worker: Worker) -> dict[str, object]:

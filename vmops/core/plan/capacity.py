@@ -109,8 +109,8 @@ def thin(worker: Worker, vms: Sequence[VM], observed: Observed) -> str:
     if free is None or not more or total <= free:
         return ""
     return (
-        f"warning: the disks of {worker.name} may come to take {disk.in_gib(total)} GiB more, and"
-        f" {disk.in_gib(free)} GiB are free there: a guest that finds no room stands still"
+        f"warning: the disks of {worker.name} may come to take {disk.spoken(total)} more, and"
+        f" {disk.spoken(free)} free there: a guest that finds no room stands still"
         " (status: io-error) until there is some, and fab resume"
     )
 

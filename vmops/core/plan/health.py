@@ -308,11 +308,11 @@ def _own_disks(vms: Sequence[VM], seen: Observed) -> list[Check]:
     files, free = seen.folder.files.values(), seen.folder.free
     if not files:
         return []
-    used = disk.in_gib(sum(file.used for file in files))
-    found = f"{len(files)} take {used} GiB, and may come to take"
-    found += f" {disk.in_gib(seen.folder.promised)} GiB more"
+    take = "1 takes" if len(files) == 1 else f"{len(files)} take"
+    found = f"{take} {disk.spoken(sum(file.used for file in files))}, and may come to take"
+    found += f" {disk.spoken(seen.folder.promised)} more"
     if free is not None and seen.folder.promised > free:
-        found += f"; warning: {disk.in_gib(free)} GiB are free"
+        found += f"; warning: {disk.spoken(free)} free"
     known = {vm.name for vm in vms}
     others = sorted({file.vm for file in files} - known)
     if others:

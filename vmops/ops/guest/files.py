@@ -49,6 +49,11 @@ def sides(source: str, target: str) -> Sides:
 
     Raises InventoryError where not just one is, or it is not absolute.
     """
+    if "-" in (source, target):
+        raise InventoryError(
+            "cp: - is neither a file nor a stream here",
+            cure="into a pipe: fab exec --vm VM -- cat PATH; a file of that name: ./-",
+        )
     to, by = _OF_GUEST.fullmatch(target), _OF_GUEST.fullmatch(source)
     if bool(to) == bool(by):
         usual = "fab cp ./a web1:/tmp/a; fab cp web1:/tmp/a ."

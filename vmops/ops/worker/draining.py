@@ -90,6 +90,8 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
         return None
     if stay:
         _write(here, (ovs.unmark_drained(),))
+        if seen.drained.away:
+            work.how.tell(f"{', '.join(seen.drained.away)}: left where they are now")
         return []
     away = list(seen.drained.away)
     _write(here, ovs.mark_drained(away, is_open=True))

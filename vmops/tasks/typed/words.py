@@ -74,12 +74,20 @@ def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
     if meant is not None:
         return f"there is no task {word!r}\n  did you mean: {program} {meant}"
     if task is not None and "vm" in context.args:
+        goes = "to" in context.args and "worker" in context.args["to"].help
+        to = context.args["to"].value if goes else None
         if given := context.args["vm"].value:
+            if goes and not to:
+                named = f"{task}: the worker is named with --to"
+                return f"{named}\n  {program} {task} --vm {given} --to {word}"
             return (
                 f"{task} takes no {word!r} behind --vm {given}\n"
                 f"  {program} {task} --help; a glob stands in quotes: --vm '*'"
             )
-        return f"{task}: a VM is named with --vm\n  {program} {task} --vm {word}"
+        more = f" --to {to or 'WORKER'}" if goes else ""
+        return f"{task}: a VM is named with --vm\n  {program} {task} --vm {word}{more}"
+    if task is not None and "worker" in context.args and not context.args["worker"].value:
+        return f"{task}: a worker is named with --worker\n  {program} {task} --worker {word}"
     listed = f"{program} --list shows all tasks"
     return f"there is no task {word!r}\n  {listed}"
 

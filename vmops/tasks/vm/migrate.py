@@ -33,7 +33,7 @@ DIRECT = Option(
         "force": options.FORCE_STOP,
         "timeout": options.TIMEOUT,
         "downtime_ms": Option(
-            "How long a guest that runs may stand still for the last of its memory.",
+            "How long a guest that runs may stand still for the last of its memory (default 300).",
             options.between(1, 60_000, "ms"),
         ),
         "bandwidth_mbit": Option(

@@ -15,6 +15,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.capacity import lacking
 from vmops.core.plan.elsewhere import as_it_is_there, may_run
 from vmops.core.plan.group import left_off, plans
+from vmops.core.plan.moving import marks
 from vmops.core.plan.moving.marks import as_it_comes_back
 from vmops.core.plan.placement.choice import Asked, Choice, Judged, Wish
 from vmops.core.plan.placement.finding import in_doubt, twice
@@ -82,6 +83,8 @@ class _Placing:
             return self._leaving(vm, there)
         pinned = self.wish.pinned.get(vm.name)
         if there and pinned not in (None, there[0]):
+            if (left := self._left(vm, pinned)) is not None:
+                return self._given(vm, there[0], left)
             return _refused(
                 vm,
                 f"{vm.name} runs on {there[0]}, and hosts.toml has it on {pinned}",
@@ -102,6 +105,16 @@ class _Placing:
         if self.asked.unasked and not self.wish.trusting:
             return Choice(vm, error=may_run(vm, self.asked.unasked))
         return self._at_home(vm)
+
+    def _left(self, vm: VM, home: str | None) -> str | None:
+        """Why it is not where hosts.toml has it, where a move has taken it from there."""
+        seen = self.seen.get(home or "")
+        mark = seen.moves.get(vm.name) if seen is not None else None
+        if home is None or seen is None or mark is None or not marks.is_gone(mark):
+            return None
+        if seen.drained is not None and vm.name in seen.drained.away:
+            return "; ".join(marks.away(vm.name, home, mark.peer))
+        return "; ".join(marks.at_another(vm.name, home, mark.peer, own_line=True))
 
     def _leaving(self, vm: VM, there: list[str]) -> Choice | None:
         """The same for a VM that is to leave a worker: the way that it has begun to go."""
