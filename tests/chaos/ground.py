@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
-import random
 import subprocess
 import sys
 import time
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import get_args
 
 from tests.guests import PowerButton, boot_sector_image, cache_directory
-from vmops.core.images.names import Base
 from vmops.lab import Lab, WorkerStatus
 
 from .lay import Lay
-from .operations import SLOW, File, Operation, State
+from .operations import File, Operation, State
 from .outside import Look, both, differences, doubled, is_same, look, there_of
+from .preparing import IMAGE_BYTES, made_image, tasks
 from .shell import (
     BRING,
     DOCUMENTED,
@@ -41,7 +39,6 @@ from .targets import (
     NETS,
     TARGETS,
     WEB_PORT,
-    Image,
     Part,
     Target,
     hosts_toml,
@@ -128,46 +125,6 @@ class Command:
         return Said(self.words, code, out, err, self.began, time.monotonic() - self.began)
 
 
-def _tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
-    """What brings VMs into a state, for all of them by their names."""
-    if operation.moves:
-        away = ("-H", "{there}", "launch")
-        how = () if operation.keeps_memory else ("--cold", "--force")
-        if operation.had == "drained":
-            return (away, ("drain", *how, "--worker", "{there}"))
-        first = away if state == "away" else ("-H", "{here}", "launch")
-        move = ("migrate", *how, "--to", "{there}")
-        return (first, move) if state == "moved" else (first,)
-    plug, launch = ("plug",), ("launch",)
-    found: dict[State, Sequence[tuple[str, ...]]] = {
-        "plugged": (plug,),
-        "rebooted": (plug,),
-        "paused": (launch, ("pause",)),
-        "saved": (launch, ("snapshot.save", "--name", "s1")),
-        "suspended": (launch, ("suspend",)),
-        "unlinked": (launch, ("nic.down", "--vm", "web1:eth1")),
-        "impaired": (launch, ("net.impair", "--vm", "web1:eth1", *SLOW)),
-    }
-    found |= dict.fromkeys(("gone", "documented", "absent", "partial", "whole"), ())
-    return found.get(state, (launch,))
-
-
-IMAGE_BYTES = 3 << 20
-
-
-def _made_image(folder: Path, name: str) -> Image:
-    """The boot sector as a raw image of some size that cannot be packed."""
-    path = folder / name
-    source = boot_sector_image(cache_directory(), PowerButton.ONCE)
-    argv = ("qemu-img", "convert", "-O", "raw", str(source), str(path))
-    subprocess.run(argv, check=True, timeout=60)
-    begin = path.read_bytes()
-    rest = random.Random(name).randbytes(IMAGE_BYTES - len(begin))
-    path.write_bytes(begin + rest)
-    base = Base(hashlib.sha256(begin + rest).hexdigest(), "raw")
-    return Image(name, base, str(path) if name == "sent" else "")
-
-
 class Ground:
     """A worker of a lab, for one user at a time. `fresh` makes it; `end` stops listening to it.
 
@@ -181,7 +138,7 @@ class Ground:
         self.folder = folder
         names: tuple[File, ...] = get_args(File)
         self.files: dict[File, Path] = {name: folder / f"{name}.toml" for name in names}
-        self.images = tuple(_made_image(folder, name) for name in ("sent", "fetched"))
+        self.images = tuple(made_image(folder, name) for name in ("sent", "fetched"))
         self.baseline: Look
         self._laid: Look | None = None
         self._lay = Lay(lab, worker, peer)
@@ -300,7 +257,7 @@ class Ground:
         if operation.had == "served":
             self._prepare(state, ("net.up",), file)
         select = ("--vm", ",".join(vms))
-        for words in _tasks(state, operation):
+        for words in tasks(state, operation):
             whole = words if {"--vm", "--worker"} & {*words} else (*words, *select)
             self._prepare(state, whole, file)
         if state == "crashed":

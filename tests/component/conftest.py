@@ -75,3 +75,7 @@ def config(identity: Path) -> fabric.Config:
         overrides={"connect_kwargs": {"key_filename": [str(identity)]}},
         system_ssh_path="/nowhere",
     )
+
+
+def with_login(**connect_kwargs: Any) -> fabric.Config:
+    return fabric.Config(overrides={"connect_kwargs": connect_kwargs})

@@ -18,7 +18,7 @@ from vmops.core.tools import qmp
 from vmops.core.tools.monitor import Talk, WithFile, talk
 from vmops.core.tools.process import Process
 
-from .test_talk import LIMIT_S, NONCE, Qemu, hold, qemu, root
+from .talks import LIMIT_S, NONCE, Qemu, hold, qemu, root
 
 __all__ = ["qemu", "root"]
 

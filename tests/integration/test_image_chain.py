@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import struct
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vmops.core.script import functions
 from vmops.core.tools import image_chain
-from vmops.core.tools.image_chain import Chain
 
+from .chains import USER, against, complaints, folder, image, is_sound, overlay, read
 from .test_script import SHELLS
 
-USER = "nobody"
+__all__ = ["folder"]
+
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it becomes another user")
-
-
-def call(*words: str, user: str = USER, shell: str = "dash") -> str:
-    functions_needed = functions.needed("image_chains image_holders")
-    script = f'export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C\n{functions_needed}\n"$@"'
-    done = subprocess.run(
-        [shell, "-c", script, "vmops", *words], capture_output=True, timeout=30, check=True
-    )
-    assert done.stderr == b""
-    return done.stdout.decode()
-
-
-def read(path: Path, *, user: str = USER, format: str = "qcow2", shell: str = "dash") -> Chain:
-    words = image_chain.read_chain(str(path), format=format).words()
-    return image_chain.parse(call(*words, user=user, shell=shell))
-
-
-def complaints(path: Path, *, user: str = USER, format: str = "qcow2") -> list[str]:
-    """What there is against an image, in which the worker's own judgment agrees."""
-    chain = read(path, user=user, format=format)
-    found = [entry.what for entry in image_chain.objections(chain, user=user)]
-    assert is_sound(path, user=user, format=format) == (not found), found
-    return found
-
-
-def is_sound(
-    path: Path, *, user: str = USER, format: str = "qcow2", also: Path | None = None
-) -> bool:
-    paths = [each for each in (path, also) if each is not None]
-    return not against(paths, user=user, format=format)
-
-
-def against(paths: Sequence[Path], *, user: str = USER, format: str = "qcow2") -> bytes:
-    """What the worker says where these are judged there, as a script is run; nothing if all is
-    well."""
-    text = functions.needed("sound_images")
-    known = f"trap '' PIPE; export VMOPS_USER={user} VMOPS_HOME=/home/x LC_ALL=C"
-    words = image_chain.are_sound([(str(path), format) for path in paths]).words()
-    argv = ["dash", "-c", f'{known}\n{text}\n"$@"', "vmops", *words]
-    done = subprocess.run(argv, capture_output=True, timeout=30, check=False)
-    assert bool(done.returncode) == bool(done.stderr), done
-    return done.stderr
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder of that user's, which he can reach: pytest's own are closed to others."""
-    path = Path(tempfile.mkdtemp(prefix="vmops-images-", dir="/var/tmp"))
-    shutil.chown(path, USER)
-    yield path
-    shutil.rmtree(path)
-
-
-def image(path: Path, *words: str) -> Path:
-    """A qcow2 image of that user's, of 1 MiB."""
-    create = ["qemu-img", "create", "-q", "-f", "qcow2", *words, str(path), "1M"]
-    subprocess.run(create, check=True, timeout=30)
-    shutil.chown(path, USER)
-    return path
-
-
-def overlay(path: Path, backing: str, format: str = "qcow2") -> Path:
-    """An image whose header names any backing file, checked by nobody."""
-    return image(path, "-u", "-F", format, "-b", backing)
-
-
-def info(path: Path) -> dict[str, Any] | None:
-    """What qemu-img says of this one image taken for qcow2; None where it refuses it."""
-    words = ["qemu-img", "info", "-U", "-f", "qcow2", "--output=json", str(path)]
-    done = subprocess.run(words, capture_output=True, timeout=30, check=False)
-    return dict(json.loads(done.stdout)) if done.returncode == 0 else None
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -401,128 +324,3 @@ def test_encrypted_and_corrupt_images_are_refused(
         file.seek(place)
         file.write(value)
     assert said in complaints(top)[0]
-
-
-@pytest.mark.parametrize("held", ["written", "backing"])
-def test_an_image_that_a_qemu_has_open_is_told_with_its_holder(folder: Path, held: str) -> None:
-    base = image(folder / "base.qcow2")
-    top = overlay(folder / "top.qcow2", base.name)
-    over = overlay(folder / "over.qcow2", top.name)
-    opened = top if held == "written" else over
-    assert image_chain.in_use(read(top)) == ()
-    with running(opened) as pid:
-        (used,) = image_chain.uses(read(top))
-        way = "written to" if held == "written" else "in use, perhaps as a backing file,"
-        assert used.what == f"{top} is {way} by PID {pid}"
-        assert call("image_holders", str(top)) == f"{pid}\n"
-        assert starts(top) is False
-        assert [entry.path for entry in image_chain.in_use(read(base))] == [str(base)]
-        sibling = overlay(folder / "sibling.qcow2", base.name)
-        assert image_chain.in_use(read(sibling)) == ()
-        assert starts(sibling) is True
-        atop = overlay(folder / "atop.qcow2", top.name)
-        is_free = held == "backing"
-        assert (image_chain.in_use(read(atop)) == ()) is is_free
-        assert starts(atop) is is_free
-    assert image_chain.in_use(read(top)) == ()
-    assert call("image_holders", str(top)) == ""
-
-
-QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-m", "16", "-S"]
-
-
-@contextmanager
-def running(path: Path) -> Iterator[int]:
-    """A QEMU that has the image open, as one that vmops starts, and its PID."""
-    words = [*QEMU, "-drive", f"file={path},format=qcow2", "-qmp", "stdio"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as qemu:
-        assert qemu.stdout is not None
-        assert b"QMP" in qemu.stdout.readline()
-        yield qemu.pid
-        qemu.kill()
-
-
-def starts(path: Path) -> bool:
-    """Whether a QEMU can open the image now."""
-    words = [*QEMU, "-drive", f"file={path},format=qcow2", "-qmp", "stdio"]
-    said = '{"execute": "qmp_capabilities"} {"execute": "quit"}'
-    done = subprocess.run(
-        words, input=said, capture_output=True, text=True, timeout=30, check=False
-    )
-    return done.returncode == 0
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("headers")
-    (folder / "base").write_bytes(bytes(2**20))
-    path = overlay(folder / "sample.qcow2", "base", "raw")
-    (folder / "seed").write_bytes(path.read_bytes())
-    return path
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_a_header_means_to_us_what_it_means_to_qemu(sample: Path, data: st.DataObject) -> None:
-    """Where qemu-img takes a header at all, names, sizes and kinds agree."""
-    head = bytearray(sample.with_name("seed").read_bytes())
-    build_header(head, data)
-    sample.write_bytes(head)
-    told = info(sample)
-    chain = read(sample, user="root")
-    sound = is_sound(sample, user="root")
-    assert sound == (not image_chain.objections(chain, user="root"))
-    if told is None:
-        return
-    top = chain[0]
-    assert top.fault == ""
-    assert same(top.backing, told.get("backing-filename", ""))
-    assert same(top.backing_format, told.get("backing-filename-format", ""))
-    assert top.virtual_size // 512 * 512 == told["virtual-size"] // 512 * 512
-    assert top.encrypted == told.get("encrypted", False)
-    special = told["format-specific"]["data"]
-    if special["compat"] == "1.1":  # of an older one QEMU does not say it, nor use it
-        assert same(top.data_file or "", special.get("data-file", ""))
-    assert bool(top.features & 2) == special.get("corrupt", False)
-    full = told.get("full-backing-filename", "")
-    if full and not full.startswith("json:") and len(chain) > 1:
-        assert same(chain[1].path, full)
-
-
-def same(ours: str, theirs: str) -> bool:
-    """qemu-img writes something else in JSON for bytes that are no UTF-8."""
-    return ours == theirs or "\ufffd" in theirs
-
-
-NAMES = st.text(st.characters(codec="ascii", min_codepoint=0, max_codepoint=126), max_size=40)
-EXTENSIONS = st.tuples(
-    st.sampled_from([0xE2792ACA, 0xE2792ACA, 0x44415441, 0x6803F857, 0x12345678, 0]),
-    st.one_of(st.sampled_from(["raw", "qcow2", "raw\0x", "", "x" * 15, "x" * 16]), NAMES),
-    st.sampled_from([0, 0, 0, 0, 1, 7, 2**31]),
-)
-
-
-def build_header(head: bytearray, data: st.DataObject) -> None:
-    """Extensions, a backing name and a few flags as a stranger might write them."""
-    version = data.draw(st.sampled_from([2, 3, 3, 3]))
-    length = 72 if version == 2 else data.draw(st.sampled_from([104, 104, 112, 120]))
-    body = b""
-    for kind, text, lie in data.draw(st.lists(EXTENSIONS, max_size=5)):
-        value = text.encode()
-        body += struct.pack(">II", kind, len(value) + lie) + value + bytes(-len(value) % 8)
-    name = data.draw(NAMES).encode()
-    spare = data.draw(st.sampled_from([0, 0, 8, -8, 3]))
-    offset = data.draw(st.sampled_from([0, length + len(body) + 8 + spare, 1024, 65000, 2**16]))
-    head[4:8] = struct.pack(">I", version)
-    if version == 3:
-        head[72:80] = struct.pack(">Q", data.draw(st.sampled_from([0, 0, 1, 2, 4, 8, 32])))
-        head[100:104] = struct.pack(">I", length)
-        head[104:length] = bytes(length - 104)
-    head[length:1024] = (body + bytes(1024))[: 1024 - length]
-    head[8:20] = struct.pack(">QI", offset, data.draw(st.sampled_from([len(name)] * 3 + [1023])))
-    if offset:
-        head[offset : offset + len(name)] = name
-    if data.draw(st.booleans()):
-        for _ in range(data.draw(st.integers(0, 3))):
-            head[data.draw(st.integers(0, 300))] = data.draw(st.integers(0, 255))
-    del head[2**20 :]

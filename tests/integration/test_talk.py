@@ -5,114 +5,44 @@ Whatever a monitor does is bounded, and costs its own VM's talk only.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vmops.core.script import functions, script
-from vmops.core.script.command import Block, Step, command
 from vmops.core.tools import qmp
-from vmops.core.tools.monitor import (
-    Await,
-    Heard,
-    Need,
-    Refused,
-    Talk,
-    WithFile,
-    WithTap,
-    is_refused,
-    read_talk,
-    talk,
-    why,
-)
+from vmops.core.tools.monitor import Await, Heard, Refused, Talk
 from vmops.core.tools.qmp import Request
 
-from ..component.fake_qemu import GREETING, Client, FakeQemu, Serve
-from ..system.lab_helpers import wait_until
+from ..component.fake_qemu import GREETING, Client, Serve
+from .talks import (
+    LIMIT_S,
+    NONCE,
+    RUNNING,
+    Qemu,
+    Start,
+    after_the_greeting,
+    healthy,
+    hold,
+    qemu,
+    root,
+    start,
+    status,
+    text_of,
+)
 
-NONCE = "0123456789abcdef" * 2
-LIMIT_S = 1.0
-RUNNING = {"query-status": {"status": "running"}}
+__all__ = ["qemu", "root", "start"]
+
 HUGE = b'{"return": {"n": ' + b"9" * 5000 + b'}, "id": "vmops-2"}\n'
 DEEP = b'{"return": ' + b"[" * 100_000 + b"]" * 100_000 + b', "id": "vmops-2"}\n'
-
-Start = Callable[..., FakeQemu]
-
-
-UNHEARD = ("no socket", "held", "busy", "silent", "too much")
-"""How a talk ends that the worker itself knows to be no good."""
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of run directories of our own."""
-    monkeypatch.setattr(functions, "RUN_ROOT", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def start(root: Path) -> Iterator[Start]:
-    """Starts a fake monitor of a VM, on the first of its sockets or another one."""
-    started: list[FakeQemu] = []
-
-    def start_one(vm: str, serve: Serve, name: str = "qmp.sock") -> FakeQemu:
-        (root / vm).mkdir(exist_ok=True)
-        started.append(FakeQemu(root / vm / name, serve))
-        return started[-1]
-
-    yield start_one
-    for fake in started:
-        fake.close()
-
-
-def text_of(*talks: Talk) -> tuple[Block, str]:
-    block = Block("vm", (Step("talk", (talk(talks),), may_fail=True),))
-    return block, script.render([block], nonce=NONCE)
-
-
-def hold(*talks: Talk, shell: str = "dash") -> Mapping[str, Heard]:
-    block, text = text_of(*talks)
-    done = subprocess.run([shell, "-c", text], capture_output=True, timeout=60, check=True)
-    (result,) = script.parse([block], nonce=NONCE, stdout=done.stdout, stderr=done.stderr)
-    (said,) = result.steps
-    assert (result.outcome, said.stderr) == ("done", b""), result
-    found = read_talk(said.stdout)
-    if any(heard.ended in UNHEARD or is_refused(heard) for heard in found.values()):
-        assert not said.ok, result
-    return found
-
-
-def status(vm: str) -> Talk:
-    return Talk(vm, (qmp.STATUS,), LIMIT_S)
-
-
-def healthy(client: Client) -> None:
-    client.say(GREETING)
-    while True:
-        client.answer(RUNNING)
-
-
-def after_the_greeting(*lines: bytes) -> Serve:
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        for line in lines:
-            client.say(line)
-        client.wait_for_leave()
-
-    return serve
 
 
 def flood(line: bytes) -> Serve:
@@ -341,128 +271,6 @@ def test_nothing_that_is_said_stands_in_a_list_of_processes(start: Start, root: 
     assert not any(b"opensesame" in words for words in seen)
 
 
-DELETED = {"event": "DEVICE_DELETED", "data": {"device": "net1", "path": "/p"}}
-EARLY = {"event": "DEVICE_DELETED", "data": {"path": "/machine/peripheral/net1/virtio-backend"}}
-
-
-def line(message: object) -> bytes:
-    return json.dumps(message).encode() + b"\n"
-
-
-@pytest.mark.parametrize("before", [True, False], ids=["before-the-answer", "after-it"])
-def test_an_event_is_awaited_with_what_it_must_hold(start: Start, before: bool) -> None:
-    asked: list[str] = []
-
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        client.say(EARLY)
-        if before:
-            client.say(DELETED)
-        asked.append(client.answer())
-        if not before:
-            client.say(DELETED)
-        asked.append(client.answer())
-        client.wait_for_leave()
-
-    start("vm1", serve)
-    awaited = Await("DEVICE_DELETED", 5, holding='"device": "net1"', then="go on")
-    lines = (Request("device_del", {"id": "net1"}), awaited, Request("netdev_del", {"id": "n"}))
-    heard = hold(Talk("vm1", lines, LIMIT_S))["vm1"]
-    # The fake notes a request when it has answered it.
-    wait_until(lambda: asked == ["device_del", "netdev_del"])
-    assert (heard.ended, len(heard.answers)) == ("whole", 2)
-    assert heard.events == (EARLY, DELETED)
-
-
-def test_what_nobody_hears_any_more_is_done_all_the_same(start: Start, root: Path) -> None:
-    """As when the operator is killed: the block has no undo, so all its steps are done."""
-    start("vm1", healthy)
-    then = Step("then", (command("touch", str(root / "then")),))
-    block = Block("vm", (Step("talk", (talk([status("vm1")]),)), then))
-    text = script.render([block], nonce=NONCE)
-    reading, writing = os.pipe()
-    os.close(reading)
-    words = ["dash", "-c", text]
-    subprocess.run(words, stdout=writing, stderr=writing, timeout=60, check=False)
-    os.close(writing)
-    assert (root / "then").exists()
-
-
-def test_without_the_event_that_had_to_come_nothing_follows(start: Start) -> None:
-    start(
-        "vm1", after_the_greeting(b'{"id": "vmops-2", "return": {}}\n', json.dumps(EARLY).encode())
-    )
-    awaited = Await("DEVICE_DELETED", 0.3, holding='"device": "net1"', then="go on")
-    lines = (Request("device_del"), awaited, Request("netdev_del"))
-    heard = hold(Talk("vm1", lines, LIMIT_S))["vm1"]
-    assert (heard.ended, heard.answers) == ("silent", ({},))
-
-
-def test_an_event_counts_for_one_wait(start: Start) -> None:
-    start("vm1", after_the_greeting(line(DELETED), b'{"id": "vmops-2", "return": {}}\n'))
-    await_one = Await("DEVICE_DELETED", 0.2, then="go on")
-    began = time.monotonic()
-    heard = hold(Talk("vm1", (qmp.STATUS, await_one, await_one), LIMIT_S))["vm1"]
-    assert time.monotonic() - began > 0.2
-    assert heard.ended == "silent"
-
-
-def test_a_refusal_ends_the_talk_before_the_next_wait(start: Start) -> None:
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        client.refuse("there is no net1")
-        client.answer()
-        client.wait_for_leave()
-
-    start("vm1", serve)
-    lines = (Request("device_del"), qmp.STATUS, Await("DEVICE_DELETED", 30), Request("netdev_del"))
-    began = time.monotonic()
-    heard = hold(Talk("vm1", lines, LIMIT_S))["vm1"]
-    assert time.monotonic() - began < 5
-    assert heard == Heard("vm1", (Refused("there is no net1"), {}))
-
-
-def test_a_talk_ends_when_its_time_is_up(start: Start) -> None:
-    """`timeout` sends SIGTERM to the whole group: what waits for a guest ends at once."""
-    start("vm1", after_the_greeting(b'{"id": "vmops-2", "return": {}}\n'))
-    _, text = text_of(Talk("vm1", (qmp.POWER_DOWN, Await("", 60)), LIMIT_S))
-    words = ["timeout", "-k", "10", "1", "dash", "-c", text]
-    began = time.monotonic()
-    done = subprocess.run(words, capture_output=True, timeout=30, check=False)
-    assert done.returncode in (124, 125)
-    assert time.monotonic() - began < 4
-
-
-@pytest.fixture
-def qemu(root: Path) -> Iterator[Callable[[str], int]]:
-    """Starts a real QEMU with the sockets of a VM; its PID."""
-    started: list[int] = []
-
-    def start_one(vm: str) -> int:
-        if shutil.which("qemu-system-x86_64") is None:
-            pytest.skip("there is no QEMU")
-        (root / vm).mkdir()
-        words = ["-display", "none", "-m", "16", "-accel", "tcg", "-daemonize", "-S"]
-        for name in ("qmp", "qmp-human"):
-            words += ["-qmp", f"unix:{root}/{vm}/{name}.sock,server=on,wait=off"]
-        words += ["-pidfile", f"{root}/{vm}/pid"]
-        subprocess.run(["qemu-system-x86_64", *words], check=True, timeout=60)
-        started.append(int((root / vm / "pid").read_text()))
-        return started[-1]
-
-    yield start_one
-    for pid in started:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-Qemu = Callable[[str], int]
-
-
 def test_a_real_monitor_answers_and_refuses(qemu: Qemu) -> None:
     qemu("vm1")
     qemu("vm2")
@@ -498,93 +306,3 @@ def test_a_real_qemu_that_is_held_by_a_signal_is_told(qemu: Qemu) -> None:
     assert hold(status("vm1"))["vm1"].ended == "held"
     os.kill(pid, signal.SIGCONT)
     assert hold(status("vm1"))["vm1"].ended == "whole"
-
-
-def test_a_talk_goes_on_only_where_an_answer_is_the_one_that_is_needed(start: Start) -> None:
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        client.answer({"qom-get": "52:54:00:00:00:01"})
-        client.answer()
-        client.wait_for_leave()
-
-    for vm in ("vm1", "vm2"):
-        start(vm, serve)
-    asked = Request("qom-get", {"path": "/machine/x", "property": "mac"})
-    heard = hold(
-        Talk("vm1", (asked, Need("52:54:00:00:00:01"), qmp.STATUS), LIMIT_S),
-        Talk("vm2", (asked, Need("52:54:00:00:00:02"), qmp.STATUS), LIMIT_S),
-    )
-    assert (heard["vm1"].ended, len(heard["vm1"].answers)) == ("whole", 2)
-    assert (heard["vm2"].ended, len(heard["vm2"].answers)) == ("other", 1)
-    assert "52:54:00:00:00:01" in why(heard["vm2"])
-
-
-def test_one_of_several_texts_ends_a_wait(start: Start) -> None:
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        client.say({"event": "MIGRATION", "data": {"status": "active"}})
-        client.say({"event": "MIGRATION", "data": {"status": "failed"}})
-        client.answer()
-        client.wait_for_leave()
-
-    start("vm1", serve)
-    either = ('"status": "completed"', '"status": "failed"')
-    wait = Await("MIGRATION", 10, holding=either, then="go on")
-    heard = hold(Talk("vm1", (wait, qmp.STATUS), LIMIT_S))["vm1"]
-    assert (heard.ended, len(heard.answers)) == ("whole", 1)
-
-
-def test_a_tap_that_cannot_be_opened_ends_the_talk_before_anything_is_asked(start: Start) -> None:
-    def serve(client: Client) -> None:
-        client.say(GREETING)
-        client.answer()
-        client.wait_for_leave()
-
-    start("vm1", serve)
-    heard = hold(Talk("vm1", (WithTap("x" * 17), qmp.STATUS), LIMIT_S))["vm1"]
-    assert (heard.ended, heard.answers) == ("no tap", ())
-    assert "x" * 17 in why(heard)
-
-
-def lent(path: Path, *, writable: bool = False) -> Heard:
-    file = WithFile(str(path), 7, writable=writable)
-    return hold(Talk("vm1", (file, qmp.STATUS), LIMIT_S))["vm1"]
-
-
-def test_a_file_is_handed_over_as_the_ssh_user_may_open_it(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start("vm1", healthy)
-    monkeypatch.setenv("VMOPS_USER", getpass.getuser())
-    path = tmp_path / "a disk, with 'odd' words"
-    path.write_text("mine")
-    heard = lent(path, writable=True)
-    assert (heard.ended, len(heard.answers)) == ("whole", 2)
-
-    path.chmod(0)
-    # Root may open everything.
-    monkeypatch.setenv("VMOPS_USER", "nobody" if os.getuid() == 0 else getpass.getuser())
-    heard = lent(path)
-    assert (heard.ended, heard.answers) == ("no file", ())
-    assert "Permission denied" in why(heard)
-
-
-@pytest.mark.parametrize("kind", ["nothing", "a folder", "a FIFO", "a socket"])
-def test_what_is_no_file_is_not_handed_over(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    start("vm1", healthy)
-    monkeypatch.setenv("VMOPS_USER", getpass.getuser())
-    path = tmp_path / "it"
-    if kind == "a folder":
-        path.mkdir()
-    elif kind == "a FIFO":
-        os.mkfifo(path)
-    elif kind == "a socket":
-        path = tmp_path / "vm1" / "qmp.sock"
-    for writable in (True, False):
-        heard = lent(path, writable=writable)
-        assert (heard.ended, heard.answers) == ("no file", ())
-        assert str(path) in why(heard)
