@@ -17,7 +17,7 @@ from vmops.core.script.command import Block, Step, command
 
 FOLDER = Path(functions.__file__).with_name("shell")
 FILES = sorted(FOLDER.glob("*.sh"))
-NAMES = sorted(functions._functions())
+NAMES = sorted(functions.names())
 
 
 BEFORE = {
@@ -70,7 +70,7 @@ def test_a_file_holds_functions_and_comments_only(path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_comments_do_not_travel_and_the_words_of_a_dry_run_name_real_arguments(name: str) -> None:
-    found = functions._functions()[name]
+    found = functions.function(name)
     assert not [line for line in found.text.split("\n") if line.lstrip().startswith("#")]
     for place in re.findall(r"\{(.*?)\}", found.words):
         assert re.fullmatch(r"\d+(\.\.\.|:|\*)?", place)
@@ -102,7 +102,7 @@ def test_a_function_brings_along_what_it_calls_and_no_more() -> None:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_text_that_travels_is_a_whole_function(name: str, shell: str) -> None:
-    text = functions._functions()[name].text
+    text = functions.function(name).text
     subprocess.run([shell, "-n"], input=text.encode(), timeout=30, check=True)
 
 
@@ -169,6 +169,7 @@ def test_the_files_are_read_once_however_many_threads_write_scripts(
         return functions.needed("vm_facts")
 
     functions._read.cache_clear()
+    functions.function.cache_clear()
     functions.without_comments.cache_clear()
     monkeypatch.setattr(Path, "read_text", counted)
     with ThreadPoolExecutor(8) as pool:

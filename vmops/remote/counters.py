@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """Sums since the process began. Subtract two of them to see what lies between.
 
     `connections` are SSH logins, `channels` everything opened inside them, `exchanges` scripts run
@@ -24,12 +23,11 @@ class Counters:
     bytes_in: int = 0
 
     def __sub__(self, earlier: Counters) -> Counters:
-        before = asdict(earlier)
-        return Counters(**{name: value - before[name] for name, value in asdict(self).items()})
+        return Counters(*(now - before for now, before in zip(self, earlier, strict=True)))
 
 
 _lock = threading.Lock()
-_sums = asdict(Counters())
+_sums = Counters()._asdict()
 
 
 def count(what: str, number: int = 1) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
@@ -40,7 +39,6 @@ _IN_IMAGE = {key: rule for key, rule in rules.IMAGE.items() if key != "name"}
 _LINK_VLANS = (("defaults",), ("defaults", "link_vlans"))
 
 
-@dataclass(slots=True)
 class HostsToml:
     """What could be read. The models can be built of it when `faults` is empty.
 
@@ -48,18 +46,19 @@ class HostsToml:
     `unmade` are tables with a fault of their own, so that VMs may be missing which they would make.
     """
 
-    defaults: Values = field(default_factory=dict)
-    workers: dict[str, Values] = field(default_factory=dict)
-    networks: dict[str, Values] = field(default_factory=dict)
-    members: dict[str, list[Member]] = field(default_factory=dict)
-    images: dict[str, Values] = field(default_factory=dict)
-    vms: dict[str, Values] = field(default_factory=dict)
-    topologies: dict[str, Values] = field(default_factory=dict)
-    unmade: frozenset[str] = frozenset()
-    ovn: Values = field(default_factory=dict)
-    mesh: str | None = None
-    faults: list[Fault] = field(default_factory=list)
-    origins: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.defaults: Values = {}
+        self.workers: dict[str, Values] = {}
+        self.networks: dict[str, Values] = {}
+        self.members: dict[str, list[Member]] = {}
+        self.images: dict[str, Values] = {}
+        self.vms: dict[str, Values] = {}
+        self.topologies: dict[str, Values] = {}
+        self.unmade: frozenset[str] = frozenset()
+        self.ovn: Values = {}
+        self.mesh: str | None = None
+        self.faults: list[Fault] = []
+        self.origins: dict[tuple[str, str, str], str] = {}
 
 
 def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsToml:

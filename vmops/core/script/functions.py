@@ -38,7 +38,7 @@ AGENT_BYTES = 6 << 20
 """What one guest agent may send in one talk: room for 4 MiB of a program's output."""
 
 _FOLDER = Path(__file__).with_name("shell")
-_BEGIN = re.compile(r"(\w+)\(\) \{")
+_BEGIN = re.compile(r"^(\w+)\(\) \{", re.MULTILINE)
 _NAME = re.compile(r"[a-z_]\w*")
 
 
@@ -67,21 +67,27 @@ def settings() -> dict[str, str]:
 
 def words_of(name: str) -> str:
     """What a function does in the words of a dry run; empty for what is no function, or unsaid."""
-    words = _functions()[name].words if name in _functions() else ""
+    words = function(name).words if name in _read() else ""
     for variable, value in settings().items():
         words = words.replace(f"${variable}", value)
     return words
 
 
+_reading = Lock()
+"""The first scripts of many workers are written by as many threads at once: one of them reads the
+files, and the others wait for it."""
+
+
 def needed(text: str) -> str:
     """The functions that occur in a script's text, and those that these call."""
-    known = _functions()
     found: dict[str, str] = {}
-    new = set(_NAME.findall(text)) & known.keys()
-    while new:
-        found |= {name: known[name].text for name in new}
-        inside = _NAME.findall("\n".join(found[name] for name in new))
-        new = (set(inside) & known.keys()) - found.keys()
+    with _reading:
+        known = _read()
+        new = set(_NAME.findall(text)) & known.keys()
+        while new:
+            found |= {name: function(name).text for name in new}
+            inside = _NAME.findall("\n".join(found[name] for name in new))
+            new = (set(inside) & known.keys()) - found.keys()
     return "\n".join(found[name] for name in known if name in found)
 
 
@@ -97,33 +103,32 @@ def program(*names: str) -> str:
     return "\n".join(map(without_comments, names))
 
 
-_reading = Lock()
-
-
-def _functions() -> dict[str, Function]:
-    """Every function by name. The first scripts of many workers are written by as many threads at
-    once: one of them reads the files, and the others wait for it."""
-    with _reading:
-        return _read()
+def names() -> list[str]:
+    """Of all functions."""
+    return list(_read())
 
 
 @cache
-def _read() -> dict[str, Function]:
-    """A line `@FILE@` in a function stands for that file's text."""
-    found: dict[str, Function] = {}
+def function(name: str) -> Function:
+    """One of them. A line `@FILE@` in it stands for that file's text."""
+    words, body = [], []
+    for line in _read()[name].split("\n"):
+        if line.startswith("#: "):
+            words.append(line[3:])
+        elif line.startswith("@"):
+            body.append(without_comments(line.strip("@")))
+        elif line.strip() and not line.lstrip().startswith("#"):
+            body.append(line)
+    return Function("\n".join((*body, "}")), "\n".join(words))
+
+
+@cache
+def _read() -> dict[str, str]:
+    """Each with the comments before it, as it stands there without its end. A script needs few of
+    them, so no more is done here than to tell where each begins."""
+    found: dict[str, str] = {}
     for path in sorted(_FOLDER.glob("*.sh")):
-        words: list[str] = []
-        name, body = "", [""]
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            if line.startswith("#: "):
-                words.append(line[3:])
-            elif begins := _BEGIN.match(line):
-                name, body = begins[1], [line]
-            elif line == "}":
-                found[name] = Function("\n".join((*body, line)), "\n".join(words))
-                words = []
-            elif line.startswith("@"):
-                body.append(without_comments(line.strip("@")))
-            elif line.strip() and not line.lstrip().startswith("#"):
-                body.append(line)
+        for source in path.read_text(encoding="utf-8").split("\n}\n"):
+            if begin := _BEGIN.search(source):
+                found[begin[1]] = source
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -16,6 +17,8 @@ _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 _UNDISTURBED = 'trap "" INT QUIT; exec "$1" -c "exec $2"'
 """A Ctrl-C is for us: what we then undo on the worker still needs the way there."""
+
+_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}|[0-9a-f]*:[0-9a-f:]+", re.IGNORECASE)
 
 
 def dial(endpoint: Endpoint, gateway: WorkerTransport | None) -> Stream:
@@ -41,7 +44,9 @@ def _connected(endpoint: Endpoint) -> socket.socket:
     family = _FAMILIES.get(endpoint.family, socket.AF_UNSPEC)
     deadline = time.monotonic() + endpoint.connect_limit
     failure = OSError("the name has no address")
-    addresses = socket.getaddrinfo(endpoint.host, endpoint.port, family, socket.SOCK_STREAM)
+    # an address as bytes: for a text Python imports what it takes to write names in any alphabet
+    host = endpoint.host.encode() if _ADDRESS.fullmatch(endpoint.host) else endpoint.host
+    addresses = socket.getaddrinfo(host, endpoint.port, family, socket.SOCK_STREAM)
     for kind, _, _, _, address in addresses:
         stream = socket.socket(kind, socket.SOCK_STREAM)
         try:

@@ -30,6 +30,8 @@ def eaten(parser: Parser, words: Sequence[str]) -> _Eaten | None:
     `words` are tasks and their options, without what stands behind `--`. A complaint about anything
     else is left to who parses all of them.
     """
+    if not any(context.missing_positional_args for context in parser.contexts.values()):
+        return None  # no task among them takes any
     return next(_all(parser, words), None)
 
 
