@@ -1,23 +1,19 @@
-"""hosts.toml as plain values: every table is read as far as it goes, and every fault is kept."""
+"""hosts.toml as plain values: every table is read as far as it goes, and every fault is kept.
+
+What reads a section that few files have is imported where one has it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
-from vmops.core.inventory.image import contradictions
-from vmops.core.inventory.networks import links
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.engine import ovn_faults, tunnel_ip
-from vmops.core.inventory.networks.faults import contradictions as contradictory_networks
-from vmops.core.inventory.networks.faults import unknown_targets
-from vmops.core.inventory.networks.links import read_topology, spread
-from vmops.core.inventory.networks.mesh import mesh_faults, mtu_in_tunnels
-from vmops.core.inventory.networks.model import Member
-from vmops.core.inventory.networks.reading import both_ways, join, read_network
 from vmops.core.inventory.normal_form import path_from
 from vmops.core.inventory.placement.apart import apart_faults
 from vmops.core.inventory.rules import Rule
@@ -27,6 +23,9 @@ from vmops.core.inventory.tables import (
     as_table,
     read_strictly,
 )
+
+if TYPE_CHECKING:
+    from vmops.core.inventory.networks.model import Member
 
 SECTIONS = (
     *("defaults", "workers", "networks", "images", "vm_defaults", "templates", "vms"),
@@ -82,6 +81,8 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
             hosts.origins["workers", name, key] = "[defaults]"
         hosts.faults += [fault.below("workers", name) for fault in faults]
     for name, raw in _named_tables(hosts, tree, "images", rules.IMAGE["name"]):
+        from vmops.core.inventory.image import contradictions
+
         values, faults = read_strictly(raw, _IN_IMAGE)
         hosts.images[name] = _files_from(folder, values, rules.IMAGE)
         faults = faults or contradictions(values)
@@ -97,6 +98,8 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     _read_networks(hosts, tree, for_all, laid)
     _look_at_ovn(hosts)
     if hosts.mesh is not None:
+        from vmops.core.inventory.networks.mesh import mesh_faults
+
         hosts.faults += mesh_faults(hosts.networks, _with_ends(hosts), hosts.vms)
     from_name = {path[1] for path, origin in hosts.origins.items() if origin == FROM_NAME}
     hosts.faults += conflicts(
@@ -112,6 +115,10 @@ def _read_links(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -
     network of OVN: these are given back. A link that is written for a VM of a topology adds its
     interface behind those that it has by that."""
     vlans, engine = for_all.pop("link_vlans", None), for_all.get("engine", rules.VLAN)
+    if not hosts.topologies and "links" not in tree:
+        return {}
+    from vmops.core.inventory.networks import links
+
     found: list[links.Link] = []
     for name, values in hosts.topologies.items():
         found += links.links_of(name, values, hosts.vms, engine)
@@ -137,6 +144,12 @@ def _read_networks(
 ) -> None:
     """The networks, those of links that are `laid` too, and what they say of the interfaces of VMs:
     these have been read."""
+    if "networks" not in tree and not laid and not _names_a_network(hosts.vms):
+        return
+    from vmops.core.inventory.networks import faults as of_networks
+    from vmops.core.inventory.networks.mesh import mtu_in_tunnels
+    from vmops.core.inventory.networks.reading import both_ways, join, read_network
+
     for name, raw in _named_tables(hosts, tree, "networks", network_rules.NETWORK["name"]):
         values, faults = read_network(raw, engine=for_all.get("engine", rules.VLAN))
         hosts.faults += [fault.below("networks", name) for fault in faults]
@@ -154,7 +167,7 @@ def _read_networks(
     for name, values in laid.items():
         hosts.networks[name] = dict(values)
         hosts.origins["networks", name, "engine"] = "a link"
-    hosts.faults += contradictory_networks(
+    hosts.faults += of_networks.contradictions(
         hosts.networks, hosts.workers, {fault.path for fault in hosts.faults}
     )
     for name, reached in both_ways(hosts.networks).items():
@@ -166,11 +179,16 @@ def _read_networks(
     hosts.origins |= joined.origins
     # An end of a link was looked at before it was one.
     hosts.faults += [fault for fault in joined.faults if fault.path not in told]
-    hosts.faults += unknown_targets(
+    hosts.faults += of_networks.unknown_targets(
         hosts.networks,
         {name: [m.vm for m in found] for name, found in joined.members.items()},
         hosts.unmade,
     )
+
+
+def _names_a_network(vms: Mapping[str, Values]) -> bool:
+    interfaces = (interface for vm in vms.values() for interface in vm.get("interfaces", ()))
+    return any("network" in interface for interface in interfaces)
 
 
 def _read_ovn(hosts: HostsToml, tree: Mapping[str, object]) -> None:
@@ -216,6 +234,8 @@ def _read_vms(hosts: HostsToml, tree: Mapping[str, object], folder: str) -> None
         (("vms", name), raw) for name, raw in _named_tables(hosts, tree, "vms", rules.VM["name"])
     ]
     for name, raw in _named_tables(hosts, tree, "topologies", network_rules.TOPOLOGY["name"]):
+        from vmops.core.inventory.networks.links import read_topology
+
         values, faults = read_topology(raw)
         hosts.faults += [fault.below("topologies", name) for fault in faults]
         if not faults:
@@ -225,7 +245,10 @@ def _read_vms(hosts: HostsToml, tree: Mapping[str, object], folder: str) -> None
     for where, raw in tables:
         members, faults = read_family(where, raw, vm_defaults, templates)
         hosts.faults += [fault.below(*where) for fault in faults]
-        spread(members, where, hosts.topologies)
+        if where[0] == "topologies":
+            from vmops.core.inventory.networks.links import spread
+
+            spread(members, hosts.topologies[str(where[1])], key_path(where))
         for member in members:
             first = made_by.setdefault(member.name, where)
             if first != where:

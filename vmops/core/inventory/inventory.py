@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vmops.core.inventory import normal_form as normal
 from vmops.core.inventory.complaints import Fault, InvalidValue, did_you_mean, guess, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
 from vmops.core.inventory.hosts_toml import HostsToml, read_hosts_toml
-from vmops.core.inventory.image import Image
 from vmops.core.inventory.model import VM, Disk, Interface, Nic, Settings, Worker
 from vmops.core.inventory.networks.engine import ovn_faults
-from vmops.core.inventory.networks.faults import contradictions
-from vmops.core.inventory.networks.mesh import mesh_faults, workers_of_mesh
-from vmops.core.inventory.networks.model import Forward, Network, WayOut
 from vmops.core.inventory.placement.apart import apart, apart_faults
 from vmops.core.inventory.rules import OVN
 from vmops.core.inventory.tables import Values, assembled
 from vmops.errors import InventoryError
+
+if TYPE_CHECKING:
+    from vmops.core.inventory.image import Image
+    from vmops.core.inventory.networks.model import Network, WayOut
 
 T = TypeVar("T")
 
@@ -86,13 +86,16 @@ class Inventory:
         faults += unknown_images(
             {name: {"image": vm.image} for name, vm in self.vms.items()}, self.images
         )
-        faults += contradictions(
-            networks,
-            {
-                name: {"uplink": worker.uplink, "port": worker.port}
-                for name, worker in self.workers.items()
-            },
-        )
+        if self.networks:
+            from vmops.core.inventory.networks.faults import contradictions
+
+            faults += contradictions(
+                networks,
+                {
+                    name: {"uplink": worker.uplink, "port": worker.port}
+                    for name, worker in self.workers.items()
+                },
+            )
         faults += ovn_faults(
             networks,
             {
@@ -107,6 +110,8 @@ class Inventory:
             },
         )
         if self.mesh is not None:
+            from vmops.core.inventory.networks.mesh import mesh_faults
+
             faults += mesh_faults(*self._plain(vms))
         if faults:
             raise InvalidValue(self.source, faults)
@@ -223,6 +228,8 @@ class Inventory:
         """The workers that have tunnels to each other; none where there is no mesh."""
         if self.mesh is None:
             return ()
+        from vmops.core.inventory.networks.mesh import workers_of_mesh
+
         vms = {name: vm.to_dict() | {"worker": vm.worker} for name, vm in self.vms.items()}
         return workers_of_mesh(*self._plain(vms))
 
@@ -328,7 +335,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
     if hosts.faults:
         raise InvalidValue(source, hosts.faults)
     workers = {name: Worker(name, **values) for name, values in hosts.workers.items()}
-    images = {name: Image(name, **values) for name, values in hosts.images.items()}
+    images = {name: _image(name, values) for name, values in hosts.images.items()}
     vms = {name: _vm(name, values) for name, values in hosts.vms.items()}
     return assembled(
         Inventory,
@@ -341,7 +348,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "origins": MappingProxyType(hosts.origins),
             "networks": MappingProxyType({name: _network(name, hosts) for name in hosts.networks}),
             "northbound": hosts.ovn.get("northbound"),
-            "way_out": WayOut.of(hosts.ovn),
+            "way_out": _way_out(hosts.ovn) if hosts.ovn else None,
             "mesh": hosts.mesh,
         },
     )
@@ -358,7 +365,21 @@ def _tree(text: str, source: str) -> dict[str, object]:
         raise InventoryError(f"{source}: this is not TOML: {why}") from error
 
 
+def _image(name: str, values: Values) -> Image:
+    from vmops.core.inventory.image import Image
+
+    return Image(name, **values)
+
+
+def _way_out(values: Values) -> WayOut | None:
+    from vmops.core.inventory.networks.model import WayOut
+
+    return WayOut.of(values)
+
+
 def _network(name: str, hosts: HostsToml) -> Network:
+    from vmops.core.inventory.networks.model import Forward, Network
+
     values = hosts.networks[name]
     forward = tuple(Forward.of(item) for item in values.get("forward", ()))
     members = tuple(hosts.members[name])

@@ -75,12 +75,12 @@ def read_topology(raw: object) -> tuple[Values, list[Fault]]:
     return values, faults
 
 
-def spread(members: Sequence[Member], where: KeyPath, topologies: Mapping[str, Values]) -> None:
+def spread(members: Sequence[Member], topology: Values, origin: str) -> None:
     """Give each VM of a topology the next of its workers, where it names some."""
-    workers = topologies[str(where[1])].get("workers", ()) if where[0] == "topologies" else ()
+    workers = topology.get("workers", ())
     for number, member in enumerate(members if workers else ()):
         member.values["worker"] = workers[number % len(workers)]
-        member.origins["worker"] = f"[{key_path(where)}]"
+        member.origins["worker"] = f"[{origin}]"
 
 
 def links_of(name: str, values: Values, vms: Mapping[str, Values], engine: str) -> Iterator[Link]:
