@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import report, results, scaling
+from bench.disks import disks
 from bench.errors import BenchFailed
 from bench.fleet import fleet
 from bench.moving import moving
@@ -41,16 +42,18 @@ def options() -> argparse.Namespace:
     add("--fleet", action="store_true", help="twenty VMs on four workers")
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
     add("--networks", action="store_true", help="verify of forty VMs, and a network's up")
+    add("--disks", action="store_true", help="a launch without and with an overlay and a seed")
     add("--transfer", action="store_true", help="an image to a worker, beside scp, instead")
     add("--moving", action="store_true", help="a live move and an interface, beside virsh, instead")
     add("--profile", choices=tuple(TASKS), help="where the time of this task goes, instead")
     add("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, {PART.name} of a part)")
     add("--show", type=Path, help="only print the tables of this JSON")
     found = parser.parse_args()
-    part = len(sys.argv) > 1
-    found.output = found.output or (PART if part else LATEST)
-    if not (found.single or found.fleet or found.scaling or found.networks):
-        found.single = found.fleet = found.scaling = found.networks = True
+    found.output = found.output or (PART if len(sys.argv) > 1 else LATEST)
+    parts = ("single", "fleet", "scaling", "networks", "disks")
+    if not any(getattr(found, part) for part in parts):
+        for part in parts:
+            setattr(found, part, True)
     found.rounds = found.rounds or (QUICK_ROUNDS if found.quick else ROUNDS)
     delays = found.delays or ("0,100" if found.quick else "0,20,100")
     found.delays = [int(delay) for delay in delays.split(",")]
@@ -120,6 +123,8 @@ def _measure(place: Place, asked: argparse.Namespace, *, into: results.Results) 
         }
     if asked.networks:
         into["networks"] = networks(place, asked.rounds, say=say)
+    if asked.disks:
+        into["disks"] = disks(place, asked.rounds, say=say)
     say("done")
 
 

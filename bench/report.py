@@ -36,6 +36,9 @@ def _parts(results: Results) -> Iterator[str]:
     if "networks" in results:
         yield "A network of VMs that are plugged (cold `fab verify`; library: net up; seconds)"
         yield _rows(results["networks"]["rows"])
+    if "disks" in results:
+        yield "A launch without and with an overlay and a seed (cold `fab launch`; seconds)"
+        yield _rows(results["disks"]["rows"])
     found = verdicts(results)
     if found:
         yield "\n".join(["Must be reached:", *map(str, found)])

@@ -34,7 +34,13 @@ class Verdict:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Every target that these results can tell of."""
-    return [*_single(results), *_fleet(results), *_scaling(results), *_networks(results)]
+    return [
+        *_single(results),
+        *_fleet(results),
+        *_scaling(results),
+        *_networks(results),
+        *_disks(results),
+    ]
 
 
 def _single(results: Results) -> Iterator[Verdict]:
@@ -88,6 +94,12 @@ def _networks(results: Results) -> Iterator[Verdict]:
         what = f"fab verify of {row['vms']} VMs on {row['workers']} workers, services included"
         yield Verdict(what, row["verify"], 3.0, " s", aim=True)
         yield Verdict("exchanges of a network's up, a look first", row["net_up_exchanges"], 2.0)
+
+
+def _disks(results: Results) -> Iterator[Verdict]:
+    for row in results.get("disks", {}).get("rows", []):
+        what = "fab launch with an overlay and a seed, more than without"
+        yield Verdict(what, row["more_ms"], 60.0, " ms")
 
 
 def _get(entries: Results, way: str, key: str) -> float | None:
