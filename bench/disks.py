@@ -1,4 +1,4 @@
-"""What a disk of its own and a seed add to a launch: an overlay that is made, an ISO that is sent."""
+"""What a disk of its own and a seed add to a launch: an overlay is made, an ISO is sent."""
 
 from __future__ import annotations
 
