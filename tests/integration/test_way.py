@@ -109,3 +109,21 @@ def test_nothing_is_removed_behind_what_qemu_has_put_there(tmp_path: Path, form:
         assert os.path.lexists(place)
         assert [each.read_text() for each in others.iterdir()] == ["kept"]
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it gives a directory away")
+@pytest.mark.parametrize("text", ["way.pl", "memory.pl"])
+def test_nothing_is_given_away_in_a_directory_of_qemus_own(tmp_path: Path, text: str) -> None:
+    """It could put a link to any file in the place of a socket, and be given that."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.chown(folder, 1900000001, 1900000001)
+    words = {
+        "way.pl": [str(folder), "1900000001", "1", "1"],
+        "memory.pl": ["take", f"{folder}/memory.sock", "1900000001", "1"],
+    }
+    command = ["perl", "-e", program(text), *words[text]]
+    said = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+    assert said.returncode
+    assert "not root's: restart the VM" in said.stderr
+    assert not any(folder.iterdir())

@@ -11,6 +11,10 @@ use POSIX qw(setsid _exit);
 my ($folder, $user, $patience, $silence) = @ARGV;
 my @owner = getpwnam($ENV{VMOPS_USER} // 'root');
 umask 077;
+# In a directory of QEMU's own, as a version before made them, it could put a link in the place of what
+# is given away here.
+lstat $folder;
+-d _ && -O _ or die "$folder is not root's: restart the VM\n";
 
 # Seconds since the worker booted: a clock that nobody sets.
 open my $clock, '<', '/proc/uptime';
