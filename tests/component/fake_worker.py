@@ -23,6 +23,7 @@ from paramiko.common import (
     OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
     OPEN_FAILED_CONNECT_FAILED,
     OPEN_SUCCEEDED,
+    cMSG_DISCONNECT,
 )
 
 from vmops.core.inventory.model import Worker
@@ -67,6 +68,16 @@ class FakeWorker:
         """Lose every connection."""
         for transport in self.transports:
             transport.close()
+
+    def part(self, said: str) -> None:
+        """End every connection with these words, as sshd does."""
+        for transport in self.transports:
+            message = paramiko.Message()
+            message.add_byte(cMSG_DISCONNECT)
+            message.add_int(11)
+            message.add_string(said)
+            message.add_string("")
+            transport._send_message(message)  # type: ignore[attr-defined]
 
     def worker(self, name: str = "w1", **settings: Any) -> Worker:
         """How an inventory would say it."""

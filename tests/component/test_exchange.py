@@ -241,6 +241,30 @@ def test_a_connection_that_dies_meanwhile(start: Start, home: Path, config: fabr
     assert exchange(fake.worker(), "echo back", time_limit=10, config=config).stdout == b"back\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Idle for too long", "the connection was lost: sshd said: Idle for too long;?"),
+        ("", "the connection was lost: sshd said: code 11"),
+        ("x" * 5000, f"sshd said: {'x' * 200}$"),
+        ("a\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "sshd said: a"),
+    ],
+)
+def test_what_sshd_says_when_it_ends_a_connection_is_told(
+    said: str, told: str, start: Start, home: Path, config: fabric.Config
+) -> None:
+    fake = start()
+    script = f"echo begun >{home}/begun; until [ -e {home}/over ]; do sleep 0.1; done"
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(exchange, fake.worker(), script, time_limit=90, config=config)
+        assert wait_for(lambda: (home / "begun").exists() or None, 30)
+        fake.part(said)
+        with pytest.raises(ConnectionLost) as lost:
+            under_way.result(30)
+    (home / "over").touch()
+    assert re.search(told, lost.value.what), lost.value.what
+
+
 def test_a_root_shell_that_was_killed(start: Start, config: fabric.Config) -> None:
     fake = start()
     with pytest.raises(WorkFailed, match="its root shell was ended by somebody else"):

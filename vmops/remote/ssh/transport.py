@@ -29,11 +29,11 @@ from paramiko.common import (
     cMSG_USERAUTH_REQUEST,
 )
 from paramiko.packet import Packetizer
-from paramiko.transport import ServiceRequestingTransport
 
 from vmops.remote.counters import count
 from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.keys.host_certificate import SUFFIX
+from vmops.remote.ssh.parting import Parting
 from vmops.remote.ssh.stream import Stream
 from vmops.remote.ssh.watched import WatchedStream
 
@@ -134,7 +134,7 @@ class NoBanner(paramiko.SSHException):
         self.hung_up = hung_up
 
 
-class WorkerTransport(ServiceRequestingTransport):
+class WorkerTransport(Parting):
     """A transport that asks for the login in the round trip in which it asks to ask for it.
 
     What opens a channel raises paramiko's ChannelException when it is refused, OpeningTimeout, or
