@@ -23,6 +23,9 @@ port = {port}
 address = "127.0.0.2"
 port = {port}
 
+[networks.blue]
+vlan_id = 8
+
 [vm_defaults]
 ram_mb = 32
 cores = 1
@@ -73,6 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ["place", "--vm", "free"],
         ["drain", "--worker", "w1"],
         ["undrain", "--worker", "w1", "--stay"],
+        ["down", "--yes"],
         ["ps"],
         ["doctor"],
         ["verify"],
@@ -80,6 +84,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ids=" ".join,
 )
 def test_a_task_that_reached_nobody_ends_with_3(words: list[str], folder: Path) -> None:
+    _check(words, folder)
+
+
+def test_networks_stay_where_vms_may_still_run(folder: Path) -> None:
+    said = _check(["down", "--yes"], folder)
+    assert "networks stay, as VMs may still run; all the same: fab net.down" in said
+    assert "networks stay" not in _check(["down", "--yes", "--worker", "w1"], folder)
+
+
+def _check(words: list[str], folder: Path) -> str:
     known = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [FAB, *words],
@@ -93,3 +107,4 @@ def test_a_task_that_reached_nobody_ends_with_3(words: list[str], folder: Path) 
     )
     assert done.returncode == 3, done
     assert "refuses connections" in done.stderr
+    return done.stderr

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmops.tasks.frame.context import Context, is_dry
-from vmops.tasks.frame.output import gap, give_table
+from vmops.tasks.frame.output import gap, give_table, say
 from vmops.tasks.frame.selection import inventory
 from vmops.tasks.frame.work import each, show_dry
 from vmops.tasks.network import serving
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.ops.network.serving import NetworkOutcome
@@ -32,9 +33,15 @@ def planned_networks(c: Context, groups: Sequence[Group] | None) -> list[Network
     return each(found.groups, found.plan)
 
 
-def networks_last(c: Context, all_of_it: bool) -> list[NetworkOutcome]:
-    """Remove what serves the networks, where all of the inventory goes down."""
-    return each(*_removal(c)) if all_of_it and _has_networks(c) else []
+def networks_last(c: Context, all_of_it: bool, *, ended: bool) -> list[NetworkOutcome]:
+    """Remove what serves the networks, where all of the inventory goes down. Unless all VMs have
+    `ended` the networks stay, and that is said: guests that run need them."""
+    if not all_of_it or not _has_networks(c):
+        return []
+    if not ended:
+        say(as_typed("networks stay, as VMs may still run; all the same: fab net.down"))
+        return []
+    return each(*_removal(c))
 
 
 def show_networks_last(c: Context, all_of_it: bool) -> None:

@@ -146,7 +146,10 @@ def down(
         Report(
             with_networks(table(("VM", "WORKER", "RESULT"), _row_of_down), brought),
             of_both(ended_as_dict),
-            merged=lambda outcomes: [*without_absent(outcomes), *networks_last(c, all_of_it)],
+            merged=lambda outcomes: [
+                *without_absent(outcomes),
+                *networks_last(c, all_of_it, ended=all(one.error is None for one in outcomes)),
+            ],
             line=_line_of_down,
         ),
         parallel,
