@@ -157,6 +157,24 @@ def test_an_address_that_is_taken_leaves_no_lab(own_lab: LabUp, tmp_path: Path) 
     assert not second.directory.exists()
 
 
+def test_of_a_new_lab_whose_second_worker_does_not_start_nothing_is_left(tmp_path: Path) -> None:
+    require_a_lab()
+    network = free_network()
+    lab = Lab(tmp_path / "lab")
+    with socket.create_server((f"{network}.2", 2222)):
+        with pytest.raises(WorkFailed, match=r"worker2 cannot listen at .*in use"):
+            lab.up(2, network=network)
+        assert lab.find() is None
+        assert not lab.directory.exists()
+        lab.up(1, network=network)
+        try:
+            with pytest.raises(WorkFailed, match="worker2 cannot listen at"):
+                lab.up(2)
+            assert [worker.name for worker in lab.status().workers] == ["worker1"]
+        finally:
+            lab.down()
+
+
 def test_an_sshd_option_that_does_not_exist_is_told_and_leaves_no_lab(tmp_path: Path) -> None:
     require_a_lab()
     lab = Lab(tmp_path / "lab")

@@ -110,8 +110,8 @@ class Lab:
         "127.0.10") and `sshd_options` (lines of sshd_config) hold for the lab's life; a lab that is
         started for an `owner`, a PID, ends with it. With `ovn`, also for its life, there are OVN's
         controllers, and on worker1 the central; with `mesh` the workers have no VLAN in common,
-        but addresses for tunnels. When a worker does not start, the others stay; a lab that gets
-        none at all is removed.
+        but addresses for tunnels. When a worker does not start, a lab that was there before keeps
+        the others, and a new one is removed.
         """
         require_tools()
         if ovn:
@@ -121,14 +121,17 @@ class Lab:
         asked = {"port": port, "network": network, "sshd_options": sshd_options}
         asked |= {"ovn": ovn, "mesh": mesh}
         with locked(self.directory):
+            is_new, is_up = Layout.load(self.directory) is None, False
             layout = self._settle({key: value for key, value in asked.items() if value is not None})
             try:
                 if self.find() is None:
                     self._start(layout, owner)
-                return self._ask("grow", workers=workers)
+                grown = self._ask("grow", workers=workers)
+                is_up = True
+                return grown
             finally:
                 status = self.find()
-                if status is None or not status.workers:
+                if status is None or not status.workers or (is_new and not is_up):
                     self._remove()
                 else:
                     self._describe(layout, status)
