@@ -64,6 +64,10 @@ def test_up_places_apart_starts_once_and_finds_them_again(placing: Operator) -> 
         "lazy": "nothing",
     }
     assert "lazy is left stopped: autostart is false" in planned.err
+    for words in (("stop", "--vm", "lazy"), ("destroy", "--vm", "lazy", "--yes")):
+        assert "lazy is on no worker: nothing of it was found" in placing.ok(*words).err
+    absent = placing.fab("pid", "--vm", "lazy")
+    assert (absent.code, "error: lazy is on no worker: nothing" in absent.err) == (1, True)
     said = placing.ok("up")
     at = where(placing)
     assert set(at) == {"web1", "web2", "web3"}

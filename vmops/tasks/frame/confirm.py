@@ -40,6 +40,8 @@ def ask(
     With `stopped` nobody is asked about VMs that run: WorkFailed names them, and their workers are
     looked at for that.
     """
+    if not any(group.vms for group in groups):
+        return
     what = f"{verb}: {in_short(groups)}"
     if yes and not is_dry(c):
         say(what)

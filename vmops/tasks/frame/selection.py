@@ -23,6 +23,11 @@ VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
 LAB_NETWORK = "127.0.10."
 
+_ENDING = ("stop", "unplug", "destroy")
+"""Tasks to which a VM that is nowhere is no error."""
+
+_NOWHERE = "is on no worker: nothing of it was found"
+
 
 def inventory_path(c: Context) -> Path:
     """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
@@ -94,7 +99,7 @@ def groups_of_vms(
     listed = inventory(c)
     chosen = listed.select(pattern)
     if not elsewhere:
-        return grouped(c, listed, chosen, early=early)
+        return grouped(c, listed, chosen, early=early, ends=task in _ENDING)
     at = worker_at(c, listed)
     if at is None:
         raise InventoryError(f"{task}: --elsewhere needs a worker", cure="name it with -H")
@@ -146,11 +151,16 @@ def in_place(c: Context, vm: str, error: NotRunning) -> NotRunning:
     return NotRunning(error.what, worker=error.worker, vm=error.vm, cure=cure)
 
 
-def grouped(c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = True) -> list[Group]:
+def grouped(
+    c: Context, listed: Inventory, vms: Sequence[VM], *, early: bool = True, ends: bool = False
+) -> list[Group]:
     """Each VM with its worker; -H decides where it may. One that hosts.toml gives none is where it
-    runs, or has its disk: all workers are asked. Without -H one that was moved is followed."""
+    runs, or has its disk: all workers are asked. Without -H one that was moved is followed.
+
+    Raises FleetFailed where all of them are nowhere, unless the task `ends` them.
+    """
     at = worker_at(c, listed)
-    found_at = _found(c, listed, vms)
+    found_at = _found(c, listed, vms, ends=ends)
     placed: dict[str, tuple[Worker, list[VM]]] = {}
     for vm in vms:
         if found_at.get(vm.name) == "":
@@ -175,9 +185,9 @@ def ways(c: Context) -> Ways:
     return Ways(inventory(c), _fabric_config(c))
 
 
-def _found(c: Context, listed: Inventory, vms: Sequence[VM]) -> dict[str, str]:
-    """The worker of each VM that hosts.toml gives none, empty for one that is nowhere. Where all
-    are, that is said as the place is not known."""
+def _found(c: Context, listed: Inventory, vms: Sequence[VM], *, ends: bool) -> dict[str, str]:
+    """The worker of each VM that hosts.toml gives none, empty for one that is nowhere, which is
+    said. Where all are, it is an error, unless the task `ends` them."""
     free = [vm for vm in vms if vm.worker is None]
     if not free or host_of(c) or is_dry(c) or len(listed.workers) < 2:
         return {}
@@ -188,10 +198,17 @@ def _found(c: Context, listed: Inventory, vms: Sequence[VM]) -> dict[str, str]:
         raise FleetFailed(errors)
     found = {choice.vm.name: choice.worker for choice in choices}
     nowhere = [name for name, worker in found.items() if not worker]
-    if len(nowhere) == len(vms):
-        return {}
+    if len(nowhere) == len(vms) and not ends:
+        raise FleetFailed(
+            [
+                NotRunning(
+                    f"{name} {_NOWHERE}", vm=name, cure=f"to start it: fab launch --vm {name}"
+                )
+                for name in nowhere
+            ]
+        )
     for name in nowhere:
-        say(one_line(f"{name} is on no worker: nothing of it was found"))
+        say(one_line(f"{name} {_NOWHERE}"))
     return found
 
 
