@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmops.errors import FleetFailed, InventoryError, NotRunning
-from vmops.nameless import path_in
 from vmops.tasks.frame.context import Context, Host, is_dry, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import say
@@ -32,6 +31,8 @@ _NOWHERE = "is on no worker: nothing of it was found"
 def inventory_path(c: Context) -> Path:
     """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
     hosts.toml beside the fabfile (or here, without a fabfile). Raises InventoryError."""
+    from vmops.nameless import path_in
+
     named = path_in(VARIABLE)
     if named is not None:
         return named
