@@ -63,6 +63,11 @@ def offered(*typed: str) -> list[str]:
         pytest.param(["-H", "worker2"], ["worker2"], id="host"),
         pytest.param(["--hosts=worker1"], ["--hosts=worker1"], id="host-behind-equals"),
         pytest.param(["status", "--format", ""], ["text", "json"], id="format"),
+        pytest.param(["export", "--format", "l"], ["libvirt"], id="format-of-its-own"),
+        pytest.param(["graph", "--format=d"], ["--format=dot", "--format=d2"], id="format-equals"),
+        pytest.param(["wait", "--state", "r"], ["running", "ready"], id="one-of-a-few-words"),
+        pytest.param(["stop", "-v", "d"], ["db"], id="behind-a-letter"),
+        pytest.param(["status", "-w", ""], ["worker1", "worker2"], id="worker-behind-a-letter"),
         pytest.param(["screenshot", "--output", ""], [], id="a-file-is-for-the-shell"),
         pytest.param(["run", ""], [], id="a-command-is-for-the-shell"),
         pytest.param(["run", "id", "doc"], ["doctor"], id="behind-a-command"),
@@ -135,6 +140,17 @@ def run(shell: str, *typed: str) -> list[str]:
     argv = [sys.executable, "-I", "-S", completer.__file__, shell, WORDS, *typed]
     ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
     return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("named", ["mine.toml", "~/mine.toml", "~nobody-of-that-name/mine.toml"])
+def test_a_process_of_its_own_reads_vmops_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    (tmp_path / "mine.toml").write_text("[vms.mine]\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VMOPS_HOSTS", named)
+    wanted = [] if named.startswith("~nobody") else ["mine"]
+    assert run("bash", "vmops", "launch", "--vm", "") == wanted
 
 
 def test_bash_cuts_words_at_an_equals_sign() -> None:

@@ -33,9 +33,20 @@ def between(least: int, most: int, unit: str = "") -> Rule:
     return lambda value: None if least <= value <= most else words
 
 
-def one_of(*words: str) -> Rule:
+class OneOf:
     """The rule for a word out of a few."""
-    return lambda value: None if value in words else f"must be one of {', '.join(words)}"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def __call__(self, value: object) -> str | None:
+        """What it must be where it is none of them."""
+        return None if value in self.words else f"must be one of {', '.join(self.words)}"
+
+
+def one_of(*words: str) -> OneOf:
+    """The rule for a word out of a few, which completion knows too."""
+    return OneOf(words)
 
 
 def _more_than_nothing(seconds: float) -> str | None:

@@ -23,7 +23,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import FleetFailed, InventoryError, VmopsError
 from vmops.interrupt import EXIT_CODE, raising
-from vmops.tasks.frame.options import JSON, LETTERS, Option, check
+from vmops.tasks.frame.options import JSON, LETTERS, OneOf, Option, as_option, check
 from vmops.tasks.frame.output import (
     be_quick,
     complain,
@@ -44,6 +44,8 @@ class Task(tasks.Task):  # type: ignore[type-arg]
     """A task whose options have the letters of `LETTERS`, and no others."""
 
     framed = True
+    choices: Mapping[str, tuple[str, ...]] = {}
+    """The words that may stand behind options that take one out of a few, by the option's name."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
         """As Invoke has it, as often as one likes: it takes out of `help` what it has used. None
@@ -79,13 +81,19 @@ def task(
     options = options or {}
 
     def make(body: F) -> Any:
-        return tasks.task(
+        made = tasks.task(
             name=name,
             help={option: found.help for option, found in options.items()},
             iterable=list(iterable),
             auto_shortflags=False,
             klass=Task,
         )(_framed(body, options))
+        made.choices = {
+            as_option(name): option.rule.words
+            for name, option in options.items()
+            if isinstance(option.rule, OneOf)
+        }
+        return made
 
     return make
 

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 FABFILE = "fabfile.py"
 HOSTS = "hosts.toml"
 MAX_BYTES = 64 << 20
-FORMATS = {"text": "", "json": ""}
 MAX_COUNT = 1000
 NAMED = {"vm": "vms", "worker": "workers", "hosts": "workers", "image": "images"}
 """Options whose values are names, and the section of hosts.toml that has them."""
@@ -35,10 +34,12 @@ Candidates = Mapping[str, str]
 
 
 class Place(NamedTuple):
-    """Where the cursor is: behind an option that takes a value, `value_of`, or among `flags`."""
+    """Where the cursor is: behind an option that takes a value, `value_of`, or among `flags`; in
+    `choices` are the words that some of these take."""
 
     value_of: str
     flags: Mapping[str, str]
+    choices: Mapping[str, list[str]]
     in_task: bool
     wants_word: bool = False
 
@@ -47,6 +48,7 @@ def place(words: Words, typed: list[str]) -> Place:
     """What the words before the cursor lead to."""
     core: Mapping[str, str] = words["core"]
     flags, in_task, positional, value_of = core, False, 0, ""
+    choices: Mapping[str, list[str]] = {}
     for word in typed:
         if value_of:
             value_of = ""
@@ -58,7 +60,8 @@ def place(words: Words, typed: list[str]) -> Place:
         elif word in words["tasks"]:
             task = words["tasks"][word]
             flags, in_task, positional = task["flags"], True, task["positional"]
-    return Place(value_of, flags, in_task, positional > 0)
+            choices = task["choices"]
+    return Place(value_of, flags, choices, in_task, positional > 0)
 
 
 def candidates(words: Words, typed: list[str], current: str) -> Candidates:
@@ -66,10 +69,10 @@ def candidates(words: Words, typed: list[str], current: str) -> Candidates:
     at = place(words, typed)
     option, equals, value = current.partition("=")
     if at.value_of:
-        return _values(at.value_of, current)
+        return _values(at, at.value_of, current)
     if equals and option.startswith("--"):
         name = at.flags.get(option) or words["core"].get(option) or ""
-        return {f"{option}={found}": said for found, said in _values(name, value).items()}
+        return {f"{option}={found}": said for found, said in _values(at, name, value).items()}
     if current.startswith("-"):
         both = at.flags if at.in_task else words["core"]
         return _begun_by(
@@ -84,10 +87,11 @@ def _begun_by(begin: str, found: Candidates) -> Candidates:
     return {name: said for name, said in found.items() if name.startswith(begin)}
 
 
-def _values(option: str, begin: str) -> Candidates:
-    """Names of the inventory; behind a comma those that are not in the list yet."""
-    if option == "format":
-        return _begun_by(begin, FORMATS)
+def _values(at: Place, option: str, begin: str) -> Candidates:
+    """One of a few words, or names of the inventory; behind a comma those that are not in the list
+    yet."""
+    if option in at.choices:
+        return _begun_by(begin, dict.fromkeys(at.choices[option], ""))
     if option not in NAMED:
         return {}
     before, comma, last = begin.rpartition(",")
@@ -161,9 +165,8 @@ def inventory_path() -> Path:
     VMOPS_HOSTS, which tasks refuse, names no file."""
     named = os.environ.get("VMOPS_HOSTS")
     if named is not None:
-        from vmops.nameless import expanded
-
-        return expanded(named)
+        # Nothing of vmops can be imported here. Other than pathlib's it raises for no home.
+        return Path(os.path.expanduser(named))  # noqa: PTH111
     file = fabfile()
     return (file.parent if file else Path.cwd()) / HOSTS
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from invoke.parser.context import to_flag
+
 from vmops.errors import InventoryError
 from vmops.tasks.typed import completer
 
@@ -52,8 +54,13 @@ def words_of(tasks: Any, core: Iterable[Any]) -> str:
     known = {
         context.name: {
             "doc": (tasks[context.name].__doc__ or "").strip().partition("\n")[0],
-            "flags": {flag: _value_of(argument) for flag, argument in context.flags.items()}
+            "flags": {
+                to_flag(name): _value_of(argument)
+                for argument in context.args.values()
+                for name in argument.names
+            }
             | dict.fromkeys(context.inverse_flags, ""),
+            "choices": getattr(tasks[context.name], "choices", {}),
             "positional": len(context.positional_args),
         }
         for context in tasks.to_contexts()
