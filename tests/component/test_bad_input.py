@@ -56,6 +56,11 @@ def ear() -> Iterator[socket.socket]:
     [
         ["exec", "--vm", "a"],
         ["exec", "--vm", "a", "--", ""],
+        ["exec", "--vm", "a", "uname"],
+        ["exec", "--vm", "a", "uname", "--", "-a"],
+        ["status", "--", "uname"],
+        ["-H", "w", "status", "--", "uname"],
+        ["ps", "status", "--", "uname", "-a"],
         ["exec", "--vm", "nope", "--", "true"],
         ["cp", "x", "y"],
         ["cp", "a:/x", "b:/y"],

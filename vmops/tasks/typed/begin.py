@@ -6,6 +6,7 @@ the program does, to say more than "No idea what 'vm1' is": in fab too, whose ow
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,6 +42,7 @@ def begin() -> None:
     if all(is_ours(program.collection[name]) for name in program.collection.task_names):
         leave_at_once()
     take(program)
+    _check_rest(program)
     _check_hosts(program.hosts)
     _check_words(program)
 
@@ -80,6 +82,22 @@ def _only_tells(program: Program) -> bool:
     args = program.invoked.core[0].args
     asks = HELP & set(program.words)
     return bool(args.list.value or args.help.value or asks or not program.words)
+
+
+def _check_rest(program: Program) -> None:
+    """Fabric runs what stands behind `--` as a task of its own, on hosts of -H, which it has no more
+    behind a task of ours, and ends in a traceback without any."""
+    behind = program.invoked.core.remainder
+    if not behind:
+        return
+    tasks = program.collection.task_names.items()
+    named = [name for name, aliases in tasks if {name, *aliases} & set(program.words)]
+    for name in named:
+        if is_ours(program.collection[name]):
+            raise refusal(f"{name} takes no words behind --\n  {program.typed} {name} --help")
+    if not named and program.hosts is None:
+        command = shlex.quote(behind)
+        raise refusal(f"-- {behind}: no worker is named\n  {program.typed} -H WORKER run {command}")
 
 
 def _check_hosts(given: str | None) -> None:

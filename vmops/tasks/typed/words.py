@@ -80,6 +80,9 @@ def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
             if goes and not to:
                 named = f"{task}: the worker is named with --to"
                 return f"{named}\n  {program} {task} --vm {given} --to {word}"
+            if task == "exec":
+                behind = f"{task}: the program and its arguments stand behind --"
+                return f"{behind}\n  {program} {task} --vm {given} -- {word}"
             return (
                 f"{task} takes no {word!r} behind --vm {given}\n"
                 f"  {program} {task} --help; a glob stands in quotes: --vm '*'"
