@@ -85,8 +85,8 @@ def _only_tells(program: Program) -> bool:
 
 
 def _check_rest(program: Program) -> None:
-    """Fabric runs what stands behind `--` as a task of its own, on hosts of -H, which it has no more
-    behind a task of ours, and ends in a traceback without any."""
+    """Fabric runs what stands behind `--` as a task of its own, on the hosts of -H. Behind a task of
+    ours it has none any more, and ends in a traceback."""
     behind = program.invoked.core.remainder
     if not behind:
         return
