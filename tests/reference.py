@@ -54,13 +54,12 @@ class Word(NamedTuple):
 
 def tasks_page() -> str:
     """docs/reference.md as it has to be."""
-    parts = [_TASKS]
-    heading = ""
+    subjects: dict[str, list[str]] = {}
     for name, task in _tasks():
-        if _subject(task) != heading:
-            heading = _subject(task)
-            parts.append(f"## {heading}\n")
-        parts.append(_entry(name, task))
+        subjects.setdefault(_subject(task), []).append(_entry(name, task))
+    parts = [_TASKS]
+    for heading, entries in subjects.items():
+        parts += [f"## {heading}\n", *entries]
     return "\n".join(parts)
 
 
@@ -76,7 +75,8 @@ def _tasks() -> Iterator[tuple[str, Any]]:
 def _subject(task: Any) -> str:
     module = sys.modules[inspect.unwrap(task.body).__module__]
     first = (module.__doc__ or "").partition("\n")[0]
-    return first.partition(":")[0].removesuffix(".").replace(" from the command line", "")
+    subject = first.partition(":")[0].removesuffix(".")
+    return subject.replace(" from the command line", "").removesuffix(",")
 
 
 def _entry(name: str, task: Any) -> str:

@@ -1,4 +1,4 @@
-"""Lines that are worse than they are, from the command line: net.impair."""
+"""Delay and loss at running VMs' interfaces, from the command line: net.impair."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _only_tells(program: Program) -> bool:
 
 
 def _check_rest(program: Program) -> None:
-    """Fabric runs what stands behind `--` as a task of its own, on the hosts of -H. Behind a task of
+    """Fabric runs what stands behind `--` as a task of its own, on the hosts of -H. Behind one of
     ours it has none any more, and ends in a traceback."""
     behind = program.invoked.core.remainder
     if not behind:
