@@ -49,7 +49,7 @@ def test_a_vm_is_not_started_where_another_worker_cannot_be_asked(operator: Oper
     operator.lab.fault("worker2", "drop")
     try:
         refused = operator.fab("launch", "--vm", "vm1")
-        assert refused.code == 1
+        assert refused.code == 3
         assert "it may run on worker2, which could not be asked" in refused.err
         assert not operator.qemus("worker1")
         operator.ok("launch", "--vm", "vm1", "--here")

@@ -121,7 +121,7 @@ def test_none_is_started_where_it_may_run_on_a_worker_that_cannot_be_asked(
     placing.ok("-H", "worker3", "launch", "--vm", "web1")
     placing.lab.fault("worker3", "reset")
     said = placing.fab("up", "--vm", "web1")
-    assert said.code == 1
+    assert said.code == 3
     assert "it may run on worker3, which could not be asked" in said.err
     assert "fab launch --vm web1 --here" in said.err
     assert {name for worker in WORKERS[:2] for name in placing.qemus(worker)} == set()
