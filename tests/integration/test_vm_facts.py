@@ -258,3 +258,15 @@ def test_an_instance_id_that_a_qemu_has_written_is_none(
     (root / "vm1" / "seed").write_text(f"{SEED}\n")
     os.chown(root / "vm1" / "seed", 12345, -1)
     assert ask()["vm1"].seed == ""
+
+
+@pytest.mark.parametrize("to", ["secret", "/dev/zero"])
+def test_no_seed_is_read_behind_a_link(root: Path, to: str) -> None:
+    """A VM that has none has nothing of root's by that name. Of /dev/zero there is no end."""
+    (root / "secret").write_text("secret\n")
+    (root / "vm1").mkdir()
+    for name in ("seed", "seed.iso"):
+        (root / "vm1" / name).symlink_to(root / to)
+    vm = VM("vm1", vm_id=1, ram_mb=1, cores=1, vnc_port=5900, qcow_image="/x")
+    question = seeds([vm])
+    assert question.read(run(*question.commands[0].words())) == {}
