@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vmops.core.devices.network.logical import share
 from vmops.core.inventory.inventory import Inventory, parse
 from vmops.core.plan.export.leaving import Leaving
 from vmops.ops.vm.seeds import told
@@ -96,3 +97,52 @@ def leaving(name: str, *, accel: str = "tcg", home: str = "/home/ubuntu") -> Lea
     found = listed(accel)
     (vm,) = told([found.vms[name]])
     return Leaving(vm, found.workers["w1"], home, "br-int")
+
+
+CARRIED = """
+[ovn]
+northbound = "w1"
+gateways = ["w2:eth1"]
+outside = "203.0.113.10/24"
+next_hop = "203.0.113.1"
+[workers.w1]
+address = "192.0.2.1"
+[workers.w2]
+address = "192.0.2.2"
+encap_ip = "198.51.100.2"
+[networks.blue]
+engine = "ovn"
+subnet = "192.168.10.0/24"
+dhcp = true
+dns = true
+internet = true
+reach = ["green"]
+forward = [{ port = 8022, to = "web:22" }]
+[networks.green]
+engine = "ovn"
+subnet = "192.168.20.0/24"
+[networks.wired]
+engine = "ovn"
+vlan_id = 30
+[vm_defaults]
+ram_mb = 64
+cores = 1
+qcow_image = "~/{name}.qcow2"
+[vms.web]
+vm_id = 1
+worker = "w1"
+interfaces = [{ name = "eth0", network = "blue" }, { name = "eth1", vlan_id = 9 }]
+[vms.db]
+vm_id = 2
+worker = "w2"
+interfaces = [{ name = "eth0", network = "wired" }]
+"""
+
+
+def in_ovn(name: str) -> Leaving:
+    """A VM in networks that OVN carries, and those."""
+    listed = parse(CARRIED, source="hosts.toml")
+    vm = listed.vms[name]
+    carried = share(listed, {"web": ("blue", "green"), "db": ("wired",)}[name]).wanted
+    worker = listed.workers[vm.worker or ""]
+    return Leaving(vm, worker, "", worker.bridge, carried=tuple(carried.values()))

@@ -162,6 +162,7 @@ def ear() -> Iterator[socket.socket]:
         ["export", "--vm", "a"],
         ["export", "--vm", "nope", "--format", "libvirt"],
         ["export", "--vm", "a", "--format", "vmware"],
+        ["export", "--vm", "a", "--format", "ovn"],
         ["export", "--vm", "a,b", "--format", "libvirt"],
         ["export", "--vm", "a,b", "--format", "script", "--output", "one-file"],
         ["export", "--vm", "a", "--format", "libvirt", "--home", "~"],

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exported import HOSTS, NAMES, leaving
+from tests.exported import HOSTS, NAMES, in_ovn, leaving
 from vmops.core.plan.export.libvirt import libvirt
+from vmops.core.plan.export.ovn import networks
 from vmops.core.plan.export.script import script
 
 
@@ -53,6 +54,15 @@ def test_shellcheck_has_nothing_to_say(accel: str, tmp_path: Path) -> None:
         files[-1].write_text(script(leaving(name, accel=accel, home="")).text)
     done = subprocess.run(["shellcheck", *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("vm", ["web", "db"])
+def test_a_script_of_networks_in_ovn_is_one_that_shells_read(vm: str, tmp_path: Path) -> None:
+    file = tmp_path / "web.ovn.sh"
+    file.write_text(networks(in_ovn(vm)).text)
+    for words in (("sh", "-n"), ("bash", "-n"), ("shellcheck",)):
+        done = subprocess.run([*words, file], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def fab(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

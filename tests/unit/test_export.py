@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exported import NAMES, leaving
+from tests.exported import NAMES, in_ovn, leaving
 from vmops.core.plan.export import extra
 from vmops.core.plan.export.formats import FORMATS
 from vmops.core.plan.export.incus import incus
 from vmops.core.plan.export.leaving import home_of
 from vmops.core.plan.export.libvirt import libvirt
+from vmops.core.plan.export.ovn import networks
 from vmops.core.plan.export.proxmox import proxmox
 from vmops.core.plan.export.script import script
 from vmops.tasks.vm import export as task
@@ -54,7 +55,8 @@ def test_every_vm_has_each_way_out_always_the_same(name: str, format: str) -> No
     assert found == FORMATS[format](leaving(name))
     assert found.text.endswith("\n")
     assert "\0" not in found.text
-    assert (found.seed is not None) == (leaving(name).vm.seed is not None and format != "script")
+    has_file = format not in ("script", "ovn")
+    assert (found.seed is not None) == (leaving(name).vm.seed is not None and has_file)
 
 
 def test_an_interface_is_a_port_of_open_vswitch_in_its_vlan() -> None:
@@ -203,7 +205,8 @@ def test_an_interface_called_root_takes_no_disks_place() -> None:
 
 
 def test_what_does_not_go_along_is_said() -> None:
-    for format in FORMATS.values():
+    # What is written of networks is no VM.
+    for format in (each for name, each in FORMATS.items() if name != "ovn"):
         assert any("apart is not connected" in note for note in format(leaving("plain")).notes)
     assert any("-vmx" in note for note in proxmox(leaving("uefi")).notes)
     assert any("becomes virtio" in note for note in incus(leaving("plain")).notes)
@@ -236,3 +239,32 @@ def test_the_home_of_the_ssh_user() -> None:
     assert home_of(worker) == "/home/ubuntu"
     assert home_of(replace(worker, user="root")) == "/root"
     assert home_of(replace(worker, user=None)) == "/home/ubuntu"
+
+
+def test_networks_in_ovn_are_made_by_what_each_worker_is_called_there() -> None:
+    found = networks(in_ovn("web"))
+    assert found.suffix == ".ovn.sh"
+    assert found.notes == ("web: eth1 is in no network of OVN: left out",)
+    lines = [line.strip() for line in found.text.splitlines()]
+    assert "chassis_1=$(chassis 192.0.2.1)" in lines
+    assert "chassis_2=$(chassis 198.51.100.2)" in lines
+    made = [line.split()[3] for line in lines if line.startswith("-- --id=")]
+    assert made.count("Logical_Switch") == 3, "the two, and that of the way out"
+    assert made.count("Logical_Router") == 1
+    (port,) = (line for line in lines if "'name=\"web:eth0\"'" in line)
+    assert "'options:requested-chassis=\"'\"$chassis_1\"'\"'" in port
+    assert "u0000" not in found.text
+    for what in ("the router", "network blue", "network green"):
+        assert f"# {what[0].upper()}{what[1:]}." in lines
+    # One that is routed nowhere needs no router.
+    alone = networks(in_ovn("db")).text
+    assert "Logical_Router" not in alone
+    assert "localnet" in alone
+
+
+def test_the_script_of_a_vm_in_ovn_waits_for_its_port() -> None:
+    text = script(in_ovn("web")).text
+    assert "external_ids:iface-id=" in text
+    assert "wait-until Interface tap_1_eth0 external_ids:ovn-installed=true" in text
+    assert "wait-until Interface tap_1_eth1" not in text
+    assert 'read -r mtu <"/sys/class/net/br-ovn/mtu"' in text

@@ -20,10 +20,11 @@ from vmops.tasks.typed.program import as_typed
 from vmops.tasks.written import FORCE, but_for_stdout, check_new
 
 if TYPE_CHECKING:
+    from vmops.core.inventory.inventory import Inventory
     from vmops.core.inventory.model import VM, Worker
     from vmops.core.plan.export.leaving import Exported, Leaving
 
-FORMATS = ("libvirt", "proxmox", "incus", "script")
+FORMATS = ("libvirt", "proxmox", "incus", "script", "ovn")
 
 
 class _Given(NamedTuple):
@@ -42,7 +43,7 @@ def _absolute(path: str) -> str | None:
 @task(
     {
         "vm": options.VM,
-        "format": Option("libvirt, proxmox, incus or script.", options.one_of(*FORMATS)),
+        "format": Option("libvirt, proxmox, incus, script or ovn.", options.one_of(*FORMATS)),
         "output": Option(
             "The file to write, or a folder; several VMs need a folder. - is standard output."
         ),
@@ -67,8 +68,9 @@ def export(
     """
     Write a VM down for libvirt, Proxmox or Incus, or as one shell script without vmops.
 
-    No worker is contacted and nothing is changed. What does not go along, and what is to be done
-    there, is said. Example: fab export --format libvirt --vm web1 --output web1.xml
+    With --format ovn, its networks in OVN as a script of ovn-nbctl's words. No worker is contacted
+    and nothing is changed. What does not go along, and what is to be done there, is said.
+    Example: fab export --format libvirt --vm web1 --output web1.xml
     """
     from vmops.ops.vm.seeds import told
 
@@ -85,15 +87,11 @@ def export(
             f"--vm {vm} means {len(pairs)} VMs, and each is a file of its own",
             cure="name a folder for them: --output FOLDER/",
         )
-    carried = [each.name for _, each in pairs if any(nic.port for nic in each.connected)]
-    if carried:
-        raise InventoryError(
-            f"{carried[0]} is in a network that OVN carries, which cannot be exported yet"
-        )
+    _check_ovn([each for _, each in pairs], format)
     seeds = told([each for _, each in pairs], source=inventory(c).source)
     given = _Given(format, home, bridge, storage)
     ready = [
-        (each, _exported(_leaving(worker, each, given), given))
+        (each, _exported(_leaving(worker, each, given, inventory(c)), given))
         for (worker, _), each in zip(pairs, seeds, strict=True)
     ]
     files = [_files(output, each, found) for each, found in ready] if output is not None else []
@@ -109,6 +107,21 @@ def export(
         _say_notes(found.notes)
 
 
+def _check_ovn(vms: Sequence[VM], format: str) -> None:
+    for vm in vms:
+        is_carried = any(nic.port for nic in vm.connected)
+        if is_carried and format not in ("script", "ovn"):
+            cure = f"fab export --format script --vm {vm.name}; its networks: --format ovn"
+            what = (
+                f"{vm.name} is in a network that OVN carries, for which {format} has no words here"
+            )
+            raise InventoryError(what, cure=cure)
+        if not is_carried and format == "ovn":
+            raise InventoryError(
+                f"{vm.name} is in no network that OVN carries", cure="take another format"
+            )
+
+
 def _is_folder(output: str) -> bool:
     return output.endswith("/") or _path(output).is_dir()
 
@@ -120,13 +133,18 @@ def _path(output: str) -> Path:
         raise InventoryError(f"--output {show(output)}: {error}") from error
 
 
-def _leaving(worker: Worker, vm: VM, given: _Given) -> Leaving:
+def _leaving(worker: Worker, vm: VM, given: _Given, listed: Inventory) -> Leaving:
+    from vmops.core.devices.network.logical import share
     from vmops.core.plan.export.leaving import Leaving, home_of
 
     # The script finds the home out by itself.
     home = given.home or ("" if given.format == "script" else home_of(worker))
     bridge = given.bridge or worker.bridge
-    return Leaving(vm, worker, home.rstrip("/"), bridge, given.storage or "")
+    mine = [nic.interface.network or "" for nic in vm.connected if nic.port]
+    reached = [other for name in mine for other in listed.networks[name].reach]
+    carried = share(listed, tuple(dict.fromkeys((*mine, *reached)))).wanted
+    storage = given.storage or ""
+    return Leaving(vm, worker, home.rstrip("/"), bridge, storage, tuple(carried.values()))
 
 
 def _exported(leaving: Leaving, given: _Given) -> Exported:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vmops.core.devices import disk
+from vmops.core.devices.network.logical import Logical
 from vmops.core.devices.seed import drive
 from vmops.core.devices.storage import boot, further
 from vmops.core.inventory.machine.rules import CDROM, UEFI
@@ -22,13 +23,15 @@ USER = "ubuntu"
 
 class Leaving(NamedTuple):
     """A VM on its worker, its seed read. `home` is what `~` stands for there, `bridge` what it is
-    to be plugged into, and `storage` the other system's word for where its disks go."""
+    to be plugged into, `storage` the other system's word for where its disks go, and `carried` are
+    its networks in OVN and those that they reach."""
 
     vm: VM
     worker: Worker
     home: str
     bridge: str
     storage: str = ""
+    carried: tuple[Logical, ...] = ()
 
     @property
     def kind(self) -> str:

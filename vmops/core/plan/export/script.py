@@ -22,6 +22,7 @@ from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory, qemu_uid
 from vmops.core.plan.export.leaving import Exported, Leaving, needs_home, unplugged
+from vmops.core.plan.export.words import word
 from vmops.core.script.command import Command, OnlyIf
 from vmops.core.tools import ip, ovs
 
@@ -106,11 +107,14 @@ def _plug(leaving: Leaving) -> str:
     if not nics:
         return "plug() { :; }"
     taps = [each.tap for each in nics]
-    lines = [f'read -r mtu <"/sys/class/net/{leaving.bridge}/mtu"']
-    for tap in taps:
-        lines.append(f'ip tuntap add mode tap name {tap} user "$uid"')
-        alias = _quoted(ip.alias(vm.name))
-        lines.append(f'ip link set dev {tap} alias {alias} mtu "$mtu"')
+    alias = _quoted(ip.alias(vm.name))
+    lines: list[str] = []
+    for each in nics:
+        lines += [
+            f'read -r mtu <"/sys/class/net/{ovs.bridge_of(each, leaving.bridge)}/mtu"',
+            f'ip tuntap add mode tap name {each.tap} user "$uid"',
+            f'ip link set dev {each.tap} alias {alias} mtu "$mtu"',
+        ]
     lines += [
         "# The switch alone listens to them: they have no part in this machine's own IP.",
         "for tap in $taps; do",
@@ -130,6 +134,14 @@ def _plug(leaving: Leaving) -> str:
             f'[ "$(ovs-vsctl --timeout=10 get Interface {each.tap} ofport)" -gt 0 ] ||'
             f' {{ echo "the switch could not take port {each.tap}" >&2; exit 1; }}'
         )
+    for each in nics:
+        if each.port:
+            lines.append("# Without a port that is up its guest would lose its first frames.")
+            lines.append(
+                f"ovs-vsctl --timeout=10 wait-until Interface {each.tap}"
+                f" external_ids:{ovs.INSTALLED}=true ||"
+                f' {{ echo "OVN has no port {each.port} for this worker" >&2; exit 1; }}'
+            )
     return _function("plug", lines)
 
 
@@ -137,10 +149,10 @@ def _ovs(found: Command) -> Iterator[str]:
     """One transaction, a part of it a line."""
     words = list(found.words()[1:])
     parts: list[list[str]] = []
-    for word in words:
-        if word == "--":
+    for each in words:
+        if each == "--":
             parts.append([])
-        parts[-1].append(word)
+        parts[-1].append(each)
     lines = ["ovs-vsctl --timeout=10", *(f"    {shlex.join(part)}" for part in parts)]
     yield " \\\n".join(lines)
 
@@ -197,14 +209,14 @@ def _start(leaving: Leaving) -> str:
 
 def _disk_lines(leaving: Leaving) -> Iterator[str]:
     vm = leaving.vm
-    first = _word(disk.absolute(vm.qcow_image, _HOME))
+    first = word(disk.absolute(vm.qcow_image, _HOME))
     yield f'[ -e {first} ] || {{ echo "there is no disk" {first} >&2; exit 1; }}'
     for each in vm.disks:
-        path = _word(disk.absolute(further.path_of(vm, each), _HOME))
+        path = word(disk.absolute(further.path_of(vm, each), _HOME))
         make = f"as_user qemu-img create -q -f {each.format} {path} {each.size_gb}G"
         yield f"[ -e {path} ] || {make}"
     if vm.boot == UEFI:
-        path = _word(disk.absolute(boot.path_of(vm), _HOME))
+        path = word(disk.absolute(boot.path_of(vm), _HOME))
         yield f'[ -e {path} ] || as_user qemu-img convert -q -f raw -O qcow2 "$vars" {path}'
 
 
@@ -239,13 +251,13 @@ def _qemu(leaving: Leaving) -> str:
     built = machine.build(vm, launch)
     # In front of QEMU's own words stand those of the function that vmops starts it by.
     words = list(built.argv[_WORDS_AHEAD:])
-    flat = [w for word in words for w in (word.words if isinstance(word, OnlyIf) else (word,))]
+    flat = [w for each in words for w in (each.words if isinstance(each, OnlyIf) else (each,))]
     lines: list[str] = [flat[0]]
-    for before, word in pairwise(flat):
-        if word.startswith("-") or before == flat[0] or not before.startswith("-"):
-            lines.append(f"    {_word(word)}")
+    for before, each in pairwise(flat):
+        if each.startswith("-") or before == flat[0] or not before.startswith("-"):
+            lines.append(f"    {word(each)}")
         else:
-            lines[-1] += f" {_word(word)}"
+            lines[-1] += f" {word(each)}"
     return " \\\n".join(lines)
 
 
@@ -268,19 +280,6 @@ def _rest(leaving: Leaving) -> str:
     words = "start | stop | vnc" if screen.has_password else "start | stop"
     parts = [_TOOLS, *([_VNC] if screen.has_password else []), _CASE.replace("WORDS", words)]
     return "\n\n".join(parts)
-
-
-def _word(word: str) -> str:
-    """A word of a shell's, with what the script finds out in it as variables."""
-    return "".join(_pieces(word)) or "''"
-
-
-def _pieces(word: str) -> Iterator[str]:
-    for number, part in enumerate(word.split("\0")):
-        if number % 2:
-            yield f'"${part}"'
-        elif part:
-            yield shlex.quote(part)
 
 
 def _quoted(word: str) -> str:
