@@ -14,7 +14,7 @@ from vmops.tasks.frame.context import Context, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import give_table, say
-from vmops.tasks.frame.selection import groups_of_workers, inventory
+from vmops.tasks.frame.selection import begin_to_connect, groups_of_workers, inventory
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
 from vmops.tasks.image.display import shown, size
@@ -67,7 +67,7 @@ def push(
         )
     chosen = _of_kind(c, image, "file", "push", "pull")
     groups = groups_of_workers(c, worker, early=False)
-    return _bringing(groups, chosen, parallel, fan_out=fan_out)
+    return _bringing(c, groups, chosen, parallel, fan_out=fan_out)
 
 
 @task(_BRINGING)
@@ -85,17 +85,23 @@ def pull(
     Example: fab image.pull --image vyos --worker worker1
     """
     chosen = _of_kind(c, image, "url", "pull", "push")
-    return _bringing(groups_of_workers(c, worker, early=False), chosen, parallel)
+    return _bringing(c, groups_of_workers(c, worker, early=False), chosen, parallel)
 
 
 def _bringing(
-    groups: Sequence[Group], chosen: Sequence[Image], parallel: int, *, fan_out: bool = False
+    c: Context,
+    groups: Sequence[Group],
+    chosen: Sequence[Image],
+    parallel: int,
+    *,
+    fan_out: bool = False,
 ) -> Work[Brought]:
     from vmops.ops.image.local import base_of
     from vmops.ops.image.transfers import bring
 
     for image in chosen:
         base_of(image)  # a bad file is told before a worker is contacted, and its sum is made once
+    begin_to_connect(c, groups, parallel=parallel)
     shows: list[Tell] = []
 
     def tell(image: str, worker: str, progress: Progress | None) -> None:
