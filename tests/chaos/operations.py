@@ -315,6 +315,7 @@ OPERATIONS = (
         cut_there=True,
     ),
     Operation("shared-migrate", _move("{there}"), "running", "moved", DISK, file="shared"),
+    Operation("shared-live", _live("{there}"), "running", "moved", DISK, file="shared"),
     Operation(
         *("shared-migrate-there", _move("{there}"), "running", "moved", DISK),
         file="shared",

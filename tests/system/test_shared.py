@@ -17,6 +17,7 @@ from tests.guests import boot_sector_image, cache_directory
 from vmops.core.inventory.model import Disk, Interface
 
 from .operator import Operator, small_vm
+from .test_migrate_live import seen
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -163,3 +164,62 @@ def test_doctor_knows_the_folder_and_whether_it_can_be_used(shared: Operator) ->
     finally:
         shared.on("worker2", "umount", IMAGES)
     assert shared.ok("doctor", "--worker", "worker2").code == 0
+
+
+LIVE = ("migrate", "--vm", "web1", "--to")
+
+
+def test_one_that_runs_goes_over_and_nothing_is_copied(shared: Operator) -> None:
+    shared.on("worker1", *SIGN)
+    shared.ok("launch", "--vm", "web1")
+    before = inodes(shared, "worker1")
+    shown = shared.ok("--dry", *LIVE, "worker2").out
+    assert "-incoming defer" in shown
+    assert not any(word in shown for word in ("mirror", "qemu-img create", "qemu-img convert"))
+    said = shared.ok(*LIVE, "worker2")
+    assert "web1: runs on worker2, its guest stood still for" in said.err
+    assert (shared.qemus("worker1"), list(shared.qemus("worker2"))) == ({}, ["web1"])
+    assert shared.taps("worker1") == set()
+    assert shared.port("worker1", "tap_31_eth1") is None
+    assert shared.port("worker2", "tap_31_eth1") is not None
+    assert inodes(shared, "worker2") == before
+    pin(shared, "worker2")
+    assert shared.fab("plan").code == 0
+    shared.ok(*LIVE, "worker1", "--direct")
+    assert (list(shared.qemus("worker1")), shared.qemus("worker2")) == (["web1"], {})
+
+
+POINTS = (
+    ("worker2", "ls /run/vmops/web1/way-ram.sock 2>/dev/null"),
+    ("worker1", "ls /run/vmops/web1/way.sock 2>/dev/null"),
+    ("worker1", f"grep -q worker2 {FOLDER}/moving-web1"),
+)
+"""By what a step is known that has been done: a QEMU waits, the way is open, all was sent."""
+
+
+def test_the_same_command_goes_on_with_a_live_move_that_was_cut(shared: Operator) -> None:
+    shared.on("worker1", *SIGN)
+    shared.ok("launch", "--vm", "web1")
+    pid = shared.qemus("worker1")["web1"]
+    for worker, test in POINTS:
+        task = shared.begin(*LIVE, "worker2")
+        seen(shared, worker, test)
+        task.kill()
+        task.communicate()
+        if worker == "worker2":
+            assert shared.qemus("worker1") == {"web1": pid}
+            pin(shared, "worker2")
+            for word in ("launch", "resume"):
+                refused = shared.fab("-H", shared.address("worker2"), word, "--vm", "web1")
+                assert "it is at worker1, with which worker2 shares" in refused.err
+            pin(shared, "worker1")
+            said = shared.ok(*LIVE, "worker1")
+            assert "web1: it stays on worker1" in said.err
+            assert (shared.qemus("worker1"), shared.qemus("worker2")) == ({"web1": pid}, {})
+            assert shared.taps("worker2") == set()
+    shared.ok(*LIVE, "worker2")
+    assert (shared.qemus("worker1"), list(shared.qemus("worker2"))) == ({}, ["web1"])
+    assert shared.taps("worker1") == set()
+    pin(shared, "worker2")
+    (status,) = shared.ok("status", "--vm", "web1", "--format", "json").json
+    assert (status["state"], status["worker"]) == ("running", "worker2")

@@ -1,4 +1,5 @@
-"""A VM whose disks two workers share: every order of launches, moves, cuts and late scripts.
+"""A VM whose disks two workers share: every order of launches, moves, live and not, cuts and late
+scripts.
 
 What is decided, and which steps follow, is told by the very functions that tasks ask; what the
 steps do to the one mark is written down here. Every state that can be reached is looked at.
@@ -8,23 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Literal, NamedTuple
 
 import pytest
 
+from vmops.core.devices.live import mirror
+from vmops.core.devices.live.mirror import Tuning
 from vmops.core.devices.storage import moving, shared
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
 from vmops.core.plan import starting, stopping
-from vmops.core.plan.life import QEMU
-from vmops.core.plan.moving import together
-from vmops.core.plan.moving.course import Ends
-from vmops.core.plan.placement.home import belongs, home
+from vmops.core.plan.life import KILL, QEMU
+from vmops.core.plan.moving import live, together
+from vmops.core.plan.moving.course import Act, Ends
+from vmops.core.plan.phase import Plan
+from vmops.core.plan.placement.home import belongs, home, is_there
 from vmops.core.plan.stopping import KILLED
 from vmops.core.plan.upkeep import disks
 from vmops.core.script.command import Batch, Block, Step
-from vmops.core.tools import process
+from vmops.core.tools import process, qmp
+from vmops.core.tools.monitor import Heard
 from vmops.errors import LaunchFailed, VmopsError, WorkFailed
 
 from .test_disk import WEB, world
@@ -34,34 +40,82 @@ NAMES = ("worker1", "worker2")
 WORKERS = {n: replace(WORKER, name=n, shared_images="nas") for n in NAMES}
 STORE = frozenset({"nas"})
 
-Deed = Literal["claim", "write", "start", "end"]
+Deed = Literal["claim", "write", "start", "wait", "send", "run on", "drop", "end"]
+
+How = Literal["", "runs", "waits", "loaded", "sent"]
+"""What a worker's QEMU of the VM does: its guest runs, it waits for memory, it has all of it, or it
+has sent it. The guest of the last three stands still."""
+
+STATUS: dict[How, str] = {
+    "runs": qmp.RUNNING,
+    "waits": "inmigrate",
+    "loaded": qmp.PAUSED,
+    "sent": qmp.SENT,
+}
 
 
 class Late(NamedTuple):
     """What was decided on and is not yet done: on which worker, what it does, with the texts of
-    marks, and what has to hold still: the mark that was seen, and that the VM does not run."""
+    marks, and what has to hold still: the mark that was seen, and that the VM does not run, or does
+    as it did."""
 
     worker: str
     seen: str | None
     idle: bool
+    busy: bool
     deeds: tuple[tuple[Deed, str], ...]
 
 
 class World(NamedTuple):
     mark: str = ""
-    runs: frozenset[str] = frozenset()
+    qemus: tuple[How, How] = ("", "")
     late: frozenset[Late] = frozenset()
 
+    def how(self, worker: str) -> How:
+        return self.qemus[NAMES.index(worker)]
+
+    def having(self, worker: str, how: How) -> World:
+        mine = NAMES.index(worker)
+        first, second = (how if n == mine else each for n, each in enumerate(self.qemus))
+        return self._replace(qemus=(first, second))
+
+    @property
+    def runs(self) -> frozenset[str]:
+        return frozenset(name for name in NAMES if self.how(name) == "runs")
+
     def observed(self, worker: str) -> Observed:
-        before = running() if worker in self.runs else EMPTY
+        before = seen_with(self.how(worker))
         marks = dict([moving.read(f"vm1 {self.mark}")]) if self.mark else {}
         return before._replace(moves=shared.as_seen(worker, marks), stores=STORE)
+
+
+@cache
+def seen_with(how: How) -> Observed:
+    if not how:
+        return EMPTY
+    seen = running()
+    mine = seen.vms["vm1"]
+    assert mine.process is not None
+    if how in ("waits", "loaded"):
+        argv = (*mine.process.argv, "-incoming", "defer")
+        mine = mine._replace(process=mine.process._replace(argv=argv))
+    heard = Heard("vm1", answers=({"status": STATUS[how]},))
+    return seen._replace(vms={"vm1": mine}, monitors={"vm1": heard})
+
+
+def other_of(name: str) -> str:
+    return next(each for each in NAMES if each != name)
 
 
 def deeds(steps: tuple[Step | Batch, ...]) -> Iterator[tuple[Deed, str]]:
     """What the steps of a plan do, as far as it matters here."""
     flat = [each.together if isinstance(each, Batch) else each for each in steps]
+    waits = any(step.label == mirror.WAIT for step in flat)
     for step in flat:
+        if step.label == mirror.HAND_OVER:
+            yield "send", ""
+        elif step.label == mirror.RUN_ON:
+            yield "run on", ""
         for words in (entry.words() for entry in step.commands):
             if words[0] == "claim_mark":
                 yield "claim", words[2]
@@ -70,20 +124,56 @@ def deeds(steps: tuple[Step | Batch, ...]) -> Iterator[tuple[Deed, str]]:
             elif words[0] == "end_process":
                 yield "end", ""
         if step.label == QEMU:
-            yield "start", ""
+            yield ("wait" if waits else "start"), ""
 
 
 def late(name: str, world: World, block: Block, does: tuple[tuple[Deed, str], ...]) -> Late:
-    same_mark = moving.guard("vm1", world.observed(name).moves) in block.guards
+    seen = world.observed(name)
+    same_mark = moving.guard("vm1", seen.moves) in block.guards
     idle = process.not_running("vm1") in block.guards
-    return Late(name, world.mark if same_mark else None, idle, does)
+    found = seen.vm("vm1").process
+    busy = found is not None and process.still_running("vm1", found) in block.guards
+    return Late(name, world.mark if same_mark else None, idle, busy, does)
+
+
+def of(name: str, world: World, plan: Plan) -> Late:
+    assert plan.block is not None
+    found = tuple(deeds(plan.block.steps))
+    if plan.block.change == "give up":
+        found = tuple(("drop", text) for _, text in found)
+    return late(name, world, plan.block, found)
+
+
+def live_acts(world: World, ends: Ends, act: Act) -> Iterator[Late]:
+    """What a live move does in this state, and what goes on with one that was cut."""
+    here, there = ends
+    seen, seen_there = world.observed(here), world.observed(there)
+    if act == "leave" and world.how(here) == "runs":
+        yield of(there, world, together.receive(WORKERS[there], VM1, seen_there, seen))
+    elif act == "drop":
+        yield of(there, world, together.drop(WORKERS[there], VM1, seen_there))
+        # Whoever has begun it goes on, too.
+        if (world.how(here), world.how(there)) == ("runs", "waits"):
+            plan = together.hand_over_live(WORKERS[here], VM1, seen, to=there, tuning=Tuning())
+            yield of(here, world, plan)
+        if world.how(here) == "sent":
+            yield of(here, world, together.back_to_life(WORKERS[here], VM1, seen))
+    elif act == "end":
+        yield of(here, world, live.end(WORKERS[here], VM1, seen))
+    elif act == "wake":
+        yield of(there, world, together.wake(WORKERS[there], VM1, seen_there))
+
+
+@cache
+def fresh(world: World) -> tuple[Late, ...]:
+    return tuple(decided(world))
 
 
 def decided(world: World) -> Iterator[Late]:
-    """All that anybody may decide on in this state."""
+    """All that anybody may decide on in this state, in which nothing is late."""
     for name, worker in WORKERS.items():
         seen = world.observed(name)
-        if name not in world.runs:
+        if not world.how(name):
             try:
                 plan = starting.launch(worker, VM1, seen)
             except LaunchFailed:
@@ -92,7 +182,7 @@ def decided(world: World) -> Iterator[Late]:
                 assert plan.block is not None
                 assert plan.block.steps
                 yield late(name, world, plan.block, tuple(deeds(plan.block.steps)))
-        other = next(each for each in NAMES if each != name)
+        other = other_of(name)
         # `fab migrate` from here to the other one.
         found = together.next_act("vm1", Ends(name, other), seen, world.observed(other))
         if found.act == "expect":
@@ -103,30 +193,42 @@ def decided(world: World) -> Iterator[Late]:
             plan = together.hand_over(worker, VM1, seen, to=other, ran=found.ran, manner=KILLED)
             assert plan.block is not None
             done = tuple(deeds(plan.block.steps))
-            ends: tuple[tuple[Deed, str], ...] = (("end", ""),) if name in world.runs else ()
+            ends: tuple[tuple[Deed, str], ...] = (("end", ""),) if world.how(name) else ()
             rest = tuple(each for each in done if each[0] != "end")
             yield late(name, world, plan.block, (*ends, *rest))
+        yield from live_acts(world, Ends(name, other), found.act)
 
 
 def carried_out(world: World, job: Late) -> Iterator[World]:
     """The states in which it may end: not begun, cut behind any of its deeds, or done."""
     rest = world._replace(late=world.late - {job})
     yield rest
-    if job.seen not in (None, world.mark) or (job.idle and job.worker in world.runs):
+    mine = world.how(job.worker)
+    if job.seen not in (None, world.mark) or (job.idle and mine) or (job.busy and not mine):
         return
-    now = rest
+    now, other = rest, other_of(job.worker)
     for deed, text in job.deeds:
+        mine = now.how(job.worker)
         if deed == "claim":
             now = now._replace(mark=now.mark or text)
             if now.mark != text:
                 return
         elif deed == "write":
-            assert job.worker not in now.runs, "a mark is changed under a QEMU that runs"
+            told = moving.read(f"vm1 {text}")[1].peer
+            assert mine != "runs" or told == job.worker, "given away under a guest that runs"
             now = now._replace(mark=text)
-        elif deed == "end":
-            now = now._replace(runs=now.runs - {job.worker})
+        elif deed == "send":
+            if mine != "runs" or now.how(other) != "waits":
+                return
+            now = now.having(job.worker, "sent").having(other, "loaded")
+        elif deed == "run on":
+            if mine == "waits":
+                return
+            now = now.having(job.worker, "runs")
         else:
-            now = now._replace(runs=now.runs | {job.worker})
+            assert deed != "drop" or mine != "runs", "a guest that runs is no leftover"
+            after: dict[Deed, How] = {"drop": "", "end": "", "start": "runs", "wait": "waits"}
+            now = now.having(job.worker, after[deed])
         yield now
 
 
@@ -138,18 +240,19 @@ def test_no_order_of_acts_lets_it_run_twice() -> None:
         assert len(world.runs) < 2, world
         for name in world.runs:
             assert moving.read(f"vm1 {world.mark}")[1].peer == name, "it runs where it is not"
-        after = [world._replace(runs=world.runs - {name}) for name in world.runs]
+        after = [world.having(name, "") for name in NAMES if world.how(name)]
         for job in world.late:
             after.extend(carried_out(world, job))
-        fresh = list(decided(world))
-        assert world.runs or fresh, f"nobody may go on: {world}"
+        deciding = fresh(world._replace(late=frozenset()))
+        assert world.runs or deciding, f"nobody may go on: {world}"
         if len(world.late) < 3:
-            after.extend(world._replace(late=world.late | {each}) for each in fresh)
+            after.extend(world._replace(late=world.late | {each}) for each in deciding)
         new = set(after) - known
         known |= new
         todo.extend(new)
     assert len(known) > 500
     assert {each.runs for each in known} >= {frozenset({name}) for name in NAMES}
+    assert {each.qemus for each in known} >= {("sent", "loaded"), ("", "loaded"), ("sent", "runs")}
 
 
 @pytest.mark.parametrize(
@@ -240,3 +343,26 @@ def test_a_first_start_claims_and_a_failed_one_lets_go() -> None:
     alone = starting.launch(WORKER, VM1, EMPTY._replace(stores=frozenset()))
     assert alone.block is not None
     assert shared.CLAIM not in [step.label for step in alone.block.numbered()]
+
+
+def test_one_that_runs_is_handed_over_when_its_memory_was_sent_and_runs_when_all_has_come() -> None:
+    seen, there = World(shared.at("worker1").text, ("runs", "waits")), WORKERS["worker2"]
+    plan = together.hand_over_live(
+        WORKERS["worker1"], VM1, seen.observed("worker1"), to="worker2", tuning=Tuning()
+    )
+    assert plan.block is not None
+    assert [step.label for step in plan.block.numbered()] == [mirror.HAND_OVER, moving.MARK, KILL]
+    came = World(shared.at("worker2", ran=True).text, ("", "loaded")).observed("worker2")
+    plan = together.switch(there, VM1, came)
+    assert plan.block is not None
+    first, *rest = plan.block.numbered()
+    assert b"nbd" not in b"".join(entry.stdin or b"" for entry in first.commands)
+    assert [step.label for step in rest] == [mirror.RUN_ON, moving.MARK]
+
+
+def test_a_qemu_that_waits_is_none_that_is_at_home() -> None:
+    mark = shared.at("worker1").text
+    waits = World(mark, ("runs", "waits"))
+    assert is_there("vm1", waits.observed("worker1"))
+    assert not is_there("vm1", waits.observed("worker2"))
+    assert not belongs(VM1, "worker2", waits.observed("worker2"))

@@ -75,6 +75,9 @@ PARALLEL = Option(
     lambda value: None if value >= 0 else "must be 1 or more",
 )
 FORCE_STOP = Option("Kill QEMU at once, without asking the guest.")
+DIRECT = Option(
+    "Send it from worker to worker, where they reach each other, and not by way of this machine."
+)
 OVERCOMMIT = Option("Start the VMs even if the worker lacks free memory for them.")
 STRICT = Option("Refuse, and undo everything, if an interface cannot be plugged.")
 HERE = Option("Do not ask the other workers first whether the VM runs there.")

@@ -16,7 +16,6 @@ from vmops.tasks.frame.places import bases_of_vms
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory, other_routes
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
-from vmops.tasks.vm.migrate import DIRECT
 
 if TYPE_CHECKING:
     from vmops.core.plan.stopping import Manner
@@ -29,7 +28,7 @@ _MOVING = {
     "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
     "force": options.FORCE_STOP,
     "timeout": options.TIMEOUT,
-    "direct": DIRECT,
+    "direct": options.DIRECT,
     "overcommit": options.OVERCOMMIT,
     "format": options.FORMAT,
 }

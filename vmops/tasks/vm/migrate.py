@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from vmops.ops.vm.outcome import Outcome
 
 
-DIRECT = Option(
-    "Send it from worker to worker, where they reach each other, and not by way of this machine."
-)
-
-
 @task(
     {
         "vm": options.VM,
@@ -40,7 +35,7 @@ DIRECT = Option(
             "How much of the network it may take, in Mbit/s; 0 is all there is.",
             options.at_least(0, "Mbit/s"),
         ),
-        "direct": DIRECT,
+        "direct": options.DIRECT,
         "overcommit": options.OVERCOMMIT,
         "format": options.FORMAT,
     }

@@ -67,14 +67,16 @@ class Mirrored(NamedTuple):
 
 
 def waiting(vm: str, disks: Sequence[Mirrored]) -> Step:
-    """Have a QEMU that was started for it listen for disks and memory."""
+    """Have a QEMU that was started for it listen for these disks and memory."""
     run = RunDirectory(vm)
-    lines: list[Line] = [_capabilities("events", "return-path"), _nbd_server(run)]
+    lines: list[Line] = [_capabilities("events", "return-path")]
+    lines += [_nbd_server(run)] if disks else []
     for disk in disks:
         export = {"type": "nbd", "id": disk.job, "node-name": disk.node, "name": disk.name}
         lines.append(Request("block-export-add", {**export, "writable": True}))
     lines.append(Request("migrate-incoming", {"uri": f"unix:{run.way(RAM)}"}))
-    names = (run.way(stream).rpartition("/")[2] for stream in (NBD, RAM))
+    streams = (NBD, RAM) if disks else (RAM,)
+    names = (run.way(stream).rpartition("/")[2] for stream in streams)
     return Step(WAIT, (_talk(vm, *lines), command("open_sockets", vm, *names)))
 
 
@@ -192,10 +194,12 @@ def was_sent(vm: str) -> Command:
     return _talk(vm, STATUS, Need('"status": "postmigrate"'))
 
 
-def taking(vm: str) -> Step:
-    """See that all has come, and let go of the sockets: a guest gets its disks only then."""
-    come = (Request("query-migrate"), Need('"status": "completed"'))
-    return Step("has come", (_talk(vm, *come, Request("nbd-server-stop")),))
+def taking(vm: str, *, mirrored: bool = True) -> Step:
+    """See that all has come, and let go of the sockets of disks that were `mirrored`: a guest gets
+    these only then."""
+    come: tuple[Line, ...] = (Request("query-migrate"), Need('"status": "completed"'))
+    ends = (Request("nbd-server-stop"),) if mirrored else ()
+    return Step("has come", (_talk(vm, *come, *ends),))
 
 
 def running_on(vm: str) -> Step:

@@ -40,10 +40,10 @@ def side_of(worker: Worker, vm: VM, observed: Observed) -> Side:
     mark = observed.moves.get(vm.name)
     if mark is not None and shared.is_free(mark):
         mark = None
-    return Side(runs, bool(files_of(vm, observed)), mark, _memory(vm, observed) if runs else "")
+    return Side(runs, bool(files_of(vm, observed)), mark, memory_of(vm, observed) if runs else "")
 
 
-def _memory(vm: VM, observed: Observed) -> Literal["", "sent", "loaded"]:
+def memory_of(vm: VM, observed: Observed) -> Literal["", "sent", "loaded"]:
     """How far its memory has come that goes from one QEMU to another. Both stand still then."""
     found = observed.vm(vm.name).process
     status, _ = observed.monitor_status(vm.name)

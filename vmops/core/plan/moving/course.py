@@ -168,7 +168,7 @@ def _unreadable(vm: str, worker: str) -> Next:
 
 def _waits(side: Side) -> bool:
     """True where what runs there is a QEMU that waits for the VM."""
-    return side.mark is not None and side.mark.how == "receiving"
+    return side.mark is not None and side.mark.how in ("receiving", "elsewhere")
 
 
 def source_of(home: str | None, to: str, sides: Mapping[str, Side]) -> str | None:

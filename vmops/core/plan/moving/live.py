@@ -161,7 +161,7 @@ def open_way(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Make the sockets that its QEMU here says its disks and memory to."""
     uid = machine.uid_for(vm, whole_range=observed.host.whole_uid_range)
     steps = (mirror.opening_way(vm.name, uid=uid),)
-    return _plan(worker, vm, steps, _still(vm, observed), change="")
+    return _plan(worker, vm, steps, still(vm, observed), change="")
 
 
 def mirrors(worker: Worker, vm: VM, observed: Observed, *, tuning: Tuning) -> Plan:
@@ -169,13 +169,13 @@ def mirrors(worker: Worker, vm: VM, observed: Observed, *, tuning: Tuning) -> Pl
     disks = _disks(vm, observed)
     begun = (mirror.mirroring(vm.name, each, tuning) for each in disks)
     steps = (mirror.unmirroring(vm.name, disks), *begun)
-    return _plan(worker, vm, steps, _still(vm, observed), change="mirror")
+    return _plan(worker, vm, steps, still(vm, observed), change="mirror")
 
 
 def unmirror(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Mirror its disks no more."""
     steps = (mirror.unmirroring(vm.name, _disks(vm, observed)),)
-    return _plan(worker, vm, steps, _still(vm, observed), change="mirror no more")
+    return _plan(worker, vm, steps, still(vm, observed), change="mirror no more")
 
 
 def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, tuning: Tuning) -> Plan:
@@ -188,7 +188,7 @@ def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, tuning: T
         moving.marking(vm.name, wanted),
         *ending(vm.name, running, (KILL,)),
     )
-    plan = _plan(worker, vm, steps, _still(vm, observed), change="leave")
+    plan = _plan(worker, vm, steps, still(vm, observed), change="leave")
     (phase,) = plan.phases
     return plan._replace(phases=(phase._replace(waits_s=mirror.MEMORY_LIMIT_S),))
 
@@ -197,7 +197,7 @@ def end(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """End its QEMU here, which has sent all and is marked as leaving."""
     running = observed.vm(vm.name).process
     assert running is not None, "only what runs is ended"
-    guards = (*_still(vm, observed), mirror.was_sent(vm.name))
+    guards = (*still(vm, observed), mirror.was_sent(vm.name))
     return _plan(worker, vm, ending(vm.name, running, (KILL,)), guards, change="leave")
 
 
@@ -208,12 +208,12 @@ def switch(worker: Worker, vm: VM, observed: Observed) -> Plan:
         moving.unmarking(vm.name),
         mirror.running_on(vm.name),
     )
-    return _plan(worker, vm, steps, _still(vm, observed), change="arrive")
+    return _plan(worker, vm, steps, still(vm, observed), change="arrive")
 
 
 def wake(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Let its guest run, whose mark is gone already."""
-    return _plan(worker, vm, (mirror.running_on(vm.name),), _still(vm, observed), change="arrive")
+    return _plan(worker, vm, (mirror.running_on(vm.name),), still(vm, observed), change="arrive")
 
 
 def drop(worker: Worker, vm: VM, observed: Observed, *, then: Mark | None = None) -> Plan:
@@ -229,7 +229,7 @@ def drop(worker: Worker, vm: VM, observed: Observed, *, then: Mark | None = None
     steps.append(Step(disk.REMOVE, tuple(qemu_img.remove_disk(path) for path in paths)))
     steps.append(moving.marking(vm.name, then) if then else moving.unmarking(vm.name))
     if running.process is not None:
-        guards = _still(vm, observed)
+        guards = still(vm, observed)
     else:
         guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
     return _plan(worker, vm, steps, guards, change="give up")
@@ -241,7 +241,8 @@ def _disks(vm: VM, observed: Observed) -> tuple[Mirrored, ...]:
     return disks_of(vm, running)
 
 
-def _still(vm: VM, observed: Observed) -> tuple[Command, ...]:
+def still(vm: VM, observed: Observed) -> tuple[Command, ...]:
+    """That it runs as it was seen to, with the mark that was seen."""
     running = observed.vm(vm.name).process
     assert running is not None, "only what runs is still running"
     return (process.still_running(vm.name, running), moving.guard(vm.name, observed.moves))

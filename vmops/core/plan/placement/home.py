@@ -14,7 +14,10 @@ def is_there(name: str, seen: Observed) -> bool:
     """True where a VM runs, or where it is not known whether it does. A QEMU that waits for what
     comes from another worker is none that runs."""
     mark = seen.moves.get(name)
+    found = seen.vm(name).process
     if mark is not None and mark.how == "receiving":
+        return False
+    if mark is not None and mark.how == "elsewhere" and found and "-incoming" in found.argv:
         return False
     return seen.vm(name).state in ("running", "unknown")
 

@@ -19,8 +19,9 @@ from vmops.core.facts.monitors import asked_of
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.question import Unanswered
 from vmops.core.images.progress import Progress
-from vmops.core.inventory.model import VM
+from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.moving import cold, live
+from vmops.core.plan.phase import Plan
 from vmops.core.script.command import BlockResult
 from vmops.core.tools import monitor
 from vmops.errors import MonitorError, NotRunning, UnexpectedOutput, VmopsError
@@ -59,7 +60,7 @@ def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
     to = move.to.worker.name
     live.check_leaves(source.worker, vm, seen[0], to=to)
     live.check_same(move.to.worker, vm, seen[1], running)
-    live.check_snapshots(vm, source.worker, _machine(source, vm), to=to)
+    live.check_snapshots(vm, source.worker, machine_of(source, vm), to=to)
     if in_ovn := carried(move, vm, move.to.worker):
         rebinding.check_live(*in_ovn)
 
@@ -92,21 +93,22 @@ def _go(move: Move, vm: VM, source: Route) -> None:
     for at, route in zip(seen, (source, move.to), strict=True):
         if at.vm(vm.name).process is None:
             raise outdated(vm.name, route.worker.name)
-    live.check_machines(vm, there, _machine(source, vm), _machine(move.to, vm))
+    live.check_machines(vm, there, machine_of(source, vm), machine_of(move.to, vm))
     wanted = mark("leaving", there.name, seen[1].moves[vm.name].token, ran=True)
-    with _way(move, vm, source, seen[0]):
-        _must(source, vm, live.mirrors(here, vm, seen[0], tuning=move.tuning or Tuning()), seen[0])
+    with way(move, vm, source, seen[0]):
+        must(source, vm, live.mirrors(here, vm, seen[0], tuning=move.tuning or Tuning()), seen[0])
         _await_mirrors(move, vm, source, seen[0])
         plan = live.leave(here, vm, seen[0], wanted, tuning=move.tuning or Tuning())
-        sent = _must(source, vm, plan, seen[0])
-        taken = _must(move.to, vm, live.switch(there, vm, seen[1]), seen[1])
+        sent = must(source, vm, plan, seen[0])
+        taken = must(move.to, vm, live.switch(there, vm, seen[1]), seen[1])
     let_in(move, vm, there)
-    dark = _dark_ms(vm, sent.result, taken.result)
+    dark = dark_ms(vm, sent.result, taken.result)
     said = "" if dark is None else f", its guest stood still for {dark} ms"
     move.tell(f"{vm.name}: runs on {there.name}{said}")
 
 
-def _must(route: Route, vm: VM, plan: Any, seen: Observed) -> Done:
+def must(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done:
+    """Carry the plan out. Raises where what it was made of holds no more, and what went wrong."""
     done = do(route, vm, plan, seen)
     if done is None:
         raise outdated(vm.name, route.worker.name)
@@ -114,10 +116,11 @@ def _must(route: Route, vm: VM, plan: Any, seen: Observed) -> Done:
 
 
 @contextmanager
-def _way(move: Move, vm: VM, source: Route, seen: Observed) -> Iterator[None]:
+def way(move: Move, vm: VM, source: Route, seen: Observed) -> Iterator[None]:
+    """Have what its QEMU says at the source carried to the one that waits for it."""
     from vmops.remote.way import Way
 
-    _must(source, vm, live.open_way(source.worker, vm, seen), seen)
+    must(source, vm, live.open_way(source.worker, vm, seen), seen)
     direct = _direct(move, vm, source) if move.direct else None
     with direct or Way(source.worker, move.to.worker, vm.name, config=move.to.config):
         yield
@@ -172,7 +175,8 @@ def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
         move.progress(f"{vm.name} disks", move.to.worker.name, None)
 
 
-def _machine(route: Route, vm: VM) -> mirror.Machine:
+def machine_of(route: Route, vm: VM) -> mirror.Machine:
+    """What its QEMU on this worker is. Raises UnexpectedOutput, NotRunning."""
     try:
         return mirror.read_machine(_answers(route, vm, *mirror.LOOK))
     except ValueError as strange:
@@ -216,7 +220,7 @@ def _stays(move: Move, vm: VM, source: Route) -> bool:
         return False
 
 
-def _dark_ms(vm: VM, sent: BlockResult | None, taken: BlockResult | None) -> int | None:
+def dark_ms(vm: VM, sent: BlockResult | None, taken: BlockResult | None) -> int | None:
     """How long its guest stood still, by both workers' clocks; None where these do not tell."""
     stopped = _moment(vm, sent, mirror.HAND_OVER, "STOP")
     resumed = _moment(vm, taken, mirror.RUN_ON, "RESUME")
@@ -236,6 +240,14 @@ def _moment(vm: VM, result: BlockResult | None, step: str, event: str) -> float 
         return None
 
 
+def show_way(move: Move, here: Worker) -> None:
+    """In a dry run, what carries it from here."""
+    assert move.to.transcript is not None, "shown only in a dry run"
+    how, there = "by an ssh for it alone, " if move.direct else "", move.to.worker.name
+    words = f"# {how}carry what comes from there to the sockets of {there}"
+    move.to.transcript.noted(here, words)
+
+
 def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
     """What all acts would run."""
     here, there = source.worker, move.to.worker
@@ -252,8 +264,7 @@ def show(move: Move, vm: VM, source: Route, seen: Both) -> Outcome:
     do(move.to, vm, live.receive(there, vm, expected, runs, token="TOKEN"), expected)
     waits = runs._replace(moves={vm.name: received})
     do(source, vm, live.open_way(here, vm, runs), runs)
-    how = "by an ssh for it alone, " if move.direct else ""
-    transcript.noted(here, f"# {how}carry what comes from there to the sockets of {there.name}")
+    show_way(move, here)
     do(source, vm, live.mirrors(here, vm, runs, tuning=move.tuning or Tuning()), runs)
     do(source, vm, live.leave(here, vm, runs, leaves, tuning=move.tuning or Tuning()), runs)
     do(move.to, vm, live.switch(there, vm, waits), waits)

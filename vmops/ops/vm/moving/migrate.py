@@ -28,7 +28,7 @@ from vmops.ops.fleet import on_each
 from vmops.ops.network import rebinding
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import lifecycle, power
-from vmops.ops.vm.moving import going
+from vmops.ops.vm.moving import going, shared
 from vmops.ops.vm.moving.acts import Move, bring_bases, carried, carry, do, let_in, look_at, side
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
@@ -80,6 +80,9 @@ def _source(move: Move, vm: VM) -> Route | None:
     for name, side_there in sides.items():
         coming = side_there.mark
         is_ours = coming is not None and coming.peer == to and sides[to].mark is None
+        if is_ours and coming and coming.how == "elsewhere" and _waits(side_there):
+            shared.stay(move, vm, routes[name])
+            return None
         if is_ours and coming and coming.how in ("expected", "receiving"):
             _stay(move, vm, routes[name])
             return None
@@ -93,6 +96,8 @@ def _source(move: Move, vm: VM) -> Route | None:
     if together.is_to_start(vm.name, sides[to], seen[to]):
         _start(move, vm)
         return None
+    if there := shared.left_from(vm, to, routes, seen):
+        return there
     found = course.source_of(vm.worker, to, sides)
     if found is None and not (sides[to].has or sides[to].runs):
         for error in errors.values():
@@ -114,6 +119,10 @@ def _source(move: Move, vm: VM) -> Route | None:
             cure=f"add workers.{found} to hosts.toml",
         )
     return routes[found]
+
+
+def _waits(side: course.Side) -> bool:
+    return side.runs and side.memory != "sent"
 
 
 def _look(routes: Sequence[Route], vm: VM) -> tuple[dict[str, Observed], dict[str, VmopsError]]:
@@ -166,13 +175,15 @@ def _stay(move: Move, vm: VM, there: Route) -> None:
 
 def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     ends = Ends(source.worker.name, move.to.worker.name)
+    is_one_folder = together.is_one_folder(source.worker, move.to.worker)
+    lives = shared if is_one_folder else going
     looks = LOOKS
     is_begun = was_paused = False
     for _ in range(_MOST_ACTS):
         seen = look_at(vm, source), look_at(vm, move.to)
         vm = _as_it_comes(move, vm, seen[1])
         sides = side(source, vm, seen[0]), side(move.to, vm, seen[1])
-        if together.is_one_folder(source.worker, move.to.worker):
+        if is_one_folder:
             found = together.next_act(vm.name, ends, *seen)
         else:
             found = course.next_act(vm.name, ends, *sides)
@@ -183,7 +194,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
         is_live = sides[0].runs and not move.cold and found.act in ("expect", "leave")
         shares = source.worker.shared_images or move.to.worker.shared_images
-        if is_live and (move.tuning is None or shares):
+        cannot = bool(shares) if lives is going else carried(move, vm, move.to.worker) is not None
+        if is_live and (move.tuning is None or cannot):
             raise WorkFailed(
                 "it runs, and would have to be stopped to be moved",
                 worker=ends.source,
@@ -191,13 +203,13 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
                 cure=f"fab migrate --cold --vm {vm.name} --to {ends.destination}",
             )
         if is_live and found.act == "expect":
-            going.check(move, vm, source, seen)
+            lives.check(move, vm, source, seen)
         is_begun = is_begun or any(side.mark is not None for side in sides)
         if found.act == "leave":
             was_paused = seen[0].monitor_status(vm.name)[0] == qmp.PAUSED
         try:
             if is_live and found.act == "leave":
-                is_done = going.go(move, vm, source, seen)
+                is_done = lives.go(move, vm, source, seen)
             else:
                 is_done = _act(move, vm, source, found, seen)
         except going.StayedError as stayed:
@@ -237,8 +249,8 @@ def _pause(move: Move, vm: VM) -> None:
 def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
     """Do one act; False where somebody has changed something since it was looked at."""
     here, there = source.worker, move.to.worker
-    if found.act in ("expect", "leave") and together.is_one_folder(here, there):
-        return _handed(move, vm, source, found, seen)
+    if together.is_one_folder(here, there) and found.act != "start":
+        return shared.act(move, vm, source, found, seen)
     if found.act == "expect":
         cold.check_leaves(here, vm, seen[0])
         cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
@@ -276,22 +288,6 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
     # A port that is still for both would be down when the first of them goes.
     let_in(move, vm, there)
     return do(source, vm, cold.clear(here, vm, seen[0]), seen[0]) is not None
-
-
-def _handed(
-    move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]
-) -> bool:
-    """The same where both see its disks: only its mark is changed."""
-    here, there = source.worker, move.to.worker
-    if found.act == "expect":
-        return do(source, vm, together.claim(here, vm), seen[0]) is not None
-    cold.check_leaves(here, vm, seen[0])
-    together.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
-    plan = together.hand_over(here, vm, seen[0], to=there.name, ran=found.ran, manner=move.manner)
-    done = do(source, vm, plan, seen[0])
-    if done is not None and seen[0].vm(vm.name).process is not None:
-        move.tell(f"{vm.name}: stopped on {here.name}")
-    return done is not None
 
 
 def _bring(
@@ -355,7 +351,8 @@ def _shown(move: Move, vm: VM) -> Outcome:
     here, there = source.worker, move.to.worker
     runs = supposed.running(here, [vm])
     if not move.cold:
-        return going.show(move, vm, source, (runs, supposed.blank(there, [vm])))
+        show = shared.show if together.is_one_folder(here, there) else going.show
+        return show(move, vm, source, (runs, supposed.blank(there, [vm])))
     gone = supposed.blank(here, [vm])
     none = supposed.without_disks(supposed.blank(there, [vm]), [vm], {})
     comes = mark("expected", here.name, "TOKEN", ran=True)
