@@ -199,7 +199,7 @@ def test_a_full_folder_is_told_before_anything_is_done(operator: Operator, web: 
     try:
         said = operator.ok("launch", "--vm", "vm1")
         assert "GiB more, and 5" in said.err
-        assert "MiB free there: a guest" in said.err
+        assert "MiB is free there: a guest" in said.err
         operator.ok("destroy", "--vm", "vm1", "--force", "--yes")
         operator.on("worker1", "fallocate", "-l", "400M", f"{FOLDER}/big")
         said = operator.fab("launch", "--vm", "vm1")

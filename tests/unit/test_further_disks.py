@@ -252,7 +252,7 @@ def test_that_more_is_promised_than_is_free_is_a_warning_and_said_once() -> None
     other = replace(BOTH, name="vm2", vm_id=2, vnc_port=5999, disks=(DATA,))
     seen = seen._replace(images={**seen.images, disk_path("vm2", "data", "raw"): NOTHING_THERE})
     one, two = plans([BOTH, other], seen)
-    assert [note for note in one.notes if "5 GiB more, and 2 GiB are free" in note]
+    assert [note for note in one.notes if "5 GiB more, and 2 GiB is free" in note]
     assert not [note for note in two.notes if "GiB" in note]
     (alone,) = plans([BOTH], world(WHOLE, free=2 * GIB))
     assert not alone.notes, "nothing new is promised"

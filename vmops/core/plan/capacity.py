@@ -110,7 +110,7 @@ def thin(worker: Worker, vms: Sequence[VM], observed: Observed) -> str:
         return ""
     return (
         f"warning: the disks of {worker.name} may come to take {disk.spoken(total)} more, and"
-        f" {disk.spoken(free)} free there: a guest that finds no room stands still"
+        f" {disk.spoken(free)} is free there: a guest that finds no room stands still"
         " (status: io-error) until there is some, and fab resume"
     )
 

@@ -312,7 +312,7 @@ def _own_disks(vms: Sequence[VM], seen: Observed) -> list[Check]:
     found = f"{take} {disk.spoken(sum(file.used for file in files))}, and may come to take"
     found += f" {disk.spoken(seen.folder.promised)} more"
     if free is not None and seen.folder.promised > free:
-        found += f"; warning: {disk.spoken(free)} free"
+        found += f"; warning: {disk.spoken(free)} is free"
     known = {vm.name for vm in vms}
     others = sorted({file.vm for file in files} - known)
     if others:
