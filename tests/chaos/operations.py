@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 OfVM = Literal[
@@ -156,6 +156,32 @@ def _web1_eth1(task: str, *more: str) -> tuple[str, ...]:
     return (task, "--vm", "web1:eth1", *more)
 
 
+def _at_both(operation: Operation) -> tuple[Operation, Operation]:
+    """The same with the connection to either of its workers cut."""
+    return operation, replace(operation, name=f"{operation.name}-there", cut_there=True)
+
+
+def _drained(prefix: str, *how: str) -> tuple[Operation, Operation]:
+    """That the second worker is drained, and opened again."""
+    drain = Operation(
+        *(f"{prefix}drain", ("drain", *how, "--worker", "{there}"), "away", "returned", DISK),
+        file="pair",
+        things=DRAIN,
+        had="open",
+        has="drained",
+        cut_there=True,
+    )
+    undrain = Operation(
+        *(f"{prefix}undrain", ("undrain", *how, "--worker", "{there}"), "returned", "moved", DISK),
+        file="pair",
+        things=DRAIN,
+        had="drained",
+        has="open",
+        cut_there=True,
+    )
+    return drain, undrain
+
+
 OPERATIONS = (
     Operation("launch", _web1("launch"), "gone", "running"),
     Operation("launch-strict", _web1("launch", "--strict"), "gone", "running"),
@@ -298,70 +324,20 @@ OPERATIONS = (
         things=NETWORKS,
         had="served",
     ),
-    Operation("mesh-up", ("net.up",), vms=(), file="mesh", things=MESH, has="served"),
-    Operation(
-        *("mesh-up-there", ("net.up",)),
-        vms=(),
-        file="mesh",
-        things=MESH,
-        has="served",
-        cut_there=True,
+    *_at_both(
+        Operation("mesh-up", ("net.up",), vms=(), file="mesh", things=MESH, has="served"),
     ),
     Operation("mesh-down", ("net.down",), vms=(), file="mesh", things=MESH, had="served"),
-    Operation("migrate", _move("{there}"), "running", "moved", DISK, file="pair"),
-    Operation(
-        *("migrate-there", _move("{there}"), "running", "moved", DISK),
-        file="pair",
-        cut_there=True,
+    *_at_both(Operation("migrate", _move("{there}"), "running", "moved", DISK, file="pair")),
+    *_at_both(
+        Operation("shared-migrate", _move("{there}"), "running", "moved", DISK, file="shared"),
     ),
-    Operation("shared-migrate", _move("{there}"), "running", "moved", DISK, file="shared"),
     Operation("shared-live", _live("{there}"), "running", "moved", DISK, file="shared"),
-    Operation(
-        *("shared-migrate-there", _move("{there}"), "running", "moved", DISK),
-        file="shared",
-        cut_there=True,
-    ),
     Operation("shared-back", _move("{here}"), "moved", "returned", DISK, file="shared"),
     Operation("migrate-back", _move("{here}"), "moved", "returned", DISK, file="pair"),
-    Operation(
-        *("drain", ("drain", "--cold", "--force", "--worker", "{there}"), "away", "returned", DISK),
-        file="pair",
-        things=DRAIN,
-        had="open",
-        has="drained",
-        cut_there=True,
-    ),
-    Operation(
-        *("undrain", ("undrain", "--cold", "--force", "--worker", "{there}"), "returned", "moved"),
-        vms=DISK,
-        file="pair",
-        things=DRAIN,
-        had="drained",
-        has="open",
-        cut_there=True,
-    ),
-    Operation("live", _live("{there}"), "running", "moved", DISK, file="pair"),
-    Operation(
-        *("live-there", _live("{there}"), "running", "moved", DISK),
-        file="pair",
-        cut_there=True,
-    ),
+    *_drained("", "--cold", "--force"),
+    *_at_both(Operation("live", _live("{there}"), "running", "moved", DISK, file="pair")),
     Operation("direct", _live("{there}", "--direct"), "running", "moved", DISK, file="pair"),
     Operation("live-back", _live("{here}"), "moved", "returned", DISK, file="pair"),
-    Operation(
-        *("live-drain", ("drain", "--worker", "{there}"), "away", "returned", DISK),
-        file="pair",
-        things=DRAIN,
-        had="open",
-        has="drained",
-        cut_there=True,
-    ),
-    Operation(
-        *("live-undrain", ("undrain", "--worker", "{there}"), "returned", "moved", DISK),
-        file="pair",
-        things=DRAIN,
-        had="drained",
-        has="open",
-        cut_there=True,
-    ),
+    *_drained("live-"),
 )
