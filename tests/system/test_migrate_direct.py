@@ -13,8 +13,9 @@ from vmops.remote.once import new_keys
 from vmops.remote.ssh.connection import connection
 
 from .lab_helpers import wait_until
+from .moving import DISKS, WORKERS, listed, moving
 from .operator import Operator
-from .test_migrate_live import DISKS, WORKERS, content, is_mirrored, listed, moving
+from .test_migrate_live import content, is_mirrored
 
 __all__ = ["moving"]
 

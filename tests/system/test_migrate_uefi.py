@@ -9,9 +9,9 @@ import pytest
 
 from vmops.core.inventory.model import Interface
 
+from .moving import FOLDER, WORKERS, listed, place
 from .operator import Operator, small_vm
 from .test_boot import OVMF, logged
-from .test_migrate_live import FOLDER, WORKERS, listed, place
 
 NAME = "disk-vm1-uefi.qcow2"
 FILE = f"{FOLDER}/{NAME}"
