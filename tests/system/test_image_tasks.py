@@ -55,6 +55,8 @@ def test_an_image_is_pushed_to_all_workers_listed_verified_and_removed(
     operator: Operator, debian: str
 ) -> None:
     name = f"base-{debian}.qcow2"
+    unread = operator.fab("image.verify")
+    assert (unread.code, "nothing was verified" in unread.err) == (1, True)
     said = operator.ok("image.push", "--format", "json").json
     assert [(one["worker"], one["base"], one["changed"]) for one in said] == [
         (worker, name, True) for worker in WORKERS
@@ -90,7 +92,7 @@ def test_a_changed_file_is_another_base_and_the_old_one_goes_when_nothing_stands
     assert there(operator, "worker1") == sorted(f"base-{one}.qcow2" for one in (debian, new))
     overlay(operator, "worker1", f"{FOLDER}/disk-x-root.qcow2", f"base-{debian}.qcow2")
     kept = operator.ok("-H", "worker1", "image.remove", "--unused", "--yes")
-    assert "no such image is there" in kept.err
+    assert "no image is unused" in kept.err
     refused = operator.fab("-H", "worker1", "image.remove", "--image", debian[:10], "--yes")
     assert refused.code == 1
     assert f"base-{debian}.qcow2 is in use" in refused.err

@@ -190,7 +190,7 @@ def verify(
     """
     Have workers read their images whole and compare the sha256; exit code 1 for a damaged one.
 
-    Example: fab image.verify --image debian-12
+    So it is where no worker has any of them. Example: fab image.verify --image debian-12
     """
     from vmops.ops.image.folder import verify as verified
 
@@ -198,8 +198,16 @@ def verify(
     return Work(
         groups_of_workers(c, worker),
         lambda g: verified(g.route, bases, wanted=wanted),
-        Report(_table, _found_as_dict),
+        Report(_table, _found_as_dict, exit_code=_of_what_was_read),
     )
+
+
+def _of_what_was_read(found: Sequence[Found]) -> int:
+    """1, and a word of it, where images are meant and none was read."""
+    if not found or any(one.sum for one in found):
+        return 0
+    say("nothing was verified: no worker has a whole image of these")
+    return 1
 
 
 @task(
@@ -235,10 +243,11 @@ def remove(
     workers = ", ".join(group.route.worker.name for group in groups)
     be_sure(c, f"remove {what} from {workers}", yes=yes, cure="--yes removes without asking")
     meant = _is_unused if unused else wanted
+    none = "no image is unused" if unused else "no such image is there"
     return Work(
         groups,
         lambda g: remove_bases(g.route, bases, wanted=meant),
-        Report(_say_removed, _found_as_dict),
+        Report(lambda found: _say_removed(found, none), _found_as_dict),
     )
 
 
@@ -246,12 +255,12 @@ def _is_unused(found: Found) -> bool:
     return not found.names and found.kept is not None and not found.kept.is_in_use
 
 
-def _say_removed(found: Sequence[Found]) -> None:
+def _say_removed(found: Sequence[Found], none: str) -> None:
     for one in found:
         if one.removed:
             say(one_line(f"{_name(one)} on {one.worker}: removed"))
     if not found:
-        say("no such image is there")
+        say(none)
 
 
 def _of_kind(c: Context, pattern: str | None, kind: str, task: str, other: str) -> list[Image]:

@@ -76,7 +76,7 @@ def capture(
         except KeyboardInterrupt:
             pass
         finally:
-            say(f"{frames.frames} frames")
+            say(f"{frames.frames} frame{'s' * (frames.frames != 1)}")
 
 
 def _copy(frames: Capture, put: Callable[[bytes], None], *, to_pipe: bool) -> None:
