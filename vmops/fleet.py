@@ -12,7 +12,7 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere
 from vmops.core.plan.group import Terms
 from vmops.core.plan.status import VMStatus
-from vmops.core.plan.stopping import Manner
+from vmops.core.plan.stopping import GENTLY, Manner
 from vmops.errors import InventoryError
 from vmops.fleet_guests import Guests
 from vmops.fleet_networks import Networks
@@ -22,7 +22,7 @@ from vmops.ops.following import located, on_each_where_they_are
 from vmops.ops.image.bases import bases_of, bases_to_start
 from vmops.ops.image.supply import supplier_of
 from vmops.ops.route import Group, Route, Ways
-from vmops.ops.vm import changes, lifecycle, power, waiting
+from vmops.ops.vm import changes, lifecycle, power, stopping, waiting
 from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome, without_absent
 from vmops.ops.vm.status import merged, survey, with_fault
@@ -118,17 +118,17 @@ class Fleet(Guests, Networks, Placing):
         return self._each_vm(
             vms,
             at,
-            lambda g: lifecycle.destroy(g, manner=manner, keep_disks=keep_disks),
+            lambda g: stopping.destroy(g, manner=manner, keep_disks=keep_disks),
         )
 
     def reset_disk(self, vms: str, *, at: str | None = None, disk: str = "root") -> list[Outcome]:
         """Remove the own disk of each VM, or its further disk of that name, so that the next launch
         makes it anew; asks nobody first. One that runs is refused."""
-        return self._each_vm(vms, at, lambda g: lifecycle.reset_disk(g.route, g.vms, name=disk))
+        return self._each_vm(vms, at, lambda g: stopping.reset_disk(g.route, g.vms, name=disk))
 
     def unplug(self, vms: str, *, at: str | None = None) -> list[Outcome]:
         """Remove the ports and TAPs of each VM; one that runs is refused."""
-        return self._each_vm(vms, at, lambda g: lifecycle.unplug(g.route, g.vms))
+        return self._each_vm(vms, at, lambda g: stopping.unplug(g.route, g.vms))
 
     def stop(
         self,
@@ -146,11 +146,11 @@ class Fleet(Guests, Networks, Placing):
         """
         manner = Manner(force=force, timeout_s=timeout_s)
         if not elsewhere:
-            return self._each_vm(vms, at, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
+            return self._each_vm(vms, at, lambda g: stopping.stop(g.route, g.vms, manner=manner))
         if at is None:
             raise InventoryError("stop: elsewhere needs a worker", cure="name it with at")
         chosen = self.inventory.select(vms)
-        return lifecycle.stop(self._route(self.inventory.worker(at)), chosen, manner=manner)
+        return stopping.stop(self._route(self.inventory.worker(at)), chosen, manner=manner)
 
     def restart(
         self, vms: str, *, at: str | None = None, force: bool = False, timeout_s: float = 30
@@ -213,7 +213,7 @@ class Fleet(Guests, Networks, Placing):
         A VM that runs otherwise and needs a restart fails, or with `restart` is restarted.
         """
         groups = self._placed(self._chosen(vms), None)
-        gently = lifecycle.GENTLY if restart else None
+        gently = GENTLY if restart else None
         terms = Terms(overcommit=overcommit, restart=gently, bases=self._bases(groups))
         terms = terms._replace(today=today(), at_end="stop", unnamed=vms is None)
         return self._launched(groups, terms, self._everywhere(named=vms is not None))
@@ -237,7 +237,7 @@ class Fleet(Guests, Networks, Placing):
         manner = Manner(force=force, timeout_s=timeout_s)
         groups = self._wherever(vms, None)
         return without_absent(
-            self._each(groups, lambda g: lifecycle.stop(g.route, g.vms, manner=manner))
+            self._each(groups, lambda g: stopping.stop(g.route, g.vms, manner=manner))
         )
 
     def screenshot(self, vms: str, *, at: str | None = None) -> list[Shot]:

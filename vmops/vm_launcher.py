@@ -11,7 +11,7 @@ from vmops.core.plan.group import Terms
 from vmops.core.plan.stopping import KILLED
 from vmops.errors import VmopsError
 from vmops.ops.route import Route
-from vmops.ops.vm import lifecycle
+from vmops.ops.vm import lifecycle, stopping
 from vmops.ops.vm.outcome import Outcome
 from vmops.remote_executor import RemoteExecutor
 
@@ -54,7 +54,7 @@ class VMLauncher:
         True also when nothing was there; False on failure.
         """
         outcome = self._do(
-            worker_ip, vm_dict, lambda route, vm: lifecycle.stop(route, [vm], manner=KILLED)
+            worker_ip, vm_dict, lambda route, vm: stopping.stop(route, [vm], manner=KILLED)
         )
         return outcome is not None
 

@@ -17,7 +17,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.status import VMStatus
 from vmops.core.plan.stopping import KILLED
 from vmops.ops.route import Route
-from vmops.ops.vm import lifecycle
+from vmops.ops.vm import lifecycle, stopping
 from vmops.ops.vm.outcome import Outcome
 from vmops.remote.ssh.connection import close_all
 
@@ -67,7 +67,7 @@ def warm(place: Place, vms: Sequence[VM]) -> Way:
 
 def kill(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     """Stop by force; of VMs that are not there nothing is left but an open connection."""
-    return lifecycle.stop(route, vms, manner=KILLED)
+    return stopping.stop(route, vms, manner=KILLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from vmops.core.inventory.model import VM
 from vmops.ops.dry import Transcript
 from vmops.ops.route import Route
-from vmops.ops.vm import lifecycle
+from vmops.ops.vm import lifecycle, stopping
 
 from .worlds import VM1, WORKER
 
@@ -41,7 +41,7 @@ def test_a_home_that_no_shell_expands_is_noted(vm: VM, operation: Operation, not
 
 
 def test_a_gentle_stop_is_the_plan_that_a_running_vm_gets() -> None:
-    said = transcript(lifecycle.stop, VM1)
+    said = transcript(stopping.stop, VM1)
     order = ("system_powerdown", "quit", "SIGTERM", "SIGKILL", "del-port", "umount")
     places = [said.index(word) for word in order]
     assert places == sorted(places)

@@ -29,6 +29,7 @@ from vmops.errors import ConnectionLost
 from vmops.ops import act
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle, tidy
+from vmops.ops.vm import stopping as ending
 from vmops.ops.vm.outcome import Outcome
 
 from .simulated import Cut, Fault, Qemu, Simulated
@@ -57,9 +58,9 @@ KINDS: dict[str, Callable[[Sequence[VM]], list[Outcome]]] = {
     "up --restart": lambda vms: lifecycle.launch(ROUTE, vms, terms=Terms(restart=KILLED)),
     "plug": lambda vms: lifecycle.plug(ROUTE, vms),
     "boot": lambda vms: lifecycle.boot(ROUTE, vms),
-    "stop": lambda vms: lifecycle.stop(ROUTE, vms, manner=GENTLY),
-    "stop --force": lambda vms: lifecycle.stop(ROUTE, vms, manner=KILLED),
-    "unplug": lambda vms: lifecycle.unplug(ROUTE, vms),
+    "stop": lambda vms: ending.stop(ROUTE, vms, manner=GENTLY),
+    "stop --force": lambda vms: ending.stop(ROUTE, vms, manner=KILLED),
+    "unplug": lambda vms: ending.unplug(ROUTE, vms),
     "restart": lambda vms: lifecycle.restart(ROUTE, vms, manner=GENTLY),
     "restart --force": lambda vms: lifecycle.restart(ROUTE, vms, manner=KILLED),
 }

@@ -14,7 +14,7 @@ from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
-from vmops.core.names import OVN_BRIDGE
+from vmops.core.names import OVN_BRIDGE, tap_is_hashed
 from vmops.core.plan.capacity import refusal
 from vmops.core.tools import ip, ovs, qemu
 from vmops.errors import LaunchFailed, PortConflict, UnexpectedOutput, WorkFailed
@@ -230,3 +230,26 @@ def _boot_fault(worker: Worker, vm: VM, observed: Observed) -> tuple[str, str]:
         why = "no /dev/kvm" if host.kvm == "absent" else "/dev/kvm cannot be opened"
         return why, 'enable virtualisation there, or set accel = "auto" or "tcg"'
     return "", ""
+
+
+def leftover_notes(vm: VM, observed: Observed, *, doing: str) -> tuple[str, ...]:
+    """What to say of a VM that left things behind, and of TAPs whose names are not the usual.
+
+    `doing` is what removes them: a plan says so as well, and removes nothing.
+    """
+    running = observed.vm(vm.name)
+    notes = hashed_notes(vm)
+    if not running.directory:
+        return notes
+    how = "had been stopped" if running.ended else "had powered itself off"
+    how = "had crashed" if running.state == "crashed" else how
+    return (f"{vm.name} {how}: {doing} it removes what it left behind", *notes)
+
+
+def hashed_notes(vm: VM) -> tuple[str, ...]:
+    """What to say of TAPs whose names had to be made shorter."""
+    return tuple(
+        f"{vm.name}: {n.name}: tap_{vm.vm_id}_{n.name} exceeds 15 bytes, the TAP is {n.tap}"
+        for n in vm.connected
+        if tap_is_hashed(vm.vm_id, n.name)
+    )

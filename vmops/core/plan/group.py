@@ -13,11 +13,9 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import restarting, starting
 from vmops.core.plan.capacity import refusal, taken, thin
 from vmops.core.plan.phase import Plan
-from vmops.core.plan.stopping import Manner
+from vmops.core.plan.stopping import GENTLY, Manner
 from vmops.core.plan.upkeep.expiry import AtEnd, ended, is_over, refused
 from vmops.errors import LaunchFailed, WorkFailed
-
-GENTLY = Manner()
 
 Kind = Callable[..., Plan]
 """`starting.launch`, `starting.launch_bare` or `starting.boot`."""

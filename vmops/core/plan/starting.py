@@ -14,7 +14,6 @@ from vmops.core.devices.nic import PLUGGED, Skip, port_drift
 from vmops.core.devices.storage import shared
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
-from vmops.core.names import tap_is_hashed
 from vmops.core.plan.checks import (
     check_boot,
     check_forwarding,
@@ -22,6 +21,8 @@ from vmops.core.plan.checks import (
     check_switch,
     check_tun,
     check_unused,
+    hashed_notes,
+    leftover_notes,
     silence_cure,
 )
 from vmops.core.plan.drift import drift, launch_values
@@ -109,7 +110,7 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     guards = (process.still_running(vm.name, runs),) if runs else still_absent(vm, observed)
     block = block_of(vm, steps, guards=guards, change="plug")
     phases = (Phase(worker.name, block),) if busy else ()
-    return Plan(vm, action, phases, skips=skips, notes=_hashed(vm))
+    return Plan(vm, action, phases, skips=skips, notes=hashed_notes(vm))
 
 
 def _plugging(
@@ -220,7 +221,7 @@ def _changed(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Pla
     guards = (process.still_running(vm.name, running), *new)
     block = block_of(vm, (*plugs, *changes), guards=guards, change="change")
     phase = Phase(worker.name, block, waits_s=len(too_many) * RELEASE_LIMIT_S)
-    return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=_hashed(vm))
+    return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=hashed_notes(vm))
 
 
 def standing(
@@ -243,20 +244,6 @@ def standing(
     return (Drift("state", status, qmp.RUNNING),), (note,)
 
 
-def leftover_notes(vm: VM, observed: Observed, *, doing: str) -> tuple[str, ...]:
-    """What to say of a VM that left things behind, and of TAPs whose names are not the usual.
-
-    `doing` is what removes them: a plan says so as well, and removes nothing.
-    """
-    running = observed.vm(vm.name)
-    notes = _hashed(vm)
-    if not running.directory:
-        return notes
-    how = "had been stopped" if running.ended else "had powered itself off"
-    how = "had crashed" if running.state == "crashed" else how
-    return (f"{vm.name} {how}: {doing} it removes what it left behind", *notes)
-
-
 def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
     notes = leftover_notes(vm, observed, doing="starting")
     if vm.name in observed.suspended:
@@ -271,11 +258,3 @@ def _start_notes(worker: Worker, vm: VM, observed: Observed) -> tuple[str, ...]:
 def has_vlans(vm: VM) -> bool:
     """True where an interface of it is on the bridge that carries VLANs."""
     return any(not nic.port for nic in vm.connected)
-
-
-def _hashed(vm: VM) -> tuple[str, ...]:
-    return tuple(
-        f"{vm.name}: {n.name}: tap_{vm.vm_id}_{n.name} exceeds 15 bytes, the TAP is {n.tap}"
-        for n in vm.connected
-        if tap_is_hashed(vm.vm_id, n.name)
-    )

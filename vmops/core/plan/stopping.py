@@ -13,12 +13,11 @@ from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
-from vmops.core.plan.checks import check_read, check_unused, in_use
+from vmops.core.plan.checks import check_read, check_unused, in_use, leftover_notes
 from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.life import EXIT, KILL, LEFT, RUN_DIRECTORY, TERM, ending
 from vmops.core.plan.moving import marks
 from vmops.core.plan.phase import Action, Phase, Plan
-from vmops.core.plan.starting import leftover_notes
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import image_chain, ip, process
 from vmops.errors import WorkFailed
@@ -31,6 +30,7 @@ class Manner(NamedTuple):
     timeout_s: float = 30.0
 
 
+GENTLY = Manner()
 KILLED = Manner(force=True)
 
 

@@ -81,6 +81,7 @@ DIRECT = Option(
 OVERCOMMIT = Option("Start the VMs even if the worker lacks free memory for them.")
 STRICT = Option("Refuse, and undo everything, if an interface cannot be plugged.")
 HERE = Option("Do not ask the other workers first whether the VM runs there.")
+PUSH = Option("Bring images that a VM needs and its worker lacks (default); else it is refused.")
 LINES = Option("How many of the last lines to show first.", at_least(0))
 INTERVAL = Option("Seconds between two refreshes, such as 0.5 (default 2).", _more_than_nothing)
 WATCH = Option("Refresh until q or Ctrl-C; in a pipe, print a block each time.")

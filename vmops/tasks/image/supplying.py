@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from vmops.tasks.frame.context import Context, is_dry
 from vmops.tasks.frame.harmless import one_line
-from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.output import say
 from vmops.tasks.frame.selection import inventory
 
 if TYPE_CHECKING:
     from vmops.ops.image.transfers import Brought
     from vmops.ops.vm.lifecycle import Supplier
-
-PUSH = Option("Bring images that a VM needs and its worker lacks (default); else it is refused.")
 
 
 def supplier(c: Context, *, push: bool) -> Supplier | None:

@@ -10,11 +10,9 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
 from vmops.tasks.frame.output import table
-from vmops.tasks.frame.places import bases_to_start, everywhere, ready_to_start, say_lost
 from vmops.tasks.frame.selection import fleet_to_start, groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
-from vmops.tasks.image.supplying import PUSH, supplier
 from vmops.tasks.network.beside import (
     brought,
     networks_first,
@@ -25,7 +23,6 @@ from vmops.tasks.network.beside import (
     show_networks_last,
     with_networks,
 )
-from vmops.tasks.placement.place import placed
 
 if TYPE_CHECKING:
     from vmops.ops.vm.changes import Change
@@ -45,7 +42,7 @@ WORKER = Option("Only VMs on these workers, separated by commas. With --vm: thos
         "parallel": options.PARALLEL,
         "restart": Option("Restart running VMs where needed; their guests are asked to power off."),
         "overcommit": options.OVERCOMMIT,
-        "push": PUSH,
+        "push": options.PUSH,
         "format": options.FORMAT,
     }
 )
@@ -66,14 +63,19 @@ def up(
     starts. A VM that runs, but not as asked, fails, or with --restart is restarted.
     Example: fab up --vm 'web*' --worker worker1,worker2
     """
+    from vmops.tasks.frame.places import bases_to_start, everywhere, ready_to_start
+
     start = fleet_to_start(c, vm, worker)
     bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
 
     from vmops.core.plan.group import Terms
+    from vmops.core.plan.stopping import GENTLY
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
+    from vmops.tasks.image.supplying import supplier
+    from vmops.tasks.placement.place import placed
 
-    gently = lifecycle.GENTLY if restart else None
+    gently = GENTLY if restart else None
     terms = Terms(overcommit=overcommit, restart=gently, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)
     found = placed(c, start, terms)
@@ -133,7 +135,7 @@ def down(
     groups = groups_of_fleet(c, vm, worker, parallel=parallel)
 
     from vmops.core.plan.stopping import Manner
-    from vmops.ops.vm import lifecycle
+    from vmops.ops.vm import stopping
     from vmops.ops.vm.outcome import without_absent
 
     confirm(c, groups, "stop", yes=yes)
@@ -142,7 +144,7 @@ def down(
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
-        lambda g: lifecycle.stop(g.route, g.vms, manner=manner),
+        lambda g: stopping.stop(g.route, g.vms, manner=manner),
         Report(
             with_networks(table(("VM", "WORKER", "RESULT"), _row_of_down), brought),
             of_both(ended_as_dict),
@@ -180,12 +182,15 @@ def plan(
     Exit code 0 if there is nothing to do, 4 if there is, 1 if `up` would fail, 3 if a worker
     cannot be reached. Example: fab plan --format json
     """
+    from vmops.tasks.frame.places import bases_to_start, everywhere, say_lost
+
     start = fleet_to_start(c, vm, worker)
     bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
 
     from vmops.core.plan.group import Terms
     from vmops.ops.vm.changes import changes
     from vmops.ops.vm.expiring import today
+    from vmops.tasks.placement.place import placed
 
     terms = Terms(overcommit=overcommit, bases=bases)
     terms = terms._replace(today=today(), at_end="stop", unnamed=vm is None)

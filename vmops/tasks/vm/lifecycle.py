@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vmops.errors import InventoryError
+from vmops.errors import InventoryError, NotRunning
 from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import ask, confirm
 from vmops.tasks.frame.context import Context
@@ -19,7 +19,6 @@ from vmops.tasks.frame.outcomes import (
     started_as_dict,
 )
 from vmops.tasks.frame.output import give
-from vmops.tasks.frame.places import bases_to_start, other_workers
 from vmops.tasks.frame.selection import (
     groups_of_vms,
     groups_with_lost,
@@ -30,8 +29,6 @@ from vmops.tasks.frame.selection import (
 )
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
-from vmops.tasks.image.supplying import PUSH, supplier
-from vmops.tasks.placement.place import placed
 
 if TYPE_CHECKING:
     from vmops.core.inventory.model import VM
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
         "strict": options.STRICT,
         "overcommit": options.OVERCOMMIT,
         "here": options.HERE,
-        "push": PUSH,
+        "push": options.PUSH,
         "format": options.FORMAT,
     }
 )
@@ -65,12 +62,16 @@ def launch(
     A VM that already runs as asked is left alone. Without -H or --here the other workers are asked
     first whether they run it. Example: fab -H 10.0.10.1 launch --vm vm1
     """
+    from vmops.tasks.frame.places import bases_to_start, other_workers
+
     start = vms_to_start(c, vm or "", task="launch")
     bases = bases_to_start(c, start.groups, start.free)
 
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
+    from vmops.tasks.image.supplying import supplier
+    from vmops.tasks.placement.place import placed
 
     terms = Terms(strict=strict, overcommit=overcommit, bases=bases, today=today())
     found = placed(c, start, terms, trusting=here)
@@ -130,11 +131,11 @@ def unplug(c: Context, vm: str | None = None, format: str = "text") -> Work[Outc
 
     Example: fab unplug --vm vm1
     """
-    from vmops.ops.vm import lifecycle
+    from vmops.ops.vm import stopping
 
     return Work(
         groups_of_vms(c, vm, task="unplug"),
-        lambda g: lifecycle.unplug(g.route, g.vms),
+        lambda g: stopping.unplug(g.route, g.vms),
         Report(said(lambda o: "unplugged" if o.changed else "was not plugged"), changed_as_dict),
     )
 
@@ -157,6 +158,7 @@ def boot(
     from vmops.core.plan.group import Terms
     from vmops.ops.vm import lifecycle
     from vmops.ops.vm.expiring import today
+    from vmops.tasks.frame.places import bases_to_start
 
     groups = groups_of_vms(c, vm, task="boot", early=False)
     terms = Terms(strict=strict, bases=bases_to_start(c, groups), today=today())
@@ -268,12 +270,12 @@ def stop(
     )
 
     from vmops.core.plan.stopping import Manner
-    from vmops.ops.vm import lifecycle
+    from vmops.ops.vm import stopping
 
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
         groups,
-        lambda g: [_unless_lost(c, o) for o in lifecycle.stop(g.route, g.vms, manner=manner)],
+        lambda g: [_unless_lost(c, o) for o in stopping.stop(g.route, g.vms, manner=manner)],
         Report(said(_ended), ended_as_dict),
     )
 
@@ -307,7 +309,7 @@ def destroy(
     Example: fab destroy --vm web1 --yes
     """
     from vmops.core.plan.stopping import Manner
-    from vmops.ops.vm import lifecycle
+    from vmops.ops.vm import stopping
 
     groups = groups_with_lost(c, vm, task="destroy", early=False, own_disk=True)
     if keep_disks:
@@ -319,7 +321,7 @@ def destroy(
         groups,
         lambda g: [
             _unless_lost(c, outcome)
-            for outcome in lifecycle.destroy(g, manner=manner, keep_disks=keep_disks, forgets=here)
+            for outcome in stopping.destroy(g, manner=manner, keep_disks=keep_disks, forgets=here)
         ],
         Report(said(_destroyed), ended_as_dict),
     )
@@ -355,7 +357,7 @@ def reset_disk(
     is never removed.
     Example: fab reset-disk --vm web1 --disk data --yes
     """
-    from vmops.ops.vm import lifecycle
+    from vmops.ops.vm import stopping
 
     groups = groups_of_vms(c, vm, task="reset-disk", early=False)
     for each in (vm for group in groups for vm in group.vms):
@@ -364,7 +366,7 @@ def reset_disk(
     ask(c, groups, f"remove {what}, with all that is on it", yes=yes, stopped=True)
     return Work(
         groups,
-        lambda g: lifecycle.reset_disk(g.route, g.vms, name=disk),
+        lambda g: stopping.reset_disk(g.route, g.vms, name=disk),
         Report(
             said(lambda o: "disk removed" if o.changed else "had no such disk"), changed_as_dict
         ),
@@ -385,8 +387,6 @@ def _has_disk(vm: VM, disk: str) -> None:
 
 def _unless_lost(c: Context, outcome: Outcome) -> Outcome:
     """A name that neither hosts.toml nor the worker has is most likely a slip."""
-    from vmops.errors import NotRunning
-
     if outcome.changed or outcome.error is not None or not is_lost(c, outcome.vm):
         return outcome
     missing = NotRunning(f"{outcome.vm} is not there", worker=outcome.worker, vm=outcome.vm)

@@ -17,7 +17,7 @@ from vmops.core.plan.moving import cold
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import Plan
-from vmops.core.plan.stopping import Manner
+from vmops.core.plan.stopping import GENTLY, Manner
 from vmops.errors import WorkFailed
 from vmops.ops.act import Done, execute, observe
 from vmops.ops.network import rebinding
@@ -40,7 +40,7 @@ class Move(NamedTuple):
     cold: bool = False
     tuning: Tuning | None = Tuning()
     direct: bool = False
-    manner: Manner = lifecycle.GENTLY
+    manner: Manner = GENTLY
     terms: Terms = lifecycle.USUAL_TERMS
     northbound: str | None = None
     own_line: Callable[[VM], bool] = lambda vm: True
