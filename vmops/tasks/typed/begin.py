@@ -86,9 +86,10 @@ def _only_tells(program: Program) -> bool:
 
 def _check_rest(program: Program) -> None:
     """Fabric runs what stands behind `--` as a task of its own, on the hosts of -H. Behind one of
-    ours it has none any more, and ends in a traceback."""
+    ours it has none any more, and ends in a traceback. With `--complete` they are what was typed so
+    far."""
     behind = program.invoked.core.remainder
-    if not behind:
+    if not behind or program.invoked.core[0].args.complete.value:
         return
     tasks = program.collection.task_names.items()
     named = [name for name, aliases in tasks if {name, *aliases} & set(program.words)]
