@@ -128,3 +128,20 @@ def test_a_command_imports_the_module_of_its_task_alone(tmp_path: Path) -> None:
     assert "vmops.tasks.guest.console" in found
     own = {home_of(ns[name])[0] for name in NAMES} - {"vmops.tasks.guest.console"}
     assert not own & set(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        (("launch", "--vm", "vm1"), 190),
+        (("stop", "--vm", "vm1"), 165),
+        (("up",), 195),
+        (("down",), 170),
+        (("status",), 185),
+    ],
+)
+def test_a_command_imports_no_more_of_ours_than_it_needs(
+    words: tuple[str, ...], most: int, tmp_path: Path
+) -> None:
+    """A module takes a quarter of a millisecond at each start."""
+    assert len(imported(tmp_path, "--dry", *words)) <= most
