@@ -133,15 +133,16 @@ def test_a_command_imports_the_module_of_its_task_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "most"),
     [
-        (("launch", "--vm", "vm1"), 190),
-        (("stop", "--vm", "vm1"), 165),
-        (("up",), 195),
-        (("down",), 170),
-        (("status",), 185),
+        (("launch", "--vm", "vm1"), 166),
+        (("stop", "--vm", "vm1"), 140),
+        (("up",), 169),
+        (("down",), 143),
+        (("status",), 155),
     ],
 )
 def test_a_command_imports_no_more_of_ours_than_it_needs(
     words: tuple[str, ...], most: int, tmp_path: Path
 ) -> None:
-    """A module takes a quarter of a millisecond at each start."""
+    """A module takes a quarter of a millisecond at each start. A dry run connects to nothing, so
+    what does that, some 30, is not among them."""
     assert len(imported(tmp_path, "--dry", *words)) <= most
