@@ -96,6 +96,9 @@ def test_one_that_cannot_go_that_way_goes_by_way_of_the_operator(moving: Operato
     why = "by way of this machine, as worker1 cannot send it to worker2: there is no sshd"
     assert f"web1: {why}" in said.err
     assert (moving.qemus("worker1"), list(moving.qemus("worker2"))) == ({}, ["web1"])
+    moving.ok("stop", "--vm", "web1", "--force")
+    back = moving.ok(*MOVE, "worker1")
+    assert "web1: by way of this machine, as --direct is for a VM that runs" in back.err
 
 
 @pytest.mark.timeout(300)

@@ -125,3 +125,11 @@ _LEAVE_OUT = "give it a value, or leave it out"
 def as_option(name: str) -> str:
     """A parameter's name as it is typed, behind --."""
     return name.rstrip("_").replace("_", "-")
+
+
+def check_direct(*, direct: bool, cold: bool) -> None:
+    """Raise InventoryError for both: only what goes on running is sent from worker to worker."""
+    if direct and cold:
+        raise InventoryError(
+            "--direct is for VMs that go on running, and --cold stops them", cure="leave one out"
+        )

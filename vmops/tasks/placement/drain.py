@@ -55,6 +55,7 @@ def drain(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
 
+    options.check_direct(direct=direct, cold=cold)
     group = _one(c, worker, task="drain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
     work = work._replace(how=work.how._replace(direct=direct))
@@ -85,6 +86,12 @@ def undrain(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
 
+    options.check_direct(direct=direct, cold=cold)
+    if stay and (cold or direct):
+        which = "--cold" if cold else "--direct"
+        raise InventoryError(
+            f"{which} is how VMs are moved, and --stay moves none", cure=f"leave {which} out"
+        )
     group = _one(c, worker, task="undrain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
     work = work._replace(how=work.how._replace(direct=direct))

@@ -76,6 +76,7 @@ def migrate(
         raise InventoryError(
             "migrate: a VM is looked for on all workers", cure="leave -H out; --to says where to"
         )
+    options.check_direct(direct=direct, cold=cold)
     listed = inventory(c)
     chosen = listed.select(vm)
     (group,) = groups_of_workers(c, listed.listed_worker(to).name, early=False)

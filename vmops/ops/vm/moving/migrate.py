@@ -304,6 +304,8 @@ def _bring(
         raise unreadable(source, error) from error
     taken = cold.files_of(vm, seen[1])
     files = tuple(Arriving(path, sums[path]) for path in paths)
+    if move.direct and any(file.path not in taken for file in files):
+        move.tell(f"{vm.name}: by way of this machine, as --direct is for a VM that runs")
     for file in files:
         if file.path not in taken:
             carry(move, vm, source, Where(file.path, file.digest, file.folder, file.name))
