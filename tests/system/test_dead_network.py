@@ -112,6 +112,35 @@ def test_a_port_without_its_tap_is_told_so(operator: Operator) -> None:
     operator.ok("-H", "worker1", "doctor")
 
 
+def test_a_tap_that_was_removed_under_a_running_vm_takes_a_restart(operator: Operator) -> None:
+    """The kernel closes it for good: one that is made anew is not QEMU's, and leads nowhere."""
+    operator.add(small_vm("vm1", 1, 101))
+    operator.ok("launch", "--vm", "vm1")
+    sh(operator, f"ip link del {TAP}")
+
+    def all_say(fault: str, told: str) -> None:
+        """What is wrong, and the one cure."""
+        (status,) = operator.fab("status", "--format", "json").json
+        assert status["interfaces"][0]["plugged"] is False
+        assert f"eth1:101 {fault}" in operator.ok("status").out
+        assert [one["field"] for one in status["drift"]] == ["interfaces.eth1.tap"]
+        (plan,) = operator.fab("plan", "--format", "json").json
+        assert plan["action"] == "restart"
+        verify = operator.fab("verify")
+        assert verify.code == 1
+        assert told in verify.err
+        for said in (verify, operator.fab("plug", "--vm", "vm1"), operator.fab("up")):
+            assert (said.code, "fab restart --vm vm1" in said.err) == (1, True), said
+
+    all_say("no TAP", f"it has no TAP {TAP}")
+    assert TAP not in sh(operator, "ls /sys/class/net"), "nothing was made"
+    sh(operator, f"ip tuntap add {TAP} mode tap && ip link set {TAP} up alias vmops:vm1")
+    all_say("cut off", f"its QEMU does not have its TAP {TAP} open")
+    operator.ok("restart", "--vm", "vm1", "--force")
+    assert operator.ok("status", "--format", "json").json[0]["drift"] == []
+    operator.ok("verify")
+
+
 @pytest.mark.parametrize("vlan", [50, 101])
 def test_a_fake_bridge_is_one(operator: Operator, vlan: int) -> None:
     """It is one VLAN of another bridge, and may be named where a bridge may."""

@@ -195,3 +195,36 @@ def test_a_qemu_that_starts_has_all_cables_in() -> None:
 )
 def test_why_a_card_is_still_there(heard: Heard, why: str) -> None:
     assert why in live.why_kept(heard)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_tap_that_was_removed_under_a_qemu_takes_a_restart(silent: bool, made_anew: bool) -> None:
+    """The kernel closes it for good: QEMU does not open another of that name."""
+    seen = says(None if silent else SAID, taps=(TAP2,))
+    if not made_anew:
+        seen = seen._replace(taps={TAP2: seen.taps[TAP2]})
+    with pytest.raises(WorkFailed) as refused:
+        starting.plug(WORKER, VM1, seen)
+    assert (refused.value.interface, refused.value.cure) == ("eth1", "fab restart --vm vm1")
+    plan = starting.launch(WORKER, VM1, seen)
+    assert (plan.action, plan.phases) == ("restart", ())
+    assert [d.field for d in plan.drift] == ["interfaces.eth1" if silent else "interfaces.eth1.tap"]
+    first, second = of(WORKER, VM1, seen).interfaces
+    assert (first.plugged, first.fault) == (False, "cut off" if made_anew else "no TAP")
+    assert (second.plugged, second.fault) == (True, "")
+    for up in (True, False) if not silent else ():
+        with pytest.raises(WorkFailed, match="its QEMU opens no other"):
+            interfaces.set_link(WORKER, VM1, seen, name="eth1", up=up)
+        assert interfaces.set_link(WORKER, VM1, seen, name="eth2", up=up).vm is VM1
+
+
+def test_where_nobody_may_look_what_is_open_nothing_is_cut_off() -> None:
+    seen = says(SAID)
+    mine = seen.vm("vm1")._replace(taps=None)
+    assert starting.plug(WORKER, VM1, seen._replace(vms={"vm1": mine})).action == "nothing"
+
+
+def test_a_tap_for_a_card_that_is_still_to_come_is_not_cut_off() -> None:
+    seen = plugged_too(says(SAID, WITH_ETH3))
+    assert interfaces.cut_off(WITH_ETH3, seen) == ()

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Interface
 from vmops.core.inventory.networks.model import Network
 from vmops.core.names import NetworkNames
-from vmops.core.plan.proof.ends import Drawn, draw
+from vmops.core.plan.proof.ends import Drawn, draw, ends
 from vmops.core.plan.proof.evidence import Proof
 from vmops.core.plan.proof.judge import is_complete, judge
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.process import Process
 from vmops.core.tools.proof import probe
 from vmops.core.tools.proof.probe import Probe, Sighting
 from vmops.errors import InventoryError
@@ -200,6 +202,46 @@ def test_a_port_that_is_not_as_it_is_wanted(values: dict[str, object], words: st
     assert len(proof.faults) == 1, "each cause once"
     assert words in texts(proof)[0]
     assert any(not pair.ok for pair in proof.pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "taps", "what", "cure"),
+    [
+        ("no TAP", None, "it has no TAP tap_1_eth0", "fab plug --vm a1"),
+        ("no TAP", [], "it has no TAP tap_1_eth0", "fab restart --vm a1"),
+        ("TAP down", ["tap_1_eth0"], "its TAP tap_1_eth0 is down", "fab up --vm a1"),
+        ("", [], "its QEMU does not have its TAP tap_1_eth0 open", "fab restart --vm a1"),
+        ("later", [], "its QEMU does not have its TAP tap_1_eth0 open", "fab up --vm a1"),
+        ("port", ["tap_1_eth0"], "its port tap_1_eth0 is in VLAN 102", "fab up --vm a1"),
+        ("port", None, "its port tap_1_eth0 is in VLAN 102", "fab plug --vm a1"),
+        ("pulled", ["tap_1_eth0"], "its link is pulled", "fab nic.up --vm a1:eth0"),
+    ],
+)
+def test_the_cure_is_of_what_is_there(
+    change: str, taps: list[str] | None, what: str, cure: str
+) -> None:
+    """Whether the VM runs (it has `taps` open then), and with a card at that TAP."""
+    world = three()
+    if change == "no TAP":
+        del world.taps["w1"]["tap_1_eth0"]
+    elif change == "TAP down":
+        world.taps["w1"]["tap_1_eth0"] = ip.Tap(up=False)
+    elif change == "port":
+        world.change("w1", "tap_1_eth0", tag=102)
+    elif change == "pulled":
+        world.change("w1", "tap_1_eth0", external_ids={ovs.LINK: "pulled"})
+    card = () if change == "later" else ("-device", "e1000,netdev=net0")
+    argv = ("qemu-system-x86_64", "-netdev", "tap,id=net0,ifname=tap_1_eth0", *card)
+    process = Process(1, started=1, state="S", cpu_ticks=0, rss_kib=0, argv=argv)
+    evidence = world.evidence()
+    sites = dict(evidence.sites)
+    if taps is not None:
+        running = RunningVM("a1", directory=True, pid=1, process=process, taps=frozenset(taps))
+        sites["w1"] = sites["w1"]._replace(running={"a1": running})
+    proof = judge(evidence._replace(ends=ends(world.drawn, sites), sites=sites))
+    (fault,) = (one for one in proof.faults if one.vm == "a1")
+    assert fault.what.startswith(what)
+    assert fault.cure == cure
 
 
 def test_a_trunk_port_gives_out_every_vlan() -> None:

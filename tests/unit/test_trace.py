@@ -212,7 +212,7 @@ def test_an_interface_that_is_broken_at_its_end() -> None:
         "port tap_3_eth0 gives it out, and its TAP tap_3_eth0 is down"
     )
     assert found.error is not None
-    assert found.error.cure == "fab plug --vm b1  # or, if it runs: fab up --vm b1"
+    assert found.error.cure == "fab plug --vm b1"
 
 
 def test_on_one_worker() -> None:

@@ -54,7 +54,8 @@ class RunningNic(NamedTuple):
     of objects; empty where neither is known.
 
     `mac` and `device` are empty where they are not known, and all three where QEMU has only the
-    `netdev`, the back end, and no card in front of it.
+    `netdev`, the back end, and no card in front of it. `cut_off` is that QEMU does not have the TAP
+    open: it was removed under it, and one that is made anew leads nowhere.
     """
 
     tap: str
@@ -62,6 +63,7 @@ class RunningNic(NamedTuple):
     device: str
     card: str = ""
     netdev: str = ""
+    cut_off: bool = False
 
     @property
     def is_bare(self) -> bool:
@@ -142,6 +144,8 @@ def drift(
             ("mac", by_tap[nic.tap].mac, nic.mac),
         )
         found += [Drift(f"{where}.{key}", a, b) for key, a, b in pairs if a and a != b]
+        if by_tap[nic.tap].cut_off and nic.tap in wiring.taps:
+            found.append(Drift(f"{where}.tap", "not open in its QEMU", "open"))
         found += port_drift(worker, vm, nic, wiring)
         found += impairing.drift(nic, wiring.impaired)
         found += switch_drift(worker, nic, wiring)

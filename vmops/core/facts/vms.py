@@ -31,7 +31,8 @@ class RunningVM(NamedTuple):
     something else lies in its place, and nothing else tells which process it is, so that nothing is
     known. `ended` is that vmops has ended it, or is about to; `adopted` that somebody else has
     started it. `taps` are those that the process has open, by the kernel; None where that was not
-    looked at. `seed` is the instance-id of what its guest was told, empty for nothing.
+    looked at or could not be. `seed` is the instance-id of what its guest was told, empty for
+    nothing.
     """
 
     name: str
@@ -82,6 +83,14 @@ class RunningVM(NamedTuple):
         started_with = (card.tap for card in self.command_line.nics)
         return frozenset(started_with) | (self.taps or frozenset())
 
+    def lacks_tap(self, tap: str) -> bool:
+        """True where it runs and its process does not have that TAP open, which may be there."""
+        return self.process is not None and self.taps is not None and tap not in self.taps
+
+    def started_with(self, tap: str) -> bool:
+        """True where it runs and was started with a card at that TAP."""
+        return any(card.tap == tap for card in self.command_line.nics)
+
 
 def _vms(said: StepResult) -> dict[str, RunningVM]:
     return {vm: _vm(vm, raw) for vm, raw in said.parts}
@@ -105,7 +114,7 @@ def _vm(name: str, raw: bytes) -> RunningVM:
             pid=found.pid,
             process=found,
             adopted=adopted,
-            taps=frozenset(taps[1:]),
+            taps=None if "?" in taps else frozenset(taps[1:]),
             seed=seed[-1],
         )
     left, ended = pidfile[-1], "ended" in known

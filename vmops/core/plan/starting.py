@@ -97,12 +97,15 @@ def plug(worker: Worker, vm: VM, observed: Observed, *, strict: bool = False) ->
     """The TAPs and ports only; an interface that is plugged as asked is left alone.
 
     The run directory of a VM that died goes: what is plugged from now on is not what it left.
+    Raises WorkFailed where the VM runs and an interface is cut off: only a restart helps.
     """
     runs = observed.vm(vm.name).process
     check_switch(worker, vm, observed)
     if runs is None:
         check_tun(worker, vm, observed)
     check_unused(worker, vm, observed)
+    if runs:
+        interfaces.check_not_cut_off(worker, vm, observed)
     steps, skips = _plugging(worker, vm, observed, strict=strict)
     steps = steps if runs else (*clearing(vm, observed), *steps)
     busy = any(step.commands for step in Block("", steps).numbered())

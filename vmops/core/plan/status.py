@@ -12,6 +12,7 @@ from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
+from vmops.core.plan.live.interfaces import cut_off
 from vmops.core.tools import ovs, qmp
 from vmops.core.tools.agent import Address
 from vmops.core.tools.ip import Traffic
@@ -199,6 +200,8 @@ def _fault(worker: Worker, vm: VM, nic: Nic, seen: Observed) -> str:
         return "no TAP"
     if not seen.taps[nic.tap].up:
         return "TAP down"
+    if nic in cut_off(vm, seen):
+        return "cut off"
     if seen.switch.lifeless(ovs.bridge_of(nic, worker.bridge)):
         return "OVN is down" if nic.port and not seen.switch.dead else "dead switch"
     return "differs" if port_drift(worker, vm, nic, seen.wiring) else ""

@@ -96,7 +96,9 @@ def capture(route: Route, wanted: Wanted) -> Capture:
                 "a filter needs tcpdump there", cure="there: sudo apt install tcpdump", **where
             )
         if why.startswith("there is no TAP"):
-            return WorkFailed(why, cure=f"fab plug --vm {wanted.vm.name}", **where)
+            name = wanted.vm.name
+            cure = f"fab plug --vm {name}  # or, if it runs: fab restart --vm {name}"
+            return WorkFailed(why, cure=cure, **where)
         evidence = Evidence(("tcpdump", wanted.expression), None, why)
         return CommandFailed(why.removeprefix("tcpdump: "), evidence=evidence, **where)
 

@@ -109,7 +109,8 @@ def plug(
     """
     Create a VM's TAPs and its Open vSwitch ports, with their VLANs.
 
-    What is already plugged as asked is left alone. If no interface can be plugged, it fails.
+    What is already plugged as asked is left alone. If no interface can be plugged, it fails, and
+    so it does if a TAP was removed under a VM that runs: that takes a restart.
     Example: fab plug --vm vm1
     """
     from vmops.ops.vm import lifecycle

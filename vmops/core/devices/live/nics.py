@@ -47,12 +47,16 @@ def has(
             each if each.card or each.is_bare else each._replace(card=places.get(each.tap, ""))
             for each in parse(said)
         )
-        return tuple(found), True
+        return tuple(each._replace(cut_off=_is_cut_off(each, taps)) for each in found), True
     if taps is None:
         return tuple(started_with), False
     known = {each.tap: each for each in started_with}
     later = (RunningNic(tap, "", "") for tap in sorted(taps - known.keys()))
     return (*(each for each in started_with if each.tap in taps), *later), False
+
+
+def _is_cut_off(nic: RunningNic, taps: frozenset[str] | None) -> bool:
+    return taps is not None and nic.tap not in taps
 
 
 def parse(said: str) -> tuple[RunningNic, ...]:

@@ -41,6 +41,33 @@ def too_many(vm: VM, observed: Observed) -> tuple[RunningNic, ...]:
     return tuple(card for card in observed.nics(vm.name) if card.tap not in wanted)
 
 
+def cut_off(vm: VM, observed: Observed) -> tuple[Nic, ...]:
+    """The wanted interfaces whose TAP was removed under its QEMU, which has not opened another.
+    Where its monitor is silent, those that it was started with count."""
+    running = observed.vm(vm.name)
+    if observed.nics_were_said(vm.name):
+        cut = {card.tap for card in observed.nics(vm.name) if card.cut_off and not card.is_bare}
+    elif running.taps is not None:
+        cut = {card.tap for card in running.command_line.nics} - running.taps
+    else:
+        cut = set()
+    return tuple(nic for nic in vm.connected if nic.tap in cut)
+
+
+def check_not_cut_off(worker: Worker, vm: VM, observed: Observed, *, name: str = "") -> None:
+    """Raise WorkFailed where an interface is cut off, or just the one of that name: a TAP that is
+    made or changed now would lead nowhere."""
+    for nic in cut_off(vm, observed):
+        if name in ("", nic.name):
+            raise WorkFailed(
+                f"its TAP {nic.tap} was removed while it ran, and its QEMU opens no other",
+                worker=worker.name,
+                vm=vm.name,
+                interface=nic.name,
+                cure=f"fab restart --vm {vm.name}",
+            )
+
+
 def changing(
     worker: Worker, vm: VM, observed: Observed, running: Process, *, strict: bool
 ) -> tuple[Step, ...]:
@@ -75,6 +102,7 @@ def impair(worker: Worker, vm: VM, observed: Observed, *, name: str, wanted: Imp
     assert running.process is not None, "only what runs is impaired by hand"
     nic = next(each for each in vm.nics if each.name == name)
     check_read(worker, vm, observed, TAPS)
+    check_not_cut_off(worker, vm, observed, name=name)
     if nic.tap not in observed.taps or nics.conflict(vm, nic, observed.wiring):
         raise WorkFailed(
             f"{name} is not plugged",
@@ -97,7 +125,7 @@ def set_link(worker: Worker, vm: VM, observed: Observed, *, name: str, up: bool)
     """Pull the cable of one interface, or put it in again; nothing where it is so already.
 
     Raises MonitorError where the monitor does not say what QEMU has, and WorkFailed where it does
-    not have that interface.
+    not have that interface, or not its TAP.
     """
     running = observed.vm(vm.name)
     assert running.process is not None, "only what runs has a link"
@@ -116,6 +144,7 @@ def set_link(worker: Worker, vm: VM, observed: Observed, *, name: str, up: bool)
             interface=name,
             cure=f"to add it: fab launch --vm {vm.name}",
         )
+    check_not_cut_off(worker, vm, observed, name=name)
     port = observed.switch.ports.get(nic.tap)
     if port is None:
         raise WorkFailed(

@@ -166,7 +166,7 @@ def _of_ends(ends: Sequence[End], evidence: Evidence) -> Iterator[WorkFailed]:
             continue
         why = hearing.refused.get(end.worker, {}).get(end.drawn.nic.tap)
         if why is not None:
-            yield _of_end(end, f"the switch took no frame from its port: {why}", _plug(end))
+            yield _of_end(end, f"the switch took no frame from its port: {why}", end.cure)
         elif twin := _twin(end, evidence):
             worker, tap = twin
             yield _of_end(
@@ -213,12 +213,12 @@ def _unbound(
         return _LATE
     chassis = _chassis(north, evidence).get(end.worker, "")
     if not bound.chassis:
-        return "OVN has its port at no worker: nobody has taken it", _plug(end)
+        return "OVN has its port at no worker: nobody has taken it", end.cure
     if chassis and bound.chassis != chassis:
         at = {name: worker for worker, name in _chassis(north, evidence).items()}
         where = at.get(bound.chassis, f"chassis {bound.chassis}")
         return f"OVN has its port at {where}, and it is plugged here", "fab net.up"
-    return None if bound.up else ("OVN says that its port is not up", _plug(end))
+    return None if bound.up else ("OVN says that its port is not up", end.cure)
 
 
 def _chassis(north: Central, evidence: Evidence) -> dict[str, str]:
@@ -357,11 +357,6 @@ def _of_service(sent: Sent, place: Place, said: Sequence[str]) -> str:
     if sent.service == KEPT:
         return f"what its guests send to {sent.asked} leaves by {where}" if said else ""
     return f"its guests get out by {where}, where hosts.toml has no internet" if said else ""
-
-
-def _plug(end: End) -> str:
-    vm = end.drawn.vm.name
-    return f"fab plug --vm {vm}  # or, if it runs: fab up --vm {vm}"
 
 
 def _of_end(end: End, what: str, cure: str) -> WorkFailed:

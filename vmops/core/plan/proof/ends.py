@@ -37,6 +37,11 @@ class Drawn(NamedTuple):
     is_gateway: bool = False
 
     @property
+    def name(self) -> str:
+        """As it is written on the command line: `web1:eth0`."""
+        return f"{self.vm.name}:{self.nic.name}"
+
+    @property
     def probes(self) -> tuple[Probe, ...]:
         """All that are sent for it."""
         return self.own if self.hop is None else (*self.own, self.hop)
@@ -47,8 +52,8 @@ class End(NamedTuple):
 
     `hears` are the VLANs whose frames its port gives out, None for all; that of OVN gives out none,
     and is listened to. `fault` says why nothing
-    passes it or it is not what hosts.toml has; `dead` that nothing passes. `asked` is False where
-    its worker could not be asked.
+    passes it or it is not what hosts.toml has, and `cure` what mends that; `dead` that nothing
+    passes. `asked` is False where its worker could not be asked.
     """
 
     drawn: Drawn
@@ -57,11 +62,12 @@ class End(NamedTuple):
     fault: str = ""
     dead: bool = False
     asked: bool = True
+    cure: str = ""
 
     @property
     def name(self) -> str:
         """As it is written on the command line: `web1:eth0`."""
-        return f"{self.drawn.vm.name}:{self.drawn.nic.name}"
+        return self.drawn.name
 
     @property
     def worker(self) -> str:
@@ -181,10 +187,23 @@ def _end(each: Drawn, site: Site) -> End:
     switch, tap = site.wiring.switch, each.nic.tap
     port = switch.ports.get(tap)
     broken = _broken(each, site)
+    cure = f"fab nic.up --vm {each.name}" if broken == PULLED else _cure(each, site)
     if broken or port is None:
-        return End(each, fault=broken, dead=True)
+        return End(each, fault=broken, dead=True, cure=cure)
     hears = frozenset[int]() if each.nic.port else _hears(port)
-    return End(each, hears, port.ofport, _differs(each, port))
+    return End(each, hears, port.ofport, _differs(each, port), cure=cure)
+
+
+def _cure(each: Drawn, site: Site) -> str:
+    """What mends whatever is wrong with the interface alone."""
+    vm, tap = each.vm.name, each.nic.tap
+    running = site.running.get(vm)
+    if each.is_gateway:
+        return "fab net.up"
+    if running is None or running.process is None:
+        return f"fab plug --vm {vm}"
+    is_lost = tap not in site.wiring.taps or running.lacks_tap(tap)
+    return f"fab {'restart' if is_lost and running.started_with(tap) else 'up'} --vm {vm}"
 
 
 def _broken(each: Drawn, site: Site) -> str:
@@ -199,6 +218,9 @@ def _broken(each: Drawn, site: Site) -> str:
         return f"it has no TAP {tap}"
     if not each.is_gateway and not site.wiring.taps[tap].up:
         return f"its TAP {tap} is down"
+    running = site.running.get(each.vm.name)
+    if not each.is_gateway and running is not None and running.lacks_tap(tap):
+        return f"its QEMU does not have its TAP {tap} open: its guest gets nothing from it"
     if port is None:
         return f"its TAP {tap} is no port of the switch"
     if port.bridge != switch.real(bridge):

@@ -10,7 +10,7 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.network import mesh
 from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.carried import carried_faults
-from vmops.core.plan.proof.ends import PULLED, Drawn, End, vlans_of
+from vmops.core.plan.proof.ends import End, vlans_of
 from vmops.core.plan.proof.evidence import Evidence, Pair, Proof
 from vmops.core.plan.proof.paths import Lacking, Seen, broken_ways, passes
 from vmops.core.tools import ovs
@@ -135,17 +135,11 @@ def _faulty_ends(ends: Iterable[End]) -> list[WorkFailed]:
             worker=end.worker,
             vm=end.drawn.vm.name,
             interface=end.drawn.nic.name,
-            cure=f"fab nic.up --vm {end.name}" if end.fault == PULLED else _plugging(end.drawn),
+            cure=end.cure,
         )
         for end in ends
         if end.fault
     ]
-
-
-def _plugging(drawn: Drawn) -> str:
-    if drawn.is_gateway:
-        return "fab net.up"
-    return f"fab plug --vm {drawn.vm.name}  # or, if it runs: fab up --vm {drawn.vm.name}"
 
 
 def _leaks(ends: Sequence[End], seen: Seen) -> list[WorkFailed]:

@@ -47,12 +47,23 @@ sub pidfile {
     return $pid =~ /^([0-9]{1,7})\n?\z/ ? $1 : 'odd';
 }
 
-# The TAPs that a process has open, as the kernel knows them: they come and go while it runs.
+# The TAPs that a process has open, as the kernel knows them: they come and go while it runs. One
+# that was removed under it has no name any more. "?" where a container keeps even root from looking.
 sub taps {
     my ($pid) = @_;
-    opendir my $folder, "/proc/$pid/fd" or return;
-    my @open = grep { (readlink "/proc/$pid/fd/$_") =~ m{/tun$} } grep { /^\d/ } readdir $folder;
-    return map { content("/proc/$pid/fdinfo/$_", 4096, 0) =~ /^iff:\s*(\S+)/m } @open;
+    opendir my $folder, "/proc/$pid/fd" or return '?';
+    my @taps;
+    for my $open (grep { /^\d/ } readdir $folder) {
+        my $file = readlink "/proc/$pid/fd/$open";
+        # 2 is ENOENT: closed meanwhile.
+        return '?' if !defined $file && $! != 2;
+        next if ($file // '') !~ m{/tun(?: \(deleted\))?$};
+        my $info = content("/proc/$pid/fdinfo/$open", 4096, 0);
+        return '?' if !defined $info && $! != 2;
+        next if !defined $info;
+        push @taps, $info =~ /^iff:[ \t]*(\S+)/m;
+    }
+    return @taps;
 }
 
 # The instance-id of what its guest was told.
