@@ -87,6 +87,13 @@ def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
     assert refused.code == 1
     assert "later is not started: worker1 is drained" in refused.err
     assert "fab undrain --worker worker1" in refused.err
+    for words in (("up",), ("plan",), ("down",), ("status",)):
+        told = full.fab(*words, "--worker", "worker1").err
+        assert "fab undrain --worker worker1" in told, words
+        assert "--elsewhere" not in told, words
+    refused = full.fab("migrate", "--vm", "home", "--to", "worker1")
+    assert (refused.code, "worker1 is drained, and gets no VM" in refused.err) == (1, True)
+    assert full.qemus("worker1") == {}
     checks = full.fab("-H", "worker1", "doctor", "--format", "json").json[0]["checks"]
     found = {check["name"]: check["found"] for check in checks}
     assert found["drained"].startswith("yes, ")

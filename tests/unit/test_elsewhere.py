@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from vmops.core.devices.storage.moving import How, mark
 from vmops.core.facts.vms import RunningVM
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM, Settings
@@ -47,6 +48,30 @@ def test_a_vm_that_was_seen_on_another_worker_is_refused(found: Plan | WorkFaile
         '  if it is to stay there: set worker = "w2" in hosts.toml;'
         " to end it there: fab -H w2 stop --vm vm1 --elsewhere"
     )
+
+
+@pytest.mark.parametrize(
+    ("how", "drained", "cure"),
+    [
+        ("left", Drained(("vm1",)), "back: fab undrain --worker w1"),
+        ("left", Drained(("vm2",)), "back: fab migrate --vm vm1 --to w1"),
+        (
+            "left",
+            None,
+            "--vm vm1 --to w1; where w1 is drained: fab undrain --worker w1",
+        ),
+        ("leaving", None, "back: fab migrate --vm vm1 --to w1"),
+    ],
+)
+def test_one_that_a_move_has_taken_away_is_not_to_be_ended(
+    how: How, drained: Drained | None, cure: str
+) -> None:
+    left = EMPTY._replace(moves={"vm1": mark(how, "w2", "t")}, drained=drained)
+    with pytest.raises(LaunchFailed) as found:
+        starting.launch(WORKER, VM1, left)
+    refused = on("w2", dict(running(VM1, OTHER).vms)).checked(WORKER, VM1, found.value)
+    assert refused is found.value
+    assert found.value.cure.endswith(cure)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ class GoneError(Exception):
 class Gone(WorkFailed):
     """The error of a VM that is elsewhere, by this mark, where others were worked on at once."""
 
-    def __init__(self, worker: str, vm: str, mark: Mark) -> None:
-        what, cure = marks.said(vm, worker, mark)
+    def __init__(self, worker: str, vm: str, mark: Mark, *, away: bool | None = None) -> None:
+        what, cure = marks.said(vm, worker, mark, away=away)
         super().__init__(what, worker=worker, vm=vm, cure=cure)
         self.mark = mark
 

@@ -11,6 +11,7 @@ from vmops.core.facts.observed import Asked, Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM, Worker
+from vmops.core.plan.moving.marks import AwayError
 from vmops.core.plan.phase import Plan
 from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
 
@@ -28,7 +29,10 @@ class Elsewhere(NamedTuple):
 
     def checked(self, worker: Worker, vm: VM, found: Plan | WorkFailed) -> Plan | WorkFailed:
         """The same plan or error, unless the VM runs elsewhere, or would be started where it may:
-        then that is the error."""
+        then that is the error. One that was taken from there by a move is no slip of hosts.toml:
+        that it was is the error."""
+        if isinstance(found, AwayError):
+            return found
         try:
             self.check_seen(worker, vm)
             if isinstance(found, Plan) and found.action == "start":

@@ -98,7 +98,8 @@ def survey(
     gone = {item.vm for item in found if isinstance(item.error, Gone)}
     looked_at = (vm.name for vm in vms if vm.name not in gone)
     for name in dict.fromkeys([*looked_at, *marks.coming(seen)]):
-        notes |= {note: note for note in marks.notes(name, worker.name, seen)}
+        away = bool(marks.is_away(name, seen))
+        notes |= {note: note for note in marks.notes(name, worker.name, seen, away=away)}
     if is_drained(seen):
         notes["drained"] = (
             f"{worker.name} is drained, and gets no VM: fab undrain --worker {worker.name}"
@@ -131,7 +132,8 @@ def _unless_gone(item: VMStatus, seen: Observed) -> VMStatus:
     mark = seen.moves.get(item.vm)
     if mark is None or not marks.is_gone(mark) or item.state != "stopped":
         return item
-    return item._replace(state="unknown", error=Gone(item.worker, item.vm, mark))
+    away = bool(marks.is_away(item.vm, seen))
+    return item._replace(state="unknown", error=Gone(item.worker, item.vm, mark, away=away))
 
 
 def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VMStatus]:

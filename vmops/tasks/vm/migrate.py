@@ -57,8 +57,8 @@ def migrate(
     Move a VM to another worker, with its disks and the images they stand on.
 
     One that runs goes on running, and stands still for a moment; with --cold it is stopped, and
-    started there. A move that was cut goes on with the same command. It says what to change in
-    hosts.toml then. Example: fab migrate --vm web1 --to worker2
+    started there. A move that was cut goes on with the same command; none begins to a drained
+    worker. It says what to change in hosts.toml then. Example: fab migrate --vm web1 --to worker2
     """
     from vmops.core.devices.live.mirror import Tuning
     from vmops.core.plan.group import Terms

@@ -171,6 +171,13 @@ def _waits(side: Side) -> bool:
     return side.mark is not None and side.mark.how in ("receiving", "elsewhere")
 
 
+def is_new(source: Side, destination: Side) -> bool:
+    """True where nothing of a move from the one to the other has been begun."""
+    comes, goes = destination.mark, source.mark
+    is_coming = comes is not None and comes.how in ("expected", "receiving")
+    return not is_coming and (goes is None or goes.how not in ("leaving", "staying"))
+
+
 def source_of(home: str | None, to: str, sides: Mapping[str, Side]) -> str | None:
     """The worker from which the VM comes to `to`; None where it is nowhere, or there already.
 

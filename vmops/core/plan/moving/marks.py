@@ -11,13 +11,31 @@ from vmops.core.plan.checks import check_read
 from vmops.errors import LaunchFailed, WorkFailed
 
 
-def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
-    """What the mark of a VM says, and how to go on."""
+class AwayError(LaunchFailed):
+    """The VM is not started there, as it is at another worker, or on its way: a mark says so."""
+
+
+def back(vm: str, home: str, *, away: bool | None) -> str:
+    """How a VM that has left its home comes back there: `away` is whether a drain has taken it,
+    None where that is not known. A drained worker gets none by `migrate`."""
+    undrain = f"fab undrain --worker {home}"
+    if away:
+        return f"back: {undrain}"
+    move = f"back: fab migrate --vm {vm} --to {home}"
+    return move if away is False else f"{move}; where {home} is drained: {undrain}"
+
+
+def is_away(vm: str, observed: Observed) -> bool | None:
+    """Whether a drain has taken the VM from this worker; None where nothing is known of a drain."""
+    return None if observed.drained is None else vm in observed.drained.away
+
+
+def said(vm: str, worker: str, mark: Mark, *, away: bool | None = None) -> tuple[str, str]:
+    """What the mark of a VM says, and how to go on; `away` is as for `back`."""
     if mark.how == "left":
         return (
             f"it was moved from {worker} to {mark.peer}",
-            "without -H its tasks find it where it is;"
-            f" or back: fab migrate --vm {vm} --to {worker}",
+            f"without -H its tasks find it where it is; or {back(vm, worker, away=away)}",
         )
     if mark.how == "leaving":
         return (
@@ -51,15 +69,15 @@ def said(vm: str, worker: str, mark: Mark) -> tuple[str, str]:
 def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, str]:
     """What is said of a VM that is at `there` while hosts.toml has it at `home`, and what to do.
     Without an `own_line`, as several VMs share the one that says so, that stays as it is."""
-    back = f"fab migrate --vm {vm} --to {home}"
+    home_again = back(vm, home, away=False)
     if own_line:
         return (
             f"it was moved from {home} to {there}",
-            f'if it is to stay: set worker = "{there}" in vms.{vm} of hosts.toml; or back: {back}',
+            f'if it is to stay: set worker = "{there}" in vms.{vm} of hosts.toml; or {home_again}',
         )
     return (
         f"it was moved from {home} to {there}",
-        f"leave hosts.toml as it is, where {home} is said for several VMs; or back: {back}",
+        f"leave hosts.toml as it is, where {home} is said for several VMs; or {home_again}",
     )
 
 
@@ -73,7 +91,7 @@ def unknown(worker: str, mark: Mark) -> tuple[str, str]:
 
 def away(vm: str, home: str, there: str) -> tuple[str, str]:
     """The same of a VM that was taken away by a drain."""
-    return f"it is on {there}, as {home} is drained", f"back: fab undrain --worker {home}"
+    return f"it is on {there}, as {home} is drained", back(vm, home, away=True)
 
 
 def coming(observed: Observed) -> tuple[str, ...]:
@@ -93,14 +111,14 @@ def is_gone(mark: Mark | None) -> bool:
 
 
 def check_may_start(worker: Worker, vm: VM, observed: Observed) -> None:
-    """Raise LaunchFailed where the VM is on its way to another worker, or from one, or is at
-    another that shares its folder; and where the folder is not the one that hosts.toml says."""
+    """Raise AwayError where the VM is on its way to another worker, or from one, or is at another;
+    LaunchFailed where the folder is not the one that hosts.toml says."""
     check_read(worker, vm, observed, MOVES, STORES)
     _check_store(worker, vm, observed)
     mark = observed.moves.get(vm.name)
     if mark is not None and not shared.is_free(mark):
-        what, cure = said(vm.name, worker.name, mark)
-        raise LaunchFailed(what, worker=worker.name, vm=vm.name, cure=cure)
+        what, cure = said(vm.name, worker.name, mark, away=is_away(vm.name, observed))
+        raise AwayError(what, worker=worker.name, vm=vm.name, cure=cure)
 
 
 def _check_store(worker: Worker, vm: VM, observed: Observed) -> None:
@@ -163,10 +181,10 @@ def as_it_comes_back(vm: str, observed: Observed) -> Observed:
     return observed._replace(moves={n: one for n, one in observed.moves.items() if n != vm})
 
 
-def notes(vm: str, worker: str, observed: Observed) -> tuple[str, ...]:
-    """What `status` says of a VM with a mark."""
+def notes(vm: str, worker: str, observed: Observed, *, away: bool | None = None) -> tuple[str, ...]:
+    """What is said of a VM with a mark; `away` is as for `back`."""
     mark = observed.moves.get(vm)
     if mark is None or shared.is_free(mark):
         return ()
-    what, cure = said(vm, worker, mark)
+    what, cure = said(vm, worker, mark, away=away)
     return (f"{vm}: {what}; {cure}",)

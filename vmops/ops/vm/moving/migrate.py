@@ -16,11 +16,13 @@ from vmops.core.facts.monitors import STATUSES
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.vms import RUNNING, images
+from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.elsewhere import as_it_is_there
 from vmops.core.plan.moving import cold, course, live, together
 from vmops.core.plan.moving.course import Ends, Next
+from vmops.core.plan.placement.home import is_drained
 from vmops.core.tools import qmp
 from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.act import LOOKS, ask, observe, outdated, unreadable
@@ -46,9 +48,9 @@ def migrate(move: Move, vms: Sequence[VM]) -> list[Outcome]:
     """Take each VM to the worker, one after the other: its disks, and what they stand on.
 
     One that runs goes on running, or with `cold` is stopped, copied and started there. Until it is
-    handed over no worker starts it there; then the destination alone does. A move that was cut is
-    gone on with. One that was leaving the worker where it is to be now is given up, unless it has
-    been handed over: then it comes back.
+    handed over no worker starts it there; then the destination alone does. A drained worker gets
+    none. A move that was cut is gone on with. One that was leaving the worker where it is to be now
+    is given up, unless it has been handed over: then it comes back.
     """
     return [_one(move, vm) for vm in told(vms)]
 
@@ -111,6 +113,13 @@ def _source(move: Move, vm: VM) -> Route | None:
         return None
     if found in errors:
         raise errors[found]
+    if found in sides and course.is_new(sides[found], sides[to]) and is_drained(seen[to]):
+        raise WorkFailed(
+            f"{to} is drained, and gets no VM",
+            worker=to,
+            vm=vm.name,
+            cure=f"fab undrain --worker {to}",
+        )
     if found not in routes:
         raise WorkFailed(
             f"it is on its way from {found}, which hosts.toml does not have",
@@ -126,7 +135,7 @@ def _waits(side: course.Side) -> bool:
 
 
 def _look(routes: Sequence[Route], vm: VM) -> tuple[dict[str, Observed], dict[str, VmopsError]]:
-    questions = (HOST, RUNNING, MOVES, OWN_DISKS, STATUSES, images([vm]))
+    questions = (HOST, RUNNING, MOVES, OWN_DISKS, STATUSES, DRAINED, images([vm]))
 
     def look(one: Group) -> Observed | VmopsError:
         try:
