@@ -92,11 +92,24 @@ def test_one_goes_to_standard_output_byte_for_byte(tmp_path: Path) -> None:
     assert b"cloud-seed.iso is left out" in back.stderr
 
 
+def test_one_goes_to_several_systems_with_one_seed(tmp_path: Path) -> None:
+    for format in ("libvirt", "proxmox", "incus", "script", "libvirt"):
+        words = ("--format", format, "--output", str(tmp_path / f"cloud.{format}"))
+        done = fab(tmp_path, "export", "--vm", "cloud", *words)
+        assert done.returncode == 0, done.stderr
+    seed = tmp_path / "cloud-seed.iso"
+    seed.write_bytes(seed.read_bytes()[::-1])
+    refused = fab(tmp_path, "export", "--vm", "cloud", "--format", "libvirt", "--output", words[-1])
+    assert (refused.returncode, b"cloud-seed.iso exists already" in refused.stderr) == (2, True)
+
+
 def test_several_go_to_a_folder_and_what_may_be_secret_is_its_owners(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ("export", "--vm", "plain,cloud", "--format", "proxmox", "--output", f"{out}/")
-    for force in ((), ("--force",)):  # the second time the files are there
+    for force in ((), ("--force",)):  # the second time other files are there
         if force:
+            for file in out.iterdir():
+                file.write_text("mine")
             refused = fab(tmp_path, *words)
             assert (refused.returncode, b"exist already" in refused.stderr) == (2, True)
         assert fab(tmp_path, *words, *force).returncode == 0
@@ -104,6 +117,7 @@ def test_several_go_to_a_folder_and_what_may_be_secret_is_its_owners(tmp_path: P
         assert modes.keys() == {"plain.conf", "cloud.conf", "cloud-seed.iso"}
         assert modes["cloud.conf"] == modes["cloud-seed.iso"] == 0
         (out / "cloud.conf").chmod(0o644)
+    assert "mine" not in [file.read_text("latin-1") for file in out.iterdir()]
     assert (out / "cloud-seed.iso").read_bytes()[0x8001:0x8006] == b"CD001"
     done = fab(tmp_path, *words[:-1], str(tmp_path / "hosts.toml" / "x"))
     assert done.returncode == 2

@@ -95,7 +95,8 @@ def export(
         for (worker, _), each in zip(pairs, seeds, strict=True)
     ]
     files = [_files(output, each, found) for each, found in ready] if output is not None else []
-    check_new([path for each in files for path in each], option="--output", force=force)
+    fresh = [path for each in files for path, text in each.items() if not _is_there(path, text)]
+    check_new(fresh, option="--output", force=force)
     for number, (each, found) in enumerate(ready):
         if output is None:
             give_bytes(found.text.encode())
@@ -171,6 +172,15 @@ def _files(output: str, vm: VM, found: Exported) -> dict[Path, bytes]:
     path = path / f"{vm.name}{found.suffix}" if _is_folder(output) else path
     seed = {} if found.seed is None else {path.with_name(seed_file(vm)): found.seed}
     return {path: found.text.encode(), **seed}
+
+
+def _is_there(path: Path, content: bytes) -> bool:
+    """True for a file with that very content: the seed of a VM that is exported once more."""
+    try:
+        is_as_long = path.is_file() and path.stat().st_size == len(content)
+        return is_as_long and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _write(output: str, files: Mapping[Path, bytes], *, secret: bool) -> None:
