@@ -102,6 +102,26 @@ def test_memory_for_some_is_memory_for_none(fleet: Operator) -> None:
     assert len(running(fleet)) == 6
 
 
+def test_memory_for_some_is_memory_for_no_restart(fleet: Operator) -> None:
+    fleet.ok("up", "--vm", "a*")
+    pids = running(fleet)
+    facts = fleet.on("worker1", "cat", "/proc/meminfo").split()
+    available = int(facts[facts.index("MemAvailable:") + 1]) // 1024
+    for name in ("a1", "a2"):
+        change(fleet, name, ram_mb=available * 6 // 10)
+    for words in (("plan", "--vm", "a*"), ("up", "--vm", "a*", "--restart"), RESTART):
+        said = fleet.fab(*words)
+        assert said.code == 1
+        assert "none of a1, a2 is started: together they need" in said.err
+    assert running(fleet) == pids
+    fleet.ok(*RESTART, "--overcommit")
+    assert set(running(fleet)) == {"a1", "a2"}
+    assert not set(running(fleet).values()) & set(pids.values())
+
+
+RESTART = ("restart", "--vm", "a*", "--force")
+
+
 def test_launch_knows_the_same_rule(fleet: Operator) -> None:
     change(fleet, "a1", ram_mb=16_000_000)
     said = fleet.fab("launch", "--vm", "a*")

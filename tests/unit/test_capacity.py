@@ -15,7 +15,11 @@ from vmops.core.plan.capacity import refusal
 from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import KILLED, Manner
+from vmops.core.script.command import Block, BlockResult
 from vmops.errors import LaunchFailed, WorkFailed
+from vmops.ops import act
+from vmops.ops.route import Route
+from vmops.ops.vm import changes, lifecycle
 
 from .worlds import EMPTY, HOST, VM1, WORKER, running, with_port
 from .worlds import port as port_of
@@ -177,3 +181,75 @@ def test_a_port_of_a_vm_that_runs_under_its_old_name_blocks_nobody_else() -> Non
     assert isinstance(third, LaunchFailed)
     assert third.what == "TCP port 5901, its vnc_port, is that of vm1, which runs here"
     assert third.cure.startswith("end it: fab -H w1 stop --vm vm1")
+
+
+HELD = 101
+"""An image that is written to."""
+
+
+def both_run(*, available_mb: int) -> tuple[list[VM], Observed]:
+    """Two VMs that run with 512 MiB, of which each has taken 1, and are to have 900."""
+    vms, seen = [], world(available_mb)
+    for pid, one in enumerate((A, B), start=31):
+        seen = running(one, before=seen)
+        mine = seen.vm(one.name)
+        assert mine.process is not None
+        mine = mine._replace(pid=pid, process=mine.process._replace(pid=pid))
+        (image,) = seen.images[one.qcow_image]
+        held = (image._replace(held=HELD, holders=(pid,)),)
+        seen = seen._replace(
+            vms={**seen.vms, one.name: mine},
+            images={**seen.images, one.qcow_image: held},
+            listening=seen.listening | {one.vnc_port or 0},
+        )
+        vms.append(replace(one, ram_mb=900))
+    return vms, seen
+
+
+@pytest.mark.parametrize(("available_mb", "fits"), [(1798, True), (1797, False), (900, False)])
+@pytest.mark.parametrize("task", ["restart", "up --restart", "plan"])
+def test_room_is_for_all_that_are_restarted(
+    task: str, available_mb: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That each has its own disk and VNC port is no reason to look at one by itself again."""
+    vms, seen = both_run(available_mb=available_mb)
+    begun: list[str] = []
+
+    def perform(_: Route, blocks: Sequence[Block], **__: object) -> list[BlockResult]:
+        begun.extend(block.subject for block in blocks)
+        return [BlockResult(block.subject, "failed") for block in blocks]
+
+    monkeypatch.setattr(act, "observe", lambda *_, **__: seen)
+    monkeypatch.setattr(changes, "observe", lambda *_, **__: seen)
+    monkeypatch.setattr(act, "perform", perform)
+    route = Route(WORKER)
+    if task == "plan":
+        found = [one.error for one in changes.changes(route, vms, Terms())]
+    elif task == "restart":
+        found = [one.error for one in lifecycle.restart(route, vms, manner=KILLED)]
+    else:
+        terms = Terms(restart=KILLED)
+        found = [one.error for one in lifecycle.launch(route, vms, terms=terms)]
+    refused = [one for one in found if one is not None and "together they need 1800" in one.what]
+    assert len(refused) == (0 if fits else 2)
+    assert bool(begun) == (fits and task != "plan")
+
+
+@pytest.mark.parametrize("frees", [True, False])
+def test_who_is_looked_at_again_is_so_with_those_refused_with_it(
+    frees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their VNC ports were held by others for a moment: there is no more memory for that."""
+    before = world(600, listening=[5901, 5902])
+    after = world(600 if not frees else 1024)
+    looks = [before]
+    monkeypatch.setattr(act, "observe", lambda *_, **__: looks.pop() if looks else after)
+    begun: list[str] = []
+
+    def perform(_: Route, blocks: Sequence[Block], **__: object) -> list[BlockResult]:
+        begun.extend(block.subject for block in blocks)
+        return [BlockResult(block.subject, "done") for block in blocks]
+
+    monkeypatch.setattr(act, "perform", perform)
+    lifecycle.launch(Route(WORKER), [A, B], terms=Terms(bare=True))
+    assert begun == (["a", "b"] if frees else [])

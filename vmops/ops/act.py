@@ -197,12 +197,16 @@ def carry_out(
 
     def look_again(vm: VM) -> Done:
         lock = RunDirectory(vm.name).lock
+        # There is room for all, or none starts: it is decided with those that were refused with it.
+        why = done[vm.name].error
+        vms = [vm, *(each for each in waiting if each != vm and done[each.name].error is why)]
         try:
-            seen = observe(route, questions([vm]), vms=[vm], suppose=suppose, lock=lock)
+            seen = observe(route, questions(vms), vms=vms, suppose=suppose, lock=lock)
         except VmopsError as error:
             return Done(vm, route.worker, error=error)
-        vm = as_it_is_there(route.worker, vm, seen)
-        (found,) = _once(route, zip([vm], decide([vm], seen), strict=True), seen)
+        vms = [as_it_is_there(route.worker, each, seen) for each in vms]
+        first = zip(vms[:1], decide(vms, seen), strict=False)
+        (found,) = _once(route, first, seen)
         return found
 
     done: dict[str, Done] = {}
@@ -331,9 +335,16 @@ def _recovered(routes: Mapping[str, Route], phase: Phase) -> BlockResult:
 
 def _is_in_doubt(item: Done, seen: Observed) -> bool:
     """True where it was refused as a TAP, the disk or the VNC port is in use: its own QEMU may have
-    them, in the middle of another operator's start or stop."""
+    them, in the middle of another operator's start or stop.
+
+    What the QEMU has that runs is no doubt, where the VM was to be restarted.
+    """
     if item.error is None or item.plan is not None:
         return False
+    if seen.vm(item.vm.name).process is not None:
+        from vmops.core.plan.restarting import without
+
+        seen = without(item.vm, seen)
     chain = seen.images.get(item.vm.qcow_image, ())
     in_use = bool(image_chain.in_use(chain)) or further.in_use(item.vm, seen.images)
     is_port_held = item.vm.vnc_port in seen.listening

@@ -112,6 +112,18 @@ def restarts(
     return _with_room(worker, [decide(vm) for vm in vms], vms, observed, terms)
 
 
+def with_room_to_restart(
+    worker: Worker, decided: Sequence[Plan | WorkFailed], observed: Observed, *, overcommit: bool
+) -> list[Plan | WorkFailed]:
+    """The same, where a restart that the terms did not allow is refused if there is no room for all
+    that are to start and restart together."""
+    vms = [p.vm for p in decided if isinstance(p, Plan) and p.action in _STARTING]
+    refused = refusal(worker, vms, observed, overcommit=overcommit)
+    if refused is None:
+        return list(decided)
+    return [refused if isinstance(p, Plan) and p.action == "restart" else p for p in decided]
+
+
 def unwanted_restart(worker: Worker, plan: Plan) -> LaunchFailed:
     """That the VM runs otherwise than asked, and how to change that."""
     name = plan.vm.name
@@ -186,4 +198,7 @@ def _starts(decided: Sequence[Plan | WorkFailed]) -> list[VM]:
 
 
 def _is_start(plan: Plan) -> bool:
-    return bool(plan.phases) and plan.action in ("start", "restart")
+    return bool(plan.phases) and plan.action in _STARTING
+
+
+_STARTING = ("start", "restart")

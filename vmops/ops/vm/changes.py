@@ -138,6 +138,7 @@ def changes(
     lacking = {vm.name for vm in wanted if disk.lacks_image(vm, seen.images)}
     seen = supposed.with_images(seen, vms, terms.bases)
     plans = group.plans(worker, vms, seen, terms=terms)
+    plans = group.with_room_to_restart(worker, plans, seen, overcommit=terms.overcommit)
     for place, vm in enumerate(vms):
         if isinstance(plans[place], PortConflict):
             plans[place] = _looked_at_again(route, vm, terms)

@@ -39,6 +39,7 @@ STATES = ("running", "stopped", "guest-off", "ready")
         "force": options.FORCE_STOP,
         "timeout": options.TIMEOUT,
         "here": options.HERE,
+        "overcommit": options.OVERCOMMIT,
         "format": options.FORMAT,
     }
 )
@@ -48,13 +49,15 @@ def restart(
     force: bool = False,
     timeout: int = 30,
     here: bool = False,
+    overcommit: bool = False,
     format: str = "text",
 ) -> Work[Outcome]:
     """
     Stop a VM as `stop` does and launch it again, as hosts.toml now describes it.
 
-    A VM that could not be launched again is left running; if the launch fails all the same, it is
-    started again as it ran. Example: fab restart --vm vm1
+    A VM that could not be launched again is left running, and so are all if there is no memory for
+    them together. If the launch fails all the same, the VM is started again as it ran.
+    Example: fab restart --vm vm1
     """
     from vmops.core.plan.group import Terms
     from vmops.core.plan.stopping import Manner
@@ -62,7 +65,7 @@ def restart(
     from vmops.ops.vm.expiring import today
 
     groups = groups_of_vms(c, vm, task="restart", early=False)
-    terms = Terms(bases=bases_to_start(c, groups), today=today())
+    terms = Terms(overcommit=overcommit, bases=bases_to_start(c, groups), today=today())
     elsewhere = other_workers(c, groups, here=here)
     manner = Manner(force=force, timeout_s=timeout)
     return Work(
