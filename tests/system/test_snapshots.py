@@ -10,7 +10,7 @@ from vmops.core.inventory.model import VM, Disk, Interface
 
 from .lab_helpers import wait_until
 from .operator import Operator
-from .seat import console_log, guest, pid_of
+from .seat import console_log, guest, pid_of, seated
 
 
 def counters(operator: Operator, *names: str) -> list[VM]:
@@ -79,6 +79,13 @@ def test_a_vm_is_not_taken_back_to_another_machine(operator: Operator) -> None:
     assert said.code == 1
     assert "snapshot one is of another machine: eth2 was not in it" in said.err
     assert "eth2 was not in it" in operator.ok("snapshot.list", "--vm", "vm1").out
+    # Nobody is asked about what cannot be.
+    for name, why in (("one", "eth2 was not in it"), ("nosuch", "it has no snapshot nosuch")):
+        with seated(operator) as seat:
+            seat.begin(f"fab snapshot.revert --vm vm1 --name {name}")
+            assert seat.end() == 1
+            assert why in seat.said
+            assert "go on?" not in seat.said
     assert pid_of(operator, vm) == pid
     # As one with that card it can be taken back to, after a restart too.
     operator.ok("snapshot.save", "--vm", "vm1", "--name", "two")

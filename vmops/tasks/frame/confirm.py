@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
@@ -14,6 +14,9 @@ from vmops.tasks.frame.output import finish, say
 
 if TYPE_CHECKING:
     from vmops.ops.route import Group
+
+Look = Callable[[Sequence["Group"]], None]
+"""Looks at workers, and raises for what keeps something from being done there."""
 
 _MOST_NAMES = 4
 
@@ -33,24 +36,24 @@ def confirm(c: Context, groups: Sequence[Group], verb: str, *, yes: bool) -> Non
 
 
 def ask(
-    c: Context, groups: Sequence[Group], verb: str, *, yes: bool, stopped: bool = False
+    c: Context, groups: Sequence[Group], verb: str, *, yes: bool, first: Look | None = None
 ) -> None:
     """Before what cannot be taken back, for one VM too: as `be_sure`.
 
-    With `stopped` nobody is asked about VMs that run: WorkFailed names them, and their workers are
-    looked at for that.
+    What keeps it from being done is told before somebody is asked, by a `first` look at the
+    workers.
     """
     if not any(group.vms for group in groups):
         return
     what = f"{verb}: {in_short(groups)}"
     if yes and not is_dry(c):
         say(what)
-    if stopped and not yes and not is_dry(c) and _somebody_is_there():
-        _refuse_running(groups)
+    if first is not None and not yes and not is_dry(c) and _somebody_is_there():
+        first(groups)
     be_sure(c, what, yes=yes, cure="--yes goes on without asking")
 
 
-def _refuse_running(groups: Sequence[Group]) -> None:
+def refuse_running(groups: Sequence[Group]) -> None:
     """Raise FleetFailed for VMs that run, and for workers that cannot say it."""
     from vmops.ops.vm.status import status
     from vmops.tasks.frame.work import each

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmops.errors import InventoryError, NotRunning
 from vmops.tasks.frame import options
-from vmops.tasks.frame.confirm import ask, confirm
+from vmops.tasks.frame.confirm import ask, confirm, refuse_running
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
@@ -364,7 +364,7 @@ def reset_disk(
     for each in (vm for group in groups for vm in group.vms):
         _has_disk(each, disk)
     what = "the disk" if disk == "root" else f"the disk {disk}"
-    ask(c, groups, f"remove {what}, with all that is on it", yes=yes, stopped=True)
+    ask(c, groups, f"remove {what}, with all that is on it", yes=yes, first=refuse_running)
     return Work(
         groups,
         lambda g: stopping.reset_disk(g.route, g.vms, name=disk),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from vmops.tasks.frame.confirm import ask
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import changed_as_dict, said
-from vmops.tasks.frame.output import say, table
+from vmops.tasks.frame.output import finish, say, table
 from vmops.tasks.frame.selection import groups_of_vms
 from vmops.tasks.frame.task import task
-from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.frame.work import Report, Work, each
 
 if TYPE_CHECKING:
     from vmops.core.devices.live.snapshot import Snapshot
+    from vmops.ops.route import Group
     from vmops.ops.vm.live.snapshots import Listed
     from vmops.ops.vm.outcome import Outcome
 
@@ -82,15 +84,21 @@ def revert(
     """
     Take running VMs back to a snapshot, memory and disks; what came after it is lost.
 
-    Asks first, and takes --yes where nobody can be asked. Refused for a VM with other interfaces,
-    disks, memory or CPUs than then.
+    Asks first, if any of them can be, and takes --yes where nobody can be asked. Refused for a
+    VM with other interfaces, disks, memory or CPUs than then.
     Example: fab snapshot.revert --vm '*' --name before-class --yes
     """
     from vmops.ops.vm.live import snapshots
 
     name = _given(name, "revert")
     groups = groups_of_vms(c, vm, task="snapshot.revert", early=False)
-    ask(c, groups, f"take back to {name} (what came after it is lost)", yes=yes)
+
+    def first(groups: Sequence[Group]) -> None:
+        refusals = each(groups, lambda g: snapshots.refusals(g.route, g.vms, name=name))
+        if all(refusals):
+            finish([error for error in refusals if error is not None])
+
+    ask(c, groups, f"take back to {name} (what came after it is lost)", yes=yes, first=first)
     return Work(
         groups,
         lambda g: snapshots.revert(g.route, g.vms, name=name),
@@ -160,9 +168,9 @@ def _given(name: str | None, task: str) -> str:
 
 def _print(found: Any) -> None:
     rows = [
-        (one.vm, one.worker, each, differs)
+        (one.vm, one.worker, snapshot, differs)
         for one in found
-        for each, differs in zip(one.snapshots, one.differs, strict=True)
+        for snapshot, differs in zip(one.snapshots, one.differs, strict=True)
     ]
     if not rows and not any(one.error for one in found):
         say("no snapshot is there")

@@ -53,6 +53,24 @@ def revert(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
     return _do(route, vms, lambda vm, seen: plans.revert(route.worker, vm, seen, name=name), name)
 
 
+def refusals(route: Route, vms: Sequence[VM], *, name: str) -> list[VmopsError | None]:
+    """For each VM why it cannot be taken back to that snapshot, None where it can. Nothing is done.
+    Never raises a VmopsError."""
+    try:
+        seen = observe(route, _questions(vms), vms=vms, suppose=supposed.with_snapshots)
+    except VmopsError as error:
+        return [error for _ in vms]
+    return [_refusal(route, vm, seen, name=name) for vm in vms]
+
+
+def _refusal(route: Route, vm: VM, seen: Observed, *, name: str) -> VmopsError | None:
+    try:
+        plans.revert(route.worker, vm, seen, name=name)
+    except VmopsError as error:
+        return error
+    return None
+
+
 def delete(route: Route, vms: Sequence[VM], *, name: str) -> list[Outcome]:
     """Remove each VM's snapshot of that name."""
     return _do(route, vms, lambda vm, seen: plans.delete(route.worker, vm, seen, name=name), name)
