@@ -132,6 +132,23 @@ def test_an_image_that_up_brings_is_no_failure_and_one_that_nobody_brings_is(
         assert ("pinned to none" in check.found) is ok
 
 
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_a_disk_that_is_to_be_made_somewhere_is_not_promised_here(
+    start: Start, config: fabric.Config, home: Path, is_pinned: bool
+) -> None:
+    base = Base("0" * 64, "raw")
+    image = home / base.path.removeprefix("~/")
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.write_bytes(b"x" * 512)
+    route = Route(start().worker(), config)
+    worker = route.worker.name if is_pinned else None
+    made = replace(VM1, qcow_image="", image="small", worker=worker)
+    check = named(examine(route, [made], {"small": base}), "image of vm1")
+    assert check.ok, check
+    assert ("to be made of the image small" in check.found) is is_pinned
+    assert ("pinned to none" in check.found) is not is_pinned
+
+
 def report(worker: str, identity: str | None, name: str = "nas") -> Health:
     folder = None if identity is None else (name, identity)
     return Health(worker, "192.0.2.1", folder=folder)

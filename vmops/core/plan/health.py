@@ -320,6 +320,9 @@ def _own_disks(vms: Sequence[VM], seen: Observed) -> list[Check]:
     return [Check(f"disks in {FOLDER}", True, found)]
 
 
+_ELSEWHERE = "it may be on another worker, as it is pinned to none"
+
+
 def _image(vm: VM, seen: Observed) -> Check:
     name = f"image of {vm.name}"
     path = seen.image_path(vm.qcow_image)
@@ -332,11 +335,12 @@ def _image(vm: VM, seen: Observed) -> Check:
     if disk.lacks_image(vm, seen.images):
         return Check(name, True, f"the image {vm.image} is not there yet: up brings it")
     if vm.worker is None and vm.image is None and disk.is_missing(chain):
-        return Check(name, True, f"no {path}: it may be on another worker, as it is pinned to none")
+        return Check(name, True, f"no {path}: {_ELSEWHERE}")
     if found := disk.refusal(vm, images, path=path, user=seen.host.user):
         return Check(name, False, found.what, found.cure)
     if disk.is_missing(chain):
-        return Check(name, True, f"{path}, to be made of the image {vm.image}")
+        made = f"{path}, to be made of the image {vm.image}"
+        return Check(name, True, made if vm.worker else f"no {path}: {_ELSEWHERE}")
     if public := image_chain.readable_by_all(chain):
         paths = " ".join(printable(each) for each in public)
         words = "warning: every user of the worker may read it"
