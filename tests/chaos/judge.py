@@ -12,7 +12,7 @@ from . import things
 from .cuts import SIGNALS, Cut, Extent
 from .ground import Ground, Said
 from .operations import MESH, NETWORKS, OPERATIONS, Operation
-from .outside import CAME, WAITS, Look, Shape, there_of
+from .outside import CAME, Look, Shape, is_still, there_of
 from .targets import Target
 from .things import MESH_NAME
 from .wanted import RUNS, not_as_wanted, wanted_targets
@@ -202,7 +202,7 @@ class Judge:
         here, there = seen.shapes[name], seen.shapes[there_of(name)]
         states = [entry["state"] for entry in read_status(said)]
         self.trial.said.append(f"status: {states} {said.err}")
-        runs = sum(shape.qemus for shape in (here, there) if WAITS not in shape.more)
+        runs = sum(shape.qemus for shape in (here, there) if not is_still(shape))
         if runs and "running" not in states:
             self.blame(f"status says {states}, but it runs: {self._told(seen)}")
         # In a folder that both see a mark keeps one of them from nothing.

@@ -20,6 +20,8 @@ FURTHER = ("data",)
 """Names of further disks that VMs may have."""
 WAITS = "mark receiving"
 """That a QEMU waits for a VM that is moved while it runs."""
+STILL = "a QEMU that stands still, as its VM is at the other worker"
+"""The same in a folder that both share: it waits for the VM, or has sent it."""
 GUEST_RUNS = "a guest that runs"
 """What must never be beside that."""
 CAME = "memory that came"
@@ -108,7 +110,7 @@ def look(lab: Lab, worker: str, targets: Sequence[Target], images: Sequence[Imag
             sessions += "listener" not in process["argv"][0]
         else:
             strangers.append(process)
-    shapes = {target.name: _shape(seen, target, qemus[target.name]) for target in targets}
+    shapes = {target.name: _shape(seen, target, qemus[target.name], worker) for target in targets}
     shapes |= {image.name: Shape(0, disk=_image_state(seen, image)) for image in images}
     qemus |= {image.name: [] for image in images}
     return Look(
@@ -146,9 +148,10 @@ def there_of(name: str) -> str:
 
 def doubled(seen: Look, target: Target) -> list[str]:
     """A line for what runs twice. One that waits for a VM that is moved live, and has not run its
-    guest, is none that runs."""
+    guest, is none that runs; nor is one whose VM is at the other worker by the mark that both see,
+    unless its guest runs."""
     sides = [name for name in (target.name, there_of(target.name)) if name in seen.qemus]
-    waits = [name for name in sides if WAITS in seen.shapes[name].more]
+    waits = [name for name in sides if is_still(seen.shapes[name])]
     found = [qemu for name in sides if name not in waits for qemu in seen.qemus[name]]
     lines = [f"two QEMUs of {target.name}: {found}"] if len(found) > 1 else []
     for name in waits:
@@ -159,13 +162,20 @@ def doubled(seen: Look, target: Target) -> list[str]:
     return lines
 
 
+def is_still(shape: Shape) -> bool:
+    """Its QEMU is one that waits for what comes from the other worker, or has sent that."""
+    return WAITS in shape.more or STILL in shape.more
+
+
 def _runs(argv: Sequence[str], target: Target) -> bool:
     """A QEMU with that VM's disk, whatever else its command line says."""
     disk = any(f"/{target.image}" in word for word in argv)
     return disk and Path(argv[0]).name.startswith("qemu-system")
 
 
-def _shape(seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, int]]) -> Shape:
+def _shape(
+    seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, int]], worker: str
+) -> Shape:
     ports = {row["name"]: row["tag"] for row in seen["ovs"]["port"]}
     links = seen["links"]
     nics = tuple(
@@ -189,13 +199,20 @@ def _shape(seen: Mapping[str, Any], target: Target, qemus: Sequence[tuple[int, i
     more = _more(seen, target)
     pids = [pid for pid, _ in qemus]
     argvs = [process["argv"] for process in seen["processes"] if process["pid"] in pids]
-    more += (CAME,) if argvs and all("-incoming" in argv for argv in argvs) else ()
+    came = bool(argvs) and all("-incoming" in argv for argv in argvs)
+    more += (CAME,) if came else ()
+    how, peer = seen["marks"].get(target.name, ("", ""))
+    if argvs and how == "at" and peer != worker:
+        status = seen["waiting"].get(target.name)
+        # One whose monitor somebody else has is taken for what its command line says.
+        more += (STILL,) if status != "running" and (status or came) else ()
     return Shape(len(qemus), nics, directory, disk, further, more)
 
 
 def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
     """What else there is of a VM."""
-    mark = seen["marks"].get(target.name)
+    mark, _ = seen["marks"].get(target.name, ("", ""))
+    status = seen["waiting"].get(target.name)
     saved = seen["snapshots"].get(target.image, 0)
     names = {Path(path).name for there in seen["files"].values() for path in there}
     comes = any(_comes(name, target.image) for name in names)
@@ -204,7 +221,7 @@ def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
     pulled = any("vmops-link" in str(row["external_ids"]) for row in rows)
     return (
         *((f"mark {mark}",) if mark else ()),
-        *((GUEST_RUNS,) if seen["waiting"].get(target.name) == "running" else ()),
+        *((GUEST_RUNS,) if mark == "receiving" and status == "running" else ()),
         *(("memory",) if f"memory-{target.name}" in names else ()),
         *((f"{saved} snapshots",) if saved else ()),
         *(("a disk that comes",) if comes else ()),

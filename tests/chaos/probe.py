@@ -135,20 +135,21 @@ def snapshots() -> dict[str, int]:
     return found
 
 
-def marks() -> dict[str, str]:
-    """What the mark of each VM says that is between two workers."""
+def marks() -> dict[str, tuple[str, str]]:
+    """What the mark of each VM says that is between two workers, and which worker it names."""
     found = {}
     for path in Path("/home/ubuntu/vm_images/.vmops").glob("moving-*"):
         with contextlib.suppress(OSError, ValueError):
-            found[path.name.removeprefix("moving-")] = json.loads(path.read_text())["how"]
+            said = json.loads(path.read_text())
+            found[path.name.removeprefix("moving-")] = (said["how"], said["peer"])
     return found
 
 
 def waiting() -> dict[str, str]:
-    """How each QEMU is that waits for a VM of another worker, which itself alone can tell; without
-    those whose monitor somebody else has."""
+    """How each QEMU is that may wait for a VM of another worker, which itself alone can tell;
+    without those whose monitor somebody else has."""
     found = {}
-    for name in (name for name, how in marks().items() if how == "receiving"):
+    for name in (name for name, (how, _) in marks().items() if how in ("receiving", "at")):
         with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as talk:
             talk.settimeout(1)
             talk.connect(f"/run/vmops/{name}/qmp.sock")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -289,6 +290,26 @@ def test_a_guest_that_runs_where_it_is_only_awaited_is_seen(ground: Ground) -> N
     second = replace(moving, qemus={**moving.qemus, "web2": ((7, 7), (8, 8))})
     assert any("two QEMUs wait for web2" in line for line in doubled(second, WEB2))
     ground.wipe()
+
+
+def test_of_two_that_share_a_folder_the_one_that_waits_is_no_second_one(ground: Ground) -> None:
+    """By the mark that both see; one whose guest runs is a second one, whatever that says."""
+    for state, peer, is_second in (
+        ("running", ground.peer, True),
+        ("paused", ground.peer, False),
+        ("paused", ground.worker, True),
+    ):
+        ground.prepare(Operation("", (), cast(State, state), vms=("web2",)))
+        mark = json.dumps({"how": "at", "peer": peer, "token": "", "ran": False})
+        words = ("sh", "-c", f'printf %s "$1" >{FOLDER}/moving-web2', "sh", mark)
+        ground.lab.run(ground.worker, words)
+        seen = ground.look()
+        assert seen.shapes["web2"].qemus == 1
+        shapes = {**seen.shapes, "web2 there": Shape(1)}
+        other = {"web2 there": ((7, 7),)}
+        moving = replace(seen, shapes=shapes, qemus=seen.qemus | other)
+        assert bool(doubled(moving, WEB2)) is is_second, (state, peer)
+        ground.wipe()
 
 
 def test_a_vm_that_has_begun_anew_on_its_way_is_seen(ground: Ground) -> None:

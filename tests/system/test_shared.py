@@ -208,6 +208,12 @@ def test_the_same_command_goes_on_with_a_live_move_that_was_cut(shared: Operator
         task.communicate()
         if worker == "worker2":
             assert shared.qemus("worker1") == {"web1": pid}
+            told = shared.ok("status", "--format", "json")
+            assert [(row["worker"], row["state"]) for row in told.json] == [("worker1", "running")]
+            assert "web1: it is on its way from worker1 to worker2" in told.err
+            assert "or back: fab migrate --vm web1 --to worker1" in told.err
+            planned = shared.fab("plan")
+            assert (planned.code, "runs on worker2" in planned.err) == (0, False), planned
             pin(shared, "worker2")
             for word in ("launch", "resume"):
                 refused = shared.fab("-H", shared.address("worker2"), word, "--vm", "web1")

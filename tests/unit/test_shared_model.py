@@ -21,8 +21,9 @@ from vmops.core.devices.storage.folder import DiskFile, DiskFolder
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER
 from vmops.core.plan import starting, stopping
+from vmops.core.plan import status as statuses
 from vmops.core.plan.life import KILL, QEMU
-from vmops.core.plan.moving import live, together
+from vmops.core.plan.moving import live, marks, together
 from vmops.core.plan.moving.course import Act, Ends
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.placement.home import belongs, home, is_there
@@ -32,6 +33,8 @@ from vmops.core.script.command import Batch, Block, Step
 from vmops.core.tools import process, qmp
 from vmops.core.tools.monitor import Heard
 from vmops.errors import LaunchFailed, VmopsError, WorkFailed
+from vmops.ops.vm.changes import but_what_is_still
+from vmops.ops.vm.status import Survey, merged
 
 from .test_disk import WEB, world
 from .worlds import EMPTY, VM1, WORKER, running
@@ -85,8 +88,8 @@ class World(NamedTuple):
 
     def observed(self, worker: str) -> Observed:
         before = seen_with(self.how(worker))
-        marks = dict([moving.read(f"vm1 {self.mark}")]) if self.mark else {}
-        return before._replace(moves=shared.as_seen(worker, marks), stores=STORE)
+        found = dict([moving.read(f"vm1 {self.mark}")]) if self.mark else {}
+        return before._replace(moves=shared.as_seen(worker, found), stores=STORE)
 
 
 @cache
@@ -232,6 +235,10 @@ def carried_out(world: World, job: Late) -> Iterator[World]:
         yield now
 
 
+def is_said_to_be_still(world: World, name: str) -> bool:
+    return marks.is_still_there("vm1", world.observed(name))
+
+
 def test_no_order_of_acts_lets_it_run_twice() -> None:
     first = World()
     todo, known = [first], {first}
@@ -240,6 +247,9 @@ def test_no_order_of_acts_lets_it_run_twice() -> None:
         assert len(world.runs) < 2, world
         for name in world.runs:
             assert moving.read(f"vm1 {world.mark}")[1].peer == name, "it runs where it is not"
+        told = {name for name in NAMES if world.how(name) and not is_said_to_be_still(world, name)}
+        assert len(told) < 2, f"it is said to run twice: {world}"
+        assert told >= world.runs, f"it runs, and is said to stand still: {world}"
         after = [world.having(name, "") for name in NAMES if world.how(name)]
         for job in world.late:
             after.extend(carried_out(world, job))
@@ -276,9 +286,9 @@ def at(worker: str, *, ran: bool = False) -> Observed:
     """A stopped VM with a disk of its own, whose mark says that it is at that worker, seen by
     worker1."""
     file = DiskFile("disk-vm1-root.qcow2", "vm1", "root", "qcow2", 0, 0)
-    marks = shared.as_seen("worker1", {"vm1": shared.at(worker, ran=ran)})
+    seen = shared.as_seen("worker1", {"vm1": shared.at(worker, ran=ran)})
     folder = DiskFolder(1 << 40, {file.file: file})
-    return world(1 << 31)._replace(moves=marks, stores=STORE, folder=folder)
+    return world(1 << 31)._replace(moves=seen, stores=STORE, folder=folder)
 
 
 def test_the_other_worker_neither_starts_it_nor_removes_its_disks() -> None:
@@ -366,3 +376,76 @@ def test_a_qemu_that_waits_is_none_that_is_at_home() -> None:
     assert is_there("vm1", waits.observed("worker1"))
     assert not is_there("vm1", waits.observed("worker2"))
     assert not belongs(VM1, "worker2", waits.observed("worker2"))
+
+
+GO_ON = "if nobody moves it now, to go on: fab migrate --vm vm1 --to worker2"
+COMES = f"vm1: it is on its way from worker1 to worker2; {GO_ON}"
+BACK = "or back: fab migrate --vm vm1 --to worker1"
+GOES = (
+    f"vm1: it is on its way to worker2, with which worker1 shares the folder of its disks; {GO_ON}"
+)
+CAME = f"vm1: it has come to worker2, and was not started there yet; {GO_ON}"
+HERE, THERE = shared.at("worker1").text, shared.at("worker2", ran=True).text
+
+
+def told(world: World) -> tuple[list[tuple[str, str]], str]:
+    """What `status` says of the VM when both workers are asked: the rows, and the notes."""
+    surveys = []
+    for name, worker in WORKERS.items():
+        seen = world.observed(name)
+        row = statuses.of(worker, VM1, seen)
+        if row.pid is not None:
+            row = row._replace(state=qmp.state_of(seen.monitor_status("vm1")[0]))
+        surveys.append(Survey((row,), marks.notes("vm1", name, seen)))
+    found = merged(surveys)
+    return [(row.worker, row.state) for row in found.vms], "\n".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("mark", "qemus", "rows", "notes"),
+    [
+        pytest.param(
+            HERE, ("runs", "waits"), [("worker1", "running")], f"{COMES}; {BACK}", id="waits"
+        ),
+        pytest.param(
+            HERE, ("sent", "loaded"), [("worker1", "paused")], f"{COMES}; {BACK}", id="all-has-come"
+        ),
+        pytest.param(HERE, ("", "waits"), [("worker1", "stopped")], f"{COMES}; {BACK}", id="ended"),
+        pytest.param(
+            THERE, ("sent", "loaded"), [("worker2", "paused")], f"{GOES}\n{CAME}", id="handed-over"
+        ),
+        pytest.param(
+            THERE, ("sent", "runs"), [("worker2", "running")], f"{GOES}\n{CAME}", id="runs-on"
+        ),
+    ],
+)
+def test_one_that_is_on_its_way_is_said_once_and_how_to_go_on(
+    mark: str, qemus: tuple[How, How], rows: list[tuple[str, str]], notes: str
+) -> None:
+    assert told(World(mark, qemus)) == (rows, notes)
+
+
+def test_one_that_runs_on_both_is_said_twice() -> None:
+    """Its mark was removed by hand, as one of the two workers was taken for lost."""
+    world = World(HERE, ("runs", "runs"))
+    rows, notes = told(world)
+    assert rows == [("worker1", "running"), ("worker2", "running")]
+    assert "vm1 runs on worker1 and on worker2; to end one: fab -H worker2 stop" in notes
+    seen = world.observed("worker2").vm("vm1")
+    assert seen.process is not None
+    came = seen._replace(process=seen.process._replace(argv=(*seen.process.argv, "-incoming")))
+    elsewhere = world.observed("worker2").moves["vm1"]
+    assert marks.is_still(came, elsewhere)
+    assert not marks.is_still(came, elsewhere, qmp.RUNNING)
+    assert not marks.is_still(came, None)
+
+
+@pytest.mark.parametrize("how", ["receiving", "at"])
+def test_who_starts_or_looks_is_not_told_that_one_which_waits_runs(how: moving.How) -> None:
+    """`up`, `plan` and `launch` ask the other workers for what runs there."""
+    ran = World(HERE, ("runs", "waits")).observed("worker2").vms
+    found = {"vm1": moving.mark(how, "worker1", "t")}
+    assert but_what_is_still("worker2", ran, found) == {}
+    assert but_what_is_still("worker2", ran, {}) == ran
+    runs = World(HERE, ("runs", "waits")).observed("worker1").vms
+    assert but_what_is_still("worker1", runs, {"vm1": shared.at("worker1")}) == runs

@@ -13,6 +13,7 @@ from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.plan.checks import in_use
 from vmops.core.plan.drift import drift
 from vmops.core.plan.live.interfaces import cut_off
+from vmops.core.plan.moving.marks import is_still_there
 from vmops.core.tools import ovs, qmp
 from vmops.core.tools.agent import Address
 from vmops.core.tools.ip import Traffic
@@ -57,7 +58,9 @@ class VMStatus(NamedTuple):
     the worker's clock of the uptime is not the kernel's, as in a container), and `memory_mb` what
     it keeps resident; 0 when there is none. `agent` is that one listens in the guest, None where
     it has no port for one; `addresses` are what that has said of them. `managed` is that the
-    inventory has the VM; `home` the worker where it has it, if that is another one.
+    inventory has the VM; `home` the worker where it has it, if that is another one. `beside` is
+    the other worker of a move, where this is a QEMU that only waits for the memory of the one
+    there, or has sent it its own.
     """
 
     vm: str
@@ -79,6 +82,7 @@ class VMStatus(NamedTuple):
     managed: bool = True
     home: str = ""
     error: VmopsError | None = None
+    beside: str = ""
 
     @property
     def cpu_percent(self) -> float | None:
@@ -168,6 +172,7 @@ def _of_process(worker: Worker, running: RunningVM, seen: Observed) -> VMStatus:
         memory_mb=process.rss_kib // 1024,
         vnc=str(line.screen),
         image=line.image,
+        beside=seen.moves[running.name].peer if is_still_there(running.name, seen) else "",
     )
 
 

@@ -9,11 +9,14 @@ from typing import NamedTuple
 from vmops.core.devices import disk
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.nic import Skip
+from vmops.core.devices.storage import shared
+from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
+from vmops.core.facts.images import MOVES
 from vmops.core.facts.observed import Observed
-from vmops.core.facts.question import Unanswered
+from vmops.core.facts.question import Answers, Unanswered
 from vmops.core.facts.vms import RUNNING
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
@@ -21,6 +24,7 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan import group
 from vmops.core.plan.elsewhere import NOWHERE, Elsewhere, Ran, as_it_is_there
 from vmops.core.plan.group import Terms
+from vmops.core.plan.moving import marks
 from vmops.core.plan.phase import Plan
 from vmops.errors import PortConflict, VmopsError, WorkFailed
 from vmops.ops.act import ask, observe, unreadable
@@ -96,8 +100,8 @@ def look_to_start(
 
 def _look(route: Route, asked: Sequence[facts.Asked]) -> _Look:
     try:
-        answers = ask(route, *asked)
-        ran = answers[RUNNING]
+        answers = ask(route, *dict.fromkeys((*asked, MOVES)))
+        ran = _ran(route.worker.name, answers)
     except Unanswered as error:
         return _Look(unreadable(route, error))
     except VmopsError as error:
@@ -110,6 +114,21 @@ def _look(route: Route, asked: Sequence[facts.Asked]) -> _Look:
         questions = [one for one in asked if one != DRAINED]
         seen = facts.read(route.worker, answers, questions) if HOST in asked else None
     return _Look(ran, is_drained, seen)
+
+
+def _ran(worker: str, answers: Answers) -> Ran:
+    ran = answers[RUNNING]
+    found: Mapping[str, Mark] = {}
+    with suppress(Unanswered):
+        found = answers[MOVES]
+    return but_what_is_still(worker, ran, found)
+
+
+def but_what_is_still(worker: str, ran: Ran, found: Mapping[str, Mark]) -> Ran:
+    """What runs on a worker that has these marks, without a QEMU that only waits for the memory of
+    one on another worker."""
+    seen = shared.as_seen(worker, found)
+    return {name: one for name, one in ran.items() if not marks.is_still(one, seen.get(name))}
 
 
 def _elsewhere(found: Mapping[str, _Look]) -> Elsewhere:

@@ -123,8 +123,7 @@ def _managed(route: Route, vm: VM, seen: Observed, questions: Sequence[facts.Ask
 
 def _is_copy(vm: VM, seen: Observed) -> bool:
     """True for one that runs there, and does not only wait for what comes from another worker."""
-    mark = seen.moves.get(vm.name)
-    return runs_among(seen.vms, vm) and (mark is None or mark.how != "receiving")
+    return runs_among(seen.vms, vm) and not marks.is_still_there(vm.name, seen)
 
 
 def _unless_gone(item: VMStatus, seen: Observed) -> VMStatus:
@@ -144,9 +143,10 @@ def status(route: Route, vms: Sequence[VM], *, monitors: bool = True) -> list[VM
 def merged(surveys: Iterable[Survey], *, named: bool = True) -> Survey:
     """Several workers' surveys as one. A VM that may be anywhere is said wherever it may run.
 
-    That it is stopped on a worker is left out, except on the first where it is so on all. One that
-    has left a worker is said as it is where it went; where that worker was not asked it is left
-    out, with a note, unless it was `named`.
+    That it is stopped on a worker is left out, except on the first where it is so on all; so is a
+    QEMU that only waits for it, where the worker from which it comes tells of it. One that has left
+    a worker is said as it is where it went; where that worker was not asked it is left out, with a
+    note, unless it was `named`.
     """
     all_ = list(surveys)
     unasked = {name: error for one in all_ for name, error in one.unasked.items()}
@@ -159,7 +159,7 @@ def merged(surveys: Iterable[Survey], *, named: bool = True) -> Survey:
     notes = [note for one in all_ for note in one.notes]
     for same in found.values():
         told = _told(same, unasked)
-        running = [item.worker for item in told if item.pid is not None]
+        running = [item.worker for item in told if item.pid is not None and not item.beside]
         if len(running) > 1 and told[0].managed:
             end = f"fab -H {running[-1]} stop --vm {told[0].vm} --elsewhere"
             notes.append(f"{told[0].vm} runs on {' and on '.join(running)}; to end one: {end}")
@@ -179,6 +179,8 @@ def _told(same: Sequence[VMStatus], unasked: Mapping[str, VmopsError]) -> list[V
     """What is told of one VM, from what each worker says of it."""
     gone = {item.error.mark.peer: item for item in same if isinstance(item.error, Gone)}
     here = [item for item in same if not isinstance(item.error, Gone)]
+    workers = {item.worker for item in here if not item.beside}
+    here = [item for item in here if item.beside not in workers]
     known = [item for item in here if item.state != "stopped"]
     if known or not gone:
         return known or here[:1]

@@ -6,8 +6,10 @@ from vmops.core.devices.storage import shared
 from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.images import MOVES, STORES
 from vmops.core.facts.observed import Observed
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import check_read
+from vmops.core.tools import qmp
 from vmops.errors import LaunchFailed, WorkFailed
 
 
@@ -54,6 +56,11 @@ def said(vm: str, worker: str, mark: Mark, *, away: bool | None = None) -> tuple
             f"if nobody moves it now, to go on: fab migrate --vm {vm} --to {worker};"
             f" or back: fab migrate --vm {vm} --to {mark.peer}",
         )
+    if mark.how == "elsewhere" and mark.ran:
+        return (
+            f"it is on its way to {mark.peer}, with which {worker} shares the folder of its disks",
+            f"if nobody moves it now, to go on: fab migrate --vm {vm} --to {mark.peer}",
+        )
     if mark.how == "elsewhere":
         return (
             f"it is at {mark.peer}, with which {worker} shares the folder of its disks",
@@ -96,8 +103,33 @@ def away(vm: str, home: str, there: str) -> tuple[str, str]:
 
 def coming(observed: Observed) -> tuple[str, ...]:
     """The VMs that are on their way to this worker, and not handed over to it yet."""
-    marks = observed.moves.items()
-    return tuple(name for name, one in marks if one.how in ("expected", "receiving"))
+    marks = ((name, as_told(name, observed)) for name in observed.moves)
+    return tuple(name for name, one in marks if one and one.how in ("expected", "receiving"))
+
+
+def is_still(running: RunningVM, mark: Mark | None, status: str = "") -> bool:
+    """True for a QEMU that is none of a VM that runs: it waits for the memory of one on another
+    worker, or has sent its own there. `status` is its monitor's word, where that was asked: one
+    that says that its guest runs is never one of these, whatever its mark says."""
+    if running.process is None or mark is None or status == qmp.RUNNING:
+        return False
+    waits = "-incoming" in running.process.argv
+    return mark.how == "receiving" or (mark.how == "elsewhere" and (waits or status == qmp.SENT))
+
+
+def is_still_there(vm: str, observed: Observed) -> bool:
+    """The same of what was observed of a VM."""
+    status, _ = observed.monitor_status(vm)
+    return is_still(observed.vm(vm), observed.moves.get(vm), status)
+
+
+def as_told(vm: str, observed: Observed) -> Mark | None:
+    """The mark of a VM as it is said here: in a folder that workers share, a QEMU that waits tells
+    that the VM comes."""
+    mark = observed.moves.get(vm)
+    if mark is None or mark.how != "elsewhere" or mark.ran or not is_still_there(vm, observed):
+        return mark
+    return mark._replace(how="receiving")
 
 
 def leads_on(mark: Mark) -> bool:
@@ -183,7 +215,10 @@ def as_it_comes_back(vm: str, observed: Observed) -> Observed:
 
 def notes(vm: str, worker: str, observed: Observed, *, away: bool | None = None) -> tuple[str, ...]:
     """What is said of a VM with a mark; `away` is as for `back`."""
-    mark = observed.moves.get(vm)
+    mark = as_told(vm, observed)
+    if mark is not None and mark.how == "at" and mark.ran:
+        go_on = f"if nobody moves it now, to go on: fab migrate --vm {vm} --to {worker}"
+        return (f"{vm}: it has come to {worker}, and was not started there yet; {go_on}",)
     if mark is None or shared.is_free(mark):
         return ()
     what, cure = said(vm, worker, mark, away=away)

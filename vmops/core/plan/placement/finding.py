@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
+from vmops.core.plan.moving.marks import is_gone
 from vmops.core.plan.placement.choice import Asked, Choice
 from vmops.core.plan.placement.home import home, is_there, without_left
 from vmops.errors import NotAsked, WorkFailed
@@ -20,6 +21,8 @@ def find(asked: Asked, vms: tuple[VM, ...]) -> list[Choice]:
 def _found(asked: Asked, vm: VM) -> Choice:
     runs = [name for name, seen in asked.seen.items() if is_there(vm.name, seen)]
     if len(runs) > 1:
+        # The one to end is not where the mark in a folder that they share says the VM is.
+        runs.sort(key=lambda name: is_gone(asked.seen[name].moves.get(vm.name)))
         return twice(vm, runs)
     if runs:
         return Choice(vm, runs[0], "it runs there")

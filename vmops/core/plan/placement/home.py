@@ -8,16 +8,14 @@ from vmops.core.devices import disk
 from vmops.core.devices.storage.shared import is_free
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
+from vmops.core.plan.moving.marks import is_still_there
 
 
 def is_there(name: str, seen: Observed) -> bool:
     """True where a VM runs, or where it is not known whether it does. A QEMU that waits for what
     comes from another worker is none that runs."""
     mark = seen.moves.get(name)
-    found = seen.vm(name).process
-    if mark is not None and mark.how == "receiving":
-        return False
-    if mark is not None and mark.how == "elsewhere" and found and "-incoming" in found.argv:
+    if (mark is not None and mark.how == "receiving") or is_still_there(name, seen):
         return False
     return seen.vm(name).state in ("running", "unknown")
 
