@@ -7,7 +7,7 @@ import re
 import pytest
 
 from .moving import DISKS, FOLDER, listed, moving, place
-from .operator import Operator
+from .operator import Operator, small_vm
 
 __all__ = ["moving"]
 
@@ -156,3 +156,44 @@ def test_one_whose_qemu_is_killed_on_its_way_is_a_vm_that_crashed(moving: Operat
     moving.ok("launch", "--vm", "web1")
     assert list(moving.qemus("worker1")) == ["web1"]
     assert content(moving, "worker1") == before
+
+
+IMAGE = "/home/ubuntu/vm_images/web1.qcow2"
+"""A qcow_image, which the documented words have QEMU open once more to let go of it."""
+
+
+@pytest.mark.timeout(200)
+def test_one_whose_qemu_cannot_let_go_of_its_disk_stays(operator: Operator) -> None:
+    operator.lab.make_image("worker1", IMAGE, size_mb=8)
+    noise = "head -c 6M /dev/urandom >/tmp/some && qemu-io -f qcow2 -c"
+    operator.on("worker1", "sh", "-c", f"{noise} 'write -q -s /tmp/some 1M 6M' {IMAGE}")
+    operator.add(small_vm("web1", 22, 101), image=False)
+    operator.ok("launch", "--vm", "web1")
+    pid = operator.qemus("worker1")["web1"]
+
+    task = operator.begin("migrate", "--bandwidth-mbit", "16", "--vm", "web1", "--to", "worker2")
+    # By now all has been looked at that is looked at before, and seconds go by until the end.
+    seen(operator, *is_marked("worker2", "receiving"))
+    operator.on("worker1", "chmod", "600", IMAGE)
+    _, err = task.communicate(timeout=120)
+    assert task.returncode == 1, err
+    assert "hand over failed: QEMU could not send its memory, or could not let go" in err
+    assert '"return"' not in err
+    assert "web1 goes on running on worker1; nothing of the move is left" in err
+    assert "fab migrate --cold --vm web1 --to worker2" in err
+
+    refused = operator.fab(*MOVE, "worker2")
+    assert refused.code == 1
+    assert f"could not let go of its disk: for that it opens {IMAGE} once more" in refused.err
+    assert f"chmod o+r {IMAGE}" in refused.err
+    assert operator.qemus("worker1") == {"web1": pid}
+    assert (operator.qemus("worker2"), listed(operator, "worker2")) == ({}, [])
+
+    operator.on("worker1", "chmod", "644", IMAGE)
+    operator.ok(*MOVE, "worker2")
+    # The one that has waited there opens it once: back it goes whoever may read it.
+    assert operator.on("worker2", "stat", "-c", "%a", IMAGE) == "600\n"
+    operator.on("worker1", "rm", IMAGE)
+    operator.ok(*MOVE, "worker1")
+    assert list(operator.qemus("worker1")) == ["web1"]
+    operator.on("worker2", "rm", "-f", IMAGE)

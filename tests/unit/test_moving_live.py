@@ -14,11 +14,12 @@ from vmops.core.devices.live.mirror import Machine, Mirrored, Tuning
 from vmops.core.devices.storage import boot, moving
 from vmops.core.devices.storage.moving import mark
 from vmops.core.facts import supposed
+from vmops.core.facts.observed import Observed
 from vmops.core.plan.life import KILL, QEMU
 from vmops.core.plan.moving import cold, live
 from vmops.core.plan.moving.course import Ends, Side, next_act, source_of, way_back
 from vmops.core.plan.phase import Plan
-from vmops.core.tools.monitor import Heard
+from vmops.core.tools.monitor import Heard, Refused
 from vmops.errors import MonitorError, WorkFailed
 
 from .worlds import EMPTY, VM1, WORKER, running
@@ -175,6 +176,54 @@ def test_snapshots_are_not_left_behind() -> None:
     with pytest.raises(WorkFailed, match="only a guest that runs") as found:
         live.check_leaves(WORKER, VM1, seen, to="worker9")
     assert found.value.cure.endswith("fab migrate --cold --vm vm1 --to worker9")
+
+
+def with_image(seen: Observed, argv: tuple[str, ...] = (), **more: Any) -> Observed:
+    """The same with that of the VM's disk, and of its QEMU's words, and QEMU says that it runs."""
+    mine = seen.vm("vm1")
+    assert mine.process is not None
+    process = mine.process._replace(argv=argv or mine.process.argv)
+    (image,) = disk.unobjectionable("/home/ubuntu/vm1.qcow2")
+    return seen._replace(
+        images={VM1.qcow_image: (image._replace(**more),)},
+        monitors={"vm1": Heard("vm1", answers=({"status": "running"},))},
+        vms={"vm1": mine._replace(process=process)},
+    )
+
+
+@pytest.mark.parametrize("model", ["ide", "virtio"])
+def test_a_disk_that_its_qemu_cannot_let_go_of_is_told_before(model: str) -> None:
+    vm = replace(VM1, disk_model=model)
+    seen = running(vm)
+    with pytest.raises(WorkFailed, match=r"it opens /home/ubuntu/vm1\.qcow2 once more") as found:
+        live.check_leaves(WORKER, vm, with_image(seen), to="worker9")
+    assert "fab migrate --cold --vm vm1 --to worker9; or" in found.value.cure
+    assert "chmod o+r /home/ubuntu/vm1.qcow2" in found.value.cure
+    live.check_leaves(WORKER, vm, with_image(seen, public=True), to="worker9")
+    # What nobody could look at may be as it has to be.
+    live.check_leaves(WORKER, vm, with_image(seen, fault="stat"), to="worker9")
+    process = seen.vm("vm1").process
+    assert process is not None
+    words = [f"{w},auto-read-only=off" if "vm1.qcow2" in w else w for w in process.argv]
+    live.check_leaves(WORKER, vm, with_image(seen, tuple(words)), to="worker9")
+
+
+FAILED = {"status": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (({}, FAILED), "could not let go of its disks"),
+        (({}, {**FAILED, "error-desc": "Unable to write"}), "QEMU says: Unable to write"),
+        (({}, [{"id": "move-root", "error": "No space left"}]), "of a disk: No space left"),
+        (({}, Refused("not now")), "QEMU refuses it: not now"),
+    ],
+)
+def test_why_a_move_failed_is_said_in_words(answers: tuple[Any, ...], words: str) -> None:
+    said = mirror.why(Heard("vm1", answers=answers, ended="other", said='{"return": {}}'))
+    assert words in said
+    assert "{" not in said
 
 
 @pytest.mark.parametrize("answers", [[], [[{}], [], "pc", [{}]], [[{}], [], "pc", None]])

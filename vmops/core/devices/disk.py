@@ -252,6 +252,15 @@ def device_of(argv: Sequence[str]) -> str:
     return ROOT if named else {IDE: "ide0-hd0"}.get(model, f"{model}0")
 
 
+def is_opened_once(argv: Sequence[str]) -> bool:
+    """True where a QEMU that was started with these words never opens its first drive again. Any
+    other does to let go of it, for reading only, as the user that it has become."""
+    found = qemu.options(argv)
+    image, _ = parse(found)
+    own = [drive for drive in qemu.every(found, "drive") if drive.get("file") == image]
+    return bool(own) and own[-1].get("auto-read-only") == "off"
+
+
 def _making(vm: VM, base_chain: Chain, wanted: int) -> Step:
     base = base_of(base_chain[0].path)
     assert base is not None, "only bases are asked for by their image"

@@ -191,14 +191,15 @@ _WHY: Mapping[str, Callable[[Heard], str]] = {
 """What a talk says of it, where that is more than its monitor does."""
 
 
-def reason_of(entry: StepResult) -> str:
-    """The last words of the failing command; a monitor's, where it was a talk."""
+def reason_of(entry: StepResult, *, usual: Callable[[Heard], str] = monitor.why) -> str:
+    """The last words of the failing command; a monitor's as `usual` reads them, where it was a
+    talk."""
     try:
         (heard,) = monitor.read_talk(entry.stdout).values()
     except ValueError:
         return entry.reason()
     label = entry.step.label
-    why = next((read for begin, read in _WHY.items() if label.startswith(begin)), monitor.why)
+    why = next((read for begin, read in _WHY.items() if label.startswith(begin)), usual)
     return why(heard) or entry.reason()
 
 

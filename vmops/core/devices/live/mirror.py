@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from vmops.core.names import RunDirectory
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import monitor
-from vmops.core.tools.monitor import Await, Line, Need, Talk
+from vmops.core.tools.monitor import Await, Heard, Line, Need, Talk
 from vmops.core.tools.qmp import RESUME, STATUS, Request
 
 WAIT, WAY, MIRROR, UNMIRROR, HAND_OVER, RUN_ON = (
@@ -34,6 +34,8 @@ down more and more; then it is given up."""
 PATIENCE_S = 60
 SILENCE_S = 20
 """How long whoever carries what QEMU says may take to come for it, and may say nothing later."""
+
+_FAILED = "QEMU could not send its memory, or could not let go of its disks"
 
 _MIGRATION = "MIGRATION"
 _ANSWER_LIMIT_S = 60.0
@@ -187,6 +189,18 @@ def handing_over(vm: str, disks: Sequence[Mirrored], tuning: Tuning) -> Step:
 def _came(status: str, then: Any = "go on") -> Await:
     texts = tuple(f'"status": "{word}"' for word in (status, "failed"))
     return Await(_MIGRATION, MEMORY_LIMIT_S if then == "go on" else 5.0, texts, then=then)
+
+
+def why(heard: Heard) -> str:
+    """In words, why a talk of a move did not come to its end."""
+    for answer in heard.answers:
+        if isinstance(answer, Mapping) and answer.get("status") == "failed":
+            said = answer.get("error-desc")
+            return f"QEMU says: {said}" if said else _FAILED
+        for job in answer if isinstance(answer, list) else ():
+            if isinstance(job, Mapping) and job.get("error"):
+                return f"QEMU says of a disk: {job['error']}"
+    return monitor.why(heard)
 
 
 def was_sent(vm: str) -> Command:

@@ -62,6 +62,26 @@ def check_leaves(worker: Worker, vm: VM, observed: Observed, *, to: str) -> None
     if changed := changed_since_start(vm, observed):
         what = f"{changed} changed while it ran, so no other QEMU that is started would be the same"
         raise WorkFailed(what, **where, cure=f"fab restart --vm {vm.name}; or {stopped}")
+    path = _out_of_reach(vm, observed, running.process)
+    if path:
+        raise WorkFailed(
+            f"its QEMU could not let go of its disk: for that it opens {path} once more, as a user"
+            " of its own, and may not read it",
+            **where,
+            cure=f"fab restart --vm {vm.name}, and move it then; or {stopped}"
+            if vm.image is not None
+            else f"{stopped}; or let everybody read it there: chmod o+r {path}, and o+x for each"
+            " folder above it",
+        )
+
+
+def _out_of_reach(vm: VM, observed: Observed, running: Process) -> str:
+    """The path of its first disk, where its QEMU would open that again and may not. One that nobody
+    could look at is left to QEMU."""
+    chain = observed.images.get(vm.qcow_image)
+    if not chain or chain[0].fault or chain[0].public or disk.is_opened_once(running.argv):
+        return ""
+    return chain[0].path
 
 
 def check_same(worker: Worker, vm: VM, observed: Observed, running: Process) -> None:

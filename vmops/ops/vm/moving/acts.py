@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from vmops.core.devices.live import mirror
 from vmops.core.devices.live.mirror import Tuning
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
@@ -13,6 +14,7 @@ from vmops.core.images.names import FOLDER
 from vmops.core.images.progress import Progress
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.group import Terms
+from vmops.core.plan.life import EXIT, KILL, TERM
 from vmops.core.plan.moving import cold
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.network.rebinding import Rebinding
@@ -23,6 +25,8 @@ from vmops.ops.act import Done, execute, observe
 from vmops.ops.network import rebinding
 from vmops.ops.route import Route
 from vmops.ops.vm import lifecycle, outcome
+
+_ENDINGS = (EXIT, TERM, KILL)
 
 Tell = Callable[[str], None]
 """What has been done, in a few words."""
@@ -54,13 +58,13 @@ def do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:
     (done,) = execute({route.worker.name: route}, [begun])
     if done.result is not None and done.result.outcome == "changed":
         return None
-    came = outcome.stopped(done)
-    if came.error is not None:
-        raise came.error
     failure = done.result.failure if done.result else None
+    came = outcome.stopped(done)
+    if came.error is not None and (failure is None or failure.step.label in _ENDINGS):
+        raise came.error
     if failure is not None and done.result is not None:
         raise WorkFailed(
-            f"{failure.step.label} failed: {outcome.reason_of(failure)}",
+            f"{failure.step.label} failed: {outcome.reason_of(failure, usual=mirror.why)}",
             worker=route.worker.name,
             vm=vm.name,
             cure=outcome.undone(done.result, "mend that, then the same command again"),

@@ -223,6 +223,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
                 is_done = _act(move, vm, source, found, seen)
         except going.StayedError as stayed:
             note = f"{vm.name} goes on running on {ends.source}; nothing of the move is left"
+            note += f"; with a stop: fab migrate --cold --vm {vm.name} --to {ends.destination}"
             return Outcome(vm.name, ends.destination, "nothing", notes=(note,), error=stayed.why)
         except VmopsError as error:
             notes = (_going_on(vm, ends),) if is_begun or found.act != "expect" else ()
