@@ -4,7 +4,7 @@ refused before."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -118,6 +118,19 @@ def test_a_qemu_that_waits_is_not_where_the_vm_is() -> None:
     assert source_of(None, "worker3", sides) == "worker1"
     seen = running()._replace(moves={"vm1": WAITS})
     assert cold.side_of(WORKER, VM1, seen).memory == ""
+
+
+@pytest.mark.parametrize("memory", ["", "loaded"])
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("home", [None, "worker2", "worker3"])
+def test_one_that_is_at_a_worker_which_is_silent_is_not_where_only_its_disks_are_seen(
+    home: str | None, runs: bool, memory: Literal["", "loaded"]
+) -> None:
+    """A folder that both share; it was said to be there already."""
+    elsewhere = mark("elsewhere", "worker1", "")
+    sides = {"worker2": Side(runs, True, elsewhere, memory), "worker3": Side()}
+    assert source_of(home, "worker2", sides) == "worker1"
+    assert source_of(home, "worker2", sides | {"worker1": Side(True, True)}) == "worker1"
 
 
 def test_memory_that_has_come_is_not_given_up() -> None:

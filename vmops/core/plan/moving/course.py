@@ -194,6 +194,9 @@ def source_of(home: str | None, to: str, sides: Mapping[str, Side]) -> str | Non
     for name, side in others.items():
         if side.runs and not _waits(side):
             return name
+    if here.mark is not None and here.mark.how == "elsewhere":
+        # What lies there are disks that both see: it is not there, even where its worker is silent.
+        return here.mark.peer
     if here.runs or (here.has and here.mark is None):
         return None
     holders = [n for n, s in others.items() if s.has and s.mark is None]
