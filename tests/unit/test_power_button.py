@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vmops.core.devices.power import Asked, Asking
+from vmops.core.devices.storage.moving import How, mark
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RunningVM
 from vmops.core.plan import stopping
@@ -207,6 +208,16 @@ def test_only_ports_go_where_a_vm_powered_itself_off() -> None:
 )
 def test_nothing_is_tidied_elsewhere(seen: Observed) -> None:
     assert stopping.tidy(WORKER, VM1, seen).action == "nothing"
+
+
+@pytest.mark.parametrize("how", ["receiving", "elsewhere"])
+def test_a_qemu_that_waited_and_has_ended_is_no_guest_that_powered_off(how: How) -> None:
+    seen = dead(pidfile=False)
+    assert "vm1 has powered itself off" in stopping.tidy(WORKER, VM1, seen).notes[0]
+    plan = stopping.tidy(WORKER, VM1, seen._replace(moves={"vm1": mark(how, "worker2", "")}))
+    assert plan.notes == (
+        "vm1: a QEMU that waited for it has ended: its ports and TAPs are removed",
+    )
 
 
 def test_what_was_only_plugged_is_not_tidied() -> None:

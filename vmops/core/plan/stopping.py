@@ -201,6 +201,9 @@ def tidy(worker: Worker, vm: VM, observed: Observed) -> Plan:
     steps = nic.unplugging(vm, observed.wiring) if gone else []
     if not steps:
         return Plan(vm, "nothing")
-    note = f"{vm.name} has powered itself off: its ports and TAPs are removed"
+    mark = observed.moves.get(vm.name)
+    is_awaited = mark is not None and mark.how in ("receiving", "elsewhere")
+    ended = ": a QEMU that waited for it has ended" if is_awaited else " has powered itself off"
+    note = f"{vm.name}{ended}: its ports and TAPs are removed"
     block = block_of(vm, steps, guards=(process.not_running(vm.name),), change="tidy")
     return Plan(vm, "tidy", (Phase(worker.name, block),), notes=(note,))
