@@ -237,8 +237,11 @@ class Ground:
         ]
 
     def use_pair(self) -> None:
-        """Look at the second worker too, from now on."""
+        """Look at the second worker too, from now on; both as a lab has them, whatever an operation
+        before wanted."""
         self._is_pair = bool(self.peer)
+        if self._laid is not None:
+            self.wipe()
 
     def prepare(self, operation: Operation, *, sessions: bool = True) -> Look:
         """Bring an operation's VMs and things into the state before, all else to nothing.

@@ -43,7 +43,7 @@ default linux
 label linux
   linux vmlinuz
   initrd initrd
-  append root=/dev/vda2 ro console=tty0 console=ttyS0 quiet net.ifnames=0
+  append root=/dev/vda2 ro console=tty0 console=ttyS0 quiet no_timer_check net.ifnames=0
 """
 
 _INTERFACES = "source-directory /etc/network/interfaces.d\\nauto lo\\niface lo inet loopback\\n"

@@ -78,7 +78,7 @@ default linux
 label linux
   linux vmlinuz
   initrd initrd
-  append console=tty0 console=ttyS0 quiet nokaslr
+  append console=tty0 console=ttyS0 quiet nokaslr no_timer_check
 """
 
 _INITTAB = """\

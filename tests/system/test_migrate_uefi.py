@@ -19,8 +19,13 @@ FILE = f"{FOLDER}/{NAME}"
 
 @pytest.fixture
 def mover(operator: Operator) -> Iterator[Operator]:
+    remove_disks(operator)  # another test's vm1 has left its own where it was moved to
     yield operator
     operator.clean_up()
+    remove_disks(operator)
+
+
+def remove_disks(operator: Operator) -> None:
     for worker in WORKERS:
         own = f"rm -rf {FOLDER} ~ubuntu/{small_vm('vm1', 1).qcow_image.removeprefix('~/')}"
         operator.on(worker, "sh", "-c", own)

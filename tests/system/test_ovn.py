@@ -320,5 +320,5 @@ def test_a_network_moves_to_ovn_and_back_by_its_line(site: OwnSite) -> None:
 
 
 def test_what_cannot_be_done_with_it_yet_is_refused(site: OwnSite) -> None:
-    said = site.fab("export", "--format", "script", "--vm", "b1")
+    said = site.fab("export", "--format", "libvirt", "--vm", "b1")
     assert (said.code, "b1 is in a network that OVN carries" in said.err) == (2, True)

@@ -424,7 +424,8 @@ class Planner(RuleBasedStateMachine):
             assert not set(qemu.taps) - set(self.worker.taps), "a TAP went under a running QEMU"
 
 
-TestPlanner = Planner.TestCase
+# 300 plans of up to 20 steps, on a busy machine too.
+TestPlanner = pytest.mark.timeout(600)(Planner.TestCase)
 TestPlanner.settings = settings(
     max_examples=300,
     stateful_step_count=20,
