@@ -157,7 +157,7 @@ def receive(worker: Worker, vm: VM, observed: Observed, source: Observed, *, tok
         mirror.waiting(vm.name, disks_of(vm, running)),
     )
     guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
-    return _plan(worker, vm, steps, guards, change="receive")
+    return plan_of(worker, vm, steps, guards, change="receive")
 
 
 def _paths(vm: VM) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def open_way(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Make the sockets that its QEMU here says its disks and memory to."""
     uid = machine.uid_for(vm, whole_range=observed.host.whole_uid_range)
     steps = (mirror.opening_way(vm.name, uid=uid),)
-    return _plan(worker, vm, steps, still(vm, observed), change="")
+    return plan_of(worker, vm, steps, still(vm, observed), change="")
 
 
 def mirrors(worker: Worker, vm: VM, observed: Observed, *, tuning: Tuning) -> Plan:
@@ -189,13 +189,13 @@ def mirrors(worker: Worker, vm: VM, observed: Observed, *, tuning: Tuning) -> Pl
     disks = _disks(vm, observed)
     begun = (mirror.mirroring(vm.name, each, tuning) for each in disks)
     steps = (mirror.unmirroring(vm.name, disks), *begun)
-    return _plan(worker, vm, steps, still(vm, observed), change="mirror")
+    return plan_of(worker, vm, steps, still(vm, observed), change="mirror")
 
 
 def unmirror(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Mirror its disks no more."""
     steps = (mirror.unmirroring(vm.name, _disks(vm, observed)),)
-    return _plan(worker, vm, steps, still(vm, observed), change="mirror no more")
+    return plan_of(worker, vm, steps, still(vm, observed), change="mirror no more")
 
 
 def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, tuning: Tuning) -> Plan:
@@ -208,7 +208,7 @@ def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, tuning: T
         moving.marking(vm.name, wanted),
         *ending(vm.name, running, (KILL,)),
     )
-    plan = _plan(worker, vm, steps, still(vm, observed), change="leave")
+    plan = plan_of(worker, vm, steps, still(vm, observed), change="leave")
     (phase,) = plan.phases
     return plan._replace(phases=(phase._replace(waits_s=mirror.MEMORY_LIMIT_S),))
 
@@ -218,7 +218,7 @@ def end(worker: Worker, vm: VM, observed: Observed) -> Plan:
     running = observed.vm(vm.name).process
     assert running is not None, "only what runs is ended"
     guards = (*still(vm, observed), mirror.was_sent(vm.name))
-    return _plan(worker, vm, ending(vm.name, running, (KILL,)), guards, change="leave")
+    return plan_of(worker, vm, ending(vm.name, running, (KILL,)), guards, change="leave")
 
 
 def switch(worker: Worker, vm: VM, observed: Observed) -> Plan:
@@ -228,12 +228,12 @@ def switch(worker: Worker, vm: VM, observed: Observed) -> Plan:
         moving.unmarking(vm.name),
         mirror.running_on(vm.name),
     )
-    return _plan(worker, vm, steps, still(vm, observed), change="arrive")
+    return plan_of(worker, vm, steps, still(vm, observed), change="arrive")
 
 
 def wake(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Let its guest run, whose mark is gone already."""
-    return _plan(worker, vm, (mirror.running_on(vm.name),), still(vm, observed), change="arrive")
+    return plan_of(worker, vm, (mirror.running_on(vm.name),), still(vm, observed), change="arrive")
 
 
 def drop(worker: Worker, vm: VM, observed: Observed, *, then: Mark | None = None) -> Plan:
@@ -252,7 +252,7 @@ def drop(worker: Worker, vm: VM, observed: Observed, *, then: Mark | None = None
         guards = still(vm, observed)
     else:
         guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
-    return _plan(worker, vm, steps, guards, change="give up")
+    return plan_of(worker, vm, steps, guards, change="give up")
 
 
 def _disks(vm: VM, observed: Observed) -> tuple[Mirrored, ...]:
@@ -268,7 +268,7 @@ def still(vm: VM, observed: Observed) -> tuple[Command, ...]:
     return (process.still_running(vm.name, running), moving.guard(vm.name, observed.moves))
 
 
-def _plan(
+def plan_of(
     worker: Worker,
     vm: VM,
     steps: Sequence[Step | Batch],
@@ -276,5 +276,6 @@ def _plan(
     *,
     change: str,
 ) -> Plan:
+    """One act of a move, on one worker."""
     block = block_of(vm, steps, guards=guards, change=change)
     return Plan(vm, "move", (Phase(worker.name, block),))

@@ -8,8 +8,6 @@ has sent its memory; so at any moment one worker may start it, or let it run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vmops.core.devices import nic
 from vmops.core.devices.live import mirror
 from vmops.core.devices.live.mirror import Tuning
@@ -24,10 +22,10 @@ from vmops.core.plan.life import KILL, booting, clearing, ending
 from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.moving import cold
 from vmops.core.plan.moving.course import Act, Ends, Next, Side
-from vmops.core.plan.moving.live import still
+from vmops.core.plan.moving.live import plan_of, still
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.stopping import Manner
-from vmops.core.script.command import Batch, Command, Step
+from vmops.core.script.command import Batch, Step
 from vmops.core.tools import process
 from vmops.errors import WorkFailed
 
@@ -126,7 +124,7 @@ def receive(worker: Worker, vm: VM, observed: Observed, source: Observed) -> Pla
         mirror.waiting(vm.name, ()),
     )
     guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
-    return _plan(worker, vm, steps, guards, change="receive")
+    return plan_of(worker, vm, steps, guards, change="receive")
 
 
 def hand_over_live(worker: Worker, vm: VM, observed: Observed, *, to: str, tuning: Tuning) -> Plan:
@@ -139,7 +137,7 @@ def hand_over_live(worker: Worker, vm: VM, observed: Observed, *, to: str, tunin
         moving.marking(vm.name, shared.at(to, ran=True)),
         *ending(vm.name, running, (KILL,)),
     )
-    plan = _plan(worker, vm, steps, still(vm, observed), change="leave")
+    plan = plan_of(worker, vm, steps, still(vm, observed), change="leave")
     (phase,) = plan.phases
     return plan._replace(phases=(phase._replace(waits_s=mirror.MEMORY_LIMIT_S),))
 
@@ -151,7 +149,7 @@ def switch(worker: Worker, vm: VM, observed: Observed) -> Plan:
         mirror.running_on(vm.name),
         moving.marking(vm.name, shared.at(worker.name)),
     )
-    return _plan(worker, vm, steps, still(vm, observed), change="arrive")
+    return plan_of(worker, vm, steps, still(vm, observed), change="arrive")
 
 
 def wake(worker: Worker, vm: VM, observed: Observed) -> Plan:
@@ -159,7 +157,7 @@ def wake(worker: Worker, vm: VM, observed: Observed) -> Plan:
     if cold.memory_of(vm, observed) == "loaded":
         return switch(worker, vm, observed)
     steps = (moving.marking(vm.name, shared.at(worker.name)),)
-    return _plan(worker, vm, steps, still(vm, observed), change="arrive")
+    return plan_of(worker, vm, steps, still(vm, observed), change="arrive")
 
 
 def drop(worker: Worker, vm: VM, observed: Observed) -> Plan:
@@ -167,28 +165,16 @@ def drop(worker: Worker, vm: VM, observed: Observed) -> Plan:
     running = observed.vm(vm.name).process
     assert running is not None, "only what waits is dropped"
     steps = (*ending(vm.name, running, (KILL,)), *cold.leftovers(vm, observed))
-    return _plan(worker, vm, steps, still(vm, observed), change="give up")
+    return plan_of(worker, vm, steps, still(vm, observed), change="give up")
 
 
 def clear(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Remove ports and the run directory of a VM that has left without being stopped."""
     guards = (process.not_running(vm.name), moving.guard(vm.name, observed.moves))
-    return _plan(worker, vm, cold.leftovers(vm, observed), guards, change="clear")
+    return plan_of(worker, vm, cold.leftovers(vm, observed), guards, change="clear")
 
 
 def back_to_life(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Let its guest run on here, whose memory was sent in vain."""
     steps = (mirror.back_to_life(vm.name),)
-    return _plan(worker, vm, steps, still(vm, observed), change="settle")
-
-
-def _plan(
-    worker: Worker,
-    vm: VM,
-    steps: Sequence[Step | Batch],
-    guards: tuple[Command, ...],
-    *,
-    change: str,
-) -> Plan:
-    block = block_of(vm, steps, guards=guards, change=change)
-    return Plan(vm, "move", (Phase(worker.name, block),))
+    return plan_of(worker, vm, steps, still(vm, observed), change="settle")

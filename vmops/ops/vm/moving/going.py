@@ -87,12 +87,18 @@ def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
     return True
 
 
-def _go(move: Move, vm: VM, source: Route) -> None:
-    here, there = source.worker, move.to.worker
+def both_running(move: Move, vm: VM, source: Route) -> Both:
+    """What both workers say now. Raises WorkFailed where one of the two QEMUs has gone."""
     seen = look_at(vm, source), look_at(vm, move.to)
     for at, route in zip(seen, (source, move.to), strict=True):
         if at.vm(vm.name).process is None:
             raise outdated(vm.name, route.worker.name)
+    return seen
+
+
+def _go(move: Move, vm: VM, source: Route) -> None:
+    here, there = source.worker, move.to.worker
+    seen = both_running(move, vm, source)
     live.check_machines(vm, there, machine_of(source, vm), machine_of(move.to, vm))
     wanted = mark("leaving", there.name, seen[1].moves[vm.name].token, ran=True)
     with way(move, vm, source, seen[0]):

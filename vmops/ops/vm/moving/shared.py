@@ -15,7 +15,6 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan.moving import cold, live, together
 from vmops.core.plan.moving.course import Next
 from vmops.errors import VmopsError
-from vmops.ops.act import outdated
 from vmops.ops.route import Route
 from vmops.ops.vm.moving import going
 from vmops.ops.vm.moving.acts import Move, do, look_at
@@ -52,10 +51,7 @@ def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
 
 def _go(move: Move, vm: VM, source: Route) -> None:
     here, there = source.worker, move.to.worker
-    seen = look_at(vm, source), look_at(vm, move.to)
-    for at, route in zip(seen, (source, move.to), strict=True):
-        if at.vm(vm.name).process is None:
-            raise outdated(vm.name, route.worker.name)
+    seen = going.both_running(move, vm, source)
     machines = (going.machine_of(route, vm) for route in (source, move.to))
     live.check_machines(vm, there, *machines)
     tuning = move.tuning or Tuning()
