@@ -71,6 +71,8 @@ def test_an_image_is_pushed_to_all_workers_listed_verified_and_removed(
     ]
     table = operator.ok("-H", "worker1", "image.list").out
     assert debian[:12] in table
+    assert table == operator.ok("-H", "worker1", "image.verify").out
+    assert " whole " in table
     assert operator.ok("image.verify", "--format", "json").json[0]["state"] == "whole"
     for worker in WORKERS:
         assert there(operator, worker) == [name]
@@ -155,6 +157,7 @@ def test_a_damaged_base_is_found(operator: Operator, debian: str) -> None:
     said = operator.fab("-H", "worker1", "image.verify", "--format", "json")
     assert (said.code, said.json[0]["state"]) == (1, "damaged")
     assert "is damaged: its sha256 is" in said.err
+    assert " damaged " in operator.fab("-H", "worker1", "image.verify").out
 
 
 def test_another_file_than_promised_is_refused_before_a_worker_is_contacted(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import string
+from contextlib import redirect_stdout
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from vmops.tasks.frame.output import give_table
 from vmops.tasks.frame.tables import drawn
 
 WORD = st.text(string.ascii_letters + string.digits + ":.-", min_size=1, max_size=12)
@@ -58,3 +61,30 @@ def test_one_long_name_costs_no_other_row_the_table(width: int) -> None:
     assert {"running", "4821", "127.0.0.1:5901", "stopped"} <= set(text.split())
     begun = [line.split(" ")[1] for line in text.splitlines() if line.startswith(" ")]
     assert long in "".join(begun)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda count: st.lists(
+            st.lists(st.text("ab \n\t\u00a0"), min_size=count, max_size=count), min_size=1
+        )
+    )
+)
+def test_columns_in_a_pipe_come_apart(rows: list[list[str]]) -> None:
+    """Whatever is in a cell: blanks, lines, nothing at all."""
+    written = io.StringIO()
+    with redirect_stdout(written):
+        give_table(["A HEADING"] * len(rows[0]), rows)
+    _, *lines = written.getvalue().splitlines()
+    assert [len(re.split(" {2,}", line)) for line in lines] == [len(row) for row in rows]
+
+
+def test_words_of_a_cell_stay_together_in_a_pipe() -> None:
+    written = io.StringIO()
+    with redirect_stdout(written):
+        give_table(
+            ("VM", "STATE", "PID"), [("a", "running belongs on worker1", ""), ("b", "x  y", "7")]
+        )
+    _, *lines = written.getvalue().splitlines()
+    found = [re.split(" {2,}", line) for line in lines]
+    assert found == [["a", "running belongs on worker1", "-"], ["b", "x y", "7"]]

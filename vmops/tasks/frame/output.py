@@ -28,6 +28,8 @@ T = TypeVar("T")
 _BREAK = re.compile(r"\n(?!  )")
 """A line's end in a reason that a worker gave: no line of ours begins there."""
 
+_BLANKS = re.compile(r"\s{2,}")
+
 
 def prepare_streams() -> None:
     """Whatever this process was started with, both streams can be written to.
@@ -166,7 +168,10 @@ def give_json(value: Any, *, lines: bool = True) -> None:
 
 
 def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: drawn on a terminal, plain aligned columns in a pipe."""
+    """A table: drawn on a terminal, plain aligned columns in a pipe.
+
+    There two blanks or more stand between cells and never in one, and none is empty.
+    """
     rows = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -176,7 +181,10 @@ def give_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console = Console()
         console.print(drawn(headings, rows, width=console.width))
         return
-    lines = [list(headings), *(list(row) for row in rows)]
+    lines = [
+        list(headings),
+        *([_BLANKS.sub(" ", cell).strip() or "-" for cell in row] for row in rows),
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     padded = ([cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines)
     give("\n".join("  ".join(cells).rstrip() for cells in padded))

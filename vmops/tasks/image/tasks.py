@@ -316,16 +316,6 @@ def _name(one: Found) -> str:
     return f"{', '.join(one.names)} ({base})" if one.names else base
 
 
-def _state(one: Found) -> str:
-    if one.kept is None:
-        return "not there"
-    if not one.kept.is_whole:
-        return f"{size(one.kept.size)} of it"
-    if one.sum:
-        return "sound" if one.error is None else "DAMAGED"
-    return "there"
-
-
 def _table(found: Sequence[Found]) -> None:
     if not found:
         say("no image is there")
@@ -335,7 +325,7 @@ def _table(found: Sequence[Found]) -> None:
             ", ".join(one.names) or "-",
             one.base.digest[:_SHORT],
             one.base.format,
-            _state(one),
+            _state_word(one),
             size(one.kept.size) if one.kept else "-",
             size(one.kept.used) if one.kept else "-",
             str(len(one.kept.disks)) if one.kept else "-",
@@ -365,6 +355,7 @@ def _found_as_dict(one: Found) -> dict[str, Any]:
 
 
 def _state_word(one: Found) -> str:
+    """The same word in the table as in the JSON, of `list` as of `verify`."""
     if one.base is None:
         return "unknown"
     if one.kept is None:
