@@ -110,6 +110,8 @@ def ear() -> Iterator[socket.socket]:
         ["migrate", "--vm", "a", "--to", "w", "--bandwidth-mbit", "-1"],
         ["migrate", "--vm", "a", "--to", "nowhere", "--direct"],
         ["migrate", "--vm", "a", "--to", "w1", "--cold", "--direct"],
+        ["migrate", "--vm", "a", "--to", "w1", "--cold", "--downtime-ms", "5"],
+        ["migrate", "--vm", "a", "--to", "w1", "--force"],
         ["drain", "--worker", "w1", "--cold", "--direct"],
         ["undrain", "--worker", "w1", "--cold", "--direct"],
         ["undrain", "--worker", "w1", "--stay", "--direct"],

@@ -112,6 +112,55 @@ def test_what_is_not_given_breaks_no_rule() -> None:
     check({"format": options.FORMAT}, {"format": None})
 
 
+class Senseless(NamedTuple):
+    """Options of a task that mean nothing together, or one without another, as they are typed."""
+
+    task: str
+    given: tuple[str, ...]
+
+
+def senseless() -> list[Senseless]:
+    found = []
+    for name, task in TASKS.items():
+        for option, meant in task.options.items():
+            needs = (meant.only_with,) if meant.only_with else ()
+            clashes = [other for other in meant.not_with if other in task.options]
+            found += [Senseless(name, (option, other, *needs)) for other in clashes]
+            found += [Senseless(name, (option,))] * bool(meant.only_with)
+    return found
+
+
+def test_what_means_nothing_together_was_found() -> None:
+    assert {
+        ("migrate", ("downtime_ms", "cold")),
+        ("migrate", ("force",)),
+        ("stop", ("timeout", "force")),
+        ("undrain", ("stay", "direct")),
+        ("status", ("interval",)),
+        ("graph", ("port",)),
+    } <= set(senseless())
+    for task in TASKS.values():
+        needed = {meant.only_with for meant in task.options.values()} - {""}
+        assert needed <= set(task.options)
+
+
+@pytest.mark.parametrize("case", senseless(), ids=lambda case: "-".join((case.task, *case.given)))
+def test_what_would_be_ignored_is_refused(
+    case: Senseless, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the inventory is read, so nothing can have been contacted."""
+    monkeypatch.setenv("VMOPS_HOSTS", "/there/is/none")
+    task = TASKS[case.task]
+    kinds = {option.attr_name or option.name: option.kind for option in task.get_arguments()}
+    values = {name: {bool: True, str: "x"}.get(kinds[name], 7) for name in case.given}
+    with pytest.raises(Exit) as ended:
+        task(Context(config=fabric.Config()), **needed(task), **values)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"--{options.as_option(case.given[0])} " in said
+    assert "means nothing without" in said or "leave one out" in said
+
+
 def test_typing_standard_input_where_there_is_none(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ An option means the same in every task, and so does its letter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple
 
 from vmops.errors import InventoryError
@@ -15,10 +15,16 @@ Rule = Callable[[Any], str | None]
 
 
 class Option(NamedTuple):
-    """An option of a task: its help, and the rule for a value that is given."""
+    """An option of a task: its help, and the rule for a value that is given.
+
+    `not_with` are other options of the task beside which it would be ignored, each with why;
+    `only_with` is one without which it would be, empty where there is none.
+    """
 
     help: str
     rule: Rule | None = None
+    not_with: Mapping[str, str] = {}
+    only_with: str = ""
 
 
 def at_least(least: float, unit: str = "") -> Rule:
@@ -69,6 +75,7 @@ FORMAT = Option("text (default) or json.", one_of("text", JSON))
 TIMEOUT = Option(
     "Seconds to give the guest to power off before QEMU is ended the hard way (default 30).",
     at_least(0, "seconds"),
+    {"force": "is what the guest is given, and --force asks no guest"},
 )
 PARALLEL = Option(
     "How many workers to work on at once (default 32).",
@@ -76,14 +83,19 @@ PARALLEL = Option(
 )
 FORCE_STOP = Option("Kill QEMU at once, without asking the guest.")
 DIRECT = Option(
-    "Send it from worker to worker, where they reach each other, and not by way of this machine."
+    "Send it from worker to worker, where they reach each other, and not by way of this machine.",
+    not_with={"cold": "is for VMs that go on running, and --cold stops them"},
 )
 OVERCOMMIT = Option("Start the VMs even if the worker lacks free memory for them.")
 STRICT = Option("Refuse, and undo everything, if an interface cannot be plugged.")
 HERE = Option("Do not ask the other workers first whether the VM runs there.")
 PUSH = Option("Bring images that a VM needs and its worker lacks (default); else it is refused.")
 LINES = Option("How many of the last lines to show first.", at_least(0))
-INTERVAL = Option("Seconds between two refreshes, such as 0.5 (default 2).", _more_than_nothing)
+INTERVAL = Option(
+    "Seconds between two refreshes, such as 0.5 (default 2).",
+    _more_than_nothing,
+    only_with="watch",
+)
 WATCH = Option("Refresh until q or Ctrl-C; in a pipe, print a block each time.")
 WORKER = Option("Workers by name, several, or a glob; not together with -H. Default: all.")
 ONE_WORKER = Option("Workers by name, several, or a glob; required unless -H names one.")
@@ -122,14 +134,24 @@ def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
 _LEAVE_OUT = "give it a value, or leave it out"
 
 
+def check_together(options: Mapping[str, Option], given: Container[str]) -> None:
+    """Raise InventoryError for the first option that is given and would be ignored, as another one
+    is given too, or is not."""
+    for name, option in options.items():
+        if name not in given:
+            continue
+        typed = as_option(name)
+        for other, why in option.not_with.items():
+            if other in given:
+                raise InventoryError(f"--{typed} {why}", cure="leave one out")
+        if option.only_with and option.only_with not in given:
+            needed = as_option(option.only_with)
+            raise InventoryError(
+                f"--{typed} means nothing without --{needed}",
+                cure=f"add --{needed}, or leave --{typed} out",
+            )
+
+
 def as_option(name: str) -> str:
     """A parameter's name as it is typed, behind --."""
     return name.rstrip("_").replace("_", "-")
-
-
-def check_direct(*, direct: bool, cold: bool) -> None:
-    """Raise InventoryError for both: only what goes on running is sent from worker to worker."""
-    if direct and cold:
-        raise InventoryError(
-            "--direct is for VMs that go on running, and --cold stops them", cure="leave one out"
-        )

@@ -23,7 +23,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import FleetFailed, InventoryError, VmopsError
 from vmops.interrupt import EXIT_CODE, raising
-from vmops.tasks.frame.options import JSON, LETTERS, OneOf, Option, as_option, check
+from vmops.tasks.frame.options import JSON, LETTERS, OneOf, Option, as_option, check, check_together
 from vmops.tasks.frame.output import (
     be_quick,
     complain,
@@ -46,6 +46,8 @@ class Task(tasks.Task):  # type: ignore[type-arg]
     framed = True
     choices: Mapping[str, tuple[str, ...]] = {}
     """The words that may stand behind options that take one out of a few, by the option's name."""
+    options: Mapping[str, Option] = {}
+    """What its options mean and what they may stand beside, by the names of its parameters."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
         """As Invoke has it, as often as one likes: it takes out of `help` what it has used. None
@@ -93,6 +95,7 @@ def task(
             for name, option in options.items()
             if isinstance(option.rule, OneOf)
         }
+        made.options = options
         return made
 
     return make
@@ -138,11 +141,15 @@ def _framed(body: F, options: Mapping[str, Option]) -> F:
 def _result(body: F, options: Mapping[str, Option], *args: Any, **kwargs: Any) -> Any:
     if hosts_option() == "":
         raise InventoryError("-H '': the value is empty", cure="name a worker, or leave it out")
-    given = inspect.signature(body).bind(*args, **kwargs)
+    signature = inspect.signature(body)
+    given = signature.bind(*args, **kwargs)
     given.apply_defaults()
     c, *_ = given.arguments.values()
     values = dict([*given.arguments.items()][1:])
     check(options, values)
+    # One that is given its default cannot be told from one that is not given.
+    said = {name for name, value in values.items() if value != signature.parameters[name].default}
+    check_together(options, said)
     result = body(*args, **kwargs)
     if isinstance(result, Work):
         return carry_out(c, result, as_json=values.get("format") == JSON)

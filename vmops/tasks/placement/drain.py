@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _MOVING = {
     "worker": Option("The worker, by its name in hosts.toml; -H names one as well."),
     "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
-    "force": options.FORCE_STOP,
-    "timeout": options.TIMEOUT,
+    "force": options.FORCE_STOP._replace(only_with="cold"),
+    "timeout": options.TIMEOUT._replace(only_with="cold"),
     "direct": options.DIRECT,
     "overcommit": options.OVERCOMMIT,
     "format": options.FORMAT,
@@ -55,7 +55,6 @@ def drain(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
 
-    options.check_direct(direct=direct, cold=cold)
     group = _one(c, worker, task="drain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
     work = work._replace(how=work.how._replace(direct=direct))
@@ -66,7 +65,17 @@ def drain(
     )
 
 
-@task(_MOVING | {"stay": Option("Leave the VMs where they are now.")})
+_STAY = Option(
+    "Leave the VMs where they are now.",
+    not_with={
+        "cold": "moves no VM, and --cold is how VMs are moved",
+        "direct": "moves no VM, and --direct is how VMs are moved",
+        "overcommit": "moves no VM, and --overcommit is about where they go",
+    },
+)
+
+
+@task(_MOVING | {"stay": _STAY})
 def undrain(
     c: Context,
     worker: str | None = None,
@@ -86,12 +95,6 @@ def undrain(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.worker import draining
 
-    options.check_direct(direct=direct, cold=cold)
-    if stay and (cold or direct):
-        which = "--cold" if cold else "--direct"
-        raise InventoryError(
-            f"{which} is how VMs are moved, and --stay moves none", cure=f"leave {which} out"
-        )
     group = _one(c, worker, task="undrain")
     work = _draining(c, group, Manner(force=force, timeout_s=timeout), cold, overcommit)
     work = work._replace(how=work.how._replace(direct=direct))

@@ -30,6 +30,8 @@ _ENDINGS = {
     ".json": "json",
 }
 
+_NO_FILE = {"web": "replaces a file, and --web makes none"}
+
 
 @task(
     {
@@ -38,10 +40,12 @@ _ENDINGS = {
             "svg, mermaid, dot, d2 or json; default: what the file's name ends with, else svg.",
             options.one_of(*FORMATS),
         ),
-        "force": FORCE,
+        "force": FORCE._replace(not_with=_NO_FILE),
         "offline": Option("Draw hosts.toml alone, and ask no worker what runs."),
         "web": Option("Show it in a browser, anew every 3 seconds, until Ctrl-C."),
-        "port": Option("With --web: a port of this machine (default: any).", options.a_port),
+        "port": Option(
+            "With --web: a port of this machine (default: any).", options.a_port, only_with="web"
+        ),
         "browser": Option("With --web: start a browser (default)."),
     }
 )

@@ -42,7 +42,10 @@ _CHUNK = 1 << 16
 @task(
     {
         "vm": Option("VM, or VM and interface, such as web1:eth0."),
-        "user": Option("The user in the guest; default: what ssh decides."),
+        "user": Option(
+            "The user in the guest; default: what ssh decides.",
+            not_with={"stdio": "is for a login, and --stdio is the way alone"},
+        ),
         "address": _ADDRESS,
         "port": _PORT,
         "stdio": Option("Be the way alone: standard input and output lead to that port."),

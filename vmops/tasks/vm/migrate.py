@@ -19,21 +19,25 @@ from vmops.tasks.frame.work import Report, Work
 if TYPE_CHECKING:
     from vmops.ops.vm.outcome import Outcome
 
+_RUNS_ON = {"cold": "is for a VM that goes on running, and --cold stops it"}
+
 
 @task(
     {
         "vm": options.VM,
         "to": Option("The worker that it goes to, by its name in hosts.toml."),
         "cold": Option("Stop a VM that runs, and start it there; without it, it goes on running."),
-        "force": options.FORCE_STOP,
-        "timeout": options.TIMEOUT,
+        "force": options.FORCE_STOP._replace(only_with="cold"),
+        "timeout": options.TIMEOUT._replace(only_with="cold"),
         "downtime_ms": Option(
             "How long a guest that runs may stand still for the last of its memory (default 300).",
             options.between(1, 60_000, "ms"),
+            _RUNS_ON,
         ),
         "bandwidth_mbit": Option(
             "How much of the network it may take, in Mbit/s; 0 is all there is.",
             options.at_least(0, "Mbit/s"),
+            _RUNS_ON,
         ),
         "direct": options.DIRECT,
         "overcommit": options.OVERCOMMIT,
@@ -76,7 +80,6 @@ def migrate(
         raise InventoryError(
             "migrate: a VM is looked for on all workers", cure="leave -H out; --to says where to"
         )
-    options.check_direct(direct=direct, cold=cold)
     listed = inventory(c)
     chosen = listed.select(vm)
     (group,) = groups_of_workers(c, listed.listed_worker(to).name, early=False)
