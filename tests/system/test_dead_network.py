@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from vmops.core.script import functions
+from vmops.core.tools import ovs
 from vmops.lab import Lab
 
 from .operator import Operator, small_vm
 
 TAP = "tap_1_eth1"
 DAEMON = "/run/openvswitch/ovs-vswitchd.pid"
+DATABASE = "/run/openvswitch/ovsdb-server.pid"
 
 
 def sh(operator: Operator, script: str) -> str:
@@ -158,3 +161,21 @@ def test_a_fake_bridge_is_one(operator: Operator, vlan: int) -> None:
         operator.ok("up")
         assert sh(operator, f"ovs-vsctl get Port {TAP} tag") == f"{vlan}\n"
         operator.ok("stop", "--vm", "vm1", "--force")
+
+
+def test_a_database_is_asked_for_a_mark_only_where_one_was_made(operator: Operator) -> None:
+    """OVSDB has all that it was told in its file: a grep costs a quarter of a question."""
+    marks = [ovs.DRAINED, ovs.AWAY]
+    stub = "vsctl() { echo asked; }"
+    script = "\n".join(
+        [functions.needed("drained_facts"), stub, f"drained_facts {' '.join(marks)}"]
+    )
+    for mark in marks:
+        sh(operator, "ovs-appctl -t ovsdb-server ovsdb-server/compact")
+        assert sh(operator, script) == ""
+        sh(operator, f"ovs-vsctl set Open_vSwitch . external_ids:{mark}=vm1")
+        assert sh(operator, script) == "asked\n"
+        sh(operator, f"ovs-vsctl remove Open_vSwitch . external_ids {mark}")
+    away = f"mv {DATABASE} {DATABASE}.away"
+    with broken(operator, away, f"mv {DATABASE}.away {DATABASE}"):
+        assert sh(operator, script) == "asked\n", "it is not known which file is OVSDB's"

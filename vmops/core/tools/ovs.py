@@ -296,8 +296,7 @@ def unmark_drained() -> Command:
 
 def read_drained() -> Command:
     """What `parse_drained` reads."""
-    columns = (f"external_ids:{DRAINED}", f"external_ids:{AWAY}")
-    return command(VSCTL, "--if-exists", "get", "Open_vSwitch", ".", *columns)
+    return command("drained_facts", DRAINED, AWAY)
 
 
 def parse_drained(answer: str) -> Drained | None:

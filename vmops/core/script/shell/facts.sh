@@ -101,6 +101,31 @@ switch_facts() {
   case ${stat##*) } in [Tt]*) echo stopped ;; esac
 }
 
+# The two marks of a worker that is drained. OVSDB writes each change into its file before it confirms
+# it: what is not in there is nowhere. Most workers are never drained, and so it is not asked there.
+#: sudo ovs-vsctl --if-exists get Open_vSwitch . external_ids:{1} external_ids:{2}
+drained_facts() {
+  never_written "$1" "$2" ||
+    vsctl --if-exists get Open_vSwitch . "external_ids:$1" "external_ids:$2"
+}
+
+# Two words that were not in OVSDB's file. Fails also where that is at no usual place: `read` leaves the
+# zeros between the arguments out.
+never_written() {
+  name='' line=''
+  {
+    read -r pid </run/openvswitch/ovsdb-server.pid && read -r name <"/proc/$pid/comm"
+    read -r line <"/proc/$pid/cmdline"
+  } 2>/dev/null
+  case $name$line in
+    ovsdb-server*/etc/openvswitch/conf.db*) set -- "$@" /etc/openvswitch/conf.db ;;
+    ovsdb-server*/var/lib/openvswitch/conf.db*) set -- "$@" /var/lib/openvswitch/conf.db ;;
+    *) return 1 ;;
+  esac
+  grep -qsFe "$1" -e "$2" "$3"
+  [ $? = 1 ]
+}
+
 #: sudo ss -Hltn
 listening_facts() {
   ss -Hltn
