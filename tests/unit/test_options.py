@@ -134,7 +134,6 @@ def test_what_means_nothing_together_was_found() -> None:
     assert {
         ("migrate", ("downtime_ms", "cold")),
         ("migrate", ("force",)),
-        ("stop", ("timeout", "force")),
         ("undrain", ("stay", "direct")),
         ("status", ("interval",)),
         ("graph", ("port",)),
@@ -142,6 +141,11 @@ def test_what_means_nothing_together_was_found() -> None:
     for task in TASKS.values():
         needed = {meant.only_with for meant in task.options.values()} - {""}
         assert needed <= set(task.options)
+
+
+def test_a_time_limit_beside_force_is_a_limit_that_is_kept() -> None:
+    """Scripts have it; `--force` takes less than any."""
+    assert ("stop", ("timeout", "force")) not in set(senseless())
 
 
 @pytest.mark.parametrize("case", senseless(), ids=lambda case: "-".join((case.task, *case.given)))

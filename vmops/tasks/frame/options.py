@@ -75,7 +75,6 @@ FORMAT = Option("text (default) or json.", one_of("text", JSON))
 TIMEOUT = Option(
     "Seconds to give the guest to power off before QEMU is ended the hard way (default 30).",
     at_least(0, "seconds"),
-    {"force": "is what the guest is given, and --force asks no guest"},
 )
 PARALLEL = Option(
     "How many workers to work on at once (default 32).",
