@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-FAB = Path(sys.executable).with_name("fab")
-ROOT = Path(__file__).parents[2]
+from .own_folder import fab, lay_out
 
 HOSTS = """
 [workers.w1]
@@ -246,19 +242,8 @@ def _check_refused(
     words: list[str], variables: dict[str, str], ear: socket.socket, tmp_path: Path
 ) -> str:
     """Run the words where a worker would hear of them; give what was said."""
-    (tmp_path / "fabfile.py").write_text("from vmops.tasks import ns\n")
-    (tmp_path / "hosts.toml").write_text(HOSTS.format(port=ear.getsockname()[1]))
-    known = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        [FAB, *words],
-        cwd=tmp_path,
-        env=known | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    lay_out(tmp_path, HOSTS.format(port=ear.getsockname()[1]))
+    done = fab(words, tmp_path, **variables)
     assert done.returncode == 2, done
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("error: ") == 1

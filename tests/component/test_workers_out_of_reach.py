@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-FAB = Path(sys.executable).with_name("fab")
-ROOT = Path(__file__).parents[2]
+from .own_folder import fab, lay_out
 
 HOSTS = """
 [workers.w1]
@@ -44,10 +40,9 @@ qcow_image = "/b.qcow2"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where hosts.toml names two addresses at which nobody listens."""
     path = tmp_path_factory.mktemp("out_of_reach")
-    (path / "fabfile.py").write_text("from vmops.tasks import ns\n")
     with socket.socket() as held:
         held.bind(("0.0.0.0", 0))
-        (path / "hosts.toml").write_text(HOSTS.format(port=held.getsockname()[1]))
+        lay_out(path, HOSTS.format(port=held.getsockname()[1]))
         yield path
 
 
@@ -94,17 +89,7 @@ def test_networks_stay_where_vms_may_still_run(folder: Path) -> None:
 
 
 def _check(words: list[str], folder: Path) -> str:
-    known = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        [FAB, *words],
-        cwd=folder,
-        env=known,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = fab(words, folder)
     assert done.returncode == 3, done
     assert "refuses connections" in done.stderr
     return done.stderr
