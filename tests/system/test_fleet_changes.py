@@ -58,6 +58,13 @@ def test_a_restart_is_done_only_when_it_is_asked_for(fleet: Operator) -> None:
     assert refused.code == 1
     assert "a1 runs, but not as the inventory says: ram_mb: 32 -> 48" in refused.err
     assert "fab restart --vm a1" in refused.err
+    assert "to restart it: fab up --restart --vm a1" in planned.err
+    change(fleet, "a2", ram_mb=48)
+    for task in ("up", "plan"):
+        told = fleet.fab(task).err
+        assert told.count("to restart all 2: fab up --restart --vm a1,a2") == 1
+        assert "fab restart" not in told
+    change(fleet, "a2", ram_mb=32)
     assert running(fleet) == pids
     first, second = fleet.ok("up", "--vm", "a*", "--restart", "--format", "json").json
     assert (first["action"], second["action"]) == ("restart", "nothing")

@@ -16,9 +16,12 @@ from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Interface
 from vmops.core.plan import starting
 from vmops.core.plan.drift import launch_values
+from vmops.core.plan.group import unwanted_restart
 from vmops.core.plan.life import QEMU
 from vmops.core.plan.moving import live
 from vmops.core.tools.monitor import Heard
+from vmops.ops.vm.changes import Change
+from vmops.tasks.vm.fleet import _row_of_plan
 
 from .test_live_drives import CARDS, DATA, LOGS, attached, said, world
 from .worlds import EMPTY, VM1, WORKER, commands, labels, running
@@ -125,8 +128,16 @@ def test_of_more_cards_than_ports_those_that_are_too_many_say_why(new: int) -> N
     (*fit, last) = sorted(made.drift, key=lambda one: not one.live)
     assert [one.how for one in (*fit, last)] == ["live"] * 4 + ["restart"]
     assert last.field == f"disks.{disks[-1].name}"
-    assert str(last).endswith(" GiB, and no root port is free")
+    assert str(last).endswith(
+        " GiB, and no root port is free: a restart gives it a place, and 4 to spare"
+    )
     assert not any("port" in str(one) for one in fit)
+    needs, also = unwanted_restart(WORKER, made).what.split("; with a restart, and not before it, ")
+    assert needs == f"vm1 runs, but not as the inventory says: {last}"
+    assert all(str(one) in also for one in fit)
+    row = _row_of_plan(Change("vm1", "w", made.action, made.drift))
+    assert row[3].count("(with it)") == 4
+    assert row[3].count("(restart)") == 1
 
 
 def test_what_was_added_comes_out_again_and_what_it_was_started_with_does_not() -> None:

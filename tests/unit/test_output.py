@@ -13,7 +13,8 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from vmops.tasks.frame.output import be_quick, gap, give, give_bytes, give_table, say
+from vmops.errors import WorkFailed
+from vmops.tasks.frame.output import be_quick, complain, gap, give, give_bytes, give_table, say
 from vmops.tasks.frame.task import task
 
 
@@ -45,6 +46,23 @@ def test_closed_streams_take_everything(monkeypatch: pytest.MonkeyPatch) -> None
     run(speak)
     for opened in (sys.stdout, sys.stderr):
         opened.close()
+
+
+@pytest.mark.parametrize(
+    ("cures", "told"),
+    [
+        (("x", "x", "x"), ["e0", "e1", "e2", "  x"]),
+        (("x", "y", "x"), ["e0", "  x", "e1", "  y", "e2", "  x"]),
+        (("", "", "x"), ["e0", "e1", "e2", "  x"]),
+        (("x", "x", ""), ["e0", "e1", "  x", "e2"]),
+    ],
+)
+def test_one_cure_of_several_errors_is_told_once(
+    cures: tuple[str, ...], told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    complain(WorkFailed(f"e{n}", cure=cure) for n, cure in enumerate(cures))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("error: ") for line in said] == told
 
 
 def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,11 +124,18 @@ def with_room_to_restart(
     return [refused if isinstance(p, Plan) and p.action == "restart" else p for p in decided]
 
 
-def unwanted_restart(worker: Worker, plan: Plan) -> LaunchFailed:
+class RestartNeeded(LaunchFailed):
+    """A VM runs otherwise than asked in a way that only a restart changes."""
+
+
+def unwanted_restart(worker: Worker, plan: Plan) -> RestartNeeded:
     """That the VM runs otherwise than asked, and how to change that."""
     name = plan.vm.name
-    return LaunchFailed(
-        f"{name} runs, but not as the inventory says: {'; '.join(map(str, plan.drift))}",
+    needs = "; ".join(str(d) for d in plan.drift if not (d.live or d.later))
+    others = "; ".join(str(d) for d in plan.drift if d.live or d.later)
+    also = f"; with a restart, and not before it, also {others}" if needs and others else ""
+    return RestartNeeded(
+        f"{name} runs, but not as the inventory says: {needs or others}{also}",
         worker=worker.name,
         vm=name,
         cure=f"to restart it: fab restart --vm {name}",

@@ -93,18 +93,24 @@ def say(text: str) -> None:
 
 
 def complain(errors: Iterable[VmopsError]) -> None:
-    """Each error as what, where, why, and the cure as it can be typed."""
-    for error in errors:
-        word, text = _red("error"), harmless(in_words(error))
+    """Each error as what, where, why, and the cure as it can be typed; what cures several that
+    follow each other is told once, after the last of them."""
+    found = list(errors)
+    for place, error in enumerate(found, start=1):
+        shared = place < len(found) and found[place].cure == error.cure
+        word, text = _red("error"), harmless(in_words(error, cured=not shared))
         if not isinstance(error, InventoryError):
             text = _BREAK.sub("\n  ", text)
         print(f"{word}: {text}", file=sys.stderr, flush=True)
 
 
-def in_words(error: VmopsError) -> str:
-    """The error's text, with its cure as it can be typed here."""
+def in_words(error: VmopsError, *, cured: bool = True) -> str:
+    """The error's text, with its cure as it can be typed here, unless it is told elsewhere."""
     text = str(error)
-    return text.removesuffix(error.cure) + as_typed(error.cure) if error.cure else text
+    if not error.cure:
+        return text
+    bare = text.removesuffix(error.cure)
+    return bare + as_typed(error.cure) if cured else bare.rstrip()
 
 
 def _red(word: str) -> str:

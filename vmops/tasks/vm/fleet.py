@@ -9,7 +9,7 @@ from vmops.tasks.frame.confirm import confirm
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
-from vmops.tasks.frame.output import table
+from vmops.tasks.frame.output import say, table
 from vmops.tasks.frame.selection import fleet_to_start, groups_of_fleet
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
@@ -23,8 +23,11 @@ from vmops.tasks.network.beside import (
     show_networks_last,
     with_networks,
 )
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vmops.ops.vm.changes import Change
     from vmops.ops.vm.outcome import Outcome
 
@@ -96,7 +99,7 @@ def up(
         Report(
             with_networks(table(("VM", "WORKER", "RESULT", "PID"), _row_of_up), brought),
             of_both(_up_as_dict),
-            merged=lambda outcomes: [*served, *outcomes, *found.outcomes()],
+            merged=lambda outcomes: [*served, *_cured_at_once(outcomes), *found.outcomes()],
             line=_line_of_up,
         ),
         parallel,
@@ -204,7 +207,7 @@ def plan(
         groups,
         lambda g: changes(g.route, g.vms, terms, elsewhere),
         Report(
-            with_networks(table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan), planned),
+            with_networks(_tell_plan, planned),
             of_both(_change_as_dict),
             merged=lambda changes: [*served, *changes, *found.changes()],
             exit_code=lambda all_: SOMETHING_TO_DO if any(one.to_do for one in all_) else 0,
@@ -257,6 +260,37 @@ def _failed(outcome: Outcome) -> str:
     return "not reached" if isinstance(outcome.error, WorkerUnreachable) else "failed"
 
 
+def _cured_at_once(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same, where several VMs wait for a restart with the one command that restarts all."""
+    from vmops.core.plan.group import RestartNeeded
+
+    waiting = [one.vm for one in outcomes if isinstance(one.error, RestartNeeded)]
+    if len(waiting) < 2:
+        return list(outcomes)
+
+    def cured(one: Outcome) -> Outcome:
+        if not isinstance(one.error, RestartNeeded):
+            return one
+        error = RestartNeeded(
+            one.error.what, worker=one.error.worker, vm=one.vm, cure=_restarting(waiting)
+        )
+        return one._replace(error=error)
+
+    return [cured(one) for one in outcomes]
+
+
+def _restarting(vms: Sequence[str]) -> str:
+    these = "it" if len(vms) == 1 else f"all {len(vms)}"
+    return f"to restart {these}: fab up --restart --vm {','.join(vms)}"
+
+
+def _tell_plan(changes: Sequence[Change]) -> None:
+    table(("VM", "WORKER", "ACTION", "CHANGES"), _row_of_plan)(changes)
+    waiting = [change.vm for change in changes if change.action == "restart"]
+    if waiting:
+        say(as_typed(f"up alone leaves what needs a restart as it is; {_restarting(waiting)}"))
+
+
 def _row_of_plan(change: Change) -> list[str]:
     return [change.vm, change.worker or "-", change.action, _differs(change)]
 
@@ -264,7 +298,9 @@ def _row_of_plan(change: Change) -> list[str]:
 def _differs(change: Change) -> str:
     if change.error is not None:
         return change.error.what
-    if change.action == "nothing":
+    if change.action == "restart":
+        told = (f"{d} ({'with it' if d.live or d.later else d.how})" for d in change.drift)
+    elif change.action == "nothing":
         told = (f"{d} ({d.how})" if d.later else str(d) for d in change.drift)
     else:
         told = (f"{d} ({d.how})" for d in change.drift)

@@ -41,7 +41,10 @@ class Room(NamedTuple):
 
     def wanted(self, words: str, before: int) -> str:
         """What is wanted of a card that is to be added, and why that takes a restart."""
-        return f"{words}, and no root port is free" if self.is_full(before) else words
+        full = (
+            f"{words}, and no root port is free: a restart gives it a place, and {SPARE} to spare"
+        )
+        return full if self.is_full(before) else words
 
     def lets_go(self, name: str) -> bool:
         """True for one that can be taken out."""
