@@ -26,7 +26,7 @@ class Ended:
     def settimeout(self, _limit_s: float) -> None:
         pass
 
-    def send(self, _data: bytes) -> int:
+    def send_input(self, _channel: Ended, _data: memoryview) -> int:
         raise OSError("Socket is closed")
 
     def recv_ready(self) -> bool:

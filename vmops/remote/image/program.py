@@ -33,7 +33,6 @@ CHECKS_AT_BYTES_S = 10_000_000
 _MOST_WAITS = 8
 """It waits for one sender, and anew when that one's file was renamed meanwhile."""
 
-_PACKET = 2**15
 _TAKEN = 2**17
 _LONGEST_LINE = 1000
 
@@ -74,7 +73,7 @@ class Program:
         """Send it bytes. Raises TimeoutError when it takes none for `PATIENCE_S`, and FAILURES."""
         rest = memoryview(data)
         while rest:
-            sent = self._channel.send(bytes(rest[:_PACKET]))
+            sent = self._transport.send_input(self._channel, rest)
             if not sent:
                 raise EOFError
             self.sent += sent

@@ -1,8 +1,8 @@
 """The SSH transport: fast ciphers, a peer that is watched, and what paramiko has no call for.
 
-The only module that reaches into paramiko below its public calls. paramiko waits a round trip
-before it asks for the login and another before it sends a command its input, knows no UNIX
-sockets, and notices neither a dead link nor a peer that is stuck.
+With packets.py it is the only module that reaches into paramiko below its public calls. paramiko
+waits a round trip before it asks for the login and another before it sends a command its input,
+knows no UNIX sockets, and notices neither a dead link nor a peer that is stuck.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from paramiko.common import (
     cMSG_SERVICE_REQUEST,
     cMSG_USERAUTH_REQUEST,
 )
-from paramiko.packet import Packetizer
 
 from vmops.remote.counters import count
 from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.keys.host_certificate import SUFFIX
+from vmops.remote.ssh.packets import Packets, Together, together
 from vmops.remote.ssh.parting import Parting
 from vmops.remote.ssh.stream import Stream
 from vmops.remote.ssh.watched import WatchedStream
@@ -76,46 +76,8 @@ class _Login(AuthOnlyHandler):
         return self.wait_for_response(self.auth_event)
 
 
-LONGEST_BANNER_LINE = 8192
-LARGEST_PACKET = 2**18
-"""Bytes, both as in OpenSSH: who sends more means no good, and would fill the memory here."""
-
 MOST_AGENT_CALLS = 16
 """Of one worker at once: each costs a socket and two threads here."""
-
-
-class _Packetizer(Packetizer):
-    """paramiko's own with bounds, and without its timer, a thread that holds up the end of the
-    process.
-
-    Whoever starts the handshake has a time limit already.
-    """
-
-    last_line = ""
-    _before_line = 0
-
-    def start_handshake(self, timeout: float) -> None:
-        """Nothing to start."""
-
-    def readline(self, timeout: float) -> str:
-        """A line before the encryption starts."""
-        self._before_line = 0
-        self.last_line = super().readline(timeout)
-        return self.last_line
-
-    def _read_timeout(self, timeout: float) -> bytes:
-        """More of that line."""
-        data: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
-        self._before_line += len(data)
-        if self._before_line > LONGEST_BANNER_LINE and b"\n" not in data:
-            raise paramiko.SSHException("its first line has no end")
-        return data
-
-    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """`n` bytes of a packet."""
-        if n > LARGEST_PACKET:
-            raise paramiko.SSHException(f"it announces a packet of {n} bytes")
-        return super().read_all(n, check_rekey)
 
 
 class OpeningTimeout(paramiko.SSHException):
@@ -156,7 +118,7 @@ class WorkerTransport(Parting):
         super().__init__(
             cast(socket.socket, self.stream),
             disabled_algorithms=disabled_algorithms,
-            packetizer_class=_Packetizer,
+            packetizer_class=Packets,
         )
         self._preferred_ciphers = _first(_FAST_CIPHERS, self._preferred_ciphers)
         self._service_requested = False
@@ -173,7 +135,7 @@ class WorkerTransport(Parting):
             if isinstance(cause, paramiko.SSHException):
                 raise cause from None
             hung_up = isinstance(cause, (EOFError, OSError)) and not isinstance(cause, TimeoutError)
-            said = cast(_Packetizer, self.packetizer).last_line
+            said = cast(Packets, self.packetizer).last_line
             raise NoBanner(str(error), said, hung_up=hung_up) from error
 
     def ensure_session(self) -> None:
@@ -304,15 +266,27 @@ class WorkerTransport(Parting):
             closing.add_int(theirs)
             self._send_message(closing)
 
-    def _send_user_message(self, data: paramiko.Message) -> None:
+    def send_input(self, channel: paramiko.Channel, data: memoryview) -> int:
+        """Send a command the beginning of `data`, and give how many bytes that were.
+
+        None where it takes no more. Raises TimeoutError by the channel's own limit, and OSError
+        where that is closed.
+        """
+        messages = together(channel, data)
+        if messages.length:
+            self._send_user_message(messages)
+        return messages.length
+
+    def _send_user_message(self, data: paramiko.Message | Together) -> None:
         path = getattr(self._named, "path", None)
-        if path is not None:
+        if path is not None and isinstance(data, paramiko.Message):
             del self._named.path
             data.add_string(path)
             data.add_string("")
             data.add_int(0)
         with self._sending:
-            if not self._is_too_late(data):
+            first = data if isinstance(data, paramiko.Message) else data.messages[0]
+            if not self._is_too_late(first):
                 super()._send_user_message(data)  # type: ignore[misc]
 
     def _is_too_late(self, message: paramiko.Message) -> bool:
