@@ -16,9 +16,9 @@ from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.lab import Lab, WorkerStatus
 
 from .lay import Lay
-from .operations import File, Operation, State
+from .operations import FOLLOWING, File, Operation, State
 from .outside import Look, both, differences, doubled, is_same, look, there_of
-from .preparing import IMAGE_BYTES, made_image, tasks
+from .preparing import IMAGE_BYTES, first_file, made_image, tasks
 from .shell import (
     BRING,
     DOCUMENTED,
@@ -31,18 +31,15 @@ from .shell import (
 )
 from .tags import TagWatch
 from .targets import (
-    CHANGED,
-    CHANGED_NETS,
     EVERY,
-    GUESTS,
     NEIGHBOUR,
-    NETS,
     TARGETS,
     WEB_PORT,
-    Part,
     Target,
+    contents,
     hosts_toml,
     mesh_toml,
+    overlaid,
     sharing,
 )
 
@@ -255,8 +252,9 @@ class Ground:
         if self._lay.do(operation):
             self._take_as_laid()
         self._bring(state, vms)
-        file: File = "networks" if "networks" in operation.file else "hosts"
-        file = operation.file if operation.paired else file
+        file = first_file(operation)
+        if operation.overlaid and operation.things != FOLLOWING:
+            self._prepare(state, ("ovn.setup",), file)
         if operation.had == "served":
             self._prepare(state, ("net.up",), file)
         select = ("--vm", ",".join(vms))
@@ -348,16 +346,10 @@ class Ground:
         """Inventories, disks, and the strangers."""
         inventory = self.lab.inventory.read_text()
         neighbour = self.folder / "neighbour.toml"
-        contents: dict[File, Sequence[Part]] = {
-            "hosts": (*self.images, *TARGETS),
-            "changed": (*self.images, *CHANGED),
-            "networks": (*NETS, *GUESTS),
-            "changed-networks": (*CHANGED_NETS, *GUESTS),
-            "pair": (*self.images, *(target for target in TARGETS if target.name == "disk1")),
-        }
-        for name, parts in contents.items():
+        for name, parts in contents(self.images).items():
             workers = (self.worker, self.peer) if name == "pair" and self.peer else (self.worker,)
-            self.files[name].write_text(hosts_toml(inventory, parts, *workers))
+            text = hosts_toml(inventory, parts, *workers)
+            self.files[name].write_text(overlaid(text, self.worker) if "ovn" in name else text)
         if self.peer:
             web2, web3 = (target for target in TARGETS if target.name in ("web2", "web3"))
             text = mesh_toml(inventory, (web2, web3), self.worker, self.peer)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import things
+from . import overlay, things
 from .cuts import SIGNALS, Cut, Extent
 from .ground import Ground, Said
-from .operations import MESH, NETWORKS, OPERATIONS, Operation
+from .operations import FOLLOWING, MESH, NETWORKS, OPERATIONS, OVERLAY, Operation
 from .outside import CAME, Look, Shape, is_still, there_of
-from .targets import Target
+from .targets import NETS, OVER_NETS, Target
 from .things import MESH_NAME
 from .wanted import RUNS, not_as_wanted, wanted_targets
 
@@ -165,12 +165,16 @@ class Judge:
         if self.operation.moves:
             self._truthful_of_move()
             return
+        if self.operation.things == FOLLOWING:
+            self._truthful_of_following(whole)
+            return
         found = self._status()
         entries = {str(entry["vm"]): entry for entry in found if "vm" in entry}
         seen, _unrest = self.ground.settled(sessions=self.sessions)
-        if self.operation.things == NETWORKS:
+        if self.operation.things in (NETWORKS, OVERLAY):
             served = [entry for entry in found if "network" in entry]
-            for line in things.untruths(served, seen.things, self._right(whole)):
+            networks = NETS if self.operation.things == NETWORKS else OVER_NETS
+            for line in things.untruths(served, seen.things, self._right(whole), networks):
                 self.blame(line)
         if self.operation.things == MESH:
             workers = (self.ground.worker, self.ground.peer)
@@ -216,6 +220,14 @@ class Judge:
         self.ground.fab("-H", self.ground.peer, "launch", "--vm", name, file=file)
         _seen, unrest = self.ground.settled()
         self.trial.violations += [f"launched meanwhile: {line}" for line in unrest]
+
+    def _truthful_of_following(self, whole: Undisturbed) -> None:
+        said = self.ground.fab("doctor", "--format", "json", file=self.operation.file)
+        self.trial.said.append(str(said))
+        seen = self.ground.look().things
+        follows = all(seen[name] == whole.after.things[name] for name in FOLLOWING)
+        for line in overlay.untruths_of_doctor(said.out, follows=follows):
+            self.blame(f"{line}, but the worker has {seen['following']}")
 
     def _truthful_of_image(self) -> None:
         (name,) = self.operation.vms
@@ -335,8 +347,7 @@ def untruths(entry: Mapping[str, Any], shape: Shape, target: Target) -> Sequence
         lines.append(f"it says {state}")
     plugged = {nic["tap"]: nic["plugged"] for nic in entry["interfaces"]}
     for nic in shape.nics:
-        right = nic.has_port and nic.has_tap and nic.tag == target.taps[nic.tap]
-        right = right and (nic.is_up or shape.qemus == 0)
+        right = nic.is_right(target) and (nic.is_up or shape.qemus == 0)
         if plugged.get(nic.tap) and not right and not drift:
             lines.append(f"it says that {nic.tap} is plugged, and no drift")
         if not plugged.get(nic.tap) and right:

@@ -37,12 +37,24 @@ OfImage = Literal["absent", "partial", "whole"]
 State = OfVM | OfImage
 
 OfThings = Literal["down", "served", "open", "drained"]
-"""Of networks: `down` or `served`. Of the worker: `open` or `drained`."""
+"""Of networks, and of what makes the worker follow OVN's central: `down` or `served`. Of the
+worker: `open` or `drained`."""
 
-File = Literal["hosts", "changed", "networks", "changed-networks", "pair", "mesh", "shared"]
+File = Literal[
+    "hosts",
+    "changed",
+    "networks",
+    "changed-networks",
+    "pair",
+    "mesh",
+    "shared",
+    "ovn",
+    "changed-ovn",
+]
 """What hosts.toml the operator has. Those of networks serve two of them on the worker; `pair` has a
 second worker beside it, and gives the VM none; `shared` has these with one folder for their disks,
-`mesh` a VM on each of the two, which have no VLAN in common."""
+`mesh` a VM on each of the two, which have no VLAN in common. Those of OVN have two networks that it
+carries, and its central on the worker."""
 
 ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
@@ -51,9 +63,14 @@ DISK = ("disk1",)
 PLUG = ("plug1",)
 DISKS = ("disk2",)
 GUESTS = ("net1",)
+OVER = ("over1",)
 SENT, FETCHED = ("sent",), ("fetched",)
 NETWORKS = ("blue", "red", "uplink")
 """Two networks, and what there is of the node's own for their way out."""
+OVERLAY = ("over", "side", "router")
+"""Two networks of OVN, and what they share there."""
+FOLLOWING = ("following",)
+"""That the worker follows OVN's central."""
 SLOW = ("--rate-mbit", "5", "--impaired", "in")
 """What a lab's switch lets a line be."""
 MESH = ("mesh", "mesh there")
@@ -68,11 +85,11 @@ class Operation:
 
     With the file `changed` hosts.toml gives web1's first interface another VLAN than the one it
     started with, disk1 a larger disk and plug1 a further one; `changed-networks` has other services
-    for blue and red. With `same_qemu`, a QEMU that ran before is the one that runs after. `once` is
-    that the words are refused where they have been carried out. `things` are what beside VMs goes
-    from the state `had` to `has`. `cut_there` is that the connection to the second worker is the
-    one that is cut. `known` is a part of the text of a violation that is known and not mended yet:
-    it is reported, and fails no sample.
+    for blue and red, `changed-ovn` for over and side. With `same_qemu`, a QEMU that ran before is
+    the one that runs after. `once` is that the words are refused where they have been carried out.
+    `things` are what beside VMs goes from the state `had` to `has`. `cut_there` is that the
+    connection to the second worker is the one that is cut. `known` is a part of the text of a
+    violation that is known and not mended yet: it is reported, and fails no sample.
     """
 
     name: str
@@ -92,7 +109,12 @@ class Operation:
     @property
     def changed(self) -> bool:
         """Its hosts.toml is not the one by which the state before was made."""
-        return self.file in ("changed", "changed-networks")
+        return self.file.startswith("changed")
+
+    @property
+    def overlaid(self) -> bool:
+        """It needs OVN on its worker."""
+        return self.file in ("ovn", "changed-ovn")
 
     @property
     def moves(self) -> bool:
@@ -126,7 +148,7 @@ class Operation:
         if self.of_image:
             return ("image.list", "--image", names, "--format", "json")
         found = ("status", "--vm", names, "--format", "json") if self.vms else ()
-        asked = self.things in (NETWORKS, MESH)
+        asked = self.things in (NETWORKS, MESH, OVERLAY)
         nets = ("net.status", "--format", "json") if asked else ()
         return (*found, *nets)
 
@@ -159,6 +181,26 @@ def _web1_eth1(task: str, *more: str) -> tuple[str, ...]:
 def _at_both(operation: Operation) -> tuple[Operation, Operation]:
     """The same with the connection to either of its workers cut."""
     return operation, replace(operation, name=f"{operation.name}-there", cut_there=True)
+
+
+def _overlaid(
+    name: str,
+    *words: str,
+    start: State = "gone",
+    end: State = "gone",
+    had: OfThings = "served",
+    has: OfThings = "served",
+) -> Operation:
+    """One on the VM over1, in networks of OVN."""
+    operation = Operation(name, words, start, end, OVER, file="ovn")
+    return replace(operation, things=OVERLAY, had=had, has=has)
+
+
+def _overlay(name: str, *words: str, had: OfThings, has: OfThings) -> Operation:
+    """One on networks of OVN, or on what makes a worker follow its central."""
+    things = FOLLOWING if words == ("ovn.setup",) else OVERLAY
+    file: File = "changed-ovn" if had == has else "ovn"
+    return Operation(name, words, vms=(), file=file, things=things, had=had, has=has)
 
 
 def _drained(prefix: str, *how: str) -> tuple[Operation, Operation]:
@@ -340,4 +382,13 @@ OPERATIONS = (
     Operation("direct", _live("{there}", "--direct"), "running", "moved", DISK, file="pair"),
     Operation("live-back", _live("{here}"), "moved", "returned", DISK, file="pair"),
     *_drained("live-"),
+    _overlay("ovn-setup", "ovn.setup", had="down", has="served"),
+    _overlay("ovn-net-up", "net.up", had="down", has="served"),
+    _overlay("ovn-net-change", "net.up", had="served", has="served"),
+    _overlay("ovn-net-down", "net.down", had="served", has="down"),
+    _overlaid("ovn-launch", "launch", "--vm", *OVER, end="running"),
+    _overlaid("ovn-stop", "stop", "--vm", *OVER, "--timeout", "3", start="running"),
+    _overlaid("ovn-restart", "restart", "--vm", *OVER, "--force", start="running", end="running"),
+    _overlaid("ovn-up", "up", end="running", had="down"),
+    _overlaid("ovn-down", "down", "--timeout", "3", start="running", has="down"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmops.lab import Lab
 
-from . import things
+from . import overlay, things
 from .targets import Image, Target
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -31,17 +31,26 @@ FOLDERS = ("/run/vmops/web10", "/home/ubuntu")
 
 @dataclass(frozen=True)
 class Nic:
-    """One TAP and its port. A port whose `tag` is None is a trunk of all VLANs."""
+    """One TAP and its port. A port whose `tag` is None is a trunk of all VLANs, but where `seat`
+    says which port it is for OVN, and on which bridge."""
 
     tap: str
     tag: int | None
     has_port: bool
     has_tap: bool
     is_up: bool
+    seat: str = ""
+
+    def is_right(self, target: Target) -> bool:
+        """It is plugged where the VM is to have it."""
+        there = self.has_port and self.has_tap
+        wanted = (target.taps[self.tap], target.seats[self.tap])
+        return there and (self.tag, self.seat) == wanted
 
     def __str__(self) -> str:
         device = ("up" if self.is_up else "down") if self.has_tap else "no TAP"
-        return f"{self.tap} ({device}, {f'tag {self.tag}' if self.has_port else 'no port'})"
+        port = self.seat or f"tag {self.tag}"
+        return f"{self.tap} ({device}, {port if self.has_port else 'no port'})"
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,7 @@ def _shape(
             has_port=tap in ports,
             has_tap=tap in links,
             is_up=tap in links and "UP" in links[tap]["flags"],
+            seat=_seat(seen, tap),
         )
         for tap in target.taps
     )
@@ -207,6 +217,23 @@ def _shape(
         # One whose monitor somebody else has is taken for what its command line says.
         more += (STILL,) if status != "running" and (status or came) else ()
     return Shape(len(qemus), nics, directory, disk, further, more)
+
+
+def _seat(seen: Mapping[str, Any], tap: str) -> str:
+    """Which port it is for OVN, and the bridge, where it is not the one of VLANs."""
+    (row,) = [each for each in seen["ovs"]["interface"] if each["name"] == tap] or [None]
+    if row is None:
+        return ""
+    port = next(each["_uuid"] for each in seen["ovs"]["port"] if each["name"] == tap)
+    bridge = next((b["name"] for b in seen["ovs"]["bridge"] if _has(b, port)), "no bridge")
+    if bridge != overlay.BRIDGE:
+        return "" if bridge == "br-int" else f"on {bridge}"
+    return f"{dict(row['external_ids'][1]).get('iface-id')} on {bridge}"
+
+
+def _has(bridge: Mapping[str, Any], port: Any) -> bool:
+    kind, ports = bridge["ports"]
+    return bool(port in ports if kind == "set" else bridge["ports"] == port)
 
 
 def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
@@ -275,12 +302,16 @@ def _others(
     taps |= things.devices() | {row["name"] for row in things.tunnels(seen)}
     own = {row["_uuid"][1] for row in seen["ovs"]["port"] if row["name"] in taps}
     found: dict[str, Any] = {f"process {p['pid']}": p for p in processes}
+    # OVN's own daemons make that bridge, and write into it.
+    taps.add(overlay.BRIDGE)
     found |= {f"link {name}": link for name, link in seen["links"].items() if name not in taps}
     for table in ("port", "interface"):
         for row in seen["ovs"][table]:
             if row["name"] not in taps:
                 found[f"{table} {row['name']}"] = row
     for row in seen["ovs"]["bridge"]:
+        if row["name"] == overlay.BRIDGE:
+            continue
         kind, ports = row["ports"]
         every = [ports] if kind == "uuid" else [port for _, port in ports]
         found[f"bridge {row['name']}"] = {**row, "ports": sorted(set(every) - own)}

@@ -11,8 +11,17 @@ from pathlib import Path
 from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.images.names import Base
 
-from .operations import SLOW, Operation, State
+from .operations import SLOW, File, Operation, State
 from .targets import Image
+
+
+def first_file(operation: Operation) -> File:
+    """The hosts.toml by which the state before an operation is made."""
+    if operation.overlaid:
+        return "ovn"
+    if "networks" in operation.file:
+        return "networks"
+    return operation.file if operation.paired else "hosts"
 
 
 def tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:

@@ -20,6 +20,10 @@ PORT = "name,_uuid,tag,trunks,vlan_mode,protected,external_ids,other_config"
 INTERFACE = (
     "name,_uuid,type,options,ofport,error,mtu,mtu_request,admin_state,external_ids,other_config"
 )
+NORTH = (
+    *("Logical_Switch", "Logical_Switch_Port", "DHCP_Options", "DNS"),
+    *("Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"),
+)
 BRIDGE = "name,_uuid,ports,fail_mode,controller,datapath_type,external_ids,other_config"
 
 
@@ -88,13 +92,29 @@ def tables() -> dict[str, list[dict[str, Any]]]:
     argv = ["ovs-vsctl", "--timeout=10", "--format=json"]
     for columns, table in ((PORT, "Port"), (INTERFACE, "Interface"), (BRIDGE, "Bridge")):
         argv += ["--", f"--columns={columns}", "list", table]
+    return dict(zip(("port", "interface", "bridge"), rows_of(argv), strict=True))
+
+
+def overlay() -> dict[str, Any]:
+    """OVN's northbound tables, and where its southbound database listens; nothing without them."""
+    if not Path("/run/ovn/ovnnb_db.sock").exists():
+        return {"north": {}, "listens": []}
+    argv = ["ovn-nbctl", "--timeout=10", "--format=json"]
+    for table in NORTH:
+        argv += ["--", "list", table]
+    listens = said_by("ovn-sbctl", "--timeout=10", "get-connection").split()
+    return {"north": dict(zip(NORTH, rows_of(argv), strict=True)), "listens": listens}
+
+
+def rows_of(argv: list[str]) -> list[list[dict[str, Any]]]:
+    """The rows of each table that a command prints."""
     out = subprocess.run(argv, capture_output=True, check=True).stdout.decode()
     found, decoder, at = [], json.JSONDecoder(), 0
     while at < len(out.rstrip()):
         value, at = decoder.raw_decode(out, at)
         found.append([dict(zip(value["headings"], row, strict=True)) for row in value["data"]])
         at += len(out[at:]) - len(out[at:].lstrip())
-    return dict(zip(("port", "interface", "bridge"), found, strict=True))
+    return found
 
 
 def settings_of_switch() -> dict[str, str]:
@@ -227,6 +247,7 @@ def main() -> None:
         "waiting": waiting(),
         "node": network_node(),
         "settings": settings_of_switch(),
+        "overlay": overlay(),
     }
     json.dump(there, sys.stdout)
 

@@ -61,7 +61,7 @@ for t in "$@"; do
     ovs-vsctl --timeout=10 --if-exists del-port "$t"
     ip link del "$t" 2>/dev/null
 done
-for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1; do
+for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1 over1; do
     umount -l /run/vmops/$vm/log 2>/dev/null
     rm -rf /run/vmops/$vm
 done
@@ -118,6 +118,33 @@ for port in $(ovs-vsctl --timeout=10 list-ports br-int); do
 done
 ovs-vsctl --timeout=10 clear Port trunk trunks -- clear Port trunk vlan_mode
 """
+
+OVN = """
+ip address add "$1/32" dev lo
+mkdir -p /run/ovn /var/log/ovn
+for word in nb sb; do
+    ovsdb-tool create /var/lib/ovn/ovn${word}_db.db /usr/share/ovn/ovn-$word.ovsschema
+done
+ovs-vsctl --timeout=10 set Open_vSwitch . external_ids:ovn-bridge=br-ovn
+"""
+"""An address where tunnels could end, and what OVN's daemons begin with."""
+
+NO_OVN = """
+for file in /run/ovn/*.pid; do
+    read -r pid <"$file" && kill -9 "$pid"
+    while [ -d "/proc/$pid" ]; do sleep 0.02; done
+done
+rm -rf /run/ovn /var/lib/ovn/* /var/lib/ovn/.[!.]*
+set -- system-id
+for word in bridge bridge-datapath-type encap-type encap-ip remote; do
+    set -- "$@" "ovn-$word"
+done
+for key in "$@"; do
+    echo "-- remove Open_vSwitch . external_ids $key"
+done | xargs ovs-vsctl --timeout=10 --if-exists del-br br-ovn
+ip address flush dev lo scope global
+"""
+"""A worker that has no OVN any more."""
 
 FORGET = """
 for t in "$@"; do ip link del "$t"; done

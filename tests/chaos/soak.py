@@ -27,13 +27,14 @@ WORDS = tuple(
         (operation.words, operation.file)
         for operation in OPERATIONS
         if operation.file not in ("mesh", "shared")
+        and not operation.overlaid
         and operation.words[0] != "reset-disk"
         and operation.vms != DISKS
         and not (operation.changed and {"disk1", "plug1"} & {*operation.vms})
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk. What is laid for tunnels and a folder in common would be in the others' way."""
+lets go of a disk. What is laid for tunnels, OVN and a folder in common would be in others' way."""
 NOWHERE = "there is nothing of it to move"
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""

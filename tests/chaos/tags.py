@@ -48,12 +48,12 @@ class TagWatch:
 
     def wrong(self, targets: Sequence[Target]) -> list[str]:
         """A line for each of these VMs' ports that got a tag which none of them asks for."""
-        right: dict[str, set[int]] = {}
+        right: dict[str, set[int | None]] = {}
         for target in targets:
             for tap, vlan in target.taps.items():
                 right.setdefault(tap, set()).add(vlan)
         return [
-            f"wrong VLAN: {name} had the tag {tag}, asked for {sorted(right[name])}"
+            f"wrong VLAN: {name} had the tag {tag}, asked for {sorted(right[name], key=str)}"
             for name, tag in self.take()
             if name in right and tag not in right[name]
         ]

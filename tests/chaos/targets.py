@@ -9,28 +9,38 @@ from dataclasses import dataclass, replace
 
 from vmops.core.images.names import Base
 
+from .operations import File
+
 
 @dataclass(frozen=True)
 class Target:
     """A small VM with one interface, eth1 and on, for each VLAN.
 
-    With `disk_gb` its disk is made of the image that is sent, otherwise it is a file of its own.
-    `further` are the names of further disks. With a `network` its first interface is in that, and
-    the VLAN is the network's.
+    A VLAN that is None is a network that OVN carries. With `disk_gb` its disk is made of the image
+    that is sent, otherwise it is a file of its own. `further` are the names of further disks. With
+    a `network` its first interface is in that, and the VLAN is the network's.
     """
 
     name: str
     vm_id: int
-    vlans: tuple[int, ...]
+    vlans: tuple[int | None, ...]
     deaf: bool = False
     disk_gb: int = 0
     further: tuple[str, ...] = ()
     network: str = ""
 
     @property
-    def taps(self) -> dict[str, int]:
-        """Each TAP with the only VLAN that it may be in."""
+    def taps(self) -> dict[str, int | None]:
+        """Each TAP with the only VLAN that it may be in; None in OVN, which has none."""
         return {f"tap_{self.vm_id}_eth{n}": vlan for n, vlan in enumerate(self.vlans, start=1)}
+
+    @property
+    def seats(self) -> dict[str, str]:
+        """Each TAP with the port that OVN is to have for it, and its bridge; empty in a VLAN."""
+        return {
+            f"tap_{self.vm_id}_eth{n}": "" if vlan else f"{self.name}:eth{n} on br-ovn"
+            for n, vlan in enumerate(self.vlans, start=1)
+        }
 
     @property
     def image(self) -> str:
@@ -43,7 +53,7 @@ class Target:
 
     def moved(self) -> Target:
         """The same with its first interface in another VLAN."""
-        return replace(self, vlans=(self.vlans[0] + 100, *self.vlans[1:]))
+        return replace(self, vlans=((self.vlans[0] or 0) + 100, *self.vlans[1:]))
 
     def grown(self) -> Target:
         """The same with a larger disk."""
@@ -89,7 +99,9 @@ TARGETS = (
 )
 GUESTS = (Target("net1", 8, (110,), network="blue"),)
 """In the files of networks alone."""
-EVERY = (*TARGETS, *GUESTS)
+OVER_GUESTS = (Target("over1", 9, (None,), network="over"),)
+"""In the files of OVN alone."""
+EVERY = (*TARGETS, *GUESTS, *OVER_GUESTS)
 _CHANGES = {"web1": Target.moved, "disk1": Target.grown, "plug1": Target.with_disk}
 CHANGED = tuple(
     _CHANGES[target.name](target) if target.name in _CHANGES else target for target in TARGETS
@@ -146,7 +158,41 @@ CHANGED_NETS = (
 )
 
 
-Part = Target | Image | Network
+@dataclass(frozen=True)
+class Logical:
+    """A network that OVN carries."""
+
+    name: str
+    services: tuple[str, ...]
+
+    def toml(self) -> str:
+        """Its part of hosts.toml."""
+        return "\n".join([f"[networks.{self.name}]", 'engine = "ovn"', *self.services]) + "\n"
+
+
+OVER_NETS = (
+    Logical("over", ('subnet = "192.168.130.0/24"', "dhcp = true", 'reach = ["side"]')),
+    Logical("side", ('subnet = "192.168.140.0/24"',)),
+)
+CHANGED_OVER_NETS = (
+    Logical("over", ('subnet = "192.168.130.0/24"', "dhcp = true", "mtu = 1400", "dns = true")),
+    Logical("side", ('subnet = "192.168.141.0/24"', "dhcp = true", 'reach = ["over"]')),
+)
+
+Part = Target | Image | Network | Logical
+
+
+def contents(images: Sequence[Image]) -> dict[File, Sequence[Part]]:
+    """What is in each hosts.toml beside the workers, but for those of two workers without more."""
+    return {
+        "hosts": (*images, *TARGETS),
+        "changed": (*images, *CHANGED),
+        "networks": (*NETS, *GUESTS),
+        "changed-networks": (*CHANGED_NETS, *GUESTS),
+        "ovn": (*OVER_NETS, *OVER_GUESTS),
+        "changed-ovn": (*CHANGED_OVER_NETS, *OVER_GUESTS),
+        "pair": (*images, *(target for target in TARGETS if target.name == "disk1")),
+    }
 
 
 ENDS = ("198.51.100.1", "198.51.100.2")
@@ -162,6 +208,13 @@ def mesh_toml(lab_inventory: str, parts: Sequence[Target], *workers: str) -> str
         text = text.replace(head, f'{head}encap_ip = "{end}"\n')
     own = (part.toml(worker) for part, worker in zip(parts, workers, strict=True))
     return "\n".join([text, *own])
+
+
+def overlaid(text: str, worker: str) -> str:
+    """The same inventory, of a worker that has OVN's central."""
+    head = f"[workers.{worker}]\n"
+    central = f'[ovn]\nnorthbound = "{worker}"\n\n{head}encap_ip = "{ENDS[0]}"\n'
+    return text.replace(head, central)
 
 
 def sharing(text: str) -> str:

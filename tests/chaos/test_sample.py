@@ -6,15 +6,18 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.system.conftest import free_network, require_a_lab
+from tests.system.ovn_site import require_a_lab_with_ovn
 from vmops.lab import Lab
 
 from .cuts import plan
 from .ground import HANG_S, SETTLE_S, Ground
 from .judge import Trial
+from .operations import FOLLOWING, OPERATIONS, OVERLAY
 from .soak import run_round, soak_report
 from .sweep import Sweep, grounds, report
 
@@ -31,6 +34,12 @@ def seed() -> int:
 
 
 SEED = seed()
+IN_VLANS = [operation for operation in OPERATIONS if not operation.overlaid]
+IN_OVN = [operation for operation in OPERATIONS if operation.overlaid]
+QUICK = [operation for operation in IN_OVN if operation.name in ("ovn-net-up", "ovn-launch")]
+OVN_S = float(os.environ.get("VMOPS_CHAOS_OVN_SECONDS", "1"))
+"""Each of the two workers ends what it has begun: a cut each."""
+ENCAP = ("external_ids", "ovn-encap-ip")
 LONGEST_S = 4 * (HANG_S + SETTLE_S)
 
 
@@ -52,10 +61,47 @@ def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ground]]:
 def test_a_sample_of_all_cuts(lanes: list[Ground]) -> None:
     trials: list[Trial] = []
     sweep = Sweep(lanes, lambda _place, trial: trials.append(trial))
-    sweep.run(plan(points=6, seed=SEED), seconds=SAMPLE_S)
+    sweep.run(plan(points=6, seed=SEED, operations=IN_VLANS), seconds=SAMPLE_S)
     print(report(trials))  # noqa: T201
     assert trials
     assert not [trial.repeat for trial in trials if trial.unknown], f"seed {SEED}"
+
+
+@pytest.mark.timeout(LONGEST_S)
+def test_a_cut_or_two_with_networks_of_ovn(lanes: list[Ground]) -> None:
+    """Apart from the sample, as OVN has to be started for each; a longer one has all of them."""
+    require_a_lab_with_ovn()
+    trials: list[Trial] = []
+    sweep = Sweep(lanes, lambda _place, trial: trials.append(trial))
+    quick = OVN_S <= 1
+    operations, kinds = (QUICK, ("drop", "kill")) if quick else (IN_OVN, ())
+    sweep.run(plan(points=6, seed=SEED, operations=operations, kinds=kinds), seconds=OVN_S)
+    print(report(trials))  # noqa: T201
+    assert trials
+    assert not [trial.repeat for trial in trials if trial.unknown], f"seed {SEED}"
+
+
+def test_what_somebody_has_changed_in_ovn_is_seen(lanes: list[Ground]) -> None:
+    require_a_lab_with_ovn()
+    ground = lanes[0]
+    (up,) = (operation for operation in IN_OVN if operation.name == "ovn-up")
+    plugged = replace(up, start="plugged", had="served")
+    before = ground.prepare(plugged)
+    ground.lab.run(ground.worker, ("ovn-nbctl", "lsp-set-enabled", "over1:eth1", "disabled"))
+    ground.lab.run(ground.worker, ("ovs-vsctl", "remove", "Open_vSwitch", ".", *ENCAP))
+    words = ("external_ids:iface-id=over1:eth2", "--", "add-br", "other")
+    ground.lab.run(ground.worker, ("ovs-vsctl", "set", "Interface", "tap_9_eth1", *words))
+    seen = ground.look()
+    ground.lab.run(ground.worker, ("ovs-vsctl", "del-br", "other"))
+    assert any("new: bridge other" in line for line in ground.touched(seen))
+    changed = {name for name, found in seen.things.items() if found != before.things[name]}
+    assert changed == {"over", "following"}
+    assert [nic.seat for nic in before.shapes["over1"].nics] == ["over1:eth1 on br-ovn"]
+    assert [nic.seat for nic in seen.shapes["over1"].nics] == ["over1:eth2 on br-ovn"]
+    ground.wipe()
+    left, unrest = ground.settled()
+    assert unrest == []
+    assert not any(left.things[name] for name in (*OVERLAY, *FOLLOWING))
 
 
 @pytest.mark.timeout(LONGEST_S)

@@ -51,7 +51,6 @@ LEFT_OUT = {
     "cp": "is for the guest, and no guest here has an agent: tests/system/test_agent.py",
     "snapshot.thaw": "no guest here has an agent: tests/system/test_freeze.py",
     "run": "does what its user says",
-    "ovn.setup": "no worker here has OVN",
     "lab.up": "changes this machine, and no worker",
     "lab.down": "changes this machine, and no worker",
     "lab.fault": "changes this machine, and no worker",

@@ -1,4 +1,5 @@
-"""What operations change beside VMs: networks that the worker serves, and that it is drained."""
+"""What operations change beside VMs: networks that the worker serves or OVN carries, and that it
+is drained."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from typing import Any
 
 from vmops.core.names import NetworkNames
 
-from .operations import DRAIN, MESH, NETWORKS, Operation
-from .targets import NETS, Network
+from . import overlay
+from .operations import DRAIN, FOLLOWING, MESH, NETWORKS, OVERLAY, Operation
+from .targets import NETS, Logical, Network
 
 MESH_NAME = "(mesh)"
 """What `net.status` calls the tunnels of a worker."""
@@ -26,8 +28,8 @@ def devices() -> set[str]:
 
 
 def is_ours(argv: Sequence[str]) -> bool:
-    """A dnsmasq of one of our networks."""
-    return any(_configuration(network) in argv for network in NETS)
+    """A dnsmasq of one of our networks, or a daemon of OVN's."""
+    return overlay.is_daemon(argv) or any(_configuration(network) in argv for network in NETS)
 
 
 def _configuration(network: Network) -> str:
@@ -46,7 +48,7 @@ def read(seen: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     found["mesh"] = tuple(map(_tunnel, tunnels(seen), tunnels(seen, "interface")))
     words = ("vmops-drained", "vmops-away")
     found["drain"] = tuple(f"{word} {settings[word]}" for word in words if word in settings)
-    return found
+    return found | overlay.read(seen)
 
 
 def tunnels(seen: Mapping[str, Any], table: str = "port") -> list[dict[str, Any]]:
@@ -100,6 +102,10 @@ def not_as_wanted(seen: Mapping[str, tuple[str, ...]], operation: Operation) -> 
         drained = any("vmops-drained" in word for word in seen[name])
         left = bool(seen[name]) if operation.has == "open" else not drained
         return [f"the worker is not {operation.has}: {seen[name]}"] if left else []
+    if operation.things == FOLLOWING:
+        return overlay.not_following(seen)
+    if operation.things == OVERLAY:
+        return overlay.not_as_wanted(seen, served=operation.has == "served")
     lines = []
     for name in MESH if operation.things == MESH else ():
         if len(seen[name]) != (operation.has == "served"):
@@ -140,12 +146,13 @@ def untruths(
     entries: Sequence[Mapping[str, Any]],
     seen: Mapping[str, tuple[str, ...]],
     right: Mapping[str, tuple[str, ...]],
+    networks: Sequence[Network | Logical] = NETS,
 ) -> list[str]:
     """What `net.status` says of networks that is not so. `right` is what they are when served as
     hosts.toml asks."""
     told = {entry["network"]: entry for entry in entries}
     lines = []
-    for network in NETS:
+    for network in networks:
         entry, there = told.get(network.name), seen[network.name]
         if entry is None:
             lines.append(f"net.status does not tell of {network.name}")

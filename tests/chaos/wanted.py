@@ -8,12 +8,12 @@ from dataclasses import replace
 from . import things
 from .operations import Operation, State
 from .outside import CAME, Look, Shape, there_of
-from .targets import CHANGED, GUESTS, TARGETS, Target
+from .targets import CHANGED, GUESTS, OVER_GUESTS, TARGETS, Target
 
 
 def wanted_targets(operation: Operation) -> dict[str, Target]:
     """The operation's VMs as its hosts.toml has them."""
-    every = (*(CHANGED if operation.file == "changed" else TARGETS), *GUESTS)
+    every = (*(CHANGED if operation.file == "changed" else TARGETS), *GUESTS, *OVER_GUESTS)
     return {target.name: target for target in every if target.name in operation.vms}
 
 
@@ -38,9 +38,7 @@ def is_as_wanted(shape: Shape, target: Target, state: State, *, came: bool = Fal
         return False
     if shape.further != tuple((target.file_of(name), shape.qemus > 0) for name in target.further):
         return False
-    plugged = all(
-        nic.has_port and nic.has_tap and nic.tag == target.taps[nic.tap] for nic in shape.nics
-    )
+    plugged = all(nic.is_right(target) for nic in shape.nics)
     if state == "adopted" and not shape.directory:
         return False
     if state == "suspended":
