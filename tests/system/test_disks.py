@@ -165,7 +165,7 @@ def test_an_image_that_was_taken_away_under_a_disk_is_sent_again(
     operator.add(of_image("web1", 21), image=False)
     operator.ok("launch", "--vm", "web1")
     operator.ok("stop", "--vm", "web1", "--force")
-    operator.on("worker1", "rm", f"{FOLDER}/{base.name}")
+    operator.on("worker1", "rm", "-f", f"{FOLDER}/{base.name}")
     said = operator.fab("launch", "--vm", "web1", "--no-push")
     assert "the image small is not there, and its disk stands on it" in said.err
     assert "its image small is brought there first" in operator.fab("plan", "--vm", "web1").err

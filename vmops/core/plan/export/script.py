@@ -296,11 +296,11 @@ def _function(name: str, lines: Iterable[str]) -> str:
     return "\n".join([f"{name}() {{", *body, "}"])
 
 
-_AS_USER = """# The disks are the SSH user's, and no other's.
-as_user() (
-    umask 077
+_AS_USER = r"""# The disks are the SSH user's, and no other's. sudo may begin with another umask.
+as_user() {
+    set -- sh -c 'umask 077; exec "$@"' sh "$@"
     if [ "$user" = root ]; then "$@"; else sudo -u "$user" "$@"; fi
-)"""
+}"""
 
 _TOOLS = r"""# The PID is a QEMU's only while that holds its pidfile's name on its command line.
 running() {
