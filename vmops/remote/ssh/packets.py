@@ -59,9 +59,9 @@ class Packets(Packetizer):
     Whoever starts the handshake has a time limit already.
     """
 
-    REKEY_BYTES = 2**32
-    """Until new keys are made; by paramiko's own, half a GiB, that is in the middle of an image.
-    RFC 4344 and OpenSSH give AES 64 GiB, and 4 are fine for a cipher of smaller blocks, too."""
+    REKEY_BYTES = 2**30
+    """Until new keys are made, as RFC 4253 recommends for whatever cipher; paramiko does so after
+    half of that, in the middle of many an image."""
 
     last_line = ""
     _before_line = 0
