@@ -14,6 +14,7 @@ from bench.errors import BenchFailed
 from bench.fleet import fleet
 from bench.moving import moving
 from bench.networks import networks
+from bench.overlay import overlay
 from bench.place import ROOT, Place
 from bench.profile import TASKS, profile
 from bench.single import WAYS, single
@@ -41,7 +42,7 @@ def options() -> argparse.Namespace:
     add("--single", action="store_true", help="one VM, in every way")
     add("--fleet", action="store_true", help="twenty VMs on four workers")
     add("--scaling", action="store_true", help="by interfaces, VMs and workers")
-    add("--networks", action="store_true", help="verify of forty VMs, and a network's up")
+    add("--networks", action="store_true", help="verify of forty VMs, a network's up, and OVN")
     add("--disks", action="store_true", help="a launch without and with an overlay and a seed")
     add("--transfer", action="store_true", help="an image to a worker, beside scp, instead")
     add("--moving", action="store_true", help="a live move and an interface, beside virsh, instead")
@@ -123,6 +124,8 @@ def _measure(place: Place, asked: argparse.Namespace, *, into: results.Results) 
         }
     if asked.networks:
         into["networks"] = networks(place, asked.rounds, say=say)
+        with Place(ovn=True) as other:
+            into["overlay"] = overlay(other, asked.rounds, say=say)
     if asked.disks:
         into["disks"] = disks(place, asked.rounds, say=say)
     say("done")

@@ -40,9 +40,11 @@ class Traffic:
 
 
 class Place:
-    """A lab in a directory of its own. Use it as a context: at the end all of it is removed."""
+    """A lab in a directory of its own, with or without OVN. Use it as a context: at the end all of
+    it is removed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ovn: bool = False) -> None:
+        self._ovn = ovn
         self.directory = Path(tempfile.mkdtemp(prefix="vmops-bench-", dir="/run"))
         self.lab = Lab(self.directory / "lab")
         self.inventory = self.directory / "hosts.toml"
@@ -58,7 +60,7 @@ class Place:
 
     def grow(self, workers: int) -> tuple[str, ...]:
         """Have at least so many workers; gives the names of the first so many."""
-        status = self.lab.up(workers, network=self._network, port=PORT)
+        status = self.lab.up(workers, network=self._network, port=PORT, ovn=self._ovn)
         self._workers = {worker.name: worker for worker in status.workers}
         return tuple(self._workers)[:workers]
 

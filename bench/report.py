@@ -36,6 +36,11 @@ def _parts(results: Results) -> Iterator[str]:
     if "networks" in results:
         yield "A network of VMs that are plugged (cold `fab verify`; library: net up; seconds)"
         yield _rows(results["networks"]["rows"])
+    if "overlay" in results:
+        yield "VMs in a VLAN and in a network of OVN (cold `fab up`; seconds)"
+        yield _rows(results["overlay"]["up"])
+        yield "Ports plugged at once in either (cold `fab plug`; seconds, and what tools wrote)"
+        yield _rows(results["overlay"]["plug"])
     if "disks" in results:
         yield "A launch without and with an overlay and a seed (cold `fab launch`; seconds)"
         yield _rows(results["disks"]["rows"])

@@ -39,6 +39,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_fleet(results),
         *_scaling(results),
         *_networks(results),
+        *_overlay(results),
         *_disks(results),
     ]
 
@@ -94,6 +95,17 @@ def _networks(results: Results) -> Iterator[Verdict]:
         what = f"fab verify of {row['vms']} VMs on {row['workers']} workers, services included"
         yield Verdict(what, row["verify"], 3.0, " s", aim=True)
         yield Verdict("exchanges of a network's up, a look first", row["net_up_exchanges"], 2.0)
+
+
+def _overlay(results: Results) -> Iterator[Verdict]:
+    for row in results.get("overlay", {}).get("up", []):
+        what = f"fab up of {row['vms']} VMs in a network of OVN, more than in a VLAN"
+        yield Verdict(what, row["more"], 0.3, " s")
+        yield Verdict("the same, where the network is there", row["more_there"], 0.3, " s")
+    for row in results.get("overlay", {}).get("plug", []):
+        what = f"transactions of the switches for {row['ports']} ports in OVN, more than in a VLAN"
+        yield Verdict(what, row["written_ovn"] - row["written_vlan"], 0.0)
+        yield Verdict("transactions of OVN's central for them", row["written_central"], 0.0)
 
 
 def _disks(results: Results) -> Iterator[Verdict]:
