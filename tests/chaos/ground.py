@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -15,9 +15,10 @@ from typing import get_args
 from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.lab import Lab, WorkerStatus
 
+from .agents import TalkingGuest
 from .lay import Lay
 from .operations import FOLLOWING, File, Operation, State
-from .outside import Look, both, differences, doubled, is_same, look, there_of
+from .outside import FROZEN, SILENT, Look, both, differences, doubled, is_same, look, there_of
 from .preparing import IMAGE_BYTES, first_file, made_image, tasks
 from .shell import (
     BRING,
@@ -33,6 +34,7 @@ from .tags import TagWatch
 from .targets import (
     EVERY,
     NEIGHBOUR,
+    PLAIN,
     TARGETS,
     WEB_PORT,
     Target,
@@ -42,6 +44,7 @@ from .targets import (
     overlaid,
     sharing,
 )
+from .waiting import Hung, await_it
 
 ROOT = Path(__file__).parents[2]
 FAB = str(Path(sys.executable).parent / "fab")
@@ -49,21 +52,6 @@ HANG_S = 120.0
 """No command may take longer, whatever becomes of the network."""
 SETTLE_S = 60.0
 """So long a worker may go on after its operator has left."""
-
-
-class Hung(Exception):
-    """Something did not come to its end in time."""
-
-
-def await_it(
-    condition: Callable[[], bool], what: str, *, seconds: float, every: float = 0.05
-) -> None:
-    """Return when the condition holds. Raises Hung."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Hung(f"{what}, still after {seconds:.0f} s")
-        time.sleep(every)
 
 
 @dataclass(frozen=True)
@@ -139,6 +127,7 @@ class Ground:
         self.baseline: Look
         self._laid: Look | None = None
         self._lay = Lay(lab, worker, peer)
+        self._talking = TalkingGuest(self)
         self._is_pair = False
         self._files = itertools.count()
         self._build()
@@ -175,10 +164,11 @@ class Ground:
 
     def look(self) -> Look:
         """The worker as it is; both, while they are used."""
-        here = look(self.lab, self.worker, EVERY, self.images)
+        images = (*self.images, *self._talking.images)
+        here = look(self.lab, self.worker, EVERY, images)
         if not self._is_pair:
             return here
-        return both(here, look(self.lab, self.peer, EVERY, self.images), worker=self.peer)
+        return both(here, look(self.lab, self.peer, EVERY, images), worker=self.peer)
 
     def touched(self, seen: Look) -> list[str]:
         """A line for everything that is not as it was, and belongs to no target."""
@@ -213,6 +203,8 @@ class Ground:
             lines += doubled(seen, target)
             if len(self.may_start(seen, target)) > 1:
                 lines.append(f"two workers may start {target.name}")
+            if SILENT in seen.shapes[target.name].more:
+                lines.append(f"the agent of {target.name} says nothing")
         for name in ("blue", "red"):
             if any(word.endswith(" dnsmasq") and word != "1 dnsmasq" for word in seen.things[name]):
                 lines.append(f"several dnsmasq of {name}: {seen.things[name]}")
@@ -252,6 +244,8 @@ class Ground:
         if self._lay.do(operation):
             self._take_as_laid()
         self._bring(state, vms)
+        if operation.file == "agents":
+            self._talking.bring()
         file = first_file(operation)
         if operation.overlaid and operation.things != FOLLOWING:
             self._prepare(state, ("ovn.setup",), file)
@@ -266,12 +260,16 @@ class Ground:
         if state == "kept":
             self._kill_qemus()
             self._remove_remains()
+        if state == "frozen":
+            self._talking.freeze()
         if state == "documented":
             self.lab.run(self.worker, ("sh", "-c", DOCUMENTED))
         if state == "rebooted":
             taps = [tap for target in EVERY if target.name in vms for tap in target.taps]
             self.lab.run(self.worker, ("sh", "-c", FORGET, "sh", *taps))
         seen, unrest = self.settled(sessions=sessions)
+        if state == "frozen" and not any(FROZEN in seen.shapes[name].more for name in vms):
+            unrest.append("its guest is not")
         if unrest:
             raise RuntimeError(f"cannot prepare {state}: {'; '.join(unrest)}")
         self.tags.take()
@@ -303,7 +301,7 @@ class Ground:
         self._remove_remains()
         self._lay.undo()
         self._laid = None
-        disks = [f"{PRISTINE}/{target.image}" for target in EVERY if not target.disk_gb]
+        disks = [f"{PRISTINE}/{target.image}" for target in PLAIN]
         restore = f'rm -f {FOLDER}/*; cp "$@" {FOLDER}/..'
         self.lab.run(self.worker, ("sh", "-c", restore, "sh", *disks))
         for worker in self._used:
@@ -359,9 +357,8 @@ class Ground:
         make = f"mkdir -p {PRISTINE}; install -d -m 0700 -o ubuntu -g ubuntu {FOLDER}"
         for worker in (self.worker, self.peer)[: 1 + bool(self.peer)]:
             self.lab.run(worker, ("sh", "-c", make))
-        for target in (*EVERY, NEIGHBOUR):
-            if not target.disk_gb:
-                self._make_disk(target)
+        for target in (*PLAIN, NEIGHBOUR):
+            self._make_disk(target)
         for image in self.images:
             data = (self.folder / image.name).read_bytes()
             self.lab.run(self.worker, ("sh", "-c", f"cat >{PRISTINE}/{image.name}"), stdin=data)

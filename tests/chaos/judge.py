@@ -12,7 +12,7 @@ from . import overlay, things
 from .cuts import SIGNALS, Cut, Extent
 from .ground import Ground, Said
 from .operations import FOLLOWING, MESH, NETWORKS, OPERATIONS, OVERLAY, Operation
-from .outside import CAME, Look, Shape, is_still, there_of
+from .outside import CAME, FROZEN, Look, Shape, is_still, there_of
 from .targets import NETS, OVER_NETS, Target
 from .things import MESH_NAME
 from .wanted import RUNS, not_as_wanted, wanted_targets
@@ -107,10 +107,18 @@ class Judge:
         for name in self.operation.vms:
             if "damaged" in seen.shapes[name].disk:
                 self.blame(f"{name} is damaged")
+        self.thaws(before, seen)
         if self.operation.same_qemu:
             self._runs_on(before, seen)
         if self.operation.keeps_memory:
             self.remembers(before, seen)
+
+    def thaws(self, before: Look, seen: Look) -> None:
+        """No guest is left frozen that was not so before."""
+        for name in self._names:
+            was = FROZEN in before.shapes[name].more
+            if FROZEN in seen.shapes[name].more and not was:
+                self.blame(f"{name} is left frozen")
 
     def remembers(self, before: Look, seen: Look) -> None:
         """What runs is what ran before, or has had its memory from that, or out of a file."""

@@ -19,6 +19,7 @@ OfVM = Literal[
     "suspended",
     "unlinked",
     "impaired",
+    "frozen",
     "away",
     "moved",
     "returned",
@@ -27,7 +28,8 @@ OfVM = Literal[
 only the rows of its ports are, as after a restart of the worker. `kept`: only the disk that was
 made for it is. `documented`: it runs by the documented lines, and not by vmops; `adopted`: that has
 been taken over. `saved`: it runs and has a snapshot; `unlinked`: it runs with a cable pulled;
-`impaired`: with a line that is slowed down, by hand.
+`impaired`: with a line that is slowed down, by hand; `frozen`: with a guest whose file systems are
+frozen, by hand.
 `away`: it was started on the second worker; `moved`: it has been here, and runs there; `returned`:
 it has been there, and runs here."""
 
@@ -45,16 +47,18 @@ File = Literal[
     "changed",
     "networks",
     "changed-networks",
+    "agents",
     "pair",
     "mesh",
     "shared",
     "ovn",
     "changed-ovn",
 ]
-"""What hosts.toml the operator has. Those of networks serve two of them on the worker; `pair` has a
-second worker beside it, and gives the VM none; `shared` has these with one folder for their disks,
-`mesh` a VM on each of the two, which have no VLAN in common. Those of OVN have two networks that it
-carries, and its central on the worker."""
+"""What hosts.toml the operator has. Those of networks serve two of them on the worker; `agents`
+has a VM whose guest has an agent, and was booted long before; `pair` has a second worker beside it,
+and gives the VM none; `shared` has these with one folder for their disks, `mesh` a VM on each of
+the two, which have no VLAN in common. Those of OVN have two networks that it carries, and its
+central on the worker."""
 
 ONE = ("web1",)
 ALL = ("web1", "web2", "web3")
@@ -64,6 +68,7 @@ PLUG = ("plug1",)
 DISKS = ("disk2",)
 GUESTS = ("net1",)
 OVER = ("over1",)
+TALKING = ("agent1",)
 SENT, FETCHED = ("sent",), ("fetched",)
 NETWORKS = ("blue", "red", "uplink")
 """Two networks, and what there is of the node's own for their way out."""
@@ -134,7 +139,8 @@ class Operation:
     @property
     def keeps_memory(self) -> bool:
         """What its VM has in memory is there after it, and after every cut of it."""
-        return (self.moves and "--cold" not in self.words) or "suspended" in (self.start, self.end)
+        live = self.moves and "--cold" not in self.words
+        return live or self.file == "agents" or "suspended" in (self.start, self.end)
 
     @property
     def asks_status(self) -> bool:
@@ -168,6 +174,10 @@ def _move(to: str) -> tuple[str, ...]:
 
 def _live(to: str, *more: str) -> tuple[str, ...]:
     return _disk1("migrate", "--to", to, *more)
+
+
+def _agent1(task: str, *more: str) -> tuple[str, ...]:
+    return (task, "--vm", "agent1", *more)
 
 
 def _web1(task: str, *more: str) -> tuple[str, ...]:
@@ -272,6 +282,25 @@ OPERATIONS = (
         same_qemu=True,
         once=True,
     ),
+    Operation(
+        *("freeze", _agent1("snapshot.save", "--name", "s1", "--freeze"), "running", "saved"),
+        vms=TALKING,
+        file="agents",
+        same_qemu=True,
+        once=True,
+    ),
+    Operation(
+        *("revert-frozen", _agent1("snapshot.revert", "--name", "s1", "--yes"), "saved", "saved"),
+        vms=TALKING,
+        file="agents",
+        same_qemu=True,
+    ),
+    Operation(
+        *("thaw", _agent1("snapshot.thaw"), "frozen", "running"),
+        vms=TALKING,
+        file="agents",
+        same_qemu=True,
+    ),
     Operation("suspend", _web1("suspend"), "running", "suspended"),
     Operation("resume-suspended", _web1("resume"), "suspended", "running"),
     Operation("launch-suspended", _disk1("launch"), "suspended", "running", DISK),
@@ -374,14 +403,20 @@ OPERATIONS = (
     *_at_both(
         Operation("shared-migrate", _move("{there}"), "running", "moved", DISK, file="shared"),
     ),
-    Operation("shared-live", _live("{there}"), "running", "moved", DISK, file="shared"),
+    *_at_both(
+        Operation("shared-live", _live("{there}"), "running", "moved", DISK, file="shared"),
+    ),
     Operation("shared-back", _move("{here}"), "moved", "returned", DISK, file="shared"),
     Operation("migrate-back", _move("{here}"), "moved", "returned", DISK, file="pair"),
     *_drained("", "--cold", "--force"),
     *_at_both(Operation("live", _live("{there}"), "running", "moved", DISK, file="pair")),
-    Operation("direct", _live("{there}", "--direct"), "running", "moved", DISK, file="pair"),
+    *_at_both(
+        Operation("direct", _live("{there}", "--direct"), "running", "moved", DISK, file="pair"),
+    ),
+    Operation("direct-back", _live("{here}", "--direct"), "moved", "returned", DISK, file="pair"),
     Operation("live-back", _live("{here}"), "moved", "returned", DISK, file="pair"),
     *_drained("live-"),
+    *_drained("direct-", "--direct"),
     _overlay("ovn-setup", "ovn.setup", had="down", has="served"),
     _overlay("ovn-net-up", "net.up", had="down", has="served"),
     _overlay("ovn-net-change", "net.up", had="served", has="served"),

@@ -26,6 +26,9 @@ GUEST_RUNS = "a guest that runs"
 """What must never be beside that."""
 CAME = "memory that came"
 """That its QEMU has had its memory from another one, and has not begun anew."""
+FROZEN = "a guest that is frozen"
+SILENT = "an agent that says nothing"
+TOLD = {"frozen": (FROZEN,), "silent": (SILENT,)}
 FOLDERS = ("/run/vmops/web10", "/home/ubuntu")
 
 
@@ -254,6 +257,7 @@ def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
         *(("a disk that comes",) if comes else ()),
         *(("a cable pulled",) if pulled else ()),
         *(("a slow line",) if queues & {"tbf", "netem"} else ()),
+        *TOLD.get(seen["agents"].get(target.name, ""), ()),
     )
 
 

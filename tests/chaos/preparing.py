@@ -21,7 +21,8 @@ def first_file(operation: Operation) -> File:
         return "ovn"
     if "networks" in operation.file:
         return "networks"
-    return operation.file if operation.paired else "hosts"
+    has_own = operation.paired or operation.file == "agents"
+    return operation.file if has_own else "hosts"
 
 
 def tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
@@ -34,12 +35,14 @@ def tasks(state: State, operation: Operation) -> Sequence[tuple[str, ...]]:
         first = away if state == "away" else ("-H", "{here}", "launch")
         move = ("migrate", *how, "--to", "{there}")
         return (first, move) if state == "moved" else (first,)
-    plug, launch = ("plug",), ("launch",)
+    # A guest whose agent listens was booted long ago.
+    plug, launch = ("plug",), ("resume",) if operation.file == "agents" else ("launch",)
+    frozen = ("--freeze",) if operation.file == "agents" else ()
     found: dict[State, Sequence[tuple[str, ...]]] = {
         "plugged": (plug,),
         "rebooted": (plug,),
         "paused": (launch, ("pause",)),
-        "saved": (launch, ("snapshot.save", "--name", "s1")),
+        "saved": (launch, ("snapshot.save", "--name", "s1", *frozen)),
         "suspended": (launch, ("suspend",)),
         "unlinked": (launch, ("nic.down", "--vm", "web1:eth1")),
         "impaired": (launch, ("net.impair", "--vm", "web1:eth1", *SLOW)),

@@ -6,6 +6,7 @@ The words after the program are folders whose files are told with a hash of thei
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ PORT = "name,_uuid,tag,trunks,vlan_mode,protected,external_ids,other_config"
 INTERFACE = (
     "name,_uuid,type,options,ofport,error,mtu,mtu_request,admin_state,external_ids,other_config"
 )
+TALKING = ("agent1",)
+"""VMs whose guests have an agent."""
+AGENT_S = 10.0
 NORTH = (
     *("Logical_Switch", "Logical_Switch_Port", "DHCP_Options", "DNS"),
     *("Logical_Router", "Logical_Router_Port", "Logical_Router_Policy"),
@@ -184,6 +188,46 @@ def waiting() -> dict[str, str]:
     return found
 
 
+def agents() -> dict[str, str]:
+    """How each guest is that has an agent and runs, which that alone can tell: frozen or thawed;
+    silent where it does not answer, or somebody else talks with it."""
+    found = {}
+    for name in TALKING:
+        with contextlib.suppress(FileNotFoundError, ConnectionError):
+            folder = Path(f"/run/vmops/{name}")
+            with (folder / "process").open("rb") as record, socket.socket(socket.AF_UNIX) as talk:
+                talk.settimeout(AGENT_S)
+                try:
+                    fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    talk.connect(str(folder / "agent.sock"))
+                    found[name] = asked_of(talk)
+                except (BlockingIOError, TimeoutError):
+                    found[name] = "silent"
+    return found
+
+
+def asked_of(talk: socket.socket) -> str:
+    """What an agent says that may still have answers to somebody else."""
+    lines = talk.makefile("rwb")
+
+    def say(request: str, before: bytes = b"", **arguments: int) -> None:
+        told = json.dumps({"execute": request, "arguments": arguments})
+        lines.write(before + told.encode() + b"\n")
+        lines.flush()
+
+    def heard() -> bytes:
+        if line := lines.readline():
+            return line
+        raise ConnectionError
+
+    number = os.getpid()
+    say("guest-sync-delimited", before=b"\xff", id=number)
+    while f'"return": {number}'.encode() not in heard():
+        pass
+    say("guest-fsfreeze-status")
+    return str(json.loads(heard())["return"])
+
+
 def said_by(*argv: str) -> str:
     """What a command prints, or why it prints nothing."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -245,6 +289,7 @@ def main() -> None:
         "snapshots": snapshots(),
         "marks": marks(),
         "waiting": waiting(),
+        "agents": agents(),
         "node": network_node(),
         "settings": settings_of_switch(),
         "overlay": overlay(),

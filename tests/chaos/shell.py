@@ -61,7 +61,7 @@ for t in "$@"; do
     ovs-vsctl --timeout=10 --if-exists del-port "$t"
     ip link del "$t" 2>/dev/null
 done
-for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1 over1; do
+for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1 over1 agent1; do
     umount -l /run/vmops/$vm/log 2>/dev/null
     rm -rf /run/vmops/$vm
 done
@@ -150,3 +150,28 @@ FORGET = """
 for t in "$@"; do ip link del "$t"; done
 rm -rf /run/vmops/web1
 """
+
+KEEP_AGENT = """
+set -e
+mkdir -p /var/tmp/images/agent
+cd /home/ubuntu/vm_images/.vmops
+cp -a "$1" *-agent1* /var/tmp/images/agent
+"""
+BRING_AGENT = """
+set -e
+cd /var/tmp/images/agent
+cp -a * /home/ubuntu/vm_images/.vmops
+"""
+"""The image, the disks and the memory of the guest with an agent: kept, and given back."""
+
+FREEZE_AGENT = r"""
+exec perl -MIO::Socket::UNIX -e '
+    alarm 60;
+    my $agent = IO::Socket::UNIX->new("/run/vmops/agent1/agent.sock") or die $!;
+    syswrite $agent, qq(\xff{"execute": "guest-sync-delimited", "arguments": {"id": 7}}\n);
+    1 until (readline $agent) =~ /"return": 7/;
+    syswrite $agent, qq({"execute": "guest-fsfreeze-freeze"}\n);
+    (readline $agent) =~ /"return": [1-9]/ or die;
+'
+"""
+"""As somebody does who has another program for it."""

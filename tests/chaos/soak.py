@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from . import things
 from .cuts import NETWORK, SIGNALS
-from .ground import Command, Ground, Hung, Said
+from .ground import Command, Ground, Said
 from .judge import before_our_code, read_status, untruths
 from .operations import DISKS, DRAIN, OPERATIONS, File
 from .outside import Shape
 from .targets import EVERY, TARGETS
+from .waiting import Hung
 from .wanted import is_as_wanted
 
 OPERATORS = 3
@@ -26,7 +27,7 @@ WORDS = tuple(
     dict.fromkeys(
         (operation.words, operation.file)
         for operation in OPERATIONS
-        if operation.file not in ("mesh", "shared")
+        if operation.file not in ("mesh", "shared", "agents")
         and not operation.overlaid
         and operation.words[0] != "reset-disk"
         and operation.vms != DISKS
@@ -34,7 +35,8 @@ WORDS = tuple(
     )
 )
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
-lets go of a disk. What is laid for tunnels, OVN and a folder in common would be in others' way."""
+lets go of a disk. What is laid for tunnels, OVN and a folder in common would be in others' way, and
+so would a guest with an agent."""
 NOWHERE = "there is nothing of it to move"
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""

@@ -18,10 +18,11 @@ from pathlib import Path
 from vmops.lab import Lab
 
 from .cuts import Place
-from .ground import ROOT, Ground, Hung
+from .ground import ROOT, Ground
 from .judge import Trial, Undisturbed
 from .operations import Operation
 from .trial import measure, run_trial
+from .waiting import Hung
 
 
 @dataclass

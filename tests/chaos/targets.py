@@ -16,9 +16,9 @@ from .operations import File
 class Target:
     """A small VM with one interface, eth1 and on, for each VLAN.
 
-    A VLAN that is None is a network that OVN carries. With `disk_gb` its disk is made of the image
-    that is sent, otherwise it is a file of its own. `further` are the names of further disks. With
-    a `network` its first interface is in that, and the VLAN is the network's.
+    A VLAN that is None is a network that OVN carries. With `disk_gb` its disk is made of that
+    image, otherwise it is a file of its own. `further` are the names of further disks. With a
+    `network` its first interface is in that, and the VLAN is the network's.
     """
 
     name: str
@@ -28,6 +28,8 @@ class Target:
     disk_gb: int = 0
     further: tuple[str, ...] = ()
     network: str = ""
+    ram_mb: int = 32
+    base: str = "sent"
 
     @property
     def taps(self) -> dict[str, int | None]:
@@ -69,12 +71,12 @@ class Target:
             f"[vms.{self.name}]",
             *((f'worker = "{worker}"',) if worker else ()),
             f"vm_id = {self.vm_id}",
-            "ram_mb = 32",
+            f"ram_mb = {self.ram_mb}",
             "cores = 1",
             f"vnc_port = {5900 + self.vm_id}",
         ]
         if self.disk_gb:
-            lines += ['image = "sent"', f"disk_gb = {self.disk_gb}"]
+            lines += [f'image = "{self.base}"', f"disk_gb = {self.disk_gb}"]
         else:
             lines.append(f'qcow_image = "~/vm_images/{self.image}"')
         for name in self.further:
@@ -101,7 +103,11 @@ GUESTS = (Target("net1", 8, (110,), network="blue"),)
 """In the files of networks alone."""
 OVER_GUESTS = (Target("over1", 9, (None,), network="over"),)
 """In the files of OVN alone."""
-EVERY = (*TARGETS, *GUESTS, *OVER_GUESTS)
+TALKING = (Target("agent1", 11, (109,), disk_gb=1, further=("data",), ram_mb=128, base="agent"),)
+"""In the file of agents alone: a Linux with an agent, and a file system that can be frozen."""
+EVERY = (*TARGETS, *GUESTS, *OVER_GUESTS, *TALKING)
+PLAIN = tuple(target for target in EVERY if not target.disk_gb)
+"""Their disks are files with nothing but a boot sector."""
 _CHANGES = {"web1": Target.moved, "disk1": Target.grown, "plug1": Target.with_disk}
 CHANGED = tuple(
     _CHANGES[target.name](target) if target.name in _CHANGES else target for target in TARGETS

@@ -26,6 +26,7 @@ from .outside import CAME, WAITS, Look, Nic, Shape, doubled, there_of
 from .shell import FOLDER
 from .sweep import Journal, grounds, report
 from .targets import TARGETS
+from .waiting import await_it
 from .wanted import is_as_wanted
 
 WEB2 = TARGETS[1]
@@ -115,7 +116,7 @@ def test_a_tag_that_was_wrong_for_a_moment_is_seen(ground: Ground) -> None:
         wrong.extend(ground.tags.wrong(TARGETS))
         return bool(wrong)
 
-    ground_module.await_it(told, "no word of it", seconds=10)
+    await_it(told, "no word of it", seconds=10)
     assert wrong == ["wrong VLAN: tap_2_eth1 had the tag None, asked for [102]"]
     ground.wipe()
 

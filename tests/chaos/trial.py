@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from .cuts import SIGNALS, Cut, Extent
-from .ground import Command, Ground, Hung, Said
+from .ground import Command, Ground, Said
 from .judge import Judge, Trial, Undisturbed
 from .operations import Operation
 from .targets import EVERY, TARGETS
+from .waiting import Hung
 from .wanted import not_as_wanted
 
 

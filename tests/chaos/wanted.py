@@ -7,22 +7,24 @@ from dataclasses import replace
 
 from . import things
 from .operations import Operation, State
-from .outside import CAME, Look, Shape, there_of
-from .targets import CHANGED, GUESTS, OVER_GUESTS, TARGETS, Target
+from .outside import CAME, FROZEN, Look, Shape, there_of
+from .targets import CHANGED, GUESTS, OVER_GUESTS, TALKING, TARGETS, Target
 
 
 def wanted_targets(operation: Operation) -> dict[str, Target]:
     """The operation's VMs as its hosts.toml has them."""
-    every = (*(CHANGED if operation.file == "changed" else TARGETS), *GUESTS, *OVER_GUESTS)
+    home = CHANGED if operation.file == "changed" else TARGETS
+    every = (*home, *GUESTS, *OVER_GUESTS, *TALKING)
     return {target.name: target for target in every if target.name in operation.vms}
 
 
-RUNS = ("running", "paused", "adopted", "saved", "unlinked", "impaired")
+RUNS = ("running", "paused", "adopted", "saved", "unlinked", "impaired", "frozen")
 MORE: Mapping[State, tuple[str, ...]] = {
     "saved": ("1 snapshots",),
     "suspended": ("memory",),
     "unlinked": ("a cable pulled",),
     "impaired": ("a slow line",),
+    "frozen": (FROZEN,),
 }
 """What there is of a VM in that state beside the usual."""
 
@@ -58,7 +60,7 @@ def not_as_wanted(seen: Look, operation: Operation) -> list[str]:
     lines = things.not_as_wanted(seen.things, operation)
     if operation.moves:
         return lines + _not_moved(seen, operation)
-    came = operation.keeps_memory and operation.end == "running"
+    came = operation.keeps_memory and operation.end in RUNS
     return lines + [
         f"{name} is not {operation.end}: {seen.shapes[name]}"
         for name in operation.vms
