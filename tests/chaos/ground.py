@@ -17,7 +17,7 @@ from vmops.lab import Lab, WorkerStatus
 
 from .agents import TalkingGuest
 from .lay import Lay
-from .operations import FOLLOWING, File, Operation, State
+from .operations import FOLLOWING, Operation
 from .outside import FROZEN, SILENT, Look, both, differences, doubled, is_same, look, there_of
 from .preparing import IMAGE_BYTES, first_file, made_image, tasks
 from .shell import (
@@ -30,6 +30,7 @@ from .shell import (
     WIPE,
     WIPE_NETWORKS,
 )
+from .states import File, State
 from .tags import TagWatch
 from .targets import (
     EVERY,

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.guests import PowerButton, boot_sector_image, cache_directory
 from vmops.core.images.names import Base
 
-from .operations import SLOW, File, Operation, State
+from .operations import SLOW, Operation
+from .states import File, State
 from .targets import Image
 
 

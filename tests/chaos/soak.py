@@ -11,8 +11,9 @@ from . import things
 from .cuts import NETWORK, SIGNALS
 from .ground import Command, Ground, Said
 from .judge import before_our_code, read_status, untruths
-from .operations import DISKS, DRAIN, OPERATIONS, File
+from .operations import DISKS, DRAIN, OPERATIONS
 from .outside import Shape
+from .states import File
 from .targets import EVERY, TARGETS
 from .waiting import Hung
 from .wanted import is_as_wanted

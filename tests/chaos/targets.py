@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from vmops.core.images.names import Base
 
-from .operations import File
+from .states import File
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from . import things
 from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
 from .judge import Judge, Trial, before_our_code, untruths
-from .operations import OPERATIONS, Operation, State
+from .operations import OPERATIONS, Operation
 from .outside import CAME, WAITS, Look, Nic, Shape, doubled, there_of
 from .shell import FOLDER
+from .states import State
 from .sweep import Journal, grounds, report
 from .targets import TARGETS
 from .waiting import await_it

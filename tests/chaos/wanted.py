@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from . import things
-from .operations import Operation, State
+from .operations import Operation
 from .outside import CAME, FROZEN, Look, Shape, there_of
+from .states import State
 from .targets import CHANGED, GUESTS, OVER_GUESTS, TALKING, TARGETS, Target
 
 
