@@ -14,7 +14,7 @@ from .judge import before_our_code, read_status, untruths
 from .operations import DISKS, DRAIN, OPERATIONS
 from .outside import Shape
 from .states import File
-from .targets import EVERY, TARGETS
+from .targets import GUESTS, TARGETS
 from .waiting import Hung
 from .wanted import is_as_wanted
 
@@ -38,6 +38,8 @@ WORDS = tuple(
 """A disk that was made larger stays so, and the other inventory would not have it. No guest here
 lets go of a disk. What is laid for tunnels, OVN and a folder in common would be in others' way, and
 so would a guest with an agent."""
+MIXED = (*TARGETS, *GUESTS)
+"""The VMs that it is about."""
 NOWHERE = "there is nothing of it to move"
 FALSE_ALARM = "that vmops did not start"
 """No stranger here uses a TAP of these VMs, so nobody may be told to end such a process."""
@@ -133,7 +135,7 @@ def _judge(ground: Ground, done: Round) -> None:
     served = read_status(ground.fab("net.status", "--format", "json", file="networks"))
     seen, unrest = ground.settled()  # status may have removed what a guest's end has left
     done.violations += unrest
-    for target in EVERY:
+    for target in MIXED:
         lines = (
             untruths(entries[target.name], seen.shapes[target.name], target)
             if target.name in entries
@@ -153,12 +155,12 @@ def _judge(ground: Ground, done: Round) -> None:
     done.violations += unrest
     done.violations += [
         f"up has not made {target.name} whole: {seen.shapes[target.name]}"
-        for target in EVERY
+        for target in MIXED
         if not is_as_wanted(_usual(seen.shapes[target.name]), target, "running")
     ]
     done.violations += things.not_as_wanted(seen.things, SERVED)
     done.violations += things.untruths(served, was, seen.things)
-    done.violations += ground.tags.wrong([*EVERY, TARGETS[0].moved()])
+    done.violations += ground.tags.wrong([*MIXED, TARGETS[0].moved()])
 
 
 def _bring_back(ground: Ground, done: Round) -> None:

@@ -7,7 +7,7 @@ import pytest
 from vmops.tasks import ns
 
 from .operations import OPERATIONS
-from .soak import WORDS
+from .soak import MIXED, WORDS
 
 ASKS = frozenset(
     [
@@ -82,3 +82,10 @@ def test_names_of_operations_are_their_own() -> None:
 def test_the_soak_has_networks_drains_and_moves_too() -> None:
     mixed = {words[0] for words, _file in WORDS}
     assert {"net.up", "net.down", "drain", "undrain", "migrate", "launch", "prune"} <= mixed
+
+
+def test_the_soak_judges_the_vms_that_its_words_are_about() -> None:
+    """What no command of it ever makes cannot be whole after it."""
+    files = {file for _words, file in WORDS}
+    about = {vm for operation in OPERATIONS if operation.file in files for vm in operation.vms}
+    assert {target.name for target in MIXED} == {*about} - {"sent", "fetched"}
