@@ -78,6 +78,7 @@ class Guests:
             terms=terms,
             northbound=self.inventory.northbound,
             own_line=self.inventory.has_own_worker,
+            vms=self.inventory.vms,
         )
         return migrate.migrate(move, group.vms)
 

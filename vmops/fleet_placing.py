@@ -103,5 +103,6 @@ class Placing:
             manner=manner,
             terms=terms,
             northbound=self.inventory.northbound,
+            vms=self.inventory.vms,
         )
         return Draining(how, routes, wish_of(self.inventory, vms, terms))

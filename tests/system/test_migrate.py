@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from .moving import DISKS, FOLDER, WORKERS, listed, moving, place
-from .operator import Operator
+from .operator import Operator, small_vm
 
 __all__ = ["moving"]
 
@@ -108,6 +110,67 @@ def test_a_move_is_given_up_until_it_is_handed_over(moving: Operator) -> None:
     assert listed(moving, "worker2") == []
     moving.ok("stop", "--force", "--vm", "web1")
     assert sums(moving, "worker1") == before
+
+
+IMAGES = "/home/ubuntu/vm_images"
+
+
+def guests_disk(operator: Operator, worker: str, name: str = "web1.qcow2") -> str:
+    """What its guest has on it, as a sum."""
+    read = f"qemu-img convert -O raw {name} /tmp/raw && sha256sum </tmp/raw && rm /tmp/raw"
+    return operator.on(worker, "sh", "-c", f"cd {IMAGES} && {read}")
+
+
+def images_of(operator: Operator, worker: str) -> list[str]:
+    return operator.on(worker, "sh", "-c", f"cd {IMAGES} && ls web1* || :").split()
+
+
+@pytest.fixture
+def with_image(operator: Operator) -> Iterator[Operator]:
+    """web1 with a qcow_image is on worker1, and does not run."""
+    operator.add(small_vm("web1", 23, 101))
+    yield operator
+    operator.clean_up(WORKERS)
+    for worker in WORKERS:
+        operator.on(worker, "sh", "-c", f"rm -f {IMAGES}/*web1*")
+
+
+@pytest.mark.timeout(300)
+def test_a_qcow_image_comes_back_and_the_old_one_is_set_aside(with_image: Operator) -> None:
+    operator = with_image
+    move = ("migrate", "--vm", "web1", "--to")
+    first = guests_disk(operator, "worker1")
+    operator.ok(*move, "worker2")
+    assert images_of(operator, "worker1") == ["web1.qcow2"]
+    write = ("qemu-io", "-f", "qcow2", "-c", "write -q -P 9 64k 64k", f"{IMAGES}/web1.qcow2")
+    operator.on("worker2", *write)
+    second = guests_disk(operator, "worker2")
+    assert second != first
+    # Its QEMU lets go of it as a user of its own, when it goes live.
+    operator.on("worker2", "chmod", "644", f"{IMAGES}/web1.qcow2")
+    operator.ok("launch", "--vm", "web1")
+
+    # What stands on the old one keeps it from being set aside, and the VM stays where it is.
+    overlay = "create -q -f qcow2 -F qcow2 -b web1.qcow2"
+    operator.on("worker1", "sh", "-c", f"cd {IMAGES} && qemu-img {overlay} on-web1.qcow2")
+    said = operator.fab(*move, "worker1")
+    assert (said.code, f"on-web1.qcow2 may stand on {IMAGES}/web1.qcow2" in said.err) == (1, True)
+    assert images_of(operator, "worker1") == ["web1.qcow2"]
+    assert list(operator.qemus("worker2")) == ["web1"]
+    operator.on("worker1", "rm", f"{IMAGES}/on-web1.qcow2")
+
+    said = operator.ok(*move, "worker1")
+    new, old = sorted(images_of(operator, "worker1"))
+    assert new == "web1.qcow2"
+    assert f"the disk that it had left on worker1 is ~/vm_images/{old} there now" in said.err
+    assert list(operator.qemus("worker1")) == ["web1"]
+    assert guests_disk(operator, "worker1", old) == first
+    pruned = operator.ok("prune", "--worker", "worker1", "--yes", "--format", "json").json
+    (kept,) = [each for each in pruned if each["kind"] == "old disk"]
+    assert (kept["name"], kept["vm"], kept["removed"]) == (f"~/vm_images/{old}", "web1", False)
+    assert images_of(operator, "worker1") == [new, old]
+    operator.ok("stop", "--force", "--vm", "web1")
+    assert guests_disk(operator, "worker1") == second
 
 
 def test_nothing_is_begun_that_cannot_end(moving: Operator) -> None:

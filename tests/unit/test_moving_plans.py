@@ -4,18 +4,22 @@ behind these guards."""
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmops.core.devices import disk
 from vmops.core.devices.storage import moving
 from vmops.core.devices.storage.folder import DiskFile, DiskFolder
 from vmops.core.devices.storage.moving import Arriving, How, mark
 from vmops.core.facts.images import MOVES
 from vmops.core.facts.observed import Observed
 from vmops.core.plan import starting, stopping
-from vmops.core.plan.moving import cold
+from vmops.core.plan.moving import behind, cold
+from vmops.core.plan.moving.course import Ends, Side, next_act
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import KILLED, Manner
 from vmops.core.plan.upkeep import disks
@@ -86,6 +90,64 @@ def test_disks_go_before_the_mark_says_so_and_never_a_qcow_image() -> None:
     back = cold.give_up(WORKER, VM1, seen._replace(moves={"vm1": COMES}), [DISK, f"~/{own}"])
     assert "remove_disk" not in "".join(words_of(back))
     assert words_of(back)[-1].startswith("drop_mark")
+
+
+LEFT = EMPTY._replace(
+    moves={"vm1": mark("left", D, "0123abcd")}, images={DISK: disk.unobjectionable(DISK)}
+)
+"""It has left this worker, where its qcow_image is still."""
+
+
+def test_a_qcow_image_that_was_left_behind_is_set_aside_before_the_vm_is_expected() -> None:
+    plan = cold.expect(WORKER, VM1, LEFT, COMES)
+    assert plan.block is not None
+    (aside, marks) = plan.block.numbered()
+    words = f"{DISK} {DISK}.moved-0123abcd"
+    assert " ".join(aside.commands[0].words()) == f"set_disk_aside {words}"
+    assert " ".join(aside.undo[0].words()) == f"put_disk_back {words}"
+    assert marks.label == moving.MARK
+    assert guards_of(plan) == ["not_running vm1", f"{IS} {LEFT.moves['vm1'].text}"]
+
+
+ENDS = Ends(D, WORKER.name)
+THERE = Side(runs=True, has=True)
+
+
+def act_of(observed: Observed) -> str:
+    return next_act("vm1", ENDS, THERE, cold.side_of(WORKER, VM1, observed)).act
+
+
+def test_only_what_the_vm_has_left_behind_makes_way_for_it() -> None:
+    """Without that mark nobody knows which of two is the newer one; a disk that was made for it and
+    is there again is none that it has left."""
+    own = "disk-vm1-data.raw"
+    folder = DiskFolder(files={own: DiskFile(own, "vm1", "data", "raw", 1, 1)})
+    assert act_of(LEFT) == "expect"
+    assert act_of(LEFT._replace(moves={})) == "blocked"
+    assert act_of(LEFT._replace(folder=folder)) == "blocked"
+    assert act_of(LEFT._replace(images={}, folder=folder)) == "blocked"
+
+
+@pytest.mark.parametrize("worker", [WORKER.name, None])
+def test_what_was_left_behind_stays_where_it_is_another_vms(worker: str | None) -> None:
+    path = f"~/{'x/../'}{DISK.removeprefix('~/')}"
+    other = replace(VM1, name="vm2", worker=worker, qcow_image=path)
+    with pytest.raises(WorkFailed, match="it is that of vm2"):
+        behind.check_set_aside(WORKER, VM1, LEFT, vms=[VM1, other])
+    elsewhere = replace(other, worker="worker9")
+    behind.check_set_aside(WORKER, VM1, LEFT, vms=[VM1, elsewhere])
+
+
+def test_what_was_left_behind_stays_while_a_process_has_it_open() -> None:
+    (image,) = LEFT.images[DISK]
+    held = LEFT._replace(images={DISK: (image._replace(held=101, holders=(7,)),)})
+    with pytest.raises(WorkFailed, match="is written to by PID 7"):
+        behind.check_set_aside(WORKER, VM1, held, vms=[VM1])
+
+
+@given(st.text())
+def test_whatever_the_token_of_a_mark_is_a_disk_is_set_aside_in_its_folder(token: str) -> None:
+    assert re.fullmatch(r"~/a/b\.moved-[0-9a-f]{8}", moving.aside("~/a/b", token))
 
 
 @pytest.mark.parametrize(

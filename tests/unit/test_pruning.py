@@ -55,6 +55,17 @@ def test_halves_are_found() -> None:
         assert [(each.kind, each.name) for each in found] == [(kind, TAP1), (kind, TAP2)]
 
 
+def test_an_old_disk_is_listed_and_kept_with_the_vm_whose_it_was() -> None:
+    path = f"{VM1.qcow_image}.moved-01234567"
+    found = pruning.old_disks([path, "~/vm_images/x.moved-01234567"], [VM1])
+    assert [(each.name, each.vm) for each in found] == [
+        (path, "vm1"),
+        ("~/vm_images/x.moved-01234567", ""),
+    ]
+    assert all(each.kept for each in found)
+    assert (pruning.plans(WORKER, found, EMPTY), pruning.clearing(found)) == ([], [])
+
+
 def test_what_a_process_uses_and_what_is_not_known_is_kept() -> None:
     used = dead(pidfile=True)._replace(taps={TAP1: ip.Tap(ip.alias("vm1"), in_use=True)})
     odd = EMPTY._replace(vms={"vm1": RunningVM("vm1", directory=True, odd=True)})

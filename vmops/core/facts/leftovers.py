@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vmops.core.facts.question import Question, lines_of
+from vmops.core.inventory.model import VM
 from vmops.core.script.command import FACT_BYTES, StepResult, command
 
 
@@ -20,6 +23,19 @@ class Left(NamedTuple):
     halves: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     served: frozenset[str] | None = None
+
+
+def set_aside(vms: Iterable[VM]) -> Question[tuple[str, ...]]:
+    """Disks that were set aside when VMs came back to the worker, by their paths: in the folders of
+    these VMs' own images, and where those usually are."""
+    own = (posixpath.dirname(vm.qcow_image) for vm in vms if vm.image is None)
+    folders = sorted({"~/vm_images", *filter(None, own)})
+    asked = command("set_aside_facts", *folders, most_bytes=FACT_BYTES)
+    return Question("old disks", (asked,), _read_paths)
+
+
+def _read_paths(said: StepResult) -> tuple[str, ...]:
+    return tuple(lines_of(said))
 
 
 def _read(said: StepResult) -> Left:

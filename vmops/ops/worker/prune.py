@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
-from vmops.core.facts.leftovers import LEFT
+from vmops.core.facts.leftovers import LEFT, set_aside
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.inventory import Inventory
@@ -39,12 +39,14 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     """
     worker = route.worker
     questions = (*facts.for_ending(), LEFT)
+    vms = tuple(listed.vms.values()) if listed else ()
+    aside = set_aside(vms)
     try:
-        answers = ask(route, *questions)
+        answers = ask(route, *questions, aside)
         if route.transcript is not None:
             return []
         seen = facts.read(route.worker, answers, questions)
-        left = answers[LEFT]
+        left, paths = answers[LEFT], answers[aside]
     except Unanswered as error:
         return [Pruned(worker.name, error=unreadable(route, error))]
     except VmopsError as error:
@@ -53,7 +55,7 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
         return [Pruned(worker.name, error=switch_fault(worker, seen))]
     if TAPS.name in seen.faults:
         return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
-    found = pruning.leftovers(seen, left, _ends(worker, listed))
+    found = (*pruning.leftovers(seen, left, _ends(worker, listed)), *pruning.old_disks(paths, vms))
     of_ovn = _carried(route, listed, remove=remove)
     if not remove:
         return [*(Pruned(worker.name, each) for each in found), *of_ovn]

@@ -160,6 +160,7 @@ def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: 
         manner=manner,
         terms=terms,
         northbound=listed.northbound,
+        vms=listed.vms,
         tell=lambda words: say(one_line(words)),
         progress=in_lines(),
     )

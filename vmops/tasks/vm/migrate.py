@@ -95,6 +95,7 @@ def migrate(
         terms=terms,
         northbound=listed.northbound,
         own_line=listed.has_own_worker,
+        vms=listed.vms,
         tell=lambda words: say(one_line(words)),
         progress=in_lines(),
     )

@@ -6,7 +6,9 @@ the VM from being started there.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -15,6 +17,7 @@ from vmops.core.inventory import rules
 from vmops.core.script.command import Command, Step, command
 
 MARK, UNMARK, TAKE = "mark", "remove mark", "take disks"
+SET_ASIDE = "set the old disk aside"
 
 How = Literal[
     "leaving", "staying", "left", "expected", "receiving", "at", "elsewhere", "unreadable"
@@ -111,6 +114,22 @@ def _taking(file: Arriving) -> Step:
     words = (f"{file.folder}/{file.name}", file.path)
     back = (command("give_back_disk", *words),)
     return Step(TAKE, (command("take_disk", *words),), undo=back, about=(file.path,))
+
+
+def aside(path: str, token: str) -> str:
+    """What a disk is called that was left behind by the move of that token, when it is set aside.
+    A mark may hold any text for a token."""
+    if not re.fullmatch(r"[0-9a-f]{8}", token):
+        token = hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{path}.moved-{token}"
+
+
+def setting_aside(path: str, token: str) -> Step:
+    """Give a disk that was left behind another name, so that a newer one can come; absent is fine.
+    Fails where another disk in its folder may stand on it."""
+    words = (path, aside(path, token))
+    back = (command("put_disk_back", *words),)
+    return Step(SET_ASIDE, (command("set_disk_aside", *words),), undo=back, about=words)
 
 
 def forgetting(paths: Iterable[str]) -> Step:

@@ -20,6 +20,7 @@ from vmops.core.plan import starting
 from vmops.core.plan.checks import check_boot, check_read, check_unused
 from vmops.core.plan.guards import block_of, still_here
 from vmops.core.plan.life import RUN_DIRECTORY
+from vmops.core.plan.moving.behind import files_of, left_behind
 from vmops.core.plan.moving.course import Side
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.plan.stopping import Manner, check_closed, stop
@@ -40,7 +41,8 @@ def side_of(worker: Worker, vm: VM, observed: Observed) -> Side:
     mark = observed.moves.get(vm.name)
     if mark is not None and shared.is_free(mark):
         mark = None
-    return Side(runs, bool(files_of(vm, observed)), mark, memory_of(vm, observed) if runs else "")
+    has = bool(files_of(vm, observed)) and not left_behind(vm, observed)
+    return Side(runs, has, mark, memory_of(vm, observed) if runs else "")
 
 
 def memory_of(vm: VM, observed: Observed) -> Literal["", "sent", "loaded"]:
@@ -49,14 +51,6 @@ def memory_of(vm: VM, observed: Observed) -> Literal["", "sent", "loaded"]:
     status, _ = observed.monitor_status(vm.name)
     waited = found is not None and "-incoming" in found.argv
     return "sent" if status == qmp.SENT else "loaded" if waited and status == qmp.PAUSED else ""
-
-
-def files_of(vm: VM, observed: Observed) -> tuple[str, ...]:
-    """The files of the VM that are on this worker: what was made for it, and its qcow_image."""
-    files = [f"{FOLDER}/{file.file}" for file in observed.folder.of(vm.name)]
-    if vm.image is None and not disk.is_missing(observed.images.get(vm.qcow_image)):
-        files.append(vm.qcow_image)
-    return tuple(dict.fromkeys(files))
 
 
 def bases_of(worker: Worker, vm: VM, observed: Observed) -> tuple[Base, ...]:
@@ -129,11 +123,17 @@ def check_comes(
 
 
 def expect(worker: Worker, vm: VM, observed: Observed, wanted: Mark) -> Plan:
-    """Mark the VM as expected on this worker. It has nothing of it, and starts nothing from now."""
+    """Mark the VM as expected on this worker. It has nothing of it, and starts nothing from now.
+
+    A qcow_image that it has left there before is set aside: the one that comes is newer."""
     check_unused(worker, vm, observed)
     paths = [vm.qcow_image, *(further.path_of(vm, each) for each in vm.disks)]
+    steps: tuple[Step, ...] = (moving.marking(vm.name, wanted),)
+    if left_behind(vm, observed):
+        paths.remove(vm.qcow_image)
+        steps = (moving.setting_aside(vm.qcow_image, observed.moves[vm.name].token), *steps)
     guards = (*_guards(vm, observed), *(qemu_img.no_disk(path) for path in dict.fromkeys(paths)))
-    return _plan(worker, vm, (moving.marking(vm.name, wanted),), guards, change="expect")
+    return _plan(worker, vm, steps, guards, change="expect")
 
 
 def leave(worker: Worker, vm: VM, observed: Observed, wanted: Mark, *, manner: Manner) -> Plan:

@@ -21,6 +21,7 @@ from vmops.core.plan.guards import block_of
 from vmops.core.plan.life import KILL, booting, clearing, ending
 from vmops.core.plan.live.interfaces import plugging_of
 from vmops.core.plan.moving import cold
+from vmops.core.plan.moving.behind import files_of
 from vmops.core.plan.moving.course import Act, Ends, Next, Side
 from vmops.core.plan.moving.live import plan_of, still
 from vmops.core.plan.phase import Phase, Plan
@@ -74,7 +75,7 @@ def check_comes(
 ) -> None:
     """Raise for what keeps the VM from coming to this worker; it has to see the same disks."""
     check_read(worker, vm, observed, STORES)
-    lacking = set(cold.files_of(vm, source)) - set(cold.files_of(vm, observed))
+    lacking = set(files_of(vm, source)) - set(files_of(vm, observed))
     if lacking:
         raise WorkFailed(
             f"it does not see {', '.join(sorted(lacking))}",

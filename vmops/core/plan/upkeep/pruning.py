@@ -7,7 +7,7 @@ that OVN has and nobody uses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -36,12 +36,16 @@ Kind = Literal[
     "network",
     "tunnel",
     "network of OVN",
+    "old disk",
 ]
 
 _NOBODY: Mapping[str, str | None] = MappingProxyType({})
 
 PRUNE = "prune"
 """The label of the step that clears /run/vmops, and the word for it all in the history."""
+
+
+OLD_DISK = "set aside when its VM came back with a newer one; remove it by hand"
 
 
 class Leftover(NamedTuple):
@@ -79,6 +83,16 @@ def leftovers(
     found += [Leftover("network", name) for name in _networks(seen, left)]
     found += [Leftover("tunnel", port.name) for port in _lost_tunnels(seen, workers)]
     return tuple(found)
+
+
+def old_disks(paths: Iterable[str], vms: Iterable[VM]) -> list[Leftover]:
+    """Disks that were set aside when a VM came back, for somebody to look at: a whole disk is not
+    removed."""
+    owners = {vm.qcow_image: vm.name for vm in vms}
+    return [
+        Leftover("old disk", path, owners.get(path.rpartition(".")[0], ""), kept=OLD_DISK)
+        for path in paths
+    ]
 
 
 def carried(central: Central, known: Collection[str]) -> list[Leftover]:

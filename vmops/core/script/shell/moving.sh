@@ -119,6 +119,56 @@ give_back_disk() {
   ' vmops "$path" "$disk"
 }
 
+# A disk that the VM has left behind, when it comes back. What stands on it names it in its first
+# cluster; another name would take that from under it.
+#: # as the SSH user, if no disk beside it stands on it: mv -n {1} {2}
+# set_disk_aside DISK NAME
+set_disk_aside() {
+  in_home "$2"
+  aside=$path
+  in_home "$1"
+  as_ssh_user 60 sh -c '
+    cd "${1%/*}" 2>/dev/null || exit 0
+    disk=${1##*/}
+    [ -e "$disk" ] || [ -L "$disk" ] || exit 0
+    [ ! -e "$2" ] && [ ! -L "$2" ] || { echo "$2 is there already" >&2; exit 1; }
+    for file in * .[!.]*; do
+      if [ ! -f "$file" ] || [ "$file" = "$disk" ]; then continue; fi
+      [ -r "$file" ] || { echo "$file, which may stand on $1, cannot be read" >&2; exit 1; }
+      ! head -c 4 -- "$file" | grep -qa "^QFI" ||
+        ! head -c 65536 -- "$file" | grep -qaF -- "$disk" ||
+        { echo "$file may stand on $1" >&2; exit 1; }
+    done
+    mv -T -- "$disk" "$2" && sync .
+  ' vmops "$path" "$aside"
+}
+
+#: # as the SSH user: mv -n {2} {1}
+put_disk_back() {
+  in_home "$2"
+  aside=$path
+  in_home "$1"
+  as_ssh_user 30 sh -c '
+    [ -e "$1" ] || [ ! -e "$2" ] || mv -T -- "$2" "$1"
+  ' vmops "$path" "$aside"
+}
+
+#: # as the SSH user: ls {1*}/*.moved-????????
+# set_aside_facts FOLDER...
+set_aside_facts() {
+  # shellcheck disable=SC2088
+  as_ssh_user 30 sh -c '
+    home=$1
+    shift
+    for folder in "$@"; do
+      case $folder in "~" | "~/"*) there=$home${folder#"~"} ;; *) there=$folder ;; esac
+      for file in "$there"/*.moved-????????; do
+        [ ! -f "$file" ] || printf "%s/%s\n" "$folder" "${file##*/}"
+      done
+    done
+  ' vmops "$VMOPS_HOME" "$@"
+}
+
 # What comes for another file whose name ends as this one's is not touched.
 #: # as the SSH user: rm -f what has come for {1}, and was not taken
 remove_arrived() {

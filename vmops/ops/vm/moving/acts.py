@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.devices.live import mirror
 from vmops.core.devices.live.mirror import Tuning
+from vmops.core.devices.storage import moving
+from vmops.core.devices.storage.moving import mark
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
@@ -15,8 +19,8 @@ from vmops.core.images.progress import Progress
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.group import Terms
 from vmops.core.plan.life import EXIT, KILL, TERM
-from vmops.core.plan.moving import cold
-from vmops.core.plan.moving.course import Side
+from vmops.core.plan.moving import behind, cold
+from vmops.core.plan.moving.course import Next, Side
 from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import GENTLY, Manner
@@ -37,7 +41,8 @@ class Move(NamedTuple):
     `cold` that one which runs is stopped for it. Else it is moved live, as `tuning` has it; without
     that, not at all. With `direct` it is sent from worker to worker where these two can do it.
     `northbound` is the worker that has OVN's central, None without one.
-    `own_line` tells of a VM whether the line of hosts.toml that says where it is is its own."""
+    `own_line` tells of a VM whether the line of hosts.toml that says where it is is its own; `vms`
+    are all that are in there."""
 
     to: Route
     others: Mapping[str, Route]
@@ -48,6 +53,7 @@ class Move(NamedTuple):
     terms: Terms = lifecycle.USUAL_TERMS
     northbound: str | None = None
     own_line: Callable[[VM], bool] = lambda vm: True
+    vms: Mapping[str, VM] = MappingProxyType({})
     tell: Tell = lambda words: None
     progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
 
@@ -99,6 +105,22 @@ def carry(move: Move, vm: VM, source: Route, file: object) -> None:
         move.progress(name, there, None)
     if sent:
         move.tell(f"{vm.name}: {file.path} is on {there}, {sent / 2**20:.1f} MiB sent")
+
+
+def expect(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, Observed]) -> bool:
+    """Have the destination expect the VM; False where somebody has changed something since it was
+    looked at. What it has left there before is set aside."""
+    here, there = source.worker, move.to.worker
+    cold.check_leaves(here, vm, seen[0])
+    cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
+    behind.check_set_aside(there, vm, seen[1], vms=move.vms.values())
+    wanted = mark("expected", here.name, found.token or secrets.token_hex(4), ran=found.ran)
+    if do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is None:
+        return False
+    if behind.left_behind(vm, seen[1]):
+        aside = moving.aside(vm.qcow_image, seen[1].moves[vm.name].token)
+        move.tell(f"{vm.name}: the disk that it had left on {there.name} is {aside} there now")
+    return True
 
 
 def carried(move: Move, vm: VM, to: Worker) -> tuple[Route, Rebinding] | None:

@@ -5,7 +5,6 @@ What was begun by somebody else, or was cut, is gone on with: only the two worke
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from vmops.core.devices.storage.moving import Arriving, mark
@@ -21,6 +20,7 @@ from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.elsewhere import as_it_is_there
 from vmops.core.plan.moving import cold, course, live, together
+from vmops.core.plan.moving.behind import files_of
 from vmops.core.plan.moving.course import Ends, Next
 from vmops.core.plan.placement.home import is_drained
 from vmops.core.tools import qmp
@@ -31,7 +31,17 @@ from vmops.ops.network import rebinding
 from vmops.ops.route import Group, Route
 from vmops.ops.vm import lifecycle, power
 from vmops.ops.vm.moving import going, shared
-from vmops.ops.vm.moving.acts import Move, bring_bases, carried, carry, do, let_in, look_at, side
+from vmops.ops.vm.moving.acts import (
+    Move,
+    bring_bases,
+    carried,
+    carry,
+    do,
+    expect,
+    let_in,
+    look_at,
+    side,
+)
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.vm.seeds import told
 
@@ -167,7 +177,7 @@ def _stay(move: Move, vm: VM, there: Route) -> None:
             if comes is not None and comes.how == "receiving":
                 plan = live.drop(there.worker, vm, seen[1])
             else:
-                plan = cold.give_up(there.worker, vm, seen[1], cold.files_of(vm, seen[0]))
+                plan = cold.give_up(there.worker, vm, seen[1], files_of(vm, seen[0]))
             done = do(there, vm, plan, seen[1])
         else:
             plan = (cold.stay if act == "stay" else cold.settle)(here.worker, vm, seen[0])
@@ -262,11 +272,7 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
     if together.is_one_folder(here, there) and found.act != "start":
         return shared.act(move, vm, source, found, seen)
     if found.act == "expect":
-        cold.check_leaves(here, vm, seen[0])
-        cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
-        token = found.token or secrets.token_hex(4)
-        wanted = mark("expected", here.name, token, ran=found.ran)
-        return do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is not None
+        return expect(move, vm, source, found, seen)
     if found.act == "leave":
         cold.check_leaves(here, vm, seen[0])
         # What takes long is done while it runs.
@@ -306,13 +312,13 @@ def _bring(
     """Bring its files. Those that were taken before it was cut are there by their names."""
     from vmops.remote.image.carry import Where
 
-    paths = cold.files_of(vm, seen[0])
+    paths = files_of(vm, seen[0])
     question = disk_sums(paths)
     try:
         sums = ask(source, question)[question]
     except Unanswered as error:
         raise unreadable(source, error) from error
-    taken = cold.files_of(vm, seen[1])
+    taken = files_of(vm, seen[1])
     files = tuple(Arriving(path, sums[path]) for path in paths)
     if move.direct and any(file.path not in taken for file in files):
         move.tell(f"{vm.name}: by way of this machine, as --direct is for a VM that runs")
@@ -371,7 +377,7 @@ def _shown(move: Move, vm: VM) -> Outcome:
     leaves = mark("leaving", there.name, "TOKEN", ran=True)
     expected = none._replace(moves={vm.name: comes})
     left = gone._replace(moves={vm.name: leaves})
-    paths = cold.files_of(vm, runs)
+    paths = files_of(vm, runs)
     do(move.to, vm, cold.expect(there, vm, none, comes), none)
     do(source, vm, cold.leave(here, vm, runs, leaves, manner=move.manner), runs)
     for path in paths:
