@@ -82,9 +82,6 @@ def main() -> int:
             if asked.moving:
                 print(moving(place, asked.rounds, say=_say()))
                 return 0
-            if asked.transfer:
-                print(transfer(place, asked.rounds, say=_say()))
-                return 0
             _measure(place, asked, into=measured)
     except (BenchFailed, VmopsError) as failure:
         print(f"error: {failure}", file=sys.stderr)
@@ -104,6 +101,9 @@ def _measure(place: Place, asked: argparse.Namespace, *, into: results.Results) 
     say = _say()
     if into["load"] > 0.5:
         say(f"this machine is busy (load {into['load']}): take the figures as rough")
+    if asked.transfer:
+        into["transfer"] = transfer(place, asked.rounds, say=say)
+        return
     if asked.single:
         into["single"] = single(place, asked.delays, asked.rounds, only=asked.ways, say=say)
     if asked.fleet:

@@ -44,6 +44,11 @@ def _parts(results: Results) -> Iterator[str]:
     if "disks" in results:
         yield "A launch without and with an overlay and a seed (cold `fab launch`; seconds)"
         yield _rows(results["disks"]["rows"])
+    for name, of in results.get("transfer", {}).items():
+        yield f"{name}: an image of {of['mib']} MiB to a worker, of which {of['data_mib']} are data"
+        yield table(("way", "s", "x scp", "peak MiB"), list(_transfer_rows(of["ways"])))
+        if of["missing"]:
+            yield f"not installed here: {', '.join(of['missing'])}"
     found = verdicts(results)
     if found:
         yield "\n".join(["Must be reached:", *map(str, found)])
@@ -83,6 +88,12 @@ def _fleet_row(entry: Results) -> list[str]:
     seconds, of_script, of_there = _cells(entry)
     halves = (_number(entry.get("start"), 2), _number(entry.get("stop"), 2))
     return [entry["title"], seconds, *halves, of_script, of_there, *_counts(entry)]
+
+
+def _transfer_rows(ways: Results) -> Iterator[list[str]]:
+    for way, entry in ways.items():
+        seconds, of_scp = _number(entry["seconds"], 2), _number(entry["of_scp"], 2)
+        yield [way, seconds, of_scp, _number(entry["peak_mib"], 0)]
 
 
 def _cells(entry: Results) -> tuple[str, str, str]:

@@ -41,6 +41,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_networks(results),
         *_overlay(results),
         *_disks(results),
+        *_transfer(results),
     ]
 
 
@@ -112,6 +113,18 @@ def _disks(results: Results) -> Iterator[Verdict]:
     for row in results.get("disks", {}).get("rows", []):
         what = "fab launch with an overlay and a seed, more than without"
         yield Verdict(what, row["more_ms"], 60.0, " ms")
+
+
+def _transfer(results: Results) -> Iterator[Verdict]:
+    images = results.get("transfer", {})
+    dense = _get(images.get("dense", {}).get("ways", {}), "vmops", "of_scp")
+    sparse = _get(images.get("sparse", {}).get("ways", {}), "vmops", "of_scp")
+    if dense is not None:
+        yield Verdict("fab image.push of what cannot be packed / scp", dense, 1 / 0.95, aim=True)
+    if sparse is not None:
+        yield Verdict(
+            "fab image.push of an image that is mostly holes / scp", sparse, 1 / 3, aim=True
+        )
 
 
 def _get(entries: Results, way: str, key: str) -> float | None:

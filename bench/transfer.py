@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bench.errors import BenchFailed
 from bench.place import PORT, ROOT, Place
-from bench.tables import table
+from bench.results import Results
 
 DENSE_MB, SPARSE_MB, SPARSE_DATA = 512, 2048, 10
 THERE = "/home/ubuntu/bench-image"
@@ -29,14 +29,14 @@ class Taken(NamedTuple):
     peak_mib: float
 
 
-def transfer(place: Place, rounds: int, *, say: Callable[[str], None]) -> str:
-    """The table: of an image full of what cannot be packed, and of one that is mostly holes.
+def transfer(place: Place, rounds: int, *, say: Callable[[str], None]) -> Results:
+    """What each way took: for an image that cannot be packed, and for one that is mostly holes.
 
-    Raises BenchFailed when a transfer fails.
+    vmops makes the sum of a file in the first round, and knows it then. Raises BenchFailed when a
+    transfer fails.
     """
     (worker,) = place.grow(1)
-    load = f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {rounds} rounds; medians."
-    parts = [f"{load}\nvmops makes the sum of a file in the first round, and knows it then"]
+    found: Results = {}
     for name, mib, every in (("dense", DENSE_MB, 1), ("sparse", SPARSE_MB, SPARSE_DATA)):
         image = _image(place.directory / f"{name}.raw", mib, every)
         all_ways = _ways(place, worker, image)
@@ -47,11 +47,13 @@ def transfer(place: Place, rounds: int, *, say: Callable[[str], None]) -> str:
                 say(f"{name}, round {round_ + 1}: {way}")
                 _clear(place, worker)
                 taken[way].append(_timed(argv, place))
-        parts.append(f"{name}: {mib} MiB, of which {mib // every} MiB are data")
-        parts.append(_rows(taken))
-        if left_out := [way for way in all_ways if way not in ways]:
-            parts.append(f"Not installed here: {', '.join(left_out)}")
-    return "\n\n".join(parts)
+        found[name] = {
+            "mib": mib,
+            "data_mib": mib // every,
+            "ways": {way: _entry(each, taken.get("scp")) for way, each in taken.items()},
+            "missing": [way for way in all_ways if way not in ways],
+        }
+    return found
 
 
 def _image(path: Path, mib: int, every: int) -> Path:
@@ -110,17 +112,12 @@ def _timed(argv: Sequence[str], place: Place) -> Taken:
     return Taken(time.monotonic() - began, used.ru_maxrss / 1024)
 
 
-def _rows(taken: Mapping[str, Sequence[Taken]]) -> str:
-    scp = [one.seconds for one in taken["scp"]]
-    rows = []
-    for way, found in taken.items():
-        ratios = [one.seconds / other for one, other in zip(found, scp, strict=True)]
-        rows.append(
-            [
-                way,
-                f"{statistics.median(one.seconds for one in found):.2f}",
-                f"{statistics.median(ratios):.2f}",
-                f"{max(one.peak_mib for one in found):.0f}",
-            ]
-        )
-    return table(("way", "s", "x scp", "peak MiB"), rows)
+def _entry(taken: Sequence[Taken], by_scp: Sequence[Taken] | None) -> Results:
+    """Medians; `of_scp` is the one of the rounds' ratios."""
+    ratios = [one.seconds / other.seconds for one, other in zip(taken, by_scp or (), strict=False)]
+    return {
+        "seconds": round(statistics.median(one.seconds for one in taken), 4),
+        "of_scp": round(statistics.median(ratios), 3) if ratios else None,
+        "peak_mib": round(max(one.peak_mib for one in taken), 1),
+        "runs": [round(one.seconds, 4) for one in taken],
+    }

@@ -183,6 +183,43 @@ def test_a_small_fleet_is_not_judged_by_the_target_for_twenty() -> None:
     assert not [verdict for verdict in verdicts(small) if "fab up + fab down" in verdict.what]
 
 
+def sent(**of_scp: float | None) -> dict[str, Any]:
+    """A transfer of each image, beside scp or without it."""
+    return {
+        "transfer": {
+            name: {
+                "mib": 2048,
+                "data_mib": 204,
+                "ways": {"vmops": {"seconds": 1.25, "of_scp": ratio, "peak_mib": 53.2}},
+                "missing": ["rsync -S"],
+            }
+            for name, ratio in of_scp.items()
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "reached"),
+    [
+        ("dense", 1.05, True),
+        ("dense", 1.06, False),
+        ("sparse", 0.33, True),
+        ("sparse", 0.34, False),
+    ],
+)
+def test_a_transfer_is_judged_beside_scp(name: str, ratio: float, reached: bool) -> None:
+    (verdict,) = verdicts(sent(**{name: ratio}))
+    assert verdict.reached is reached
+    assert str(verdict) in text(sent(**{name: ratio}))
+
+
+def test_a_transfer_without_scp_is_shown_and_not_judged() -> None:
+    shown = text(sent(sparse=None))
+    assert verdicts(sent(sparse=None)) == []
+    assert "vmops  1.25      -        53" in shown
+    assert "not installed here: rsync -S" in shown
+
+
 def test_the_report_shows_every_way_and_why_one_is_missing() -> None:
     entries = of_ways(
         [
