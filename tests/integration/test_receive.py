@@ -41,7 +41,14 @@ class Receiver:
     """One receiver in a folder of its own; its answers line by line."""
 
     def __init__(
-        self, folder: Path, source: ImageFile, way: str, *, digest: str = "", amended: str = ""
+        self,
+        folder: Path,
+        source: ImageFile,
+        way: str,
+        *,
+        digest: str = "",
+        amended: str = "",
+        before: str = "",
     ) -> None:
         self.source = source
         self.way = way
@@ -51,7 +58,7 @@ class Receiver:
         self.final = folder / "im/.vmops" / base.name
         self.part = self.final.with_name(f"{base.name}.part")
         self._process = subprocess.Popen(
-            ["perl", "-e", program(*RECEIVER) + amended, *words],
+            ["perl", "-e", before + program(*RECEIVER) + amended, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "HOME": str(folder), "LC_ALL": "C"},
@@ -220,6 +227,40 @@ def test_where_bytes_cannot_be_passed_on_they_are_copied(
     receiver = Receiver(tmp_path, source, way, amended=number)
     assert receiver.send(receiver.stream(receiver.at())) == ["checks", "done"]
     assert receiver.final.read_bytes() == (tmp_path / "source").read_bytes()
+
+
+_TOLD = """
+BEGIN {
+    *CORE::GLOBAL::syscall = sub {
+        my ($number, @words) = @_;
+        print STDOUT "back @words[1, 2]\\n" if $number == {62 => 277, 183 => 84}->{number_of()};
+        return CORE::syscall($number, @words);
+    };
+    sub number_of {
+        open my $self, '<', '/proc/self/exe';
+        sysread $self, my $head, 20;
+        return unpack 'x18 S', $head;
+    }
+}
+"""
+"""The receiver says when it has the disk begin, from where on and how much."""
+
+
+@WAYS
+def test_the_disk_begins_while_more_comes(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "large"
+    size = 20 << 20
+    path.write_bytes(random.Random(1).randbytes(size))
+    with ImageFile(path) as large:
+        receiver = Receiver(tmp_path, large, way, before=_TOLD)
+        said = receiver.send(receiver.stream(receiver.at()))
+    *begun, checks, done = [line.split(" ") for line in said]
+    assert [checks, done] == [["checks"], ["done"]]
+    ends = [0]
+    for word, at, length in begun:
+        assert (word, int(at)) == ("back", ends[-1])
+        ends.append(int(at) + int(length))
+    assert ends == [0, 8 << 20, 16 << 20]
 
 
 def test_an_image_that_is_larger_than_all_pipes(tmp_path: Path) -> None:
