@@ -65,7 +65,7 @@ def test_an_image_arrives_and_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not packs:
-        monkeypatch.setattr(transfer, "_new_packer", lambda: None)
+        monkeypatch.setattr(transfer, "_can_be_packed", lambda image: False)
     worker = start().worker()
     told: list[Progress] = []
     pushed = push(worker, image, base=base, on_progress=told.append, config=config)

@@ -67,9 +67,10 @@ def push(
     WorkFailed where there is no room or it cannot be written, and for an image that is not the
     promised one, OSError and ValueError where the image cannot be read.
     """
+    packs = _can_be_packed(image)  # before the login is waited for, which goes on meanwhile
     opened = connection(worker, config=config)
     for last_try in (False, True):
-        transfer = _Transfer(opened.live_transport, worker.name, image, on_progress)
+        transfer = _Transfer(opened.live_transport, worker.name, image, on_progress, packs=packs)
         try:
             pushed = transfer.run(base)
         finally:
@@ -91,19 +92,19 @@ class _Packer(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _new_packer() -> _Packer | None:
-    """None where there is no zstandard here."""
-    try:
-        import zstandard
-    except ImportError:
-        return None
+def _new_packer() -> _Packer:
+    import zstandard
+
     return zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
 
 def _can_be_packed(image: ImageFile) -> bool:
-    """False for one that is packed in itself: it would cost time on both sides for nothing."""
-    import zstandard
-
+    """False where there is no zstandard here, and for an image that is packed in itself: it would
+    cost time on both sides for nothing."""
+    try:
+        import zstandard
+    except ImportError:
+        return False
     data = b"".join(image.samples(_SAMPLES))
     return len(zstandard.compress(data, _LEVEL)) < _WORTH_IT * len(data)
 
@@ -117,12 +118,14 @@ class _Transfer:
         worker: str,
         image: ImageFile,
         on_progress: Report | None,
+        *,
+        packs: bool,
     ) -> None:
         self.differs = ""
         self._worker = worker
         self._image = image
         self._on_progress = on_progress
-        self._packer = _new_packer()
+        self._packer = _new_packer() if packs else None
         self._program = Program(transport, worker, RECEIVER)
 
     def close(self) -> None:
@@ -132,7 +135,7 @@ class _Transfer:
     def run(self, base: Base) -> Pushed:
         """See `push`."""
         total = stream.data_bytes(self._image.extents)
-        packs = "1" if self._packer and _can_be_packed(self._image) else "0"
+        packs = "1" if self._packer else "0"
         size = str(self._image.size)
         self._program.start([FOLDER, base.name, base.digest, size, str(total), packs])
         match self._program.hear(_WAITS_S):
