@@ -109,21 +109,22 @@ drained_facts() {
     vsctl --if-exists get Open_vSwitch . "external_ids:$1" "external_ids:$2"
 }
 
-# Two words that were not in OVSDB's file. Fails also where that is at no usual place: `read` leaves the
-# zeros between the arguments out.
+# Two words that are not in OVSDB's file. Fails also where that is at no usual place: one that lies there
+# is OVSDB's only if that has it open.
 never_written() {
-  name='' line=''
-  {
-    read -r pid </run/openvswitch/ovsdb-server.pid && read -r name <"/proc/$pid/comm"
-    read -r line <"/proc/$pid/cmdline"
-  } 2>/dev/null
-  case $name$line in
-    ovsdb-server*/etc/openvswitch/conf.db*) set -- "$@" /etc/openvswitch/conf.db ;;
-    ovsdb-server*/var/lib/openvswitch/conf.db*) set -- "$@" /var/lib/openvswitch/conf.db ;;
-    *) return 1 ;;
-  esac
-  grep -qsFe "$1" -e "$2" "$3"
-  [ $? = 1 ]
+  name=
+  { read -r pid </run/openvswitch/ovsdb-server.pid && read -r name <"/proc/$pid/comm"; } 2>/dev/null
+  [ "$name" = ovsdb-server ] || return
+  for file in /etc/openvswitch/conf.db /var/lib/openvswitch/conf.db; do
+    for open in "/proc/$pid/fd/"*; do
+      # shellcheck disable=SC3013 # dash and bash have it
+      [ "$open" -ef "$file" ] || continue
+      grep -qsFe "$1" -e "$2" "$open"
+      [ $? = 1 ]
+      return
+    done
+  done
+  return 1
 }
 
 #: sudo ss -Hltn
