@@ -122,6 +122,16 @@ def test_one_without_a_place_stays_and_is_told(full: Operator) -> None:
     assert set(full.qemus("worker1")) == {"v1", "v2"}
 
 
+def test_what_hosts_toml_gives_another_worker_does_not_come(full: Operator) -> None:
+    """It was pinned there meanwhile, or who wrote down that it was taken away did not say true."""
+    mark = ("external_ids:vmops-drained=true", 'external_ids:vmops-away="home"')
+    full.on("worker2", "ovs-vsctl", "--timeout=10", "set", "Open_vSwitch", ".", *mark)
+    said = full.ok("undrain", "--worker", "worker2")
+    assert "home: left where it is, hosts.toml gives it worker1" in said.err
+    assert set(full.qemus("worker1")) == {"v1", "v2", "home"}
+    assert "was not drained" in full.ok("undrain", "--worker", "worker2").err
+
+
 MARKED = "ovs-vsctl --timeout=10 get Open_vSwitch . external_ids | grep -q vmops-drained"
 MOMENTS = {
     "written down": ("worker1", MARKED),

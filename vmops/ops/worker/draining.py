@@ -76,7 +76,8 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     """Let the worker have VMs again, and bring those back that were taken away from it, or with
     `stay` leave them where they are; None where it was not drained. One that cannot be brought is
     still written down: the same call goes on with it. Of one that was destroyed meanwhile nothing
-    is brought. Raises VmopsError as `drain` does."""
+    is brought, and none that hosts.toml gives another worker, whatever is written down. Raises
+    VmopsError as `drain` does."""
     seen = _seen(here, ())
     if here.transcript is not None:
         if not stay:
@@ -98,7 +99,7 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     known = {vm.name: vm for vm in work.wish.vms}
     found = []
     for name in seen.drained.away:
-        came = _move(work, known[name], here.worker.name) if name in known else []
+        came = _come_back(work, known.get(name), here.worker.name)
         came = [one for one in came if not isinstance(one.error, NothingOfItError)]
         found += came
         if not any(one.error for one in came):
@@ -108,6 +109,15 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     if not seen.drained.away:
         _write(here, (ovs.unmark_drained(),))
     return found
+
+
+def _come_back(work: Draining, vm: VM | None, to: str) -> list[Outcome]:
+    if vm is None:
+        return []
+    if vm.worker not in (None, to):
+        work.how.tell(f"{vm.name}: left where it is, hosts.toml gives it {vm.worker}")
+        return []
+    return _move(work, vm, to)
 
 
 def _how(work: Draining) -> str:
