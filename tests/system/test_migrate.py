@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from .fleet_helpers import held
 from .moving import DISKS, FOLDER, WORKERS, listed, moving, place
 from .operator import Operator, small_vm
 
 __all__ = ["moving"]
 
+STOPPED = ("migrate", "--vm", "web1", "--to")
 MOVE = ("migrate", "--cold", "--vm", "web1", "--force", "--to")
 
 
@@ -110,6 +112,24 @@ def test_a_move_is_given_up_until_it_is_handed_over(moving: Operator) -> None:
     assert listed(moving, "worker2") == []
     moving.ok("stop", "--force", "--vm", "web1")
     assert sums(moving, "worker1") == before
+
+
+def test_one_that_was_to_come_back_and_is_not_has_still_left(moving: Operator) -> None:
+    """A launch on worker1 would begin with new disks otherwise."""
+    moving.ok("stop", "--force", "--vm", "web1")
+    moving.ok(*STOPPED, "worker2")
+    with held(moving, "worker2", "web1"):
+        task = moving.begin(*STOPPED, "worker1")
+        seen = f"until grep -q expected {FOLDER}/moving-web1; do :; done"
+        moving.on("worker1", "timeout", "60", "sh", "-c", seen)
+        task.kill()
+        task.communicate()
+    assert "it stays on worker2" in moving.ok(*STOPPED, "worker2").err
+    assert listed(moving, "worker1") == ["moving-web1"]
+    late = moving.fab("-H", moving.address("worker1"), "launch", "--vm", "web1")
+    assert (late.code, "it was moved from worker1 to worker2" in late.err) == (1, True)
+    moving.ok("launch", "--vm", "web1")
+    assert list(moving.qemus("worker2")) == ["web1"]
 
 
 IMAGES = "/home/ubuntu/vm_images"

@@ -18,7 +18,7 @@ from vmops.core.devices.storage.moving import Arriving, How, mark
 from vmops.core.facts.images import MOVES
 from vmops.core.facts.observed import Observed
 from vmops.core.plan import starting, stopping
-from vmops.core.plan.moving import behind, cold
+from vmops.core.plan.moving import behind, cold, live
 from vmops.core.plan.moving.course import Ends, Side, next_act
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import KILLED, Manner
@@ -107,6 +107,23 @@ def test_a_qcow_image_that_was_left_behind_is_set_aside_before_the_vm_is_expecte
     assert " ".join(aside.undo[0].words()) == f"put_disk_back {words}"
     assert marks.label == moving.MARK
     assert guards_of(plan) == ["not_running vm1", f"{IS} {LEFT.moves['vm1'].text}"]
+
+
+AGAIN = mark("expected", D, "5", ran=True, again=True)
+GONE = mark("left", D, "5")
+
+
+def test_one_that_had_left_before_has_left_again_where_it_does_not_come() -> None:
+    """Without that mark a launch here would begin with a new disk, while it is stopped there."""
+    told = f"write_mark ~/vm_images/.vmops/moving-vm1 {GONE.text}"
+    seen = EMPTY._replace(moves={"vm1": AGAIN})
+    assert words_of(cold.give_up(WORKER, VM1, seen, []))[-1] == told
+    dropped = live.drop(WORKER, VM1, EMPTY._replace(moves={"vm1": AGAIN._replace(how="receiving")}))
+    assert words_of(dropped)[-1] == told
+    assert moving.read(f"vm1 {AGAIN.text}") == ("vm1", AGAIN)
+    plan = live.receive(WORKER, VM1, seen, running(), token="6")
+    first = mark("receiving", D, "6", ran=True, again=True)
+    assert words_of(plan)[0] == f"write_mark ~/vm_images/.vmops/moving-vm1 {first.text}"
 
 
 ENDS = Ends(D, WORKER.name)

@@ -33,7 +33,8 @@ class Mark(NamedTuple):
     that workers share, it is `at` its peer; seen from any other it is `elsewhere` (shared.py).
 
     `token` is the same on both workers and no other move's. `ran` is that it is to be started when
-    it is there. `text` is the mark as it stands, by which it is known again.
+    it is there. `text` is the mark as it stands, by which it is known again. `again` is that the VM
+    had left this worker before: so it has, once more, where it does not come.
     """
 
     how: How
@@ -41,6 +42,12 @@ class Mark(NamedTuple):
     token: str = ""
     ran: bool = False
     text: str = ""
+    again: bool = False
+
+    @property
+    def returns(self) -> bool:
+        """True where what comes to the worker has left it before."""
+        return self.again or self.how == "left"
 
 
 class Arriving(NamedTuple):
@@ -60,10 +67,11 @@ class Arriving(NamedTuple):
         return f"arrived-{self.digest}-{self.path.rpartition('/')[2]}"
 
 
-def mark(how: How, peer: str, token: str, *, ran: bool = False) -> Mark:
+def mark(how: How, peer: str, token: str, *, ran: bool = False, again: bool = False) -> Mark:
     """A mark and its text."""
     words = {"how": how, "peer": peer, "token": token, "ran": ran}
-    return Mark(how, peer, token, ran, json.dumps(words))
+    words |= {"again": True} if again else {}
+    return Mark(how, peer, token, ran, json.dumps(words), again)
 
 
 def read(line: str) -> tuple[str, Mark]:
@@ -75,7 +83,7 @@ def read(line: str) -> tuple[str, Mark]:
         known = how in _HOWS and isinstance(ran, bool)
         # The peer stands in commands that the operator is told to type.
         if known and rules.WORKER["name"].objection(peer) is None and isinstance(token, str):
-            return vm, Mark(how, peer, token, ran, text)
+            return vm, Mark(how, peer, token, ran, text, said.get("again") is True)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return vm, Mark("unreadable", text=text)
@@ -103,6 +111,13 @@ def marking(vm: str, wanted: Mark) -> Step:
 def unmarking(vm: str) -> Step:
     """Take it away; absent is fine."""
     return Step(UNMARK, (command("drop_mark", path_of(vm)),))
+
+
+def no_more(vm: str, was: Mark) -> Step:
+    """It does not come: take its mark away, or say again that it has left, and where it is."""
+    if was.returns:
+        return marking(vm, mark("left", was.peer, was.token))
+    return unmarking(vm)
 
 
 def taking(files: Iterable[Arriving]) -> tuple[Step, ...]:

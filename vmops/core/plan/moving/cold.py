@@ -179,7 +179,8 @@ def give_up(worker: Worker, vm: VM, observed: Observed, files: Sequence[str]) ->
     own = [path for path in files if path.startswith(f"{FOLDER}/")]
     removals = tuple(qemu_img.remove_disk(path) for path in own)
     steps: tuple[Step, ...] = (Step(disk.REMOVE, removals),) if removals else ()
-    steps = (*steps, moving.forgetting(files), moving.unmarking(vm.name))
+    gone = moving.no_more(vm.name, observed.moves[vm.name])
+    steps = (*steps, moving.forgetting(files), gone)
     return _plan(worker, vm, steps, _guards(vm, observed), change="give up")
 
 

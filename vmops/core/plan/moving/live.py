@@ -141,7 +141,7 @@ def receive(worker: Worker, vm: VM, observed: Observed, source: Observed, *, tok
     """
     check_unused(worker, vm, observed)
     expected = observed.moves[vm.name]
-    receiving = mark("receiving", expected.peer, token, ran=True)
+    receiving = mark("receiving", expected.peer, token, ran=True, again=expected.again)
     back = moving.marking(vm.name, expected)
     there = {path: chain for path, chain in source.images.items() if path != vm.iso}
     seen = observed._replace(images={**observed.images, **there})
@@ -247,7 +247,8 @@ def drop(worker: Worker, vm: VM, observed: Observed, *, then: Mark | None = None
     own = (f"{FOLDER}/{file.file}" for file in observed.folder.of(vm.name))
     paths = dict.fromkeys((*_paths(vm), *own))
     steps.append(Step(disk.REMOVE, tuple(qemu_img.remove_disk(path) for path in paths)))
-    steps.append(moving.marking(vm.name, then) if then else moving.unmarking(vm.name))
+    gone = moving.no_more(vm.name, observed.moves[vm.name])
+    steps.append(moving.marking(vm.name, then) if then else gone)
     if running.process is not None:
         guards = still(vm, observed)
     else:

@@ -114,7 +114,9 @@ def expect(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed,
     cold.check_leaves(here, vm, seen[0])
     cold.check_comes(there, vm, seen[1], seen[0], starts=found.ran)
     behind.check_set_aside(there, vm, seen[1], vms=move.vms.values())
-    wanted = mark("expected", here.name, found.token or secrets.token_hex(4), ran=found.ran)
+    was, token = seen[1].moves.get(vm.name), found.token or secrets.token_hex(4)
+    again = was is not None and was.returns
+    wanted = mark("expected", here.name, token, ran=found.ran, again=again)
     if do(move.to, vm, cold.expect(there, vm, seen[1], wanted), seen[1]) is None:
         return False
     if behind.left_behind(vm, seen[1]):

@@ -291,7 +291,9 @@ def _act(move: Move, vm: VM, source: Route, found: Next, seen: tuple[Observed, O
         _start(move, vm)
         return True
     if found.act == "drop":
-        then = mark("expected", here.name, found.token, ran=found.ran) if found.token else None
+        again = seen[1].moves[vm.name].again
+        anew = mark("expected", here.name, found.token, ran=found.ran, again=again)
+        then = anew if found.token else None
         return do(move.to, vm, live.drop(there, vm, seen[1], then=then), seen[1]) is not None
     if found.act == "end":
         return do(source, vm, live.end(here, vm, seen[0]), seen[0]) is not None
