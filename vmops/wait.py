@@ -1,12 +1,19 @@
-"""Waiting: one function with a deadline, a clock and a sleep that tests replace."""
+"""Waiting: one function with a deadline, a clock and a sleep that tests replace.
+
+And for a worker that is silent a command waits once.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from itertools import repeat
 from typing import TypeVar
+
+from vmops.errors import VmopsError
 
 Answer = TypeVar("Answer")
 
@@ -56,3 +63,35 @@ def lengthening(first_s: float = 0.1, longest_s: float = 1.0) -> Iterator[float]
     while True:
         yield pause
         pause = min(2 * pause, longest_s)
+
+
+_commands: list[dict[Hashable, VmopsError]] = []
+"""What came of workers that did not answer, for each command under way: a task may call another."""
+
+
+@contextmanager
+def asking_once() -> Iterator[None]:
+    """Inside, nobody waits twice for a worker that does not answer.
+
+    A command looks at a worker several times: at its networks, at its VMs, then it acts. Who is
+    silent costs its time limit at the first of these, and the others end at once for the same
+    reason. Who uses vmops from Python is in no command, and asks anew each time.
+    """
+    _commands.append({})
+    try:
+        yield
+    finally:
+        _commands.pop()
+
+
+def note_silence(who: Hashable, error: VmopsError) -> None:
+    """That this one did not answer."""
+    if _commands:
+        _commands[-1].setdefault(who, error)
+
+
+def check_answers(who: Hashable) -> None:
+    """Raise again what came of it when it did not answer before, in the same command."""
+    known = _commands[-1].get(who) if _commands else None
+    if known is not None:
+        raise copy(known) from known

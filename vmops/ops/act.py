@@ -23,11 +23,19 @@ from vmops.core.names import RunDirectory
 from vmops.core.plan.elsewhere import as_it_is_there
 from vmops.core.plan.phase import Phase, Plan
 from vmops.core.script import script
-from vmops.core.script.command import Block, BlockResult
+from vmops.core.script.command import Block, BlockResult, most_bytes
 from vmops.core.tools import image_chain
-from vmops.errors import ConnectionLost, PortConflict, UnexpectedOutput, VmopsError, WorkFailed
+from vmops.errors import (
+    CommandTimeout,
+    ConnectionLost,
+    PortConflict,
+    UnexpectedOutput,
+    VmopsError,
+    WorkFailed,
+)
 from vmops.ops.fleet import on_each
 from vmops.ops.route import Group, Route
+from vmops.wait import check_answers, note_silence
 
 commands = logging.getLogger("vmops.commands")
 """What is about to run on a worker, as a person would type it: `fab -e` shows it."""
@@ -38,8 +46,6 @@ LOOKS = 3
 LANES = 12
 """How many VMs of one worker are acted on at once, by one script: most of the time each of them
 waits for the switch, the kernel or its QEMU. What waits for guests runs all at once."""
-
-_FRAMES_BYTES = 4 << 20
 
 Suppose = Callable[[Worker, Sequence[VM]], Observed]
 """What a dry run supposes the worker to answer: see core/facts/supposed.py."""
@@ -98,22 +104,11 @@ def perform(
         route.worker,
         text,
         time_limit=time_limit_s,
-        most_bytes=_most_bytes(blocks),
+        most_bytes=most_bytes(blocks),
         config=route.config,
     )
     results = script.parse(blocks, nonce=nonce, stdout=reply.stdout, stderr=reply.stderr)
     return list(results)
-
-
-def _most_bytes(blocks: Sequence[Block]) -> int:
-    """What is kept of what the commands print, and room for frames and start-up files."""
-    commands = [
-        command
-        for block in blocks
-        for step in block.numbered()
-        for command in (*step.commands, *step.undo)
-    ]
-    return _FRAMES_BYTES + sum(2 * command.most_bytes for command in commands)
 
 
 def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
@@ -121,6 +116,7 @@ def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
 
     With a `lock`, they are asked while nobody changes what it guards; a WorkFailed where it is not
     to be had. On a route with a watch, GoneError where the first answer has marks of its VMs.
+    Within a command a worker that did not answer is not asked again: that is raised anew.
     """
     if route.transcript is not None:
         route.transcript.asked(route.worker, questions)
@@ -128,7 +124,12 @@ def ask(route: Route, *questions: Question[Any], lock: str = "") -> Answers:
     if route.watch is not None:
         questions = route.watch.beside(questions)
     block = block_of(questions, lock=lock)
-    (result,) = perform(route, [block], time_limit_s=time_limit_s(questions))
+    check_answers(route.worker.name)
+    try:
+        (result,) = perform(route, [block], time_limit_s=time_limit_s(questions))
+    except (ConnectionLost, CommandTimeout) as error:
+        note_silence(route.worker.name, error)
+        raise
     if lock and result.outcome in ("locked", "unlocked"):
         raise _without_lock(lock.rpartition("/")[2], route.worker, result)
     answers = Answers(result)

@@ -177,3 +177,17 @@ class BlockResult(NamedTuple):
         """The step that ended the block."""
         failed = [result for result in self.steps if not result.ok]
         return failed[-1] if failed and self.outcome == "failed" else None
+
+
+_FRAMES_BYTES = 4 << 20
+
+
+def most_bytes(blocks: Sequence[Block]) -> int:
+    """What is kept of what the commands print, and room for frames and start-up files."""
+    commands = [
+        command
+        for block in blocks
+        for step in block.numbered()
+        for command in (*step.commands, *step.undo)
+    ]
+    return _FRAMES_BYTES + sum(2 * command.most_bytes for command in commands)

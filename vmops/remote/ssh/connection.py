@@ -13,6 +13,7 @@ import fabric
 import paramiko
 
 from vmops.core.inventory.model import Worker
+from vmops.errors import WorkerUnreachable
 from vmops.nameless import tell_fabric
 from vmops.remote.counters import count
 from vmops.remote.ssh.bridge import FAILURES
@@ -23,7 +24,7 @@ from vmops.remote.ssh.login import Login, Secrets
 from vmops.remote.ssh.stream import Stream
 from vmops.remote.ssh.translate import lost, unreachable, was_dropped
 from vmops.remote.ssh.transport import WorkerTransport, silence_paramiko
-from vmops.wait import growing_pauses, wait_for
+from vmops.wait import check_answers, growing_pauses, note_silence, wait_for
 
 DIAL_TRIES = 6
 """sshd hangs up on some callers when more than MaxStartups of them are logging in."""
@@ -38,7 +39,8 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
     """Fabric's Connection, opened our way: tuned socket, checked host key, own chain of gateways.
 
     `open` raises WorkerUnreachable, HostKeyRefused or LoginRefused. It is safe from any thread and
-    does nothing on a connection that lives; one that died is dialled again.
+    does nothing on a connection that lives; one that died is dialled again, but within a command
+    none that could not be dialled before (wait.py).
     """
 
     endpoint: Endpoint
@@ -75,9 +77,14 @@ class WorkerConnection(fabric.Connection):  # type: ignore[misc]
                 self._set(_failed_early=None)
                 raise failure
             if not self.is_connected:
-                gateway = _gateway(self.endpoint, self.config)
-                self._close_client()
-                self._connect(gateway)
+                check_answers(self.endpoint)
+                try:
+                    gateway = _gateway(self.endpoint, self.config)
+                    self._close_client()
+                    self._connect(gateway)
+                except WorkerUnreachable as error:
+                    note_silence(self.endpoint, error)
+                    raise
 
     def open_early(self) -> None:
         """Begin to open it in the background.

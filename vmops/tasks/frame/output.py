@@ -96,12 +96,27 @@ def complain(errors: Iterable[VmopsError]) -> None:
     """Each error as what, where, why, and the cure as it can be typed; what cures several that
     follow each other is told once, after the last of them."""
     found = list(errors)
+    _told.update(map(str, found))
     for place, error in enumerate(found, start=1):
         shared = place < len(found) and found[place].cure == error.cure
         word, text = _red("error"), harmless(in_words(error, cured=not shared))
         if not isinstance(error, InventoryError):
             text = _BREAK.sub("\n  ", text)
         print(f"{word}: {text}", file=sys.stderr, flush=True)
+
+
+_told: set[str] = set()
+"""What a task has complained of so far."""
+
+
+def tell_anew() -> None:
+    """A task begins: what was told before it is told again."""
+    _told.clear()
+
+
+def untold(errors: Iterable[VmopsError]) -> list[VmopsError]:
+    """Those of which the task has not complained yet."""
+    return [error for error in errors if str(error) not in _told]
 
 
 def in_words(error: VmopsError, *, cured: bool = True) -> str:

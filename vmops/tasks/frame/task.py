@@ -14,6 +14,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, TypeVar
@@ -32,10 +33,13 @@ from vmops.tasks.frame.output import (
     prepare_streams,
     quiet_libraries,
     say,
+    tell_anew,
+    untold,
 )
 from vmops.tasks.frame.work import Work, carry_out
 from vmops.tasks.typed.begin import begin, is_asked_in_vain
 from vmops.tasks.typed.program import as_typed, hosts_option
+from vmops.wait import asking_once
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,11 +78,13 @@ def task(
     *,
     name: str | None = None,
     iterable: tuple[str, ...] = (),
+    asks_again: bool = False,
 ) -> Callable[[F], Any]:
     """Make a task of a body; `options` has an entry for each of its parameters behind the context.
 
     `name` is the task's where Python needs another one, `iterable` are the options that may be
-    given several times.
+    given several times. One that `asks_again` goes on with workers that were silent: it looks again
+    and again, or makes good what it has begun.
     """
     options = options or {}
 
@@ -89,7 +95,7 @@ def task(
             iterable=list(iterable),
             auto_shortflags=False,
             klass=Task,
-        )(_framed(body, options))
+        )(_framed(body, options, asks_again=asks_again))
         made.choices = {
             as_option(name): option.rule.words
             for name, option in options.items()
@@ -101,7 +107,7 @@ def task(
     return make
 
 
-def _framed(body: F, options: Mapping[str, Option]) -> F:
+def _framed(body: F, options: Mapping[str, Option], *, asks_again: bool) -> F:
     """The body in its frame: the one place where a VmopsError becomes a message."""
 
     @functools.wraps(body)
@@ -109,14 +115,15 @@ def _framed(body: F, options: Mapping[str, Option]) -> F:
         prepare_streams()
         quiet_libraries()
         be_quick()
+        tell_anew()
         echo(args[0].config.run.echo)
         try:
-            with raising():
+            with raising(), nullcontext() if asks_again else asking_once():
                 return _result(body, options, *args, **kwargs)
         except VmopsError as error:
             if _debugging():
                 raise
-            complain(error.failures if isinstance(error, FleetFailed) else [error])
+            complain(untold(error.failures if isinstance(error, FleetFailed) else [error]))
             raise Exit(code=error.exit_code) from error
         except KeyboardInterrupt:
             say(

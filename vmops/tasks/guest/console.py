@@ -36,7 +36,8 @@ AFTER_INPUT_S = 5
             options.at_least(0, "seconds"),
         ),
         "until": Option("Leave when the guest prints this; exit code 1 if it never does."),
-    }
+    },
+    asks_again=True,
 )
 def console(
     c: Context,

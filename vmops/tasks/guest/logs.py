@@ -40,7 +40,8 @@ _MOST_WAITING = 16
         ),
         "qemu": Option("Show QEMU's own messages only."),
         "raw": Option("Let the guest's control characters through to this terminal."),
-    }
+    },
+    asks_again=True,
 )
 def logs(
     c: Context,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         "viewer": Option("Start a viewer, if one is installed (default)."),
         "browser": Option("With --web: start a browser (default)."),
         "format": options.FORMAT,
-    }
+    },
+    asks_again=True,
 )
 def vnc(
     c: Context,

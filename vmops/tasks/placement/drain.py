@@ -34,7 +34,7 @@ _MOVING = {
 }
 
 
-@task(_MOVING)
+@task(_MOVING, asks_again=True)
 def drain(
     c: Context,
     worker: str | None = None,
@@ -75,7 +75,7 @@ _STAY = Option(
 )
 
 
-@task(_MOVING | {"stay": _STAY})
+@task(_MOVING | {"stay": _STAY}, asks_again=True)
 def undrain(
     c: Context,
     worker: str | None = None,

@@ -47,7 +47,8 @@ _NO_FILE = {"web": "replaces a file, and --web makes none"}
             "With --web: a port of this machine (default: any).", options.a_port, only_with="web"
         ),
         "browser": Option("With --web: start a browser (default)."),
-    }
+    },
+    asks_again=True,
 )
 def graph(
     c: Context,

@@ -42,7 +42,8 @@ _RUNS_ON = {"cold": "is for a VM that goes on running, and --cold stops it"}
         "direct": options.DIRECT,
         "overcommit": options.OVERCOMMIT,
         "format": options.FORMAT,
-    }
+    },
+    asks_again=True,
 )
 def migrate(
     c: Context,

@@ -180,7 +180,8 @@ def _turn(c: Context, vm: str | None, name: str, turn: Turn) -> Work[Outcome]:
             options.at_least(0, "seconds"),
         ),
         "format": options.FORMAT,
-    }
+    },
+    asks_again=True,
 )
 def wait(
     c: Context,

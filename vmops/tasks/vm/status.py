@@ -36,7 +36,8 @@ Scope = Literal["named", "some", "all"]
         "format": options.FORMAT,
         "watch": options.WATCH,
         "interval": options.INTERVAL,
-    }
+    },
+    asks_again=True,
 )
 def status(
     c: Context,
@@ -71,7 +72,8 @@ def status(
         "format": options.FORMAT,
         "watch": options.WATCH,
         "interval": options.INTERVAL,
-    }
+    },
+    asks_again=True,
 )
 def ps(
     c: Context,
