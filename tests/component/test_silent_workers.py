@@ -75,7 +75,7 @@ def silent() -> Iterator[Sequence[Silent]]:
 @pytest.mark.parametrize("node", ["w1", "w2"])
 @pytest.mark.parametrize(
     "words",
-    [["plan"], ["up"], ["down", "--yes"], ["launch", "--vm", "one,two"]],
+    [["plan"], ["up"], ["down", "--yes"]],
     ids=" ".join,
 )
 def test_it_is_waited_for_once_and_told_once(

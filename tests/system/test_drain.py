@@ -109,6 +109,22 @@ def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
     full.ok("up", "--vm", "later")
 
 
+def test_what_somebody_has_settled_since_stays(full: Operator) -> None:
+    full.ok("drain", "--worker", "worker1")
+    at = {name: worker for worker in WORKERS[1:] for name in full.qemus(worker)}
+    (other,) = set(WORKERS[1:]) - {at["home"]}
+    full.ok("migrate", "--vm", "home", "--to", other)
+    full.extra = full.extra.replace("count = 4", f'count = 4\nworker = "{at["v1"]}"')
+    full.write()
+    back = full.ok("undrain", "--worker", "worker1")
+    assert f"home: left where it is, as it was moved from {at['home']} to {other} since" in back.err
+    assert "back: fab migrate --vm home --to worker1" in back.err
+    assert f"v1: left where it is, hosts.toml gives it {at['v1']}" in back.err
+    assert "home" in full.qemus(other)
+    assert "v1" in full.qemus(at["v1"])
+    assert "worker1 was not drained" in full.ok("undrain", "--worker", "worker1").err
+
+
 def test_one_without_a_place_stays_and_is_told(full: Operator) -> None:
     text = full.hosts_toml.read_text()
     for worker in WORKERS[1:]:

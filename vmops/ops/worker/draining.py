@@ -12,6 +12,7 @@ from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RUNNING, images
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
+from vmops.core.plan.moving import marks
 from vmops.core.plan.placement.choice import Wish
 from vmops.core.plan.placement.choose import choose
 from vmops.core.plan.placement.home import belongs
@@ -76,8 +77,8 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     """Let the worker have VMs again, and bring those back that were taken away from it, or with
     `stay` leave them where they are; None where it was not drained. One that cannot be brought is
     still written down: the same call goes on with it. Of one that was destroyed meanwhile nothing
-    is brought, and none that hosts.toml gives another worker, whatever is written down. Raises
-    VmopsError as `drain` does."""
+    is brought, and none that hosts.toml gives another worker, whatever is written down, nor one
+    that somebody has moved on since. Raises VmopsError as `drain` does."""
     seen = _seen(here, ())
     if here.transcript is not None:
         if not stay:
@@ -97,9 +98,10 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     away = list(seen.drained.away)
     _write(here, ovs.mark_drained(away, is_open=True))
     known = {vm.name: vm for vm in work.wish.vms}
+    settled = _settled(work, here, seen)
     found = []
     for name in seen.drained.away:
-        came = _come_back(work, known.get(name), here.worker.name)
+        came = _come_back(work, known.get(name), here.worker.name, settled.get(name, ""))
         came = [one for one in came if not isinstance(one.error, NothingOfItError)]
         found += came
         if not any(one.error for one in came):
@@ -111,13 +113,45 @@ def undrain(work: Draining, here: Route, *, stay: bool = False) -> list[Outcome]
     return found
 
 
-def _come_back(work: Draining, vm: VM | None, to: str) -> list[Outcome]:
+def _come_back(work: Draining, vm: VM | None, to: str, settled: str) -> list[Outcome]:
     if vm is None:
         return []
     if vm.worker not in (None, to):
-        work.how.tell(f"{vm.name}: left where it is, hosts.toml gives it {vm.worker}")
+        settled = f"left where it is, hosts.toml gives it {vm.worker}"
+    if settled:
+        work.how.tell(f"{vm.name}: {settled}")
         return []
     return _move(work, vm, to)
+
+
+def _settled(work: Draining, here: Route, seen: Observed) -> dict[str, str]:
+    """Which VMs were moved on from where the drain took them, not by a drain of that worker, and in
+    words what is done about that."""
+    home = here.worker.name
+    found = {}
+    looks: dict[str, Observed | None] = {}
+    for name in seen.drained.away if seen.drained is not None else ():
+        took = seen.moves.get(name)
+        if took is None or took.how != "left" or took.peer not in work.routes:
+            continue
+        if took.peer not in looks:
+            looks[took.peer] = _seen_if_there(work.routes[took.peer])
+        there = looks[took.peer]
+        onward = there.moves.get(name) if there is not None else None
+        if there is None or onward is None or onward.how != "left" or onward.peer == home:
+            continue
+        if not marks.is_away(name, there):
+            what = f"left where it is, as it was moved from {took.peer} to {onward.peer} since"
+            found[name] = f"{what}; {marks.back(name, home, away=False)}"
+    return found
+
+
+def _seen_if_there(route: Route) -> Observed | None:
+    """What a move from there will find out anyway is no error here."""
+    try:
+        return _seen(route, ())
+    except VmopsError:
+        return None
 
 
 def _how(work: Draining) -> str:

@@ -16,6 +16,7 @@ from vmops.tasks.frame.places import bases_of_vms
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory, other_routes
 from vmops.tasks.frame.task import task
 from vmops.tasks.frame.work import Report, Work
+from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.core.plan.stopping import Manner
@@ -90,6 +91,8 @@ def undrain(
     """
     Let a drained worker have VMs again, and move those back that `drain` took away from it.
 
+    One that somebody has moved on since is left, and one that hosts.toml gives another worker.
+
     Example: fab undrain --worker worker1
     """
     from vmops.core.plan.stopping import Manner
@@ -161,7 +164,7 @@ def _draining(c: Context, group: Group, manner: Manner, cold: bool, overcommit: 
         terms=terms,
         northbound=listed.northbound,
         vms=listed.vms,
-        tell=lambda words: say(one_line(words)),
+        tell=lambda words: say(as_typed(one_line(words))),
         progress=in_lines(),
     )
     return Draining(how, routes, wish_of(listed, vms, terms))
