@@ -12,6 +12,7 @@ DEAF = ("deaf1",)
 DISK = ("disk1",)
 PLUG = ("plug1",)
 DISKS = ("disk2",)
+SEEDED = ("seed1",)
 GUESTS = ("net1",)
 OVER = ("over1",)
 TALKING = ("agent1",)
@@ -282,6 +283,13 @@ OPERATIONS = (
         *("hotplug-disk", ("launch", "--vm", "plug1"), "running", "running", PLUG),
         file="changed",
         same_qemu=True,
+    ),
+    Operation("launch-seeded", ("launch", "--vm", "seed1"), "gone", "running", SEEDED),
+    Operation(
+        *("restart-seeded", ("restart", "--vm", "seed1", "--force"), "running", "running", SEEDED),
+    ),
+    Operation(
+        *("stop-seeded", ("stop", "--vm", "seed1", "--timeout", "3"), "running", "gone", SEEDED),
     ),
     Operation("destroy", _disk1("destroy", "--yes", "--timeout", "3"), "running", "gone", DISK),
     Operation(

@@ -26,6 +26,7 @@ GUEST_RUNS = "a guest that runs"
 """What must never be beside that."""
 CAME = "memory that came"
 """That its QEMU has had its memory from another one, and has not begun anew."""
+SEED = "a whole seed"
 FROZEN = "a guest that is frozen"
 SILENT = "an agent that says nothing"
 TOLD = {"frozen": (FROZEN,), "silent": (SILENT,)}
@@ -250,6 +251,7 @@ def _more(seen: Mapping[str, Any], target: Target) -> tuple[str, ...]:
     queues = {seen["links"][tap]["qdisc"] for tap in target.taps if tap in seen["links"]}
     pulled = any("vmops-link" in str(row["external_ids"]) for row in rows)
     return (
+        *((SEED,) if target.seeded and target.name in seen["seeds"] else ()),
         *((f"mark {mark}",) if mark else ()),
         *((GUEST_RUNS,) if mark == "receiving" and status == "running" else ()),
         *(("memory",) if f"memory-{target.name}" in names else ()),

@@ -61,7 +61,7 @@ for t in "$@"; do
     ovs-vsctl --timeout=10 --if-exists del-port "$t"
     ip link del "$t" 2>/dev/null
 done
-for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1 over1 agent1; do
+for vm in web1 web2 web3 deaf1 disk1 plug1 disk2 net1 over1 agent1 seed1; do
     umount -l /run/vmops/$vm/log 2>/dev/null
     rm -rf /run/vmops/$vm
 done

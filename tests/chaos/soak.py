@@ -12,7 +12,7 @@ from .cuts import NETWORK, SIGNALS
 from .ground import Command, Ground, Said
 from .judge import before_our_code, read_status, untruths
 from .operations import DISKS, DRAIN, OPERATIONS
-from .outside import Shape
+from .outside import SEED, Shape
 from .states import File
 from .targets import GUESTS, TARGETS
 from .waiting import Hung
@@ -182,7 +182,7 @@ def _bring_back(ground: Ground, done: Round) -> None:
 
 def _usual(shape: Shape) -> Shape:
     """Without what may stay when all runs: snapshots, and a cable that was pulled."""
-    return replace(shape, more=tuple(word for word in shape.more if word == "memory"))
+    return replace(shape, more=tuple(word for word in shape.more if word in ("memory", SEED)))
 
 
 SERVED = next(operation for operation in OPERATIONS if operation.name == "net-up")

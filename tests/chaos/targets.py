@@ -19,6 +19,7 @@ class Target:
     A VLAN that is None is a network that OVN carries. With `disk_gb` its disk is made of that
     image, otherwise it is a file of its own. `further` are the names of further disks. With a
     `network` its first interface is in that, and the VLAN is the network's.
+    `seeded` is that its guest is told something at its first boot.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Target:
     network: str = ""
     ram_mb: int = 32
     base: str = "sent"
+    seeded: bool = False
 
     @property
     def taps(self) -> dict[str, int | None]:
@@ -79,6 +81,8 @@ class Target:
             lines += [f'image = "{self.base}"', f"disk_gb = {self.disk_gb}"]
         else:
             lines.append(f'qcow_image = "~/vm_images/{self.image}"')
+        if self.seeded:
+            lines.append('cloud_init = { packages = ["vim"] }')
         for name in self.further:
             lines += [f"[[vms.{self.name}.disks]]", f'name = "{name}"', "size_gb = 1"]
         for number, vlan in enumerate(self.vlans, start=1):
@@ -98,6 +102,7 @@ TARGETS = (
     Target("disk1", 5, (105,), disk_gb=1),
     Target("plug1", 6, (106,)),
     Target("disk2", 7, (107,), disk_gb=1, further=("data",)),
+    Target("seed1", 12, (112,), seeded=True),
 )
 GUESTS = (Target("net1", 8, (110,), network="blue"),)
 """In the files of networks alone."""

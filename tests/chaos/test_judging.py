@@ -22,7 +22,7 @@ from .cuts import NETWORK, SIGNALS, Cut, Extent, plan, read_cut
 from .ground import Ground
 from .judge import Judge, Trial, before_our_code, untruths
 from .operations import OPERATIONS, Operation
-from .outside import CAME, WAITS, Look, Nic, Shape, doubled, there_of
+from .outside import CAME, SEED, WAITS, Look, Nic, Shape, doubled, there_of
 from .shell import FOLDER
 from .states import State
 from .sweep import Journal, grounds, report
@@ -178,6 +178,13 @@ def test_status_that_does_not_tell_the_truth_is_seen(
 )
 def test_what_there_is_beside_a_vm_counts(state: State, shape: Shape, whole: bool) -> None:
     assert is_as_wanted(shape, WEB2, state) == whole
+
+
+def test_a_vm_that_runs_without_the_seed_that_it_was_to_have_is_seen() -> None:
+    seeded = replace(WEB2, seeded=True)
+    assert not is_as_wanted(Shape(1, (WHOLE,), True), seeded, "running")
+    assert is_as_wanted(Shape(1, (WHOLE,), True, more=(SEED,)), seeded, "running")
+    assert not is_as_wanted(Shape(0, more=(SEED,)), seeded, "gone")
 
 
 def test_a_vm_that_was_to_keep_its_memory_and_has_not_is_seen() -> None:

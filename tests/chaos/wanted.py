@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import things
 from .operations import Operation
-from .outside import CAME, FROZEN, Look, Shape, there_of
+from .outside import CAME, FROZEN, SEED, Look, Shape, there_of
 from .states import State
 from .targets import CHANGED, GUESTS, OVER_GUESTS, TALKING, TARGETS, Target
 
@@ -35,7 +35,8 @@ def is_as_wanted(shape: Shape, target: Target, state: State, *, came: bool = Fal
     that it had elsewhere, or in a file."""
     if state == "gone":
         return shape.is_nothing
-    if shape.more != (*MORE.get(state, ()), *((CAME,) if came else ())):
+    seed = (SEED,) if target.seeded and state in RUNS else ()
+    if shape.more != (*seed, *MORE.get(state, ()), *((CAME,) if came else ())):
         return False
     if target.disk_gb and shape.disk != str(target.disk_gb):
         return False
