@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 
 from vmops.errors import InventoryError
 from vmops.tasks import worker
-from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost
+from vmops.tasks.frame.selection import groups_of_vms, groups_with_lost, inventory_path
 from vmops.tasks.vm import fleet, status
 
 VM = '[vms.{0}]\nvm_id = {1}\nram_mb = 1\ncores = 1\nvnc_port = 590{1}\nqcow_image = "/{1}"\n'
@@ -172,3 +172,32 @@ def test_no_more_workers_are_connected_to_early_than_parallel_says(
     with pytest.raises(Exit):
         task(Context(config=fabric.Config()), parallel=1, **words)
     assert "2 workers, 1 at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.10.1", "127.0.99.2", "127.0.99.2:2222"])
+def test_h_finds_the_lab_that_vmops_lab_dir_names(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VMOPS_HOSTS")
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    monkeypatch.setenv("VMOPS_LAB_DIR", str(lab))
+    network = host.rpartition(".")[0]
+    (lab / "hosts.toml").write_text(f'[workers.worker1]\naddress = "{network}.1"\n')
+    assert inventory_path(call(host)) == lab / "hosts.toml"
+
+
+def test_h_of_a_lab_that_is_not_found_says_where_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VMOPS_HOSTS")
+    (tmp_path / "hosts.toml").unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VMOPS_LAB_DIR", str(tmp_path / "none"))
+    with pytest.raises(
+        InventoryError, match=r"no lab in .*none has a worker 127\.0\.99\.2"
+    ) as told:
+        inventory_path(call("127.0.99.2"))
+    assert "export VMOPS_HOSTS=" in told.value.cure
+    assert inventory_path(call("10.1.1.1")) == tmp_path / "hosts.toml"

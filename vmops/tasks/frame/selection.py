@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "VMOPS_HOSTS"
 FILE = "hosts.toml"
-LAB_NETWORK = "127.0.10."
+LOOPBACK = "127."
 
 _ENDING = ("stop", "unplug", "destroy")
 """Tasks to which a VM that is nowhere is no error."""
@@ -29,21 +29,37 @@ _NOWHERE = "is on no worker: nothing of it was found"
 
 
 def inventory_path(c: Context) -> Path:
-    """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of a lab's address, else
-    hosts.toml beside the fabfile (or here, without a fabfile). Raises InventoryError."""
+    """Where the inventory is: VMOPS_HOSTS, else the lab's own for `-H` of an address of the lab's,
+    else hosts.toml beside the fabfile (or here, without a fabfile). Raises InventoryError."""
     from vmops.nameless import path_in
 
     named = path_in(VARIABLE)
     if named is not None:
         return named
-    if host_of(c).startswith(LAB_NETWORK):
+    beside = getattr(c.config, "_project_prefix", None)
+    path = Path(beside or Path.cwd()) / FILE
+    host = host_of(c)
+    if host.startswith(LOOPBACK):
         from vmops.lab.layout import default_directory
 
         lab = default_directory() / FILE
-        if lab.exists():
+        if _names(lab, host):
             return lab
-    beside = getattr(c.config, "_project_prefix", None)
-    return Path(beside or Path.cwd()) / FILE
+        if not path.exists():
+            raise InventoryError(
+                f"{path}: there is no such file, and no lab in {lab.parent} has a worker {host}",
+                cure="of a lab that is elsewhere: export VMOPS_HOSTS=FOLDER/hosts.toml, as lab.up"
+                " said; or set VMOPS_LAB_DIR to that folder",
+            )
+    return path
+
+
+def _names(lab: Path, host: str) -> bool:
+    """True where the lab's hosts.toml has workers in the network of that address."""
+    try:
+        return f'"{host.rpartition(".")[0]}.' in lab.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def inventory(c: Context) -> Inventory:
