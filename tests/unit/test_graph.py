@@ -232,14 +232,14 @@ def test_tunnels_join_the_workers_of_a_mesh_and_no_others() -> None:
     assert found.mesh == ("w1", "w3")
     assert as_dict(found)["mesh"] == ["w1", "w3"]
     lines = languages.mermaid(found).splitlines()
-    assert lines[-3:] == ['  mesh{{"VXLAN tunnels"}}', "  mesh -.- w1", "  mesh -.- w3"]
+    assert lines[-3:] == ['  mesh{{"VXLAN tunnels (wanted)"}}', "  mesh -.- w1", "  mesh -.- w3"]
     text = languages.d2(found)
     assert "mesh -- w3: {style.stroke-dash: 4}" in text
     assert "mesh -- w2" not in text
     root = ET.fromstring(svg(found, title="hosts.toml"))
     (line,) = [e for e in root.iter() if e.get("stroke-dasharray") == "6 4"]
     assert len(re.findall("V", line.attrib["d"])) == 2
-    assert "VXLAN tunnels" in texts(svg(found, title="hosts.toml"))
+    assert "VXLAN tunnels (wanted)" in texts(svg(found, title="hosts.toml"))
 
 
 def test_without_a_mesh_nothing_is_said_of_tunnels() -> None:

@@ -91,6 +91,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         pytest.param("launch vm1", "  {} launch --vm vm1\n", id="a-vm-without-its-option"),
         pytest.param("statsu", "did you mean: {} status\n", id="misspelt-task"),
         pytest.param("ps lab.hael", "did you mean: {} lab.heal\n", id="misspelt-second-task"),
+        pytest.param("--help statsu", "did you mean: {} --help status\n", id="help-misspelt"),
+        pytest.param("--help nosuch", "there is no task 'nosuch'\n  {} --list", id="help-of-none"),
+        pytest.param(
+            "-h nosuch", "there is no task 'nosuch'\n  {} --list", id="short-help-of-none"
+        ),
         pytest.param("start --vm vm1", "did you mean: {} launch\n", id="start"),
         pytest.param("list", "did you mean: {} ps\n", id="list"),
         pytest.param("delete", "did you mean: {} destroy\n", id="delete"),

@@ -41,6 +41,7 @@ def begin() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if all(is_ours(program.collection[name]) for name in program.collection.task_names):
         leave_at_once()
+    _check_help(program)
     take(program)
     _check_rest(program)
     _check_hosts(program.hosts)
@@ -82,6 +83,17 @@ def _only_tells(program: Program) -> bool:
     args = program.invoked.core[0].args
     asks = HELP & set(program.words)
     return bool(args.list.value or args.help.value or asks or not program.words)
+
+
+def _check_help(program: Program) -> None:
+    """Help of what is no task: the program itself says that it has no idea."""
+    asked = program.invoked.core[0].args.help.value
+    tasks = program.collection.task_names.items()
+    names = [name for task, aliases in tasks for name in (task, *aliases)]
+    if isinstance(asked, str) and asked not in names:
+        from vmops.tasks.typed.words import unknown_help
+
+        raise refusal(unknown_help(asked, names, program.typed))
 
 
 def _check_rest(program: Program) -> None:

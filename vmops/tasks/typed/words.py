@@ -95,6 +95,14 @@ def better(said: str, context: Any, names: Sequence[str], program: str) -> str:
     return f"there is no task {word!r}\n  {listed}"
 
 
+def unknown_help(word: str, names: Sequence[str], program: str) -> str:
+    """That there is no such task to have help of, and the one that was probably meant."""
+    said = better(f"No idea what '{word}' is!", None, names, program)
+    what, _, cure = said.partition("\n")
+    meant = cure.strip().removeprefix(f"did you mean: {program} ")
+    return said if meant == cure.strip() else f"{what}\n  did you mean: {program} --help {meant}"
+
+
 def in_place_of_argument(word: str, context: Any, core: Any, program: str) -> str:
     """What is wrong with an option where the task still waits for an argument, and the cure.
 

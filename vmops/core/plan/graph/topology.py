@@ -90,13 +90,14 @@ class Place(NamedTuple):
     asked: bool = True
 
 
-TUNNELS = "VXLAN tunnels"
-"""What joins the workers of a mesh: each has one to each other."""
+TUNNELS = "VXLAN tunnels (wanted)"
+"""What joins the workers of a mesh: each is to have one to each other. Which are there is for
+`net.status` to say."""
 
 
 class Topology(NamedTuple):
     """All of it, in the order of hosts.toml; networks by VLAN. `mesh` are the workers that tunnels
-    join, by name."""
+    are to join, by name."""
 
     places: tuple[Place, ...]
     nets: tuple[Net, ...]
