@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from vmops.core.devices import machine
+from vmops.core.devices.live import sending
 from vmops.core.images.names import FOLDER
 from vmops.core.inventory.model import VM
 from vmops.core.names import RunDirectory
@@ -82,16 +83,18 @@ def saving(vm: str, running: Process, *, uid: int) -> Step:
     talk = _talk(
         vm,
         PAUSE,
-        _EVENTS,
-        # In 7.2 the default is 128 MiB a second.
-        Request("migrate-set-parameters", {"max-bandwidth": 1 << 40}),
+        # With a return path QEMU would wait for words that a file has none of, after its end.
+        sending.told(),
+        sending.limits(),
         Request("migrate", {"uri": f"unix:{run.path}/memory.sock"}),
         _COME,
         Request("query-migrate"),
         Need('"status": "completed"'),
     )
     save = ("save_memory", vm, str(uid), path, str(LIMIT_S), head)
-    undo = (_while_running(vm, Request("migrate_cancel")), _while_running(vm, RESUME))
+    # Until that is over QEMU refuses to let the guest run.
+    over = Await("MIGRATION", 5.0, ('"status": "cancelled"', '"status": "failed"'))
+    undo = (_while_running(vm, Request("migrate_cancel"), over), _while_running(vm, RESUME))
     return Step(
         SAVE,
         (talk._replace(argv=save), command("keep_memory", path)),
@@ -106,7 +109,7 @@ def loading(vm: str) -> tuple[Step, ...]:
     run, path = RunDirectory(vm), path_of(vm)
     talk = _talk(
         vm,
-        _EVENTS,
+        sending.told(),
         Request("migrate-incoming", {"uri": f"unix:{run.path}/memory.sock"}),
         _COME,
         Request("query-migrate"),
@@ -126,9 +129,6 @@ def discarding(vm: str) -> Step:
     return Step(DISCARD, (command("discard_memory", path_of(vm)),))
 
 
-_EVENTS = Request(
-    "migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]}
-)
 _COME = Await(
     "MIGRATION",
     LIMIT_S,
@@ -141,6 +141,6 @@ def _talk(vm: str, *lines: Line) -> Command:
     return monitor.talk([Talk(vm, lines, 60.0)])
 
 
-def _while_running(vm: str, request: Request) -> Command:
-    entry = _talk(vm, request)
+def _while_running(vm: str, *lines: Line) -> Command:
+    entry = _talk(vm, *lines)
     return entry._replace(argv=("while_running", vm, *entry.argv))

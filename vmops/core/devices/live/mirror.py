@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from vmops.core.devices.live import sending
 from vmops.core.names import RunDirectory
 from vmops.core.script.command import Command, Step, command
 from vmops.core.tools import monitor
@@ -71,7 +72,7 @@ class Mirrored(NamedTuple):
 def waiting(vm: str, disks: Sequence[Mirrored]) -> Step:
     """Have a QEMU that was started for it listen for these disks and memory."""
     run = RunDirectory(vm)
-    lines: list[Line] = [_capabilities("events", "return-path")]
+    lines: list[Line] = [sending.told("return-path")]
     lines += [_nbd_server(run)] if disks else []
     for disk in disks:
         export = {"type": "nbd", "id": disk.job, "node-name": disk.node, "name": disk.name}
@@ -161,10 +162,9 @@ def handing_over(vm: str, disks: Sequence[Mirrored], tuning: Tuning) -> Step:
         over = f'"device": "{disk.job}"'
         jobs.append(Await("BLOCK_JOB_COMPLETED", _JOB_LIMIT_S, over, then="go on"))
     dismissed = (Request("job-dismiss", {"id": disk.job}) for disk in disks)
-    limits = {"downtime-limit": tuning.downtime_ms, "max-bandwidth": tuning.bytes_s or 1 << 40}
     lines: tuple[Line, ...] = (
-        _capabilities("events", "return-path", "pause-before-switchover", "auto-converge"),
-        Request("migrate-set-parameters", limits),
+        sending.told("return-path", "pause-before-switchover", "auto-converge"),
+        sending.limits(bytes_s=tuning.bytes_s, downtime_ms=tuning.downtime_ms),
         Request("migrate", {"uri": f"unix:{run.way(RAM)}"}),
         _came("pre-switchover"),
         Request("query-migrate"),
@@ -212,8 +212,11 @@ def taking(vm: str, *, mirrored: bool = True) -> Step:
     """See that all has come, and let go of the sockets of disks that were `mirrored`: a guest gets
     these only then."""
     come: tuple[Line, ...] = (Request("query-migrate"), Need('"status": "completed"'))
-    ends = (Request("nbd-server-stop"),) if mirrored else ()
-    return Step("has come", (_talk(vm, *come, *ends),))
+    if not mirrored:
+        return Step("has come", (_talk(vm, *come),))
+    # One that was cut behind this has closed them already.
+    talk = _talk(vm, *come, Request("nbd-server-stop"))
+    return Step("has come", (_wrapped("take_back", talk),))
 
 
 def running_on(vm: str) -> Step:
@@ -226,11 +229,6 @@ def running_on(vm: str) -> Step:
 def back_to_life(vm: str) -> Step:
     """Let a guest run on whose memory was sent in vain."""
     return Step(RUN_ON, (_talk(vm, RESUME, STATUS, Need('"running": true')),))
-
-
-def _capabilities(*names: str) -> Request:
-    wanted = [{"capability": name, "state": True} for name in names]
-    return Request("migrate-set-capabilities", {"capabilities": wanted})
 
 
 def _talk(vm: str, *lines: Line) -> Command:

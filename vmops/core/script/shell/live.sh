@@ -9,6 +9,7 @@ take_back() {
   case $answer in
     *'"DeviceNotFound"'*|*'"DeviceNotActive"'*|*'File descriptor named'*'not found'*) return 0 ;;
     *'Failed to find node with node-name='*|*'"Job '*'not found"'*) return 0 ;;
+    *'"NBD server not running"'*) return 0 ;;
   esac
   printf '%s\n' "$answer"
   return 1
