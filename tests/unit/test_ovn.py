@@ -647,7 +647,7 @@ def test_a_worker_is_set_up_by_three_commands_and_then_left_alone() -> None:
 
 def test_the_centrals_worker_listens_too() -> None:
     assert setting_up.set_up(W1, W1, Following()).labels[0] == "listen"
-    elsewhere = Following(listens=("ptcp:6642:10.9.9.9", "pssl:6642"))
+    elsewhere = Following(listens=("ptcp:6642:10.9.9.9", "pssl:6642:10.9.9.9"))
     assert setting_up.set_up(W1, W1, elsewhere).labels[0] == "listen"
     for where in ("ptcp:6642", "ptcp:6642:0.0.0.0", "ptcp:6642:10.0.0.1"):
         assert setting_up.set_up(W1, W1, Following(listens=(where,))).labels[0] == "bridge"
@@ -686,6 +686,7 @@ def test_what_a_worker_says_of_its_part() -> None:
         "datapath": "netdev\n",
         "state": "ovn not connected\n",
         "listens": 'read-write role="" ptcp:6642\n',
+        "keys": "switch\ncentral\n",
         "outside": "eth1 device br-vmops 10.9.0.1/24 10.9.0.2/24\n",
     }
     said = StepResult(
@@ -699,7 +700,11 @@ def test_what_a_worker_says_of_its_part() -> None:
         "ovn-controller has no connection to OVN's central",
         ("ptcp:6642",),
         Outer("eth1", port_of="br-vmops", addresses=("10.9.0.1/24", "10.9.0.2/24")),
+        keys=("switch", "central"),
     )
+    assert following(W1, Part(W1, "eth1", tls=True)).read(said) == found._replace(tls=True)
+    both = following(W1, Part(W1, "eth1", vlans=True, tls=True)).read(said)
+    assert both == found._replace(vlans=True, tls=True)
 
 
 def test_a_share_has_what_ovn_carries_and_what_it_no_longer_does() -> None:

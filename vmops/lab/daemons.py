@@ -49,6 +49,10 @@ def _central(word: str, database: str, tables: str) -> Daemon:
             f"--unixctl={OVN_RUN}/ovn{word}_db.ctl",
             f"--remote=punix:{OVN_RUN}/ovn{word}_db.sock",
             f"--remote=db:{database},{tables},connections",
+            # As Debian's ovn-ctl does: keys for TLS are what somebody writes there.
+            f"--private-key=db:{database},SSL,private_key",
+            f"--certificate=db:{database},SSL,certificate",
+            f"--ca-cert=db:{database},SSL,ca_cert",
             f"{OVN_LIB}/ovn{word}_db.db",
         ),
         pidfile=pidfile,

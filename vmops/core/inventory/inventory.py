@@ -29,20 +29,23 @@ T = TypeVar("T")
 
 class Part(NamedTuple):
     """A worker's part in OVN: it follows the `central`, which may be itself, and has the `device`
-    that leads out where it is a gateway. With `vlans` OVN gets into VLANs there."""
+    that leads out where it is a gateway. With `vlans` OVN gets into VLANs there; with `tls` it
+    follows by TLS."""
 
     central: Worker
     device: str = ""
     vlans: bool = False
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What hosts.toml says, whole and without a conflict. `source` is its name in messages.
 
-    `northbound` names the worker that has OVN's central, None where there is none, and `way_out` is
-    how its networks get out. `mesh` is "vxlan" where tunnels carry VLANs between workers. `origins`
-    has where a value came from that its own table does not write: by section, name, key.
+    `northbound` names the worker that has OVN's central, None where there is none, `way_out` is how
+    its networks get out, and `ovn_tls` whether workers follow it by TLS. `mesh` is "vxlan" where
+    tunnels carry VLANs between workers. `origins` has where a value came from that its own table
+    does not write: by section, name, key.
 
     Building one whose VMs or workers share what they may not raises InvalidValue. It can be copied
     and pickled.
@@ -60,6 +63,7 @@ class Inventory:
     northbound: str | None = None
     way_out: WayOut | None = None
     mesh: str | None = None
+    ovn_tls: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", MappingProxyType(dict(self.workers)))
@@ -125,7 +129,8 @@ class Inventory:
         dicts = (dict(self.workers), dict(self.vms))
         more = dict(self.images), dict(self.origins), dict(self.networks)
         of_ovn = (self.northbound, self.way_out)
-        return Inventory, (self.defaults, *dicts, self.source, *more, *of_ovn, self.mesh)
+        last = (self.mesh, self.ovn_tls)
+        return Inventory, (self.defaults, *dicts, self.source, *more, *of_ovn, *last)
 
     def worker(self, name_or_address: str) -> Worker:
         """The worker of that name or address; an address that is not listed gets the defaults.
@@ -254,7 +259,7 @@ class Inventory:
             return None
         device = self.way_out.device_of(worker.name) if self.way_out is not None else ""
         vlans = any(n.engine == OVN and n.vlan_id is not None for n in self.networks.values())
-        return Part(self.workers[self.northbound], device, vlans)
+        return Part(self.workers[self.northbound], device, vlans, self.ovn_tls)
 
     def has_own_worker(self, vm: VM) -> bool:
         """True where the VM's own table says its worker, so that another one can be written there:
@@ -350,6 +355,7 @@ def parse(text: str, *, source: str, folder: str = "") -> Inventory:
             "northbound": hosts.ovn.get("northbound"),
             "way_out": _way_out(hosts.ovn) if hosts.ovn else None,
             "mesh": hosts.mesh,
+            "ovn_tls": hosts.ovn.get("tls", False),
         },
     )
 

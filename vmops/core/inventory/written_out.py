@@ -112,7 +112,8 @@ def as_toml(listed: Inventory, vms: Sequence[VM]) -> str:
     tables.append(_table("defaults", (*defaults, *mesh)))
     if listed.northbound is not None:
         out = {} if listed.way_out is None else listed.way_out.to_dict()
-        values = {"northbound": listed.northbound, **out}
+        tls = {"tls": True} if listed.ovn_tls else {}
+        values = {"northbound": listed.northbound, **tls, **out}
         tables.append(_table("ovn", [Value(key, value, OWN) for key, value in values.items()]))
     tables += [
         _table(key_path(("workers", name)), of_worker(listed, worker))

@@ -30,7 +30,9 @@ def look(route: Route, part: Part) -> Following:
     question = following(route.worker, part)
     answers = ask(route, question)
     if route.transcript is not None:
-        return Following(outer=Outer(part.device) if part.device else None, vlans=part.vlans)
+        return Following(
+            outer=Outer(part.device) if part.device else None, vlans=part.vlans, tls=part.tls
+        )
     try:
         return answers[question]
     except Unanswered as error:

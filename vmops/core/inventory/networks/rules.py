@@ -196,6 +196,7 @@ CENTRAL: Mapping[str, Rule] = {
         normal.name,
         schema=matching(normal.NAME),
     ),
+    "tls": Rule(bool, "true where workers follow the central by TLS", lambda value: value),
     "gateways": Rule(
         list,
         f"1 to {MOST_GATEWAYS} workers, each once, and its device or bridge to the outside, as in"

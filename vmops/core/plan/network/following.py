@@ -42,9 +42,9 @@ class Setup(NamedTuple):
         return tuple(step.label for step in self.block.numbered()) if self.block else ()
 
 
-def remote(central: Worker) -> str:
+def remote(central: Worker, *, tls: bool = False) -> str:
     """Where controllers find the southbound database."""
-    return f"tcp:{_bracketed(central)}:{PORT}"
+    return f"{'ssl' if tls else 'tcp'}:{_bracketed(central)}:{PORT}"
 
 
 def _bracketed(worker: Worker) -> str:
@@ -62,7 +62,7 @@ def wanted(worker: Worker, central: Worker, found: Following) -> dict[str, dict[
     groups = {
         OWN_BRIDGE: own,
         TUNNELS: {"ovn-encap-type": "geneve", "ovn-encap-ip": worker.tunnel_ip or ""},
-        REMOTE: {"ovn-remote": remote(central)},
+        REMOTE: {"ovn-remote": remote(central, tls=found.tls)},
     }
     wires = {OUTER_WIRE: _outer_bridge(found.outer)} if found.outer is not None else {}
     if found.vlans:
@@ -97,11 +97,25 @@ def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict
 
 def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
     """The commands that a worker lacks. Raises WorkFailed where it has no OVN, where that follows
-    somebody else's central already, and where a gateway's way out is none."""
+    somebody else's central already, or this one by TLS which hosts.toml does not say, where it has
+    no keys for TLS, and where a gateway's way out is none."""
     if found.missing:
         raise WorkFailed(_not_installed(found), worker=worker.name, cure=_install(found))
     other = found.settings.get("ovn-remote", "")
-    if other not in ("", remote(central)):
+    by_tls = other == remote(central, tls=True) or (
+        worker == central and any(each.startswith("pssl:") for each in _here(central, found))
+    )
+    if by_tls and not found.tls:
+        raise WorkFailed(
+            "its OVN goes by TLS, and hosts.toml does not say so",
+            worker=worker.name,
+            cure="write tls = true in [ovn]",
+        )
+    if lacks := _without_keys(worker, central, found):
+        raise WorkFailed(
+            f"no keys for TLS in {lacks}", worker=worker.name, cure="docs/networks.md says how"
+        )
+    if other not in ("", remote(central), remote(central, tls=True)):
         raise WorkFailed(
             f"its OVN follows another central, {other}",
             worker=worker.name,
@@ -115,7 +129,11 @@ def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
         Step(label, (_setting(group),)) for label, group in lacking(worker, central, found).items()
     ]
     if worker == central and not listens(central, found):
-        listen = command("listen_for_workers", f"ptcp:{PORT}:{_bracketed(central)}")
+        passive = "pssl" if found.tls else "ptcp"
+        # Without TLS there is none here, or it would listen.
+        open_ones = [each for each in _here(central, found) if each.startswith("ptcp:")]
+        where = f"{passive}:{PORT}:{_bracketed(central)}"
+        listen = command("listen_for_workers", where, *open_ones)
         steps.insert(0, Step(LISTEN, (listen,)))
     if (outer := found.outer) is not None and not _is_plugged(outer):
         steps.append(Step(UPLINK, _plugging(outer, found.datapath)))
@@ -158,10 +176,26 @@ def _plugging(outer: Outer, datapath: str) -> tuple[Command, ...]:
 
 
 def listens(central: Worker, found: Following) -> bool:
-    """True where the southbound database can be reached at the central's address."""
-    own = _bracketed(central)
-    everywhere = (f"ptcp:{PORT}", f"ptcp:{PORT}:0.0.0.0", f"ptcp:{PORT}:[::]")
-    return any(each in (*everywhere, f"ptcp:{PORT}:{own}") for each in found.listens)
+    """True where the southbound database can be reached at the central's address; where workers
+    are to follow by TLS, by that alone."""
+    here = {each.partition(":")[0] for each in _here(central, found)}
+    return here == {"pssl"} if found.tls else "ptcp" in here
+
+
+def _here(central: Worker, found: Following) -> list[str]:
+    """What stands for the central's address and port, by TLS or not."""
+    own = (f"{PORT}:{ip}" for ip in ("0.0.0.0", "[::]", _bracketed(central)))
+    places = {str(PORT), *own}
+    return [each for each in found.listens if each.partition(":")[2] in places]
+
+
+def _without_keys(worker: Worker, central: Worker, found: Following) -> str:
+    """What has no keys for TLS and needs them, in words; empty where nothing is lacking."""
+    needed = {"switch": "Open vSwitch"}
+    if worker == central:
+        needed["central"] = "OVN's southbound database"
+    lacks = [name for key, name in needed.items() if found.tls and key not in found.keys]
+    return " and ".join(lacks)
 
 
 def checks(worker: Worker, central: Worker, found: Following) -> list[Check]:
@@ -175,8 +209,12 @@ def checks(worker: Worker, central: Worker, found: Following) -> list[Check]:
         f"{key} is {found.settings.get(key) or 'not set'}, not {value}"
         for key, value in lacks.items()
     )
-    follows = f"tunnels at {worker.tunnel_ip}, central {remote(central)}"
+    follows = f"tunnels at {worker.tunnel_ip}, central {remote(central, tls=found.tls)}"
     result.append(Check("OVN's settings", not lacks, said or follows, setup))
+    if found.tls:
+        keyless = _without_keys(worker, central, found)
+        said = f"not in {keyless}" if keyless else "there"
+        result.append(Check("OVN's keys", not keyless, said, "docs/networks.md says how"))
     if worker == central:
         where = f"listens at {' '.join(found.listens)}" if found.listens else "listens nowhere"
         result.append(Check("OVN's central", listens(central, found), where, setup))

@@ -155,6 +155,8 @@ holds_logical_ports() {
     return 1
   central=${found%%"$newline"*} own=${found##*"$newline"}
   central=${central#\"} central=${central%\"} own=${own#\"} own=${own%\"}
+  keys=''
+  case $central in ssl:*) keys=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" get-ssl) || return 1 ;; esac
   here='' there='' asked='' ports='' count=$(($# / 2))
   while [ "$#" -gt 0 ]; do
     asked="$asked -- get Port_Binding $2 requested_chassis"
@@ -170,16 +172,31 @@ holds_logical_ports() {
     case " $beside " in *" $port "*) there="$there additional_chassis{>=}$mine" ;; esac
   done
   # shellcheck disable=SC2086 # words: names hold no blanks
-  ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" $there 2>/dev/null &&
+  southbound $there 2>/dev/null &&
     ovs-vsctl --timeout="$SWITCH_LIMIT_S" $here 2>/dev/null && return
   echo "OVN has not brought up$ports within $SWITCH_LIMIT_S s: does ovn-controller hang?" >&2
   return 1
 }
 
+# The central as this worker's controller has it: by TLS, with the keys that Open vSwitch was told.
+southbound() {
+  if [ -n "$keys" ]; then
+    set -- --private-key="$(key_of 'Private key')" --certificate="$(key_of Certificate)" \
+      --ca-cert="$(key_of 'CA Certificate')" "$@"
+  fi
+  ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" "$@"
+}
+
+key_of() {
+  echo "$keys" | while IFS= read -r line; do
+    case $line in "$1: "*) echo "${line#"$1: "}"; return ;; esac
+  done
+}
+
 # Without a word of OVN, a port that it does not have, or has for another worker, would only be waited for.
 are_for_here() {
   # shellcheck disable=SC2086
-  found=$(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" --bare --columns=_uuid \
+  found=$(southbound --bare --columns=_uuid \
     find Chassis "name=\"$own\"" $asked 2>&1) || {
     port=${found#*no row \"}
     case $found in
@@ -197,11 +214,11 @@ are_for_here() {
     chassis=$1
     shift
     case $chassis in "[]" | "$mine") continue ;; esac
-    case $(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" get Port_Binding "$port" \
+    case $(southbound get Port_Binding "$port" \
       requested_additional_chassis 2>/dev/null) in
       *"$mine"*) beside="$beside $port"; continue ;;
     esac
-    name=$(ovn-sbctl --db="$central" --timeout="$SWITCH_LIMIT_S" get Chassis "$chassis" name)
+    name=$(southbound get Chassis "$chassis" name)
     name=${name#\"}
     echo "OVN has port $port for the worker ${name%\"}, and not for this one: fab net.up moves it" >&2
     return 1

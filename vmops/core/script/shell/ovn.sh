@@ -69,6 +69,13 @@ ovn_host_facts() {
   ovn_state
   part listens
   [ ! -S /run/ovn/ovnsb_db.sock ] || ovn-sbctl --timeout="$SWITCH_LIMIT_S" get-connection
+  part keys
+  said=$(ovs-vsctl --timeout="$SWITCH_LIMIT_S" get-ssl) || return 1
+  [ -z "$said" ] || echo switch
+  if [ -S /run/ovn/ovnsb_db.sock ]; then
+    said=$(ovn-sbctl --timeout="$SWITCH_LIMIT_S" get-ssl) || return 1
+    [ -z "$said" ] || echo central
+  fi
   part outside
   [ -z "$device" ] || way_out_of_gateway "$device"
 }
@@ -98,8 +105,18 @@ await_central() {
   done
 }
 
-# In what OVN's central says at which addresses it listens, others may stand already.
+# In what OVN's central says at which addresses it listens, others may stand already. Those after the first end: of one
+# address and port there is one listener, by TLS or for everybody.
 #: sudo ovn-sbctl -- --id=@c create Connection target='"{1}"' -- add SB_Global . connections @c
+#: # and no more at {2...}
 listen_for_workers() {
-  ovn-sbctl --timeout="$SWITCH_LIMIT_S" -- --id=@c create Connection "target=\"$1\"" -- add SB_Global . connections @c
+  target=$1
+  shift
+  for old in "$@"; do
+    rows=$(ovn-sbctl --timeout="$SWITCH_LIMIT_S" --bare --columns=_uuid find Connection "target=\"$old\"") || return 1
+    shift
+    for row in $rows; do set -- "$@" -- remove SB_Global . connections "$row"; done
+  done
+  ovn-sbctl --timeout="$SWITCH_LIMIT_S" "$@" -- --id=@c create Connection "target=\"$target\"" \
+    -- add SB_Global . connections @c
 }
