@@ -36,9 +36,9 @@ def seed() -> int:
 SEED = seed()
 IN_VLANS = [operation for operation in OPERATIONS if not operation.overlaid]
 IN_OVN = [operation for operation in OPERATIONS if operation.overlaid]
-QUICK = [operation for operation in IN_OVN if operation.name in ("ovn-net-up", "ovn-launch")]
+QUICK = [operation for operation in IN_OVN if operation.name == "ovn-launch"]
 OVN_S = float(os.environ.get("VMOPS_CHAOS_OVN_SECONDS", "1"))
-"""Each of the two workers ends what it has begun: a cut each."""
+"""What has begun is ended: one cut, on one worker; longer, all operations on both."""
 ENCAP = ("external_ids", "ovn-encap-ip")
 LONGEST_S = 4 * (HANG_S + SETTLE_S)
 
@@ -68,13 +68,13 @@ def test_a_sample_of_all_cuts(lanes: list[Ground]) -> None:
 
 
 @pytest.mark.timeout(LONGEST_S)
-def test_a_cut_or_two_with_networks_of_ovn(lanes: list[Ground]) -> None:
-    """Apart from the sample, as OVN has to be started for each; a longer one has all of them."""
+def test_a_cut_with_networks_of_ovn(lanes: list[Ground]) -> None:
+    """Apart from the sample, as OVN has to be started for each."""
     require_a_lab_with_ovn()
     trials: list[Trial] = []
-    sweep = Sweep(lanes, lambda _place, trial: trials.append(trial))
     quick = OVN_S <= 1
-    operations, kinds = (QUICK, ("drop", "kill")) if quick else (IN_OVN, ())
+    sweep = Sweep(lanes[:1] if quick else lanes, lambda _place, trial: trials.append(trial))
+    operations, kinds = (QUICK, ("drop",)) if quick else (IN_OVN, ())
     sweep.run(plan(points=6, seed=SEED, operations=operations, kinds=kinds), seconds=OVN_S)
     print(report(trials))  # noqa: T201
     assert trials
