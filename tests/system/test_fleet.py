@@ -135,6 +135,10 @@ def test_a_vm_that_was_moved_while_it_runs(fleet: Operator) -> None:
     assert said.code == 1
     assert "a1 runs on worker1, and hosts.toml has it on worker2" in said.err
     assert "fab -H worker1 stop --vm a1 --elsewhere" in said.err
+    proof = fleet.fab("verify", "--no-services")
+    assert proof.code == 1
+    assert "a1 runs on worker1, and hosts.toml has it on worker2" in proof.err
+    assert "no VM that hosts.toml has here" not in proof.err
     refused = fleet.fab("stop", "--vm", "a1", "--elsewhere")
     assert (refused.code, "-H" in refused.err) == (2, True)
     fleet.ok("-H", "worker1", "stop", "--vm", "a1", "--elsewhere")

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmops.core.devices.nic import Wiring
+from vmops.core.devices.storage.moving import Mark
 from vmops.core.facts.proof.probes import Site
+from vmops.core.facts.vms import RunningVM
 from vmops.core.inventory.attachment import Trunk
 from vmops.core.inventory.model import VM, Interface, Settings
 from vmops.core.inventory.networks.model import Network
@@ -14,6 +16,7 @@ from vmops.core.plan.proof.ends import draw, ends
 from vmops.core.plan.proof.evidence import Evidence, Proof
 from vmops.core.plan.proof.judge import judge
 from vmops.core.tools import ip, ovs
+from vmops.core.tools.process import Process
 from vmops.core.tools.proof.probe import Sighting
 
 RUN = 0x1234
@@ -37,6 +40,8 @@ class World:
         self.taps: dict[str, dict[str, ip.Tap]] = {name: {} for name in vms}
         self.unasked: set[str] = set()
         self.carried: dict[str, set[int]] = {}
+        self.running: dict[str, dict[str, RunningVM]] = {}
+        self.moves: dict[str, dict[str, Mark]] = {}
         for number, each in enumerate(self.drawn, start=10):
             tap = each.nic.tap
             port = ovs.Port(tap, "br-int", each.nic.vlan_id, ofport=number)
@@ -50,6 +55,23 @@ class World:
 
     def change(self, worker: str, port: str, **values: Any) -> None:
         self.ports[worker][port] = self.ports[worker][port]._replace(**values)
+
+    def run(self, worker: str, each: VM, *, mac: str = "") -> None:
+        """Have the VM run on that worker, with its ports there; its first card with that MAC."""
+        argv = ["qemu", "-name", f"{each.name},process=x", "-uuid", each.uuid]
+        for number, nic in enumerate(each.connected):
+            argv += ["-netdev", f"tap,id=net{number},ifname={nic.tap},script=no,downscript=no"]
+            said = mac if mac and not number else nic.mac
+            argv += ["-device", f"e1000,netdev=net{number},mac={said}"]
+            self.ports[worker].setdefault(
+                nic.tap,
+                ovs.Port(nic.tap, "br-int", nic.vlan_id, external_ids={ovs.OWNER: each.name}),
+            )
+            self.taps[worker].setdefault(nic.tap, ip.Tap())
+        process = Process(1, started=1, state="S", cpu_ticks=0, rss_kib=0, argv=tuple(argv))
+        taps = frozenset(nic.tap for nic in each.connected)
+        found = RunningVM(each.name, directory=True, pid=1, process=process, taps=taps)
+        self.running.setdefault(worker, {})[each.name] = found
 
     def learned(self) -> Mapping[str, list[Sighting]]:
         """What real bridges learn, where each port takes untagged frames only."""
@@ -70,14 +92,18 @@ class World:
 
     def evidence(self, *, at_once: bool = True) -> Evidence:
         sites = {
-            name: Site(Wiring(ovs.Switch({"br-int": "system"}, ports), self.taps[name]))
+            name: Site(
+                Wiring(ovs.Switch({"br-int": "system"}, ports), self.taps[name]),
+                self.running.get(name, {}),
+                moves=self.moves.get(name, {}),
+            )
             for name, ports in self.ports.items()
             if name not in self.unasked
         }
         learned = self.learned() if at_once else {name: [] for name in sites}
         seen = {name: found for name, found in learned.items() if name in sites}
         workers = {name: WORKERS[name] for name in self.ports}
-        return Evidence(ends(self.drawn, sites), workers, sites, seen)
+        return Evidence(ends(self.drawn, sites), workers, sites, seen, drawn=self.drawn)
 
     def judge(self) -> Proof:
         return judge(self.evidence())

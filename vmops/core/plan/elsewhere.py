@@ -82,13 +82,7 @@ class Elsewhere(NamedTuple):
             name for name, ran in self.seen.items() if name != worker.name and runs_among(ran, vm)
         ]
         if where:
-            raise LaunchFailed(
-                f"{vm.name} runs on {where[0]}, and hosts.toml has it on {worker.name}",
-                worker=worker.name,
-                vm=vm.name,
-                cure=f'if it is to stay there: set worker = "{where[0]}" in hosts.toml;'
-                f" to end it there: fab -H {where[0]} stop --vm {vm.name} --elsewhere",
-            )
+            raise runs_at_another(vm, where[0], home=worker.name)
 
 
 def may_run(vm: VM, unasked: Mapping[str, VmopsError], *, worker: str = "") -> NotAsked:
@@ -99,6 +93,17 @@ def may_run(vm: VM, unasked: Mapping[str, VmopsError], *, worker: str = "") -> N
         worker=worker,
         vm=vm.name,
         cure=f"if you know that it does not: fab launch --vm {vm.name} --here",
+    )
+
+
+def runs_at_another(vm: VM, there: str, *, home: str) -> LaunchFailed:
+    """The error of a VM that runs on another worker than hosts.toml's."""
+    return LaunchFailed(
+        f"{vm.name} runs on {there}, and hosts.toml has it on {home}",
+        worker=home,
+        vm=vm.name,
+        cure=f'if it is to stay there: set worker = "{there}" in hosts.toml;'
+        f" to end it there: fab -H {there} stop --vm {vm.name} --elsewhere",
     )
 
 

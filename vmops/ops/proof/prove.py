@@ -210,7 +210,7 @@ def gather(
     hearing = Hearing(
         places, packets, northbound=listed.northbound or "", outer=outer, is_all=is_all
     )
-    evidence = Evidence(there, workers, sites, {}, hearing, meshes_of(groups, listed))
+    evidence = Evidence(there, workers, sites, {}, hearing, meshes_of(groups, listed), drawn)
     looks = 0
 
     def look() -> bool | None:
@@ -332,7 +332,7 @@ def _send(
     try:
         for question in listening:
             answers[question]
-        return facts.read(answers, asked)
+        return facts.read(route.worker.name, answers, asked)
     except Unanswered as error:
         raise unreadable(route, error) from error
 

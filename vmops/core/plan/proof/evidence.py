@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vmops.core.devices.network.mesh import Mesh
 from vmops.core.facts.proof.probes import Site
 from vmops.core.inventory.model import Worker
-from vmops.core.plan.proof.ends import End
+from vmops.core.plan.proof.ends import Drawn, End
 from vmops.core.plan.proof.logical import Hearing
 from vmops.core.tools.proof.probe import Sighting
 from vmops.errors import VmopsError
@@ -33,7 +33,8 @@ class Pair(NamedTuple):
 class Evidence(NamedTuple):
     """All that was found: the interfaces, the workers that answered, and where each probe was
     learned, by worker; `hearing` is what was heard of packets in networks of OVN, and `meshes` are
-    the tunnels that workers are to have."""
+    the tunnels that workers are to have. `drawn` are all interfaces, also those that are not
+    there."""
 
     ends: Sequence[End]
     workers: Mapping[str, Worker]
@@ -41,6 +42,7 @@ class Evidence(NamedTuple):
     learned: Mapping[str, Sequence[Sighting]]
     hearing: Hearing = Hearing()
     meshes: Mapping[str, Mesh] = MappingProxyType({})
+    drawn: Sequence[Drawn] = ()
 
 
 class Proof(NamedTuple):

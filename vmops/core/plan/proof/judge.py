@@ -10,6 +10,7 @@ from vmops.core.inventory.model import Worker
 from vmops.core.plan.network import mesh
 from vmops.core.plan.proof import logical
 from vmops.core.plan.proof.carried import carried_faults
+from vmops.core.plan.proof.doubles import cards_elsewhere, doubles
 from vmops.core.plan.proof.ends import End, vlans_of
 from vmops.core.plan.proof.evidence import Evidence, Pair, Proof
 from vmops.core.plan.proof.paths import Lacking, Seen, broken_ways, passes
@@ -36,6 +37,7 @@ def judge(evidence: Evidence, *, known: Collection[str] = ()) -> Proof:
     in_vlans = [end for end in evidence.ends if not end.port]
     faults = [
         *_dead_switches(evidence),
+        *doubles(evidence.drawn, evidence.sites),
         *_faulty_ends(evidence.ends),
         *_broken_tunnels(evidence),
         *carried_faults(evidence, pairs),
@@ -206,6 +208,7 @@ def _strangers(evidence: Evidence, known: Collection[str]) -> list[WorkFailed]:
     """Ports in the VLANs of hosts.toml that are no interface of it, where it says they are."""
     vlans = vlans_of(end.drawn.nic for end in evidence.ends)
     mine = {(end.worker, end.drawn.nic.tap) for end in evidence.ends}
+    mine |= cards_elsewhere(evidence.drawn, evidence.sites)
     found = []
     for name, site in evidence.sites.items():
         switch = site.wiring.switch
