@@ -263,6 +263,42 @@ def test_the_disk_begins_while_more_comes(tmp_path: Path, way: str) -> None:
     assert ends == [0, 8 << 20, 16 << 20]
 
 
+_CLOCK = """
+BEGIN { my $now = 1000; *CORE::GLOBAL::time = sub () { $now += %d } }
+"""
+"""So many seconds go by between two looks at the clock."""
+
+
+@WAYS
+@pytest.mark.parametrize("what", ["fillers", "empty fillers", "bytes"])
+def test_a_sender_that_says_next_to_nothing_is_given_up(
+    tmp_path: Path, source: ImageFile, way: str, what: str
+) -> None:
+    receiver = Receiver(tmp_path, source, way, before=_CLOCK % 50)
+    start = receiver.at()
+    pieces = {
+        "fillers": (filler(1) + b"x" for _ in range(10_000)),
+        "empty fillers": (filler(0) for _ in range(10_000)),
+        "bytes": (header(at, 1) + b"x" for at in range(start, start + 10_000)),
+    }
+    stream = b"".join((*pieces[what], end(source.size)))
+    if way == PACKED:
+        packer = ["zstd", "-c"]
+        stream = subprocess.run(packer, input=stream, capture_output=True, check=True).stdout
+    assert receiver.send(stream) == []
+    assert receiver.part.exists(), "what has come is kept, as of one who falls silent"
+
+
+@WAYS
+def test_a_slow_sender_is_not(tmp_path: Path, way: str) -> None:
+    """With 1.7 KiB in a second it comes to its end."""
+    path = tmp_path / "large"
+    path.write_bytes(random.Random(1).randbytes(8 << 20))
+    with ImageFile(path) as large:
+        receiver = Receiver(tmp_path, large, way, before=_CLOCK % 1)
+        assert receiver.send(receiver.stream(receiver.at())) == ["checks", "done"]
+
+
 def test_an_image_that_is_larger_than_all_pipes(tmp_path: Path) -> None:
     """Its data and its holes are waited for in the middle."""
     path = tmp_path / "large"

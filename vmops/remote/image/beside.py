@@ -131,13 +131,19 @@ class _Handing:
         raise self._own_fault_of_taker() or CannotBe(why)
 
     def _heard_of_giver(self, base: Base, place: Place, keys: Keys, course: _Course) -> list[str]:
-        """Its last line; what fails on the way to it counts as that."""
+        """Its last line; what fails on the way to it counts as that. It may tell of what it sends
+        for as long as it is taken, and not for good."""
+        ends_s = float("inf")
         try:
             self._giver.start([FOLDER, base.name, *place, str(course.start)])
             self._giver.ask(keys.login)
             self._giver.ask(keys.known)
             while True:
                 words = self._giver.hear(PATIENCE_S + _ANSWERS_S)
+                if ends_s == float("inf") and self._taker.has_more:
+                    ends_s = time.monotonic() + PATIENCE_S
+                if words[0] == "sent" and time.monotonic() > ends_s:
+                    return ["failed", "it tells of what it sends, which nobody takes any more"]
                 match words:
                     case ["sent", at, sent] if is_count(at) and is_count(sent):
                         if self._on_progress is not None:

@@ -105,6 +105,13 @@ class Program:
                 return line.decode(errors="replace").split(" ")
         raise UnexpectedOutput("it says over and over that it waits", worker=self._worker)
 
+    @property
+    def has_more(self) -> bool:
+        """True where it has said something that was not heard yet, or has ended."""
+        channel = self._channel
+        is_over = channel.eof_received or channel.closed
+        return bool(self._heard or channel.recv_ready() or is_over)
+
     def take(self, limit_s: float) -> bytes:
         """Its next bytes, where it sends no lines; none when it has ended. Raises TimeoutError."""
         data, self._heard = self._heard, b""

@@ -27,16 +27,22 @@ fcntl $in, 1031, 1 << 20; # F_SETPIPE_SZ
 
 # Another worker may be the sender: it writes what was promised, in its order, and no more.
 my ($until, $most_filler) = ($at, 1 << 20);
+# Each piece renews the patience, be it a filler or a byte. So there has to be a MiB of data in ten
+# minutes too, but for as many times ten as whoever sends may need to read zeros, 4 GiB in each.
+my ($window, $least, $quiet) = (600, 1 << 20, 1 + ($size >> 32));
+my ($from, $came) = (time, 0);
 while (1) {
+    in_time();
     my ($offset, $left) = unpack 'Q>Q>', take_all(16);
     conclude($size) if $left == $end;
     my $is_filler = $offset == $end;
     strange() if $is_filler ? $left > $most_filler
         : $offset < $until || $offset > $size || $left > $size - $offset;
     while ($left) {
+        in_time();
         my $many = $is_filler ? length take($left) : take_to($offset, $left);
         $left -= $many;
-        $offset += $many if !$is_filler;
+        ($offset, $came) = ($offset + $many, $came + $many) if !$is_filler;
     }
     good_until($until = $offset) if !$is_filler;
 }
@@ -44,6 +50,12 @@ while (1) {
 sub strange {
     unlink $part;
     finish('failed', 'what comes is no part of what was promised');
+}
+# As one who says nothing any more.
+sub in_time {
+    return if time - $from <= $window;
+    leave(1) if $came < $least && !$quiet--;
+    ($from, $came) = (time, 0);
 }
 sub take {
     alarm $patience;
