@@ -181,6 +181,24 @@ def test_a_header_that_is_written_over_as_its_qemu_ends_is_not_opened(two: Opera
     assert "ubuntu cannot open /etc/shadow" in two.fab("launch", "--vm", "vm1").err
 
 
+def test_nor_is_one_that_its_dead_qemu_has_left_to_others(two: Operator) -> None:
+    """A process of that user has the image open, and writes between the look and its end."""
+    vm = small_vm("vm1", 1, 101)
+    pid = two.qemus("worker1")["vm1"]
+    as_vm1(two, f"kill -9 {pid}")
+    wait_until(lambda: not is_there(two, pid))
+    route = Route(load(two.hosts_toml).worker("worker1"))
+    seen = observe(route, for_starting([vm]), vms=[vm], suppose=supposed.blank)
+    made = starting.launch(route.worker, vm, seen)
+    two.on("worker1", "sh", "-c", HEADER)
+    assert made.block is not None
+    (result,) = perform(route, [made.block], time_limit_s=60)
+    assert result.outcome == "failed"
+    said = " ".join(step.stderr.decode() for step in result.steps)
+    assert "/etc/shadow cannot be opened or read (open) by now" in said
+    assert set(two.qemus("worker1")) == {"vm2"}
+
+
 def test_what_a_ruled_qemu_has_started_ends_with_it(two: Operator) -> None:
     pids = two.qemus("worker1")
     left = int(as_vm1(two, "setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $!"))

@@ -39,6 +39,11 @@ BAD = {
         f"{CREATE} -u -F raw -b /root/base.raw {MINE} 1M",
         "ubuntu cannot open /root/base.raw",
     ),
+    "link-of-another": (
+        f"sudo -n rm -rf d; mkdir d; truncate -s 1M good; ln -s ../good d/bk;"
+        f" sudo -n chown 54321 d; {CREATE} -u -F raw -b {FOLDER}/d/bk {MINE} 1M",
+        f"may be replaced by another user of the worker: {FOLDER}/d is neither ubuntu's nor root's",
+    ),
     "circle": (
         f"{CREATE} a.qcow2 1M; {CREATE} -u -F qcow2 -b a.qcow2 {MINE} 1M;"
         f" qemu-img rebase -u -F qcow2 -b {MINE} a.qcow2",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from vmops.core.inventory.model import Interface
 from vmops.core.plan import starting
+from vmops.core.plan.phase import Plan
 from vmops.core.script import groups
 from vmops.core.tools import ip, ovs
 from vmops.errors import LaunchFailed, PortConflict, WorkFailed
@@ -126,6 +128,16 @@ def test_leftovers_of_a_dead_vm_go_first(pidfile: bool, note: str) -> None:
     made = starting.launch(WORKER, VM1, dead(pidfile=pidfile))
     assert labels(made)[0] == "leftovers"
     assert any(note in line for line in made.notes)
+
+
+@pytest.mark.parametrize("start", [starting.launch, starting.boot])
+def test_images_are_looked_at_again_when_what_a_dead_vm_left_has_ended(
+    start: Callable[..., Plan],
+) -> None:
+    """Its processes may have them open, and write until then."""
+    found = labels(start(WORKER, VM1, dead(pidfile=True)))
+    assert found.index("leftovers") < found.index("image") < found.index("run directory")
+    assert "image" not in labels(start(WORKER, VM1, plugged()))
 
 
 def test_boot_takes_part_with_what_is_plugged_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+import shlex
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -38,6 +39,18 @@ def show(value: object) -> str:
 def printable(text: object) -> str:
     """`text` with every character that a terminal might act on written as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def typed(*words: object) -> str:
+    """The command of these words for people to paste: whatever is in one, a shell takes it for one
+    word. Only a `~/` at its beginning stays the home."""
+    return " ".join(map(_typed, words))
+
+
+def _typed(word: object) -> str:
+    text = printable(word)
+    home, rest = ("~/", text[2:]) if text.startswith("~/") else ("", text)
+    return home + shlex.quote(rest) if rest or not home else home
 
 
 def key_path(path: KeyPath) -> str:

@@ -15,7 +15,7 @@ from vmops.core.inventory.model import VM, Worker
 from vmops.core.names import RunDirectory
 from vmops.core.plan.drift import launch_values
 from vmops.core.script.command import Batch, Block, Step, command, only_if
-from vmops.core.tools import process
+from vmops.core.tools import image_chain, process
 from vmops.core.tools.process import Process
 
 LEFTOVERS, RUN_DIRECTORY, QEMU, PID = "leftovers", "run directory", "QEMU", "pid"
@@ -49,6 +49,16 @@ def clearing(vm: VM, observed: Observed) -> tuple[Step, ...]:
     return (Step(LEFTOVERS, (command("remove_run_directory", vm.name),)),)
 
 
+def sound(vm: VM) -> Step:
+    """That nothing is against the VM's images by now, where its last QEMU, which its guest may have
+    ruled, was there until now: it could write over their headers. A raw one has none."""
+    images = [(vm.qcow_image, disk.FORMAT)]
+    images += [(further.path_of(vm, each), each.format) for each in vm.disks]
+    images += boot.asked(vm).values()
+    qcow2 = [(path, format) for path, format in images if not format.endswith("raw")]
+    return Step(disk.SOUND, (image_chain.are_sound(qcow2),))
+
+
 def ahead_of_boot(block: Block, step: Step) -> Block:
     """The same block with this step where all is ready for QEMU, and its run directory not made."""
     steps: list[Step | Batch] = []
@@ -79,6 +89,8 @@ def booting(
         *disk.preparing(vm, observed.images),
         *further.preparing(vm, observed.images),
         *boot.preparing(vm, observed.images, observed.firmware),
+        # What its guest left running could write there until `clearing` has ended it.
+        *((sound(vm),) if observed.vm(vm.name).directory else ()),
         Step(
             RUN_DIRECTORY,
             (command("make_run_directory", vm.name, str(values.uid), str(machine.LOG_KIB)),),

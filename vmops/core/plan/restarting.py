@@ -20,10 +20,10 @@ from vmops.core.inventory.networks.impairment import UNIMPAIRED, keys_of
 from vmops.core.inventory.rules import OVN
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan import starting, stopping
-from vmops.core.plan.life import ahead_of_boot
+from vmops.core.plan.life import ahead_of_boot, sound
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import Manner
-from vmops.core.script.command import Block, Step
+from vmops.core.script.command import Block
 from vmops.core.tools import image_chain
 from vmops.core.tools.image_chain import Chain
 from vmops.core.tools.process import Process
@@ -60,13 +60,8 @@ def restart(
 
 
 def _looking_again(vm: VM, start: Block) -> Block:
-    """The start, if nothing is against the VM's images by then: the QEMU that has just ended, which
-    its guest may have ruled, could write over their headers. A raw one has none."""
-    images = [(vm.qcow_image, disk.FORMAT)]
-    images += [(further.path_of(vm, each), each.format) for each in vm.disks]
-    qcow2 = [(path, format) for path, format in images if format != "raw"]
-    step = Step(disk.SOUND, (image_chain.are_sound(qcow2),))
-    return ahead_of_boot(start, step)
+    """The start, if nothing is against the VM's images by then."""
+    return ahead_of_boot(start, sound(vm))
 
 
 def without(vm: VM, observed: Observed) -> Observed:

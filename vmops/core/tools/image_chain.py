@@ -3,8 +3,9 @@
 QEMU opens images as root before it becomes the VM's own user, and follows whatever a header names.
 So each chain is read before, with the SSH user's rights, and judged. A header may still be
 rewritten, or a link turned, between the look and QEMU's own: by whoever may write that file or its
-folder. Where that is everybody, it is refused; the SSH user and root are trusted to that extent,
-as `sudo` makes the one the other.
+folder. The SSH user and root are trusted to that extent, as `sudo` makes the one the other; on the
+way to what a header names nobody else is, and on the way to what hosts.toml names no other user,
+and not everybody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vmops.core.images.names import strays
-from vmops.core.inventory.complaints import printable
+from vmops.core.inventory.complaints import printable, typed
 from vmops.core.script.command import FACT_BYTES, Command, command
 
 MOST_IMAGES = 64
@@ -30,12 +31,12 @@ class Image(NamedTuple):
     nothing says so, and QEMU would guess by the content. `looks` is "qcow2" or "other" by its
     content, empty where it could not be read. Sizes are in bytes: `size` of the file, `used` on
     disk, `virtual_size` as a guest sees it. `backing` is the backing file as the header names it,
-    `data_file` None where there is none. `loose` is a folder on the way to it that everybody may
-    write, `public` that everybody may read the image. `held` is the byte of QEMU's lock that
-    stands in our way, 0 for none, and `holders` are the processes that have a held image open.
-    `closed` is that root may not open it, as QEMU would.
-    `fault` is what kept the worker from reading on, and `why` is the reason in its system's words,
-    where it gave one.
+    `data_file` None where there is none. `loose` is what others could turn on the way to it, and
+    `loose_by` who: "all", its "owner", a "group", or nobody, in "proc", where QEMU finds another
+    file by the same name. `public` is that everybody may read the image. `held` is the byte of
+    QEMU's lock that stands in our way, 0 for none, and `holders` are the processes that have a held
+    image open. `closed` is that root may not open it, as QEMU would. `fault` is what kept the
+    worker from reading on, and `why` is the reason in its system's words, where it gave one.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Image(NamedTuple):
     encrypted: bool = False
     features: int = 0
     loose: str = ""
+    loose_by: str = "all"
     public: bool = False
     held: int = 0
     holders: tuple[int, ...] = ()
@@ -167,6 +169,7 @@ def _image(line: str) -> Image:
         encrypted=told.get("crypt", "0") != "0",
         features=int(told.get("features", "0"), 16),
         loose=_name(told.get("loose", "")),
+        loose_by=told.get("by", "all"),
         public="public" in told,
         held=int(told.get("held", "0")),
         closed="closed" in told,
@@ -204,7 +207,7 @@ def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
             f"keep it on a disk of the worker's own: see df {path}; or mount it there with"
             " allow_root (FUSE), or export it with no_root_squash (NFS)",
         )
-    yield from _exposed(image, subject)
+    yield from _exposed(image, subject, user, writing=place == 0)
     yield from _misread(chain, place, subject)
     if image.data_file is not None or image.features & _DATA_FILE:
         named = printable(image.data_file) if image.data_file else "a file"
@@ -267,18 +270,32 @@ def _fault(image: Image, subject: str, user: str, *, writing: bool) -> Objection
     return Objection(f"{subject} could not be read: {printable(image.fault)}", "")
 
 
-def _exposed(image: Image, subject: str) -> Iterator[Objection]:
+def _exposed(image: Image, subject: str, user: str, *, writing: bool) -> Iterator[Objection]:
+    """What others may write. Of what a header names there is no more advice than to look: a guest
+    may have chosen it."""
+    look = f"see what it is, and who has named it: {typed('sudo', 'ls', '-lL', image.path)}"
     if image.mode & 0o002:
+        cure = f"keep them out: {typed('chmod', 'o-w', image.path)}"
         yield Objection(
-            f"{subject} may be written by every user of the worker",
-            f"keep them out: chmod o-w {printable(image.path)}",
+            f"{subject} may be written by every user of the worker", cure if writing else look
         )
-    if image.loose:
-        folder = printable(image.loose)
-        yield Objection(
-            f"{subject} may be replaced by every user of the worker: they may write to {folder}",
-            f"keep them out: chmod o-w {folder}",
-        )
+    if not image.loose:
+        return
+    place = printable(image.loose)
+    match image.loose_by:
+        case "owner":
+            what = f"another user of the worker: {place} is neither {user}'s nor root's"
+            cure = f"keep it where only {user} and root may write"
+        case "group":
+            what = f"a group of users: they may write to {place}"
+            cure = f"keep it where only {user} and root may write"
+        case "proc":
+            what = f"itself: {place} is another file for each process"
+            cure = "name another one"
+        case _:
+            what = f"every user of the worker: they may write to {place}"
+            cure = f"keep them out: {typed('chmod', 'o-w', image.loose)}"
+    yield Objection(f"{subject} may be replaced by {what}", cure if writing else look)
 
 
 def _misread(chain: Chain, place: int, subject: str) -> Iterator[Objection]:

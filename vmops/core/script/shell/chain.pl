@@ -13,15 +13,20 @@
 # The first image is opened for writing, as QEMU does, though nothing is written. QEMU's locks are
 # bytes of the file: 100 + n is held by who uses permission n, 200 + n by who grants it to nobody
 # else (0 read, 1 write, 3 resize). What is asked is whether ours would be refused.
+#
+# A name is looked up again by QEMU, so "loose" is what somebody else could turn on the way there by
+# then, and "by" who could: "all" that may write there, the "owner", a "group", or, in "proc", nobody:
+# there one name is another file for each process.
 use Fcntl;
-my ($as, $name, %seen);
+my ($as, $name, $chosen, %seen, %is_private);
 while (@ARGV) {
   ($as, $name) = splice @ARGV, 0, 2;
   my $above = $as =~ s/^base://;
   %seen = ();
+  ($chosen) = $name =~ m{^(.*/)}s;
   for my $depth (0 .. 64) {
     my @told = ("name", hex_of($name), "as", hex_of($as));
-    my $next = $depth < 64 ? image(\@told, $depth + $above) : note(\@told, "fault", "deep");
+    my $next = $depth < 64 ? image(\@told, $depth + $above, $depth) : note(\@told, "fault", "deep");
     print "@told\n";
     last unless defined $next;
     $name = $next;
@@ -36,7 +41,7 @@ sub u64 { length($_[0]) >= $_[1] + 8 ? unpack("Q>", substr $_[0], $_[1], 8) : 0 
 sub until_nul { (split /\0/, $_[0], 2)[0] // "" }
 
 sub image {
-  my ($told, $depth) = @_;
+  my ($told, $depth, $named_by_header) = @_;
   my @found = stat $name or return note($told, "fault", "stat", "why", hex_of($!));
   note($told, "mode", sprintf("%o", $found[2]), "owner", $found[4]);
   -f _ || -b _ or return note($told, "fault", "odd");
@@ -48,9 +53,10 @@ sub image {
   my $size = -b _ ? sysseek($file, 0, 2) + 0 : $same[7];
   note($told, "id", "$same[0]:$same[1]", "size", $size, "used", 512 * ($same[12] || 0));
   my $real = readlink("/proc/self/fd/" . fileno $file) // $name;
-  my ($loose) = grep { defined } map { first_folder($_, 01002, 2) } $name, $real;
-  note($told, "loose", hex_of($loose)) if defined $loose;
-  note($told, "public", 1) if $found[2] & 4 && !defined first_folder($real, 1, 0);
+  if (my ($loose, $by) = loose($name, $named_by_header)) {
+    note($told, "loose", hex_of($loose), "by", $by);
+  }
+  note($told, "public", 1) if $found[2] & 4 && is_reached_by_all($real);
   my ($held) = grep { is_held($file, $_) } $depth ? (101, 103, 200) : (101, 103, 200, 201, 203);
   note($told, "held", $held) if $held;
   return note($told, "fault", "loop") if $seen{"@same[0, 1]"}++;
@@ -63,16 +69,76 @@ sub is_held {
   return fcntl($file, F_GETLK, $lock) && unpack("s", $lock) != F_UNLCK;
 }
 
-# The first folder on the way to a file that has just these of the bits.
-sub first_folder {
-  my ($name, $bits, $wanted) = @_;
+sub is_reached_by_all {
   my $folder = "";
-  for my $part (split m{/+}, $name) {
+  for my $part (split m{/+}, shift) {
     my @found = stat "$folder/" or last;
-    return $folder || "/" if ($found[2] & $bits) == $wanted;
+    return if !($found[2] & 1);
     $folder .= "/$part" if length $part;
   }
-  return;
+  return 1;
+}
+
+# What somebody else than root and the SSH user could put another file in the place of, on the way to
+# a file, and who. Nothing where there is none.
+#
+# A guest chooses what a header names, and may have an ally on the worker. So of that each folder,
+# each link and the file have to be root's or the SSH user's, and nobody else may write there. What
+# hosts.toml names, and so the folder of it too, is the operator's choice: a group may write there.
+sub loose {
+  my ($name, $named_by_header) = @_;
+  my $begins = $named_by_header && defined $chosen && index($name, $chosen) == 0;
+  my @rest = parts($begins ? ($chosen, 0) : ($name, $named_by_header));
+  push @rest, parts(substr($name, length $chosen), 1) if $begins;
+  my ($here, $strictly, $is_sticky, $turns) = ("", 0, 0, 0);
+  my $proc = -e "/proc/self" ? (stat "/proc")[0] : -1;
+  while (1) {
+    my ($device, $mode, $owner, $group) = (lstat($here || "/"))[0, 2, 4, 5];
+    my ($is_link, $is_folder, $place) = (-l _, -d _, $here || "/");
+    return if !defined $device;
+    return ($place, "proc") if $device == $proc;
+    return ($place, "owner") if !is_trusted($owner) && ($is_folder || $is_sticky || $strictly);
+    my $by_group = $strictly && $mode & 020 && !is_private($group);
+    if ($is_link) {
+      my $to = readlink $here;
+      return if !defined $to || ++$turns > 40;
+      unshift @rest, parts($to, $strictly);
+      ($here, $is_sticky) = $to =~ m{^/} ? ("", 0) : (parent($here), $is_sticky);
+    }
+    elsif ($is_folder) {
+      $is_sticky = $mode & 01000 && ($mode & 2 || $by_group);
+      return ($place, $mode & 2 ? "all" : "group") if !$is_sticky && ($mode & 2 || $by_group);
+    }
+    elsif ($by_group && $as ne "raw") { return ($place, "group") }
+    return if !@rest;
+    (my $part, $strictly) = @{ shift @rest };
+    $here = $part eq ".." ? parent($here) : "$here/$part";
+  }
+}
+
+# The parts of a name, each with whether it was chosen by who wrote a header.
+sub parts {
+  my ($name, $strictly) = @_;
+  return map { [$_, $strictly] } grep { length && $_ ne "." } split m{/+}, $name;
+}
+
+sub parent { $_[0] =~ m{^(.*)/}s ? $1 : "" }
+
+# Where root logs in itself, nothing is kept from who can choose a name: root may open any file.
+sub is_trusted { $_[0] == 0 || $_[0] == $< || $< == 0 }
+
+# Whether nobody but root and the SSH user is in a group, as in one that a user has alone: with that
+# one, Ubuntu lets it write what the user makes. Debian's sshd has the same rule.
+sub is_private {
+  my $group = shift;
+  return 1 if $< == 0;
+  return $is_private{$group} //= do {
+    my @members = split / /, (getgrgid $group)[3] // "";
+    my @owners = map { scalar getpwnam($_) // -1 } @members;
+    setpwent;
+    while (my @user = getpwent) { push @owners, $user[2] if $user[3] == $group }
+    @owners && !grep({ !is_trusted($_) } @owners) ? 1 : 0;
+  };
 }
 
 sub header {

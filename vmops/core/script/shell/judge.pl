@@ -14,7 +14,7 @@ for (<STDIN>) {
   my $why =
       defined $of{fault} ? "cannot be opened or read ($of{fault})"
     : defined $of{closed} ? "is closed to root"
-    : oct($of{mode}) & 2 || defined $of{loose} ? "may be changed by every user"
+    : oct($of{mode}) & 2 || defined $of{loose} ? "may be changed by others"
     : $as ne "raw" && $as ne "qcow2" && $as ne "" ? "has an odd format"
     : $as eq "raw" ? ($is_qcow2 ? "is no raw image" : "")
     : !$is_qcow2 ? "is no qcow2 image"
