@@ -30,6 +30,9 @@ _ENDINGS = {
     ".json": "json",
 }
 
+_SURE = {"unknown": 1, "paused": 2, "running": 2}
+"""What is drawn of several states of one VM on several workers: the last of these, if any."""
+
 _NO_FILE = {"web": "replaces a file, and --web makes none"}
 
 
@@ -141,7 +144,9 @@ def _seen(surveys: list[Survey]) -> tuple[Seen, list[VmopsError]]:
     from vmops.ops.vm.status import merged
 
     found = merged(surveys)
-    states = {vm.vm: (vm.state, vm.worker) for vm in found.vms}
+    # Where it runs is known, whichever other worker could not be asked. That it is stopped is not.
+    in_order = sorted(found.vms, key=lambda vm: _SURE.get(vm.state, 0))
+    states = {vm.vm: (vm.state, vm.worker) for vm in in_order}
     lost = {error.worker for error in found.errors if error.worker}
     return Seen(states, frozenset(lost)), list(found.errors)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmops.errors import WorkFailed
 from vmops.tasks.frame import options
@@ -17,6 +17,7 @@ from vmops.tasks.frame.work import show_dry, where_they_are
 if TYPE_CHECKING:
     from vmops.core.inventory.networks.model import Network
     from vmops.ops.proof.prove import Proven
+    from vmops.ops.route import Group
 
 
 @task(
@@ -91,7 +92,7 @@ def verify(
         from vmops.tasks.proof.matrix import give_pings
 
         give_pings(found.pings)
-    _say_left_out(c, found, chosen)
+    _say_left_out(groups, found, chosen)
     if ping and not found.pings and not found.silent:
         say("no guest was asked for an echo: none of these VMs runs with an address of a network")
     finish(errors)
@@ -119,23 +120,53 @@ def _only(found: Proven, chosen: set[str], networks: Iterable[Network]) -> Prove
     return found._replace(proof=proof, passages=passages, pings=pings)
 
 
-def _say_left_out(c: Context, found: Proven, chosen: set[str] | None) -> None:
-    """VMs that are not plugged anywhere have no part in it."""
-    there = {end.drawn.vm.name for end in found.proof.ends}
-    absent = [
-        name
-        for name, each in inventory(c).vms.items()
-        if name not in there and each.connected and (chosen is None or name in chosen)
-    ]
-    if absent:
-        more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
-        say(f"left out, as they are not plugged: {', '.join(absent[:8])}{more}")
+def _say_left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | None) -> None:
+    """VMs that are not plugged where they may be have no part in it; nor have those of which that
+    is not known, as a worker could not be asked."""
+    left = left_out(groups, found, chosen)
+    if left.absent:
+        where = f" on {groups[0].route.worker.name}" if len(groups) == 1 else ""
+        say(f"left out, as they are not plugged{where}: {_some(left.absent)}")
+    if left.unknown:
+        where = ", ".join(left.unasked)
+        say(
+            f"left out, as {where} could not be asked, and they may be plugged there:"
+            f" {_some(left.unknown)}"
+        )
     if found.silent:
         names = f"{', '.join(found.silent[:8])}{' and more' if len(found.silent) > 8 else ''}"
         say(f"not asked to ask others, as no guest agent with a ping answers: {names}")
     if found.crowded:
         names = ", ".join(found.crowded)
         say(f"not tried what they let their guests do, as none of their addresses is free: {names}")
+
+
+class LeftOut(NamedTuple):
+    """VMs that have no part in a proof: `absent` ones are not plugged; `unknown` ones may be, on
+    workers that could not be asked."""
+
+    absent: list[str]
+    unknown: list[str]
+    unasked: list[str]
+
+
+def left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | None) -> LeftOut:
+    """Those of the VMs that these workers were asked about."""
+    there = {end.drawn.vm.name for end in found.proof.ends}
+    unasked = {error.worker for error in found.unasked}
+    homes: dict[str, set[str]] = {}
+    for group in groups:
+        for vm in group.vms:
+            if vm.connected and vm.name not in there and (chosen is None or vm.name in chosen):
+                homes.setdefault(vm.name, set()).add(group.route.worker.name)
+    unknown = [name for name, workers in homes.items() if workers & unasked]
+    absent = [name for name in homes if name not in unknown]
+    return LeftOut(absent, unknown, sorted(unasked))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{', '.join(names[:8])}{more}"
 
 
 def _summary(found: Proven) -> str:
