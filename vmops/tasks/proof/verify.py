@@ -141,7 +141,7 @@ def _say_left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | Non
         say(f"not tried what they let their guests do, as none of their addresses is free: {names}")
 
 
-class LeftOut(NamedTuple):
+class _LeftOut(NamedTuple):
     """VMs that have no part in a proof: `absent` ones are not plugged; `unknown` ones may be, on
     workers that could not be asked."""
 
@@ -150,7 +150,7 @@ class LeftOut(NamedTuple):
     unasked: list[str]
 
 
-def left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | None) -> LeftOut:
+def left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | None) -> _LeftOut:
     """Those of the VMs that these workers were asked about."""
     there = {end.drawn.vm.name for end in found.proof.ends}
     unasked = {error.worker for error in found.unasked}
@@ -161,7 +161,7 @@ def left_out(groups: Sequence[Group], found: Proven, chosen: set[str] | None) ->
                 homes.setdefault(vm.name, set()).add(group.route.worker.name)
     unknown = [name for name, workers in homes.items() if workers & unasked]
     absent = [name for name in homes if name not in unknown]
-    return LeftOut(absent, unknown, sorted(unasked))
+    return _LeftOut(absent, unknown, sorted(unasked))
 
 
 def _some(names: Sequence[str]) -> str:
