@@ -16,6 +16,7 @@ import pytest
 from vmops.core.script.functions import program
 from vmops.wait import wait_for
 
+STREAMS = 3
 SILENCE_S = 6
 """Whoever says that he is there says so twenty times a second."""
 
@@ -26,7 +27,7 @@ class Way:
     def __init__(self, folder: Path, open_ones: ExitStack) -> None:
         self.folder = folder
         self._open = open_ones
-        words = (str(folder), str(os.getuid()), "60", str(SILENCE_S))
+        words = (str(folder), str(os.getuid()), "60", str(SILENCE_S), str(STREAMS))
         env = {**os.environ, "VMOPS_USER": getpass.getuser(), "LC_ALL": "C"}
         subprocess.run(["perl", "-e", program("way.pl"), *words], env=env, check=True, timeout=30)
         self.caller = self.comes("way")
@@ -89,6 +90,20 @@ def test_a_caller_who_hangs_holds_nobody(ways: list[Way]) -> None:
     assert way.carries()
 
 
+def test_qemu_comes_no_more_often_than_a_move_takes(ways: list[Way]) -> None:
+    """Each connection is two processes of root's here, and threads at the operator's."""
+    way, other = ways
+    way.comes("way-nbd")
+    way.comes("way-ram")
+    told = way.caller.makefile("rb")
+    assert {told.readline(), told.readline()} == {b"nbd\n", b"ram\n"}
+    way.comes("way-nbd")
+    assert told.read() == b"many\n"
+    assert (way.qemu.recv(1), way.carrier.recv(1)) == (b"", b"")
+    assert way.is_gone()
+    assert other.carries()
+
+
 @pytest.mark.parametrize("form", ["a link", "a link to nothing", "a file"])
 def test_nothing_is_removed_behind_what_qemu_has_put_there(tmp_path: Path, form: str) -> None:
     """Its run directory is a place where a QEMU that its guest rules makes what it likes, and
@@ -119,7 +134,7 @@ def test_nothing_is_given_away_in_a_directory_of_qemus_own(tmp_path: Path, text:
     folder.mkdir()
     os.chown(folder, 1900000001, 1900000001)
     words = {
-        "way.pl": [str(folder), "1900000001", "1", "1"],
+        "way.pl": [str(folder), "1900000001", "1", "1", "1"],
         "memory.pl": ["take", f"{folder}/memory.sock", "1900000001", "1"],
     }
     command = ["perl", "-e", program(text), *words[text]]

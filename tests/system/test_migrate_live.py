@@ -112,6 +112,33 @@ def is_marked(worker: str, how: str) -> tuple[str, str]:
     return worker, f"grep -q {how} {FOLDER}/moving-web1 2>/dev/null"
 
 
+COMES = """
+use IO::Socket::UNIX;
+my @held;
+for (1 .. 600) { push @held, IO::Socket::UNIX->new('/run/vmops/web1/way-nbd.sock') // last }
+select undef, undef, undef, 0.05 while -S '/run/vmops/web1/way-nbd.sock';
+print scalar @held;
+"""
+
+
+@pytest.mark.timeout(300)
+def test_one_whose_qemu_comes_over_and_over_stays(moving: Operator) -> None:
+    """It may be ruled by its guest, and each of its connections is processes and threads."""
+    pid = moving.qemus("worker1")["web1"]
+    for how in ((), ("--direct",)):
+        task = moving.begin(*SLOWLY, "worker2", *how)
+        is_mirrored(moving)
+        held = int(moving.on("worker1", "perl", "-e", COMES))
+        _, err = task.communicate(timeout=120)
+        assert task.returncode == 1
+        assert "makes more connections than a move takes" in err
+        assert "web1 goes on running on worker1; nothing of the move is left" in err
+        # The few that it may have, and those that had come when it was told to end.
+        assert held < 100
+        assert moving.qemus("worker1") == {"web1": pid}
+        assert (moving.qemus("worker2"), listed(moving, "worker2")) == ({}, [])
+
+
 POINTS = {
     "worker2 expects it": (MOVE, *is_marked("worker2", "expected")),
     "worker2 receives it": (MOVE, *is_marked("worker2", "receiving")),

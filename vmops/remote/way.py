@@ -22,6 +22,7 @@ from vmops.remote.ssh.bridge import Bridge
 from vmops.remote.ssh.connection import connection
 
 _STREAMS = ("nbd", "ram")
+_MANY = "many"
 BEAT_S = 2.0
 """How often the source is told that somebody is there: after some silence it gives the move up, and
 its guest goes on."""
@@ -34,12 +35,20 @@ class Way:
     is open. A context manager.
 
     Opening it raises what `open_socket` does. A stream that cannot be carried is logged and ends,
-    so its QEMU says that it has failed.
+    so its QEMU says that it has failed. So does all of it where there are more than `most` streams.
     """
 
     def __init__(
-        self, source: Worker, destination: Worker, vm: str, *, config: fabric.Config | None = None
+        self,
+        source: Worker,
+        destination: Worker,
+        vm: str,
+        *,
+        most: int,
+        config: fabric.Config | None = None,
     ) -> None:
+        self._vm = vm
+        self._most = most
         self._source = source
         self._destination = destination
         self._run = RunDirectory(vm)
@@ -74,8 +83,14 @@ class Way:
         """One stream after the other: the next that comes to the source's socket is the next that
         was told."""
         with suppress(OSError, ValueError), self._control.makefile("rb") as told:
-            while line := told.readline(64):
+            lines = iter(lambda: told.readline(64), b"")
+            for number, line in enumerate(lines, 1):
                 stream = line.decode(errors="replace").strip()
+                if stream == _MANY or number > self._most:
+                    where = f"{self._vm} on {self._source.name}"
+                    _log.error("%s: its QEMU makes more connections than a move takes", where)
+                    self.close()
+                    return
                 if stream not in _STREAMS:
                     return
                 try:

@@ -32,6 +32,15 @@ MEMORY_LIMIT_S = 1800.0
 """How long the memory of a guest may take. One that changes it faster than it can be sent is slowed
 down more and more; then it is given up."""
 
+_SPARE = 3
+
+
+def most_streams(disks: int) -> int:
+    """How many connections QEMU may make in a move: one for each disk, one for its memory, and
+    few more. It may be its guest's by now, and each costs threads here and processes there."""
+    return disks + 1 + _SPARE
+
+
 PATIENCE_S = 60
 SILENCE_S = 20
 """How long whoever carries what QEMU says may take to come for it, and may say nothing later."""
@@ -88,10 +97,10 @@ def _nbd_server(run: RunDirectory) -> Request:
     return Request("nbd-server-start", {"addr": address})
 
 
-def opening_way(vm: str, *, uid: int) -> Step:
+def opening_way(vm: str, *, uid: int, disks: int) -> Step:
     """Make the sockets of the source; they go when whoever carries what is said there has gone, or
-    is silent."""
-    words = (str(uid), str(PATIENCE_S), str(SILENCE_S))
+    is silent, and when QEMU comes to them more often than so many disks take."""
+    words = (str(uid), str(PATIENCE_S), str(SILENCE_S), str(most_streams(disks)))
     return Step(WAY, (command("open_way", vm, *words),))
 
 

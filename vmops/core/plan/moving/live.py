@@ -180,7 +180,7 @@ def _empty(path: str, chain: Chain) -> Step:
 def open_way(worker: Worker, vm: VM, observed: Observed) -> Plan:
     """Make the sockets that its QEMU here says its disks and memory to."""
     uid = machine.uid_for(vm, whole_range=observed.host.whole_uid_range)
-    steps = (mirror.opening_way(vm.name, uid=uid),)
+    steps = (mirror.opening_way(vm.name, uid=uid, disks=len(_disks(vm, observed))),)
     return plan_of(worker, vm, steps, still(vm, observed), change="")
 
 

@@ -68,6 +68,7 @@ while (1) {
             print "here\n";
         } else {
             finish('failed', 'way.sock has ended') if !$many;
+            finish('failed', 'QEMU there makes more connections than a move takes') if $data =~ /^many$/m;
             stream($_) for grep { /^(?:nbd|ram)$/ } split /\n/, $data;
         }
     }

@@ -1,14 +1,14 @@
 # Carries what the QEMU of a VM says to sockets in its run directory to whoever comes for it, until
 # that one has gone. Arguments: the directory, QEMU's user, the seconds that it waits for a caller,
-# and those that the caller may be silent for.
+# those that the caller may be silent for, and how many connections QEMU may make.
 #
 # The first who comes to way.sock, which is the SSH user's, is told a word for each connection that
-# QEMU makes: nbd, or ram. With his next connection he takes that one. What he says means nothing but
-# that he is there: over a line that hangs nobody says that he has gone, and QEMU, which would wait
+# QEMU makes: nbd, or ram. With his next connection he takes that one. Where QEMU makes more than it
+# may, he is told `many`, and all of it ends. What he says means nothing but that he is there: over a line that hangs nobody says that he has gone, and QEMU, which would wait
 # for him, holds its guest still meanwhile.
 use IO::Socket::UNIX;
 use POSIX qw(setsid _exit);
-my ($folder, $user, $patience, $silence) = @ARGV;
+my ($folder, $user, $patience, $silence, $streams) = @ARGV;
 my @owner = getpwnam($ENV{VMOPS_USER} // 'root');
 umask 077;
 # In a directory of QEMU's own, as a version before made them, it could put a link in the place of what
@@ -55,7 +55,7 @@ $SIG{CHLD} = $SIG{HUP} = $SIG{PIPE} = 'IGNORE';
 my ($operator, @waiting);
 my $until = now() + $patience;
 
-while (1) {
+SERVE: while (1) {
     my $ready = '';
     vec($ready, fileno $_, 1) = 1 for values %doors, $operator // ();
     my $left = $until - now();
@@ -74,6 +74,10 @@ while (1) {
     for my $stream ('nbd', 'ram') {
         next unless vec $ready, fileno $doors{$stream}, 1;
         my $near = $doors{$stream}->accept or next;
+        if (!$streams--) {
+            syswrite $operator, "many\n" if $operator;
+            last SERVE;
+        }
         push @waiting, $near;
         syswrite $operator, "$stream\n" if $operator;
     }

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _LONGEST_S = 7 * 86400.0
 """How long disks may be mirrored."""
 
+_STILL_S = 900.0
+"""For how long nothing may come of it. It begins with a look at where the data of a disk are."""
+
 _MOST_SILENCES = 30
 """How often in a row a monitor may not say how far its mirrors are: its QEMU is busy."""
 
@@ -128,7 +131,11 @@ def way(move: Move, vm: VM, source: Route, seen: Observed) -> Iterator[None]:
 
     must(source, vm, live.open_way(source.worker, vm, seen), seen)
     direct = _direct(move, vm, source) if move.direct else None
-    with direct or Way(source.worker, move.to.worker, vm.name, config=move.to.config):
+    running = seen.vm(vm.name).process
+    assert running is not None, "only what runs says anything"
+    most = mirror.most_streams(len(live.disks_of(vm, running)))
+    to, config = move.to.worker, move.to.config
+    with direct or Way(source.worker, to, vm.name, most=most, config=config):
         yield
 
 
@@ -151,11 +158,15 @@ def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
     running = seen.vm(vm.name).process
     assert running is not None, "only what runs has mirrors"
     disks = live.disks_of(vm, running)
-    began = time.monotonic()
-    silences = 0
+    began = moved = time.monotonic()
+    silences = most = 0
+
+    def ended(why: str) -> MonitorError:
+        here = source.worker.name
+        return MonitorError(why, worker=here, vm=vm.name, cure="the same command again")
 
     def ready() -> bool | None:
-        nonlocal silences
+        nonlocal silences, moved, most
         try:
             (jobs,) = _answers(source, vm, mirror.JOBS)
             found = mirror.read_mirrors(jobs, disks)
@@ -164,12 +175,17 @@ def _await_mirrors(move: Move, vm: VM, source: Route, seen: Observed) -> None:
             if silences > _MOST_SILENCES:
                 raise
             return None
-        except ValueError as ended:
-            raise MonitorError(
-                str(ended), worker=source.worker.name, vm=vm.name, cure="the same command again"
-            ) from ended
+        except ValueError as over:
+            raise ended(str(over)) from over
         silences = 0
-        seconds = time.monotonic() - began
+        now = time.monotonic()
+        # What its guest writes meanwhile makes it longer, and is no progress.
+        if found.done > most:
+            moved, most = now, found.done
+        if not found.is_ready and now - moved > _STILL_S:
+            minutes = f"{_STILL_S / 60:g} minutes"
+            raise ended(f"nothing more of its disks was sent for {minutes}")
+        seconds = now - began
         told = Progress("mirroring", found.done, found.total, 0, found.done, seconds)
         move.progress(f"{vm.name} disks", move.to.worker.name, told)
         return True if found.is_ready else None
