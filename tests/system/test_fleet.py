@@ -147,6 +147,32 @@ def test_a_vm_that_was_moved_while_it_runs(fleet: Operator) -> None:
     assert "a1" in fleet.qemus("worker2")
 
 
+def test_what_hosts_toml_does_not_have_any_more_is_told_at_the_end(fleet: Operator) -> None:
+    fleet.ok("up", "--vm", "a1,a2,b1")
+    everything = list(fleet.vms)
+    fleet.vms = [placed for placed in everything if placed[0].name in ("a2", "b2")]
+    fleet.write()
+    first = "a1 on worker1"
+    cure = "fab -H worker1 stop --vm a1"
+    told = f"VMs run that hosts.toml does not have: {first}, b1 on worker2; to end one: {cure}"
+    try:
+        for code, *words in ((4, "plan"), (0, "up"), (0, "down", "--yes", "--force")):
+            said = fleet.fab(*words)
+            assert said.code == code, words
+            assert said.err.splitlines()[-1] == f"2 {told}", words
+            named = fleet.fab(*words, "--vm", "a2", "--format", "json")
+            assert "hosts.toml does not have" not in named.err, words
+        here = fleet.ok("down", "--worker", "worker1", "--force").err.splitlines()[-1]
+        assert here == f"1 VM runs that hosts.toml does not have: {first}; to end it: {cure}"
+        assert set(fleet.qemus("worker1")) == {"a1"}
+        fleet.ok("-H", "worker1", "stop", "--vm", "a1", "--force")
+        fleet.ok("-H", "worker2", "stop", "--vm", "b1", "--force")
+        assert "hosts.toml does not have" not in fleet.fab("plan").err
+    finally:
+        fleet.vms = everything
+        fleet.write()
+
+
 def transactions(operator: Operator, worker: str, word: str) -> list[str]:
     """The ovs-vsctl calls that changed the worker's switch and hold the word, from its log."""
     log = operator.on(worker, "ovsdb-tool", "show-log", DATABASE)

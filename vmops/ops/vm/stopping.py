@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan import stopping
+from vmops.core.plan.elsewhere import Ran
 from vmops.core.plan.moving import marks
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import GENTLY, Manner
@@ -19,15 +20,23 @@ from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
 
 
-def stop(route: Route, vms: Sequence[VM], *, manner: Manner = GENTLY) -> list[Outcome]:
+def stop(
+    route: Route,
+    vms: Sequence[VM],
+    *,
+    manner: Manner = GENTLY,
+    seen: MutableMapping[str, Ran] | None = None,
+) -> list[Outcome]:
     """End each VM and remove its ports and TAPs; a VM that is not there is no error.
 
     Its guest is asked to power off, for up to `manner.timeout_s` seconds, then QEMU is ended harder
-    and harder. `manner.force` kills at once.
+    and harder. `manner.force` kills at once. What else runs on the worker goes into `seen`.
     """
 
-    def decide(vm: VM, seen: Observed) -> Plan:
-        return stopping.stop(route.worker, vm, seen, manner=manner)
+    def decide(vm: VM, there: Observed) -> Plan:
+        if seen is not None:
+            seen[route.worker.name] = there.vms
+        return stopping.stop(route.worker, vm, there, manner=manner)
 
     return _end(route, vms, decide, supposed.running, gently=not manner.force)
 

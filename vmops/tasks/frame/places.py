@@ -3,21 +3,28 @@ and which images its disk is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vmops.tasks.frame.context import Context, is_dry, is_host
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.output import complain, say
-from vmops.tasks.frame.selection import begin_to_connect, inventory, other_routes
+from vmops.tasks.frame.selection import (
+    begin_to_connect,
+    groups_of_workers,
+    inventory,
+    other_routes,
+)
 from vmops.tasks.typed.program import as_typed
 
 if TYPE_CHECKING:
     from vmops.core.devices.disk import Bases
     from vmops.core.inventory.model import VM
-    from vmops.core.plan.elsewhere import Elsewhere
+    from vmops.core.plan.elsewhere import Elsewhere, Ran
     from vmops.core.plan.group import Terms
     from vmops.ops.route import Group
+
+_MOST_NAMES = 8
 
 
 def other_workers(
@@ -77,14 +84,25 @@ def _complained(groups: Sequence[Group], found: Elsewhere) -> Elsewhere:
     return found._replace(unasked={})
 
 
-def say_lost(c: Context, elsewhere: Elsewhere) -> None:
-    """Say which VMs run that hosts.toml does not have, and how each is ended."""
+def say_lost(c: Context, worker: str | None, seen: Mapping[str, Ran]) -> None:
+    """Say which VMs run that hosts.toml does not have, and how one is ended: of what was `seen` on
+    the workers that -H or `--worker` name, else on all."""
+    meant = {group.route.worker.name for group in groups_of_workers(c, worker, early=False)}
     listed = inventory(c)
-    for worker, ran in elsewhere.seen.items():
-        for name in sorted(ran):
-            if name not in listed.vms and ran[name].process is not None:
-                end = as_typed(f"fab -H {worker} stop --vm {name}")
-                say(one_line(f"{worker} runs {name}, which {listed.source} does not have: {end}"))
+    lost = [
+        (name, at)
+        for at, ran in sorted(seen.items())
+        for name in sorted(ran)
+        if at in meant and name not in listed.vms and ran[name].process is not None
+    ]
+    if lost:
+        (first, there), many = lost[0], len(lost)
+        what = "1 VM runs" if many == 1 else f"{many} VMs run"
+        names = ", ".join(f"{name} on {at}" for name, at in lost[:_MOST_NAMES])
+        more = f" and {many - _MOST_NAMES} more" if many > _MOST_NAMES else ""
+        cure = as_typed(f"fab -H {there} stop --vm {first}")
+        end = "it" if many == 1 else "one"
+        say(one_line(f"{what} that hosts.toml does not have: {names}{more}; to end {end}: {cure}"))
 
 
 def bases(c: Context, groups: Sequence[Group]) -> Bases:

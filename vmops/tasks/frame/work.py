@@ -37,7 +37,7 @@ class Report(NamedTuple, Generic[T]):
     which the frame adds the `error`, or several that have it. `merged` looks at the results of all
     workers together. `line` is said of each result as it comes, where there is `progress` to be
     shown. `exit_code` is that of a task that has failed nowhere. `cure` is a task that brings in
-    interfaces which were left out.
+    interfaces which were left out. `last` says what there is to be said besides.
     """
 
     text: Callable[[Sequence[T]], None]
@@ -47,6 +47,7 @@ class Report(NamedTuple, Generic[T]):
     line: Callable[[T], str] | None = None
     exit_code: Callable[[Sequence[T]], int] = lambda results: 0
     cure: str = ""
+    last: Callable[[], None] = lambda: None
 
 
 class Work(NamedTuple, Generic[T]):
@@ -79,6 +80,7 @@ def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
         give_json([found for result in results for found in _objects(result, report)])
     else:
         report.text(results)
+    report.last()
     finish([error for result in results for error in report.errors(result)])
     code = report.exit_code(results)
     if code:

@@ -28,6 +28,8 @@ from vmops.tasks.typed.program import as_typed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vmops.core.plan.elsewhere import Ran
+    from vmops.ops.route import Group
     from vmops.ops.vm.changes import Change
     from vmops.ops.vm.outcome import Outcome
 
@@ -66,7 +68,7 @@ def up(
     starts. A VM that runs, but not as asked, fails, or with --restart is restarted.
     Example: fab up --vm 'web*' --worker worker1,worker2
     """
-    from vmops.tasks.frame.places import bases_to_start, everywhere, ready_to_start
+    from vmops.tasks.frame.places import bases_to_start, everywhere, ready_to_start, say_lost
 
     start = fleet_to_start(c, vm, worker)
     bases = bases_to_start(c, start.groups, start.free, parallel=parallel)
@@ -101,6 +103,7 @@ def up(
             of_both(_up_as_dict),
             merged=lambda outcomes: [*served, *_cured_at_once(outcomes), *found.outcomes()],
             line=_line_of_up,
+            last=lambda: None if vm else say_lost(c, worker, elsewhere.seen),
         ),
         parallel,
         name="up",
@@ -140,14 +143,20 @@ def down(
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import stopping
     from vmops.ops.vm.outcome import without_absent
+    from vmops.tasks.frame.places import say_lost
 
     confirm(c, groups, "stop", yes=yes)
     all_of_it = (vm, worker) == (None, None)
     show_networks_last(c, all_of_it)
     manner = Manner(force=force, timeout_s=timeout)
+    seen: dict[str, Ran] = {}
+
+    def stop(group: Group) -> list[Outcome]:
+        return stopping.stop(group.route, group.vms, manner=manner, seen=seen)
+
     return Work(
         groups,
-        lambda g: stopping.stop(g.route, g.vms, manner=manner),
+        stop,
         Report(
             with_networks(table(("VM", "WORKER", "RESULT"), _row_of_down), brought),
             of_both(ended_as_dict),
@@ -156,6 +165,7 @@ def down(
                 *networks_last(c, all_of_it, ended=all(one.error is None for one in outcomes)),
             ],
             line=_line_of_down,
+            last=lambda: None if vm else say_lost(c, worker, seen),
         ),
         parallel,
         name="down",
@@ -200,8 +210,6 @@ def plan(
     found = placed(c, start, terms)
     groups, terms = found.groups, found.terms
     elsewhere = everywhere(c, groups, named=vm is not None, known=found.elsewhere)
-    if vm is None:
-        say_lost(c, elsewhere)
     served = planned_networks(c, None if (vm, worker) == (None, None) else groups)
     return Work(
         groups,
@@ -211,6 +219,7 @@ def plan(
             of_both(_change_as_dict),
             merged=lambda changes: [*served, *changes, *found.changes()],
             exit_code=lambda all_: SOMETHING_TO_DO if any(one.to_do for one in all_) else 0,
+            last=lambda: None if vm else say_lost(c, worker, elsewhere.seen),
         ),
         parallel,
     )
