@@ -125,6 +125,31 @@ def test_what_somebody_has_settled_since_stays(full: Operator) -> None:
     assert "worker1 was not drained" in full.ok("undrain", "--worker", "worker1").err
 
 
+def test_what_is_removed_leaves_no_mark_that_it_was_moved(full: Operator) -> None:
+    """What asks one worker alone leaves such marks; `prune` finds them."""
+    full.ok("migrate", "--vm", "v3,v4", "--to", "worker2")
+    full.ok("migrate", "--vm", "v3", "--to", "worker3")
+    full.ok("-H", "worker3", "destroy", "--vm", "v3", "--yes")
+    assert "was moved from worker1" in full.fab("-H", "worker1", "launch", "--vm", "v3").err
+    found = full.ok("prune", "--format", "json").json
+    told = [(each["worker"], each["vm"]) for each in found if each["kind"] == "mark"]
+    assert told == [("worker1", "v3"), ("worker2", "v3")]
+    full.ok("prune", "--yes", "--worker", "worker1")
+    assert marked(full) == {"worker1": ["moving-v4"], "worker2": ["moving-v3"]}
+    said = full.ok("destroy", "--vm", "v3", "--yes")
+    assert "forgotten that it was moved" in said.out + said.err
+    assert marked(full) == {"worker1": ["moving-v4"]}
+    full.ok("reset-disk", "--vm", "v4", "--yes")
+    assert marked(full) == {}
+
+
+def marked(full: Operator) -> dict[str, list[str]]:
+    """The marks of moves on each worker that has any."""
+    looking = ("sh", "-c", f"cd {FOLDER} 2>/dev/null && ls | grep moving- || :")
+    found = {worker: full.on(worker, *looking).split() for worker in WORKERS}
+    return {worker: marks for worker, marks in found.items() if marks}
+
+
 def test_one_without_a_place_stays_and_is_told(full: Operator) -> None:
     text = full.hosts_toml.read_text()
     for worker in WORKERS[1:]:

@@ -86,7 +86,8 @@ def prune(
     Run directories of VMs that do not run, TAPs and ports that carry the mark of such a VM, and
     what scripts that were cut short left in /run/vmops; never what is not vmops' own, nor anything
     of a VM that runs. Also what was plugged and not booted, tunnels to workers that are not in
-    hosts.toml, and networks of OVN that are not there and that nobody uses.
+    hosts.toml, networks of OVN that are not there and that nobody uses, and marks that a VM has
+    left, which is on no worker now.
     Example: fab -H 10.0.10.1 prune --yes
     """
     from vmops.ops.worker.prune import prune as pruned

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts.leftovers import LEFT, set_aside
+from vmops.core.facts.observed import Observed
 from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import TAPS
 from vmops.core.inventory.inventory import Inventory
@@ -35,7 +36,8 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
 
     What a process uses and what belongs to a VM that runs, or may, is left alone. On a worker of
     the inventory that is `listed`, also tunnels to workers that it does not have, where it has a
-    mesh, and on that of OVN's central networks that it does not have and nobody uses.
+    mesh, on that of OVN's central networks that it does not have and nobody uses, and marks of its
+    VMs that have left the worker and are nowhere now.
     """
     worker = route.worker
     questions = (*facts.for_ending(), LEFT)
@@ -56,13 +58,45 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     if TAPS.name in seen.faults:
         return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
     found = (*pruning.leftovers(seen, left, _ends(worker, listed)), *pruning.old_disks(paths, vms))
-    of_ovn = _carried(route, listed, remove=remove)
+    of_ovn = [*_marked(route, seen, listed, remove=remove), *_carried(route, listed, remove=remove)]
     if not remove:
         return [*(Pruned(worker.name, each) for each in found), *of_ovn]
     begun = [Done(plan.vm, worker, plan) for plan in pruning.plans(worker, found, seen)]
     done = {item.vm.name: item for item in execute({worker.name: route}, begun)}
     cleared = _cleared(route, found)
     return [*(_pruned(worker.name, each, done, cleared) for each in found), *of_ovn]
+
+
+def _marked(
+    route: Route, seen: Observed, listed: Inventory | None, *, remove: bool
+) -> list[Pruned]:
+    """The same of marks of VMs that have left the worker, where they lead nowhere. All workers are
+    asked for that, where there is such a mark of a VM of the inventory."""
+    here = route.worker.name
+    if listed is None or here not in listed.workers:
+        return []
+    left = (name for name, mark in seen.moves.items() if mark.how == "left")
+    vms = [listed.vms[name] for name in left if name in listed.vms]
+    if not vms:
+        return []
+    from vmops.ops.vm.moving import forgetting
+
+    others = [Route(one, route.config) for one in listed.workers.values() if one.name != here]
+    try:
+        found = [vm for vm, at, _ in forgetting.found([route, *others], vms) if at is route]
+        came = forgetting.forget([route, *others], found, only=here) if remove and found else []
+    except VmopsError as error:
+        return [Pruned(here, error=error)]
+    errors = {one.vm: one.error for one in came}
+    return [
+        Pruned(
+            here,
+            pruning.mark_of(vm.name),
+            removed=vm.name in errors and errors[vm.name] is None,
+            error=errors.get(vm.name),
+        )
+        for vm in found
+    ]
 
 
 def _carried(route: Route, listed: Inventory | None, *, remove: bool) -> list[Pruned]:

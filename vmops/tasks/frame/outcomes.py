@@ -39,6 +39,29 @@ def ended_by(outcome: Outcome) -> str:
     return f" ({outcome.how})" if outcome.how else ""
 
 
+def ended(outcome: Outcome) -> str:
+    """What a stop did."""
+    if outcome.how or outcome.asked:
+        return f"stopped{ended_by(outcome)}"
+    return "cleaned up" if outcome.changed else "was not there"
+
+
+def destroyed(outcome: Outcome) -> str:
+    """What the removal of a VM did."""
+    if not outcome.changed:
+        return "was not there"
+    if outcome.action == "forget":
+        return "forgotten that it was moved"
+    return f"removed{ended_by(outcome)}" if outcome.action == "destroy" else ended(outcome)
+
+
+def disk_removed(outcome: Outcome) -> str:
+    """What the removal of a VM's disk did."""
+    if outcome.action == "forget":
+        return destroyed(outcome)
+    return "disk removed" if outcome.changed else "had no such disk"
+
+
 def changed_as_dict(outcome: Outcome) -> dict[str, Any]:
     """The JSON object of what changed a VM, or left it alone."""
     return {

@@ -12,8 +12,10 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import (
     changed_as_dict,
+    destroyed,
+    disk_removed,
+    ended,
     ended_as_dict,
-    ended_by,
     given,
     said,
     started_as_dict,
@@ -277,7 +279,7 @@ def stop(
     return Work(
         groups,
         lambda g: [_unless_lost(c, o) for o in stopping.stop(g.route, g.vms, manner=manner)],
-        Report(said(_ended), ended_as_dict),
+        Report(said(ended), ended_as_dict),
     )
 
 
@@ -311,6 +313,7 @@ def destroy(
     """
     from vmops.core.plan.stopping import Manner
     from vmops.ops.vm import stopping
+    from vmops.tasks.placement.forgetting import also_forgotten
 
     groups = groups_with_lost(c, vm, task="destroy", early=False, own_disk=True)
     if keep_disks:
@@ -324,16 +327,12 @@ def destroy(
             _unless_lost(c, outcome)
             for outcome in stopping.destroy(g, manner=manner, keep_disks=keep_disks, forgets=here)
         ],
-        Report(said(_destroyed), ended_as_dict),
+        Report(
+            said(destroyed),
+            ended_as_dict,
+            merged=lambda came: came if keep_disks else also_forgotten(c, vm, came),
+        ),
     )
-
-
-def _destroyed(outcome: Outcome) -> str:
-    if not outcome.changed:
-        return "was not there"
-    if outcome.action == "forget":
-        return "forgotten that it was moved"
-    return f"removed{ended_by(outcome)}" if outcome.action == "destroy" else _ended(outcome)
 
 
 @task(
@@ -359,6 +358,7 @@ def reset_disk(
     Example: fab reset-disk --vm web1 --disk data --yes
     """
     from vmops.ops.vm import stopping
+    from vmops.tasks.placement.forgetting import also_forgotten
 
     groups = groups_of_vms(c, vm, task="reset-disk", early=False)
     for each in (vm for group in groups for vm in group.vms):
@@ -369,7 +369,7 @@ def reset_disk(
         groups,
         lambda g: stopping.reset_disk(g.route, g.vms, name=disk),
         Report(
-            said(lambda o: "disk removed" if o.changed else "had no such disk"), changed_as_dict
+            said(disk_removed), changed_as_dict, merged=lambda came: also_forgotten(c, vm, came)
         ),
     )
 
@@ -392,9 +392,3 @@ def _unless_lost(c: Context, outcome: Outcome) -> Outcome:
         return outcome
     missing = NotRunning(f"{outcome.vm} is not there", worker=outcome.worker, vm=outcome.vm)
     return outcome._replace(error=in_place(c, outcome.vm, missing))
-
-
-def _ended(outcome: Outcome) -> str:
-    if outcome.how or outcome.asked:
-        return f"stopped{ended_by(outcome)}"
-    return "cleaned up" if outcome.changed else "was not there"

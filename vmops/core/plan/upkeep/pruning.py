@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from vmops.core.devices.network.mesh import NAME as MESH
+from vmops.core.devices.storage import moving
 from vmops.core.facts.leftovers import Left
 from vmops.core.facts.network.central import Central
 from vmops.core.facts.observed import Observed
@@ -37,6 +38,7 @@ Kind = Literal[
     "tunnel",
     "network of OVN",
     "old disk",
+    "mark",
 ]
 
 _NOBODY: Mapping[str, str | None] = MappingProxyType({})
@@ -93,6 +95,11 @@ def old_disks(paths: Iterable[str], vms: Iterable[VM]) -> list[Leftover]:
         Leftover("old disk", path, owners.get(path.rpartition(".")[0], ""), kept=OLD_DISK)
         for path in paths
     ]
+
+
+def mark_of(vm: str) -> Leftover:
+    """The mark of a VM that leads nowhere (plan/moving/forgetting.py)."""
+    return Leftover("mark", moving.path_of(vm), vm)
 
 
 def carried(central: Central, known: Collection[str]) -> list[Leftover]:
