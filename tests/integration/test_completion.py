@@ -29,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "hosts.toml").write_text(
-        '[workers.w1]\naddress = "192.0.2.1"\n[vms.webserver]\n[vms.db]\n'
+        '[workers.w1]\naddress = "192.0.2.1"\n[vms.webserver]\n'
+        'interfaces = [{ name = "eth0" }]\n[vms.db]\n'
+        '[vm_defaults]\ninterfaces = [{ name = "eth1" }]\n'
     )
     return tmp_path
 
@@ -52,6 +54,11 @@ COMPLETED = {
     "launch --vm=web": "launch --vm=webserver",
     "launch --vm db,w": "launch --vm db,webserver",
     "-H w": "-H w1",
+    "migrate --to w": "migrate --to w1",
+    "nic.down --vm db:": "nic.down --vm db:eth1",
+    "ping --to webserver:e": "ping --to webserver:eth0",
+    "ping --to=db:e": "ping --to=db:eth1",
+    "lab.fault --kind st": "lab.fault --kind strand",
     "script ./a-f": "script ./a-file",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vmops.lab.relay import FAULTS
 from vmops.tasks import ns
 from vmops.tasks.program import program
 from vmops.tasks.typed import completer
@@ -17,6 +18,9 @@ from vmops.tasks.typed.completion import words_of
 
 CONTEXTS = deepcopy(ns).to_contexts()
 """Invoke takes the help away from a task that it has made the options of."""
+
+UNNAMED = {("from-libvirt", "vm"), ("lab.up", "network"), ("lab.up", "workers")}
+"""Options that are called as others are and name nothing of hosts.toml."""
 
 WORDS = words_of(deepcopy(ns), [*program.core_args(), *program.task_args()])
 HOSTS = """
@@ -70,12 +74,113 @@ def offered(*typed: str) -> list[str]:
         pytest.param(["status", "-w", ""], ["worker1", "worker2"], id="worker-behind-a-letter"),
         pytest.param(["screenshot", "--output", ""], [], id="a-file-is-for-the-shell"),
         pytest.param(["run", ""], [], id="a-command-is-for-the-shell"),
+        pytest.param(["lab.fault", ""], ["worker1", "worker2"], id="argument-that-is-a-worker"),
+        pytest.param(["lab.fault", "worker1", "f"], ["freeze"], id="argument-out-of-a-few"),
+        pytest.param(["lab.fault", "--worker", "w", "d"], ["drop"], id="argument-given-by-name"),
+        pytest.param(["lab.fault", "--toward", "w"], ["worker"], id="whose-bytes"),
+        pytest.param(["lab.up", "--network", ""], [], id="a-network-of-addresses"),
+        pytest.param(["from-libvirt", "--vm", ""], [], id="a-domain-of-a-libvirt"),
         pytest.param(["run", "id", "doc"], ["doctor"], id="behind-a-command"),
         pytest.param(["status", "--nonsense", "lau"], ["launch"], id="unknown-option"),
     ],
 )
 def test_what_may_follow(typed: list[str], found: list[str]) -> None:
     assert offered(*typed) == found
+
+
+NAMING = """
+[workers.w1]
+address = "192.0.2.1"
+[images.deb]
+file = "deb.qcow2"
+[networks.blue]
+vlan_id = 100
+[vm_defaults]
+interfaces = [{ name = "eth9" }]
+[templates.router]
+interfaces = [{ name = "eth1" }, { name = "eth2" }]
+[vms.anna]
+count = 2
+interfaces = [{ name = "eth0" }]
+[vms.bert]
+template = "router"
+[vms.carl]
+[topologies.ring]
+count = 2
+shape = "line"
+template = "router"
+[[links]]
+ends = ["bert:eth7", "carl:eth7"]
+"""
+VMS = ["anna1", "anna2", "bert", "carl", "ring1", "ring2"]
+INTERFACES = {
+    "anna1": ["eth0"],
+    "anna2": ["eth0"],
+    "bert": ["eth1", "eth2", "eth7"],
+    "carl": ["eth9", "eth7"],
+    "ring1": ["eth1", "eth2"],
+    "ring2": ["eth1", "eth2"],
+}
+PAIRS = [f"{vm}:{name}" for vm, names in INTERFACES.items() for name in names]
+OFFERED = {
+    "vms": VMS,
+    "workers": ["w1"],
+    "images": ["deb"],
+    "networks": ["blue"],
+    "interfaces": PAIRS,
+    "ends": [word for vm in VMS for word in (vm, *(p for p in PAIRS if p.startswith(f"{vm}:")))],
+}
+KINDS = [
+    (str(context.name), f"--{name}", names)
+    for context in CONTEXTS
+    for name, names in getattr(ns[context.name], "named", {}).items()
+    if names
+]
+
+
+@pytest.mark.parametrize(("task", "option", "kind"), KINDS)
+def test_each_option_that_names_something_offers_it(
+    hosts: Path, task: str, option: str, kind: str
+) -> None:
+    hosts.write_text(NAMING)
+    assert offered(task, option, "") == OFFERED[kind]
+
+
+def test_no_option_that_names_something_is_left_out() -> None:
+    assert {kind for _, _, kind in KINDS} == set(completer.NAMED)
+    without = {
+        (str(context.name), name)
+        for context in CONTEXTS
+        for name in ("vm", "worker", "workers", "image", "network", "to", "from")
+        if name in context.args and not ns[context.name].named[name]
+    }
+    assert without == UNNAMED
+
+
+def test_an_interface_is_offered_behind_its_vm(hosts: Path) -> None:
+    hosts.write_text(NAMING)
+    assert offered("nic.down", "--vm", "bert:") == ["bert:eth1", "bert:eth2", "bert:eth7"]
+    assert run("bash", "vmops", "ping", "--to", "bert", ":") == ["eth1", "eth2", "eth7"]
+    assert run("bash", "vmops", "ping", "--to", "=", "bert", ":", "eth1") == ["eth1"]
+    assert run("zsh", "vmops", "ping", "--to=bert:eth1") == ["--to=bert:eth1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vms = 5",
+        "links = [5]\n[vms.a]\ninterfaces = [5]",
+        "[vms.a]\ntemplate = []",
+        "[[links]]\nends = [5]\n[vms.a]\ninterfaces = [{ name = 5 }]",
+    ],
+)
+def test_interfaces_that_are_none_are_not_offered(hosts: Path, text: str) -> None:
+    hosts.write_text(text)
+    assert offered("nic.down", "--vm", "") == []
+
+
+def test_the_faults_of_a_lab_are_those_that_it_knows() -> None:
+    assert offered("lab.fault", "--kind", "") == list(FAULTS)
 
 
 def test_all_tasks_and_all_options_are_offered() -> None:

@@ -15,7 +15,7 @@ from vmops.tasks.frame.task import task
 if TYPE_CHECKING:
     from vmops.lab import Lab, WorkerStatus
 
-WORKER = Option("Name of one of the lab's workers, such as worker1.")
+WORKER = Option("Name of one of the lab's workers, such as worker1.", names="workers")
 HEADINGS = ("worker", "ssh", "state", "pid", "delay", "connections", "vlans", "fault")
 
 
@@ -110,10 +110,14 @@ def down(c: Context) -> None:
         "worker": WORKER,
         "kind": Option(
             "drop (hang up, refuse), freeze (let nothing pass), reset (RST) or strand (freeze the"
-            " connections of this moment, let new ones pass)."
+            " connections of this moment, let new ones pass).",
+            options.one_of("drop", "freeze", "reset", "strand"),
         ),
         "after_bytes": Option("Let this many more bytes reach the operator (or the worker) first."),
-        "toward": Option("Whose bytes are counted: operator (the default) or worker."),
+        "toward": Option(
+            "Whose bytes are counted: operator (the default) or worker.",
+            options.one_of("operator", "worker"),
+        ),
     }
 )
 def fault(

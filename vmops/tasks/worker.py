@@ -132,7 +132,9 @@ def _leftover_as_dict(found: Pruned) -> dict[str, Any]:
 
 @task(
     {
-        "vm": Option("Only these VMs: names separated by commas, or a glob such as 'web*'."),
+        "vm": Option(
+            "Only these VMs: names separated by commas, or a glob such as 'web*'.", names="vms"
+        ),
         "worker": options.WORKER,
         "lines": Option("Each worker's last changes, so many (default 20).", options.at_least(1)),
         "format": options.FORMAT,

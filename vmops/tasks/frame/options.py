@@ -18,13 +18,15 @@ class Option(NamedTuple):
     """An option of a task: its help, and the rule for a value that is given.
 
     `not_with` are other options of the task beside which it would be ignored, each with why;
-    `only_with` is one without which it would be, empty where there is none.
+    `only_with` is one without which it would be, empty where there is none. `names` is what its
+    value names in hosts.toml, for completion: one of `completer.NAMED`.
     """
 
     help: str
     rule: Rule | None = None
     not_with: Mapping[str, str] = {}
     only_with: str = ""
+    names: str = ""
 
 
 def at_least(least: float, unit: str = "") -> Rule:
@@ -69,8 +71,8 @@ def a_port(port: int) -> str | None:
 
 JSON = "json"
 
-VM = Option("The VM's name; several separated by commas, or a glob such as 'web*'.")
-ONE_VM = Option("The VM's name; one VM only.")
+VM = Option("The VM's name; several separated by commas, or a glob such as 'web*'.", names="vms")
+ONE_VM = Option("The VM's name; one VM only.", names="vms")
 FORMAT = Option("text (default) or json.", one_of("text", JSON))
 TIMEOUT = Option(
     "Seconds to give the guest to power off before QEMU is ended the hard way (default 30).",
@@ -96,8 +98,12 @@ INTERVAL = Option(
     only_with="watch",
 )
 WATCH = Option("Refresh until q or Ctrl-C; in a pipe, print a block each time.")
-WORKER = Option("Workers by name, several, or a glob; not together with -H. Default: all.")
-ONE_WORKER = Option("Workers by name, several, or a glob; required unless -H names one.")
+WORKER = Option(
+    "Workers by name, several, or a glob; not together with -H. Default: all.", names="workers"
+)
+ONE_WORKER = Option(
+    "Workers by name, several, or a glob; required unless -H names one.", names="workers"
+)
 
 LETTERS: Mapping[str, str] = {
     "vm": "v",
@@ -115,7 +121,7 @@ LETTERS: Mapping[str, str] = {
 
 
 def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
-    """Raise InventoryError for the first value that breaks its option's rule, or is empty.
+    """Raise InventoryError for the first value that is empty, or else breaks its option's rule.
 
     An empty text comes from a variable that is not set: it never means "all".
     """
@@ -123,6 +129,7 @@ def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text for text in texts):
             raise InventoryError(f"--{as_option(name)} '': the value is empty", cure=_LEAVE_OUT)
+    for name, value in values.items():
         rule = options[name].rule if name in options else None
         wrong = rule(value) if rule and value is not None else None
         if wrong:

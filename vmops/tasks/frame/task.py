@@ -50,6 +50,8 @@ class Task(tasks.Task):  # type: ignore[type-arg]
     framed = True
     choices: Mapping[str, tuple[str, ...]] = {}
     """The words that may stand behind options that take one out of a few, by the option's name."""
+    named: Mapping[str, str] = {}
+    """What of hosts.toml the values of options name, by the option's name."""
     options: Mapping[str, Option] = {}
     """What its options mean and what they may stand beside, by the names of its parameters."""
 
@@ -101,6 +103,7 @@ def task(
             for name, option in options.items()
             if isinstance(option.rule, OneOf)
         }
+        made.named = {as_option(name): option.names for name, option in options.items()}
         made.options = options
         return made
 

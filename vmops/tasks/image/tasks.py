@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from vmops.ops.image.transfers import Brought, Tell
     from vmops.ops.route import Group
 
-IMAGE = Option("The image's name; several separated by commas, or a glob. Default: all of them.")
+IMAGE = Option(
+    "The image's name; several separated by commas, or a glob. Default: all of them.",
+    names="images",
+)
 KEPT = Option(
-    "As image.list shows it: names of hosts.toml, a glob, or 8 digits or more of a base's sha256."
+    "As image.list shows it: names of hosts.toml, a glob, or 8 digits or more of a base's sha256.",
+    names="images",
 )
 YES = Option("Do not ask first.")
 FAN_OUT = Option("Send each image once from here, and on from worker to worker (docs/images.md).")

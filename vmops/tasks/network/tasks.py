@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vmops.ops.route import Group
 
 NETWORK = Option(
-    "Only these networks: names separated by commas, or a glob such as 'lab*'. Default: all."
+    "Only these networks: names separated by commas, or a glob such as 'lab*'. Default: all.",
+    names="networks",
 )
 
 

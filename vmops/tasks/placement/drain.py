@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from vmops.ops.worker.draining import Draining
 
 _MOVING = {
-    "worker": Option("The worker, by its name in hosts.toml; -H names one as well."),
+    "worker": Option(
+        "The worker, by its name in hosts.toml; -H names one as well.", names="workers"
+    ),
     "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
     "force": options.FORCE_STOP._replace(only_with="cold"),
     "timeout": options.TIMEOUT._replace(only_with="cold"),

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 @task(
     {
-        "vm": Option("The VM's name, several, or a glob. Default: all that have no worker."),
-        "worker": Option("Only these workers get a VM that has no place yet."),
+        "vm": Option(
+            "The VM's name, several, or a glob. Default: all that have no worker.", names="vms"
+        ),
+        "worker": Option("Only these workers get a VM that has no place yet.", names="workers"),
         "why": Option("A row for each worker: why the VM may be placed there, or not."),
         "overcommit": Option("As up --overcommit would place it: free memory is not needed."),
         "format": options.FORMAT,

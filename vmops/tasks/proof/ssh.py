@@ -41,7 +41,7 @@ _CHUNK = 1 << 16
 
 @task(
     {
-        "vm": Option("VM, or VM and interface, such as web1:eth0."),
+        "vm": Option("VM, or VM and interface, such as web1:eth0.", names="ends"),
         "user": Option(
             "The user in the guest; default: what ssh decides.",
             not_with={"stdio": "is for a login, and --stdio is the way alone"},
@@ -124,9 +124,13 @@ def ssh_config(c: Context, vm: str | None = None, user: str | None = None) -> No
 
 @task(
     {
-        "vm": Option("VM and interface from whose place is asked, such as web1:eth0."),
-        "to": Option("VM and interface that is to answer; the interface may be left out."),
-        "from_": Option("The same as --vm: what trace calls it."),
+        "vm": Option(
+            "VM and interface from whose place is asked, such as web1:eth0.", names="ends"
+        ),
+        "to": Option(
+            "VM and interface that is to answer; the interface may be left out.", names="ends"
+        ),
+        "from_": Option("The same as --vm: what trace calls it.", names="ends"),
         "address": _ADDRESS,
         "count": Option("How many echoes (default 3).", options.between(1, 1000)),
         "format": options.FORMAT,

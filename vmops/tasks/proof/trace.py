@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 @task(
     {
-        "from_": Option("VM and interface, such as web1:eth0; the interface may be left out."),
-        "to": Option("VM and interface that it is to reach; the interface may be left out."),
-        "vm": Option("The same as --from: what ping calls it."),
+        "from_": Option(
+            "VM and interface, such as web1:eth0; the interface may be left out.", names="ends"
+        ),
+        "to": Option(
+            "VM and interface that it is to reach; the interface may be left out.", names="ends"
+        ),
+        "vm": Option("The same as --from: what ping calls it.", names="ends"),
         "flow": Option(
             "More of the frame, in the words of ovs-ofctl, such as tcp,tp_dst=22; in networks of"
             " OVN in its own, such as 'tcp.dst == 22'."

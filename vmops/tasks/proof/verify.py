@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @task(
     {
-        "vm": Option("Only pairs with these VMs: names separated by commas, or a glob."),
+        "vm": Option(
+            "Only pairs with these VMs: names separated by commas, or a glob.", names="vms"
+        ),
         "known": Option(
             "Ports that may be in the VLANs beside those of VMs: names separated by commas, or a"
             " glob such as 'gw-*'."

@@ -21,13 +21,15 @@ FABFILE = "fabfile.py"
 HOSTS = "hosts.toml"
 MAX_BYTES = 64 << 20
 MAX_COUNT = 1000
-NAMED = {"vm": "vms", "worker": "workers", "hosts": "workers", "image": "images"}
-"""Options whose values are names, and the section of hosts.toml that has them."""
+NAMED = ("vms", "workers", "images", "networks", "interfaces", "ends")
+"""What options name: what has a section of hosts.toml of its own, `VM:INTERFACE`, or that and a VM
+alone."""
 
 _HEADER = re.compile(
-    r"""^\s*\[\[?(vms|workers|images)\s*\.\s*["']?([A-Za-z0-9._:%-]+?)["']?\s*[].]"""
+    r"""^\s*\[\[?(vms|workers|images|networks)\s*\.\s*["']?([A-Za-z0-9._:%-]+?)["']?\s*[].]"""
 )
 _FOREIGN_LIMIT_S = 10
+_CUTS = ("=", ":")
 
 Words = Mapping[str, Any]
 Candidates = Mapping[str, str]
@@ -35,33 +37,38 @@ Candidates = Mapping[str, str]
 
 class Place(NamedTuple):
     """Where the cursor is: behind an option that takes a value, `value_of`, or among `flags`; in
-    `choices` are the words that some of these take."""
+    `choices` are the words that some of these take, in `named` what of hosts.toml others name. An
+    argument that the task wants without its option is in `wants`."""
 
     value_of: str
     flags: Mapping[str, str]
     choices: Mapping[str, list[str]]
+    named: Mapping[str, str]
     in_task: bool
-    wants_word: bool = False
+    wants: str = ""
 
 
 def place(words: Words, typed: list[str]) -> Place:
     """What the words before the cursor lead to."""
     core: Mapping[str, str] = words["core"]
-    flags, in_task, positional, value_of = core, False, 0, ""
+    flags, in_task, value_of = core, False, ""
+    wanted: list[str] = []
     choices: Mapping[str, list[str]] = {}
+    named: Mapping[str, str] = {"hosts": "workers"}
     for word in typed:
         if value_of:
             value_of = ""
         elif word.startswith("-"):
             name, equals, _ = word.partition("=")
+            wanted = [one for one in wanted if one != name]
             value_of = "" if equals else flags.get(name) or core.get(name) or ""
-        elif positional:
-            positional -= 1
+        elif wanted:
+            del wanted[0]
         elif word in words["tasks"]:
             task = words["tasks"][word]
-            flags, in_task, positional = task["flags"], True, task["positional"]
-            choices = task["choices"]
-    return Place(value_of, flags, choices, in_task, positional > 0)
+            flags, in_task, wanted = task["flags"], True, [*task["positional"]]
+            choices, named = task["choices"], {**named, **task["named"]}
+    return Place(value_of, flags, choices, named, in_task, flags[wanted[0]] if wanted else "")
 
 
 def candidates(words: Words, typed: list[str], current: str) -> Candidates:
@@ -78,8 +85,8 @@ def candidates(words: Words, typed: list[str], current: str) -> Candidates:
         return _begun_by(
             current, {flag: "" for flag in both if flag.startswith("--") or current == "-"}
         )
-    if at.wants_word:
-        return {}
+    if at.wants:
+        return _values(at, at.wants, current)
     return _begun_by(current, {name: task["doc"] for name, task in words["tasks"].items()})
 
 
@@ -92,19 +99,23 @@ def _values(at: Place, option: str, begin: str) -> Candidates:
     yet."""
     if option in at.choices:
         return _begun_by(begin, dict.fromkeys(at.choices[option], ""))
-    if option not in NAMED:
+    section = at.named.get(option, "")
+    if not section:
         return {}
+    hosts = _hosts()
+    if section in ("interfaces", "ends"):
+        return _begun_by(begin, _ends(hosts, with_vms=section == "ends"))
     before, comma, last = begin.rpartition(",")
     taken = before.split(",")
     return {
         f"{before}{comma}{name}": said
-        for name, said in _begun_by(last, names(NAMED[option])).items()
+        for name, said in _begun_by(last, _names(hosts, section)).items()
         if name not in taken
     }
 
 
-def names(section: str) -> dict[str, str]:
-    """The names in a section of hosts.toml, with a word about each. A pipe is left to the command.
+def _hosts() -> dict[str, Any]:
+    """What hosts.toml holds. A pipe is left to the command.
 
     A file that is being edited, and no TOML just now, still has its headers.
     """
@@ -112,21 +123,61 @@ def names(section: str) -> dict[str, str]:
     try:
         import tomllib
 
-        tables = tomllib.loads(text).get(section)
+        return tomllib.loads(text)
     except (ValueError, RecursionError):
-        tables = {
-            found[2]: {}
-            for line in text.splitlines()
-            if (found := _HEADER.match(line)) and found[1] == section
-        }
-    if not isinstance(tables, dict):
-        return {}
+        headers = [found for line in text.splitlines() if (found := _HEADER.match(line))]
+        return {section: {f[2]: {} for f in headers if f[1] == section} for section in NAMED}
+
+
+def _names(hosts: Mapping[str, Any], section: str) -> dict[str, str]:
+    """The names in a section, with a word about each; VMs are those of topologies too."""
+    tables = _tables(hosts, section)
+    if section == "vms":
+        tables = [*tables, *_tables(hosts, "topologies")]
     return {
         member: _about(table)
-        for name, table in tables.items()
+        for name, table in tables
         for member in _members(name, table)
         if not re.search(r"[\s,]", member)
     }
+
+
+def _ends(hosts: Mapping[str, Any], *, with_vms: bool) -> dict[str, str]:
+    """The interfaces that hosts.toml gives VMs, by their own table, its template or the defaults,
+    or an end of a link; those that a topology adds are nowhere by name."""
+    found: dict[str, str] = {}
+    templates = dict(_tables(hosts, "templates"))
+    links = hosts.get("links")
+    ends = {
+        end: ""
+        for link in (links if isinstance(links, list) else [])
+        for end in (_listed(link, "ends") or [])
+        if isinstance(end, str)
+    }
+    for name, table in [*_tables(hosts, "vms"), *_tables(hosts, "topologies")]:
+        template = table.get("template") if isinstance(table, dict) else None
+        layers = (table, templates.get(str(template)), hosts.get("vm_defaults"))
+        cards = next((own for one in layers if (own := _listed(one, "interfaces")) is not None), [])
+        for vm in _members(name, table):
+            if with_vms:
+                found[vm] = _about(table)
+            found |= {
+                f"{vm}:{card['name']}": ""
+                for card in cards
+                if isinstance(card, dict) and isinstance(card.get("name"), str)
+            }
+            found |= _begun_by(f"{vm}:", ends)
+    return {end: said for end, said in found.items() if not re.search(r"[\s,]", end)}
+
+
+def _tables(hosts: Mapping[str, Any], section: str) -> list[tuple[str, object]]:
+    tables = hosts.get(section)
+    return [*tables.items()] if isinstance(tables, dict) else []
+
+
+def _listed(table: object, key: str) -> list[Any] | None:
+    found = table.get(key) if isinstance(table, dict) else None
+    return found if isinstance(found, list) else None
 
 
 def _members(name: str, table: object) -> list[str]:
@@ -199,29 +250,31 @@ def ask(program: str, typed: Iterable[str]) -> Candidates:
     return dict.fromkeys(ran.stdout.split(), "")
 
 
-def unbroken(typed: list[str]) -> tuple[list[str], bool]:
-    """The words as they were typed, where bash has cut one at its `=`; True when the last was."""
+def unbroken(typed: list[str]) -> tuple[list[str], int]:
+    """The words as they were typed, where bash has cut one at its `=` and `:`, and how much of the
+    last one stands before its last cut: what is offered takes the place of the rest alone."""
     whole: list[str] = []
-    cut = False
+    before = 0
     for index, word in enumerate(typed):
-        cut = bool(whole) and index > 0 and (word == "=" or typed[index - 1] == "=")
-        if cut:
+        if index and (word in _CUTS or typed[index - 1] in _CUTS):
+            before = len(whole[-1]) + (len(word) if word in _CUTS else 0)
             whole[-1] += word
         else:
+            before = 0
             whole.append(word)
-    return whole, cut
+    return whole, before
 
 
 def main(argv: list[str]) -> None:
     """Print the candidates for `SHELL WORDS PROGRAM WORD...`."""
     shell, table, program, *given = argv
-    (*typed, current), cut = unbroken(given or [""])
+    (*typed, current), before = unbroken(given or [""])
     words = json.loads(table)
     found = candidates(words, typed, current)
     if is_foreign(program) and not place(words, typed).value_of and "=" not in current:
         found = _begun_by(current, ask(program, [*typed, current]))
     for name, said in found.items():
-        name = name.partition("=")[2] if cut else name
+        name = name[before:]
         print(f"{name}\t{said}" if shell == "fish" and said else name)
 
 

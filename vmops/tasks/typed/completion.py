@@ -61,7 +61,8 @@ def words_of(tasks: Any, core: Iterable[Any]) -> str:
             }
             | dict.fromkeys(context.inverse_flags, ""),
             "choices": getattr(tasks[context.name], "choices", {}),
-            "positional": len(context.positional_args),
+            "named": {o: s for o, s in getattr(tasks[context.name], "named", {}).items() if s},
+            "positional": [to_flag(argument.name) for argument in context.positional_args],
         }
         for context in tasks.to_contexts()
     }

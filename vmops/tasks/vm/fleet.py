@@ -36,8 +36,14 @@ if TYPE_CHECKING:
 SOMETHING_TO_DO = 4
 """The exit code of `plan` if `up` would change something."""
 
-VM = Option("Only these VMs: names separated by commas, or a glob such as 'web*'. Default: all.")
-WORKER = Option("Only VMs on these workers, separated by commas. With --vm: those that match both.")
+VM = Option(
+    "Only these VMs: names separated by commas, or a glob such as 'web*'. Default: all.",
+    names="vms",
+)
+WORKER = Option(
+    "Only VMs on these workers, separated by commas. With --vm: those that match both.",
+    names="workers",
+)
 
 
 @task(

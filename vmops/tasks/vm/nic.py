@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from vmops.ops.route import Group
     from vmops.ops.vm.outcome import Outcome
 
-NIC = Option("VM and interface, as in web1:eth1; the VM may be a glob such as 'web*'.")
+NIC = Option(
+    "VM and interface, as in web1:eth1; the VM may be a glob such as 'web*'.", names="interfaces"
+)
 
 
 @task({"vm": NIC, "format": options.FORMAT})
