@@ -93,6 +93,8 @@ class Way:
                     return
                 if stream not in _STREAMS:
                     return
+                if self._is_over.is_set():
+                    continue  # why it is over may have been told behind it
                 try:
                     self._carry(stream)
                 except VmopsError as error:

@@ -91,10 +91,19 @@ def saving(vm: str, running: Process, *, uid: int) -> Step:
         Request("query-migrate"),
         Need('"status": "completed"'),
     )
-    save = ("save_memory", vm, str(uid), path, str(LIMIT_S), head)
     # Until that is over QEMU refuses to let the guest run.
-    over = Await("MIGRATION", 5.0, ('"status": "cancelled"', '"status": "failed"'))
-    undo = (_while_running(vm, Request("migrate_cancel"), over), _while_running(vm, RESUME))
+    cancel = _talk(
+        vm,
+        Request("query-migrate"),
+        Need('"status": "failed"', absent=True),
+        Request("migrate_cancel"),
+        Await("MIGRATION", 5.0, ('"status": "cancelled"', '"status": "failed"')),
+    )
+    save = ("save_memory", vm, str(uid), path, str(LIMIT_S), head)
+    undo = (
+        _while_running(vm, cancel, "never_mind"),
+        _while_running(vm, _talk(vm, RESUME)),
+    )
     return Step(
         SAVE,
         (talk._replace(argv=save), command("keep_memory", path)),
@@ -141,6 +150,5 @@ def _talk(vm: str, *lines: Line) -> Command:
     return monitor.talk([Talk(vm, lines, 60.0)])
 
 
-def _while_running(vm: str, *lines: Line) -> Command:
-    entry = _talk(vm, *lines)
-    return entry._replace(argv=("while_running", vm, *entry.argv))
+def _while_running(vm: str, entry: Command, *before: str) -> Command:
+    return entry._replace(argv=("while_running", vm, *before, *entry.argv))

@@ -27,7 +27,19 @@ my @ssh = our_ssh($folder, $port, $user);
 # Its socket has a short name: the path of one has an end. What stands there may be QEMU's, whose
 # directory to write in that is, or a link of its.
 lstat "$run/way" && -d _ && -O _ && chdir "$run/way" or finish('lacks', 'place');
-sub come { IO::Socket::UNIX->new("$run/way.sock") // finish('failed', "way.sock: $!") }
+my $way;
+my $many = 'QEMU there makes more connections than a move takes';
+# What was said before it ended is why.
+sub come {
+    my $near = IO::Socket::UNIX->new("$run/way.sock");
+    return $near if $near;
+    my $why = "way.sock: $!";
+    while ($way && IO::Select->new($way)->can_read(5)) {
+        sysread $way, my $data, 4096 or last;
+        $why = $many if $data =~ /^many$/m;
+    }
+    finish('failed', $why);
+}
 
 pipe my $from, my $to or finish('failed', $!);
 pipe my $words, my $puts_words or finish('failed', $!);
@@ -44,20 +56,19 @@ if (!$pid) {
 }
 close $_ for $from, $puts_words, $answers;
 my $hears = IO::Select->new($words, $answer, \*STDIN);
-my $way;
 while (1) {
     my @those = $hears->can_read($way ? undef : $patience)
         or finish('failed', "no answer within $patience s");
     for my $one (@those) {
-        my $many = sysread $one, my $data, 4096;
+        my $got = sysread $one, my $data, 4096;
         if ($one == $words) {
-            $said = substr $said . $data, -8192 if $many;
-            $hears->remove($words) if !$many;
+            $said = substr $said . $data, -8192 if $got;
+            $hears->remove($words) if !$got;
         } elsif ($one == \*STDIN) {
-            exit if !$many;
+            exit if !$got;
             syswrite $way, "\n" if $way;
         } elsif ($one == $answer) {
-            failed() if !$many;
+            failed() if !$got;
             next if $way;
             # A shell there that greets whoever comes would greet QEMU in each stream.
             $heard .= $data;
@@ -67,8 +78,8 @@ while (1) {
             $hears->add($way);
             print "here\n";
         } else {
-            finish('failed', 'way.sock has ended') if !$many;
-            finish('failed', 'QEMU there makes more connections than a move takes') if $data =~ /^many$/m;
+            finish('failed', 'way.sock has ended') if !$got;
+            finish('failed', $many) if $data =~ /^many$/m;
             stream($_) for grep { /^(?:nbd|ram)$/ } split /\n/, $data;
         }
     }
