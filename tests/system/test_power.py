@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -27,6 +28,31 @@ def test_pause_and_resume_and_both_twice(operator: Operator) -> None:
     assert said.json == [{"vm": "vm1", "worker": "worker1", "changed": True, "error": None}]
     assert monitor_word(operator) == "running"
     assert "was already running" in operator.ok("resume", "--vm", "vm1").err
+
+
+def test_a_guest_is_resumed_that_waits_for_its_memory_to_be_sent(operator: Operator) -> None:
+    """As where whoever saved it, or moved it, has gone for good."""
+    vm = guest(operator)
+    path = "/run/vmops/vm1/stuck.sock"
+    words = ["socat", "-u", f"UNIX-LISTEN:{path},mode=777", "OPEN:/dev/null"]
+    with subprocess.Popen(operator.lab.enter("worker1", words)) as taker:
+        try:
+            wait_until(lambda: path in operator.on("worker1", "sh", "-c", f"ls {path} || :"))
+            with listening(operator, vm) as monitor:
+                wanted = [{"capability": "pause-before-switchover", "state": True}]
+                monitor.tell("migrate-set-capabilities", capabilities=wanted)
+                monitor.tell("migrate", uri=f"unix:{path}")
+                while "event" not in (said := monitor.hear()) or said["event"] != "STOP":
+                    assert "error" not in said
+            assert monitor_word(operator) == "finish-migrate"
+            said_then = operator.ok("resume", "--vm", "vm1", "--format", "json")
+            assert said_then.json[0]["changed"] is True
+            assert "that is cancelled" in said_then.err
+            assert monitor_word(operator) == "running"
+            assert "was already running" in operator.ok("resume", "--vm", "vm1").err
+        finally:
+            taker.kill()
+    operator.on("worker1", "rm", "-f", path)
 
 
 def test_reset_boots_the_guest_anew_in_the_same_qemu(operator: Operator) -> None:

@@ -30,6 +30,7 @@ RESET = Request("system_reset")
 PAUSE = Request("stop")
 RESUME = Request("cont")
 WAKE_UP = Request("system_wakeup")
+CANCEL = Request("migrate_cancel")
 QUIT = Request("quit")
 
 BLOCK = Request("query-block")

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from vmops.core.inventory.model import VM
 from vmops.core.tools import qmp
+from vmops.core.tools.monitor import Await, Talk
 from vmops.core.tools.qmp import Request
 from vmops.errors import MonitorError, VmopsError
-from vmops.ops.guest.monitors import ask, unreadable_answer
+from vmops.ops.guest.monitors import ask, talk, unreadable_answer
 from vmops.ops.route import Route
 from vmops.ops.vm.outcome import Outcome
 
@@ -30,13 +31,37 @@ def pause(route: Route, vms: Sequence[VM]) -> list[Outcome]:
     return _turn(route, vms, (qmp.STATUS, qmp.PAUSE, qmp.STATUS), _paused)
 
 
+_IS_SENT = "Migration is not finalized"
+"""In QEMU's reason for not letting a guest run whose memory is being saved, or sent."""
+
+_LETS_GO_S = 5.0
+
+
 def resume(route: Route, vms: Sequence[VM]) -> list[Outcome]:
-    """Let each guest run on, or wake it up; one that runs is left alone."""
+    """Let each guest run on, or wake it up; one that runs is left alone.
+
+    One that stands still for its memory to be saved or sent, which may never end, is not waited
+    for: that is cancelled, and whoever is at it fails.
+    """
     outcomes = _turn(route, vms, (qmp.STATUS, qmp.RESUME), _resumed)
+    held = [vm for vm, o in zip(vms, outcomes, strict=True) if _IS_SENT in str(o.error)]
+    if held:
+        let_go = {o.vm: o for o in _let_go(route, held)}
+        outcomes = [let_go.get(o.vm, o) for o in outcomes]
     asleep = [o.vm for o in outcomes if any(qmp.SUSPENDED in note for note in o.notes)]
     woken = ask(route, asleep, qmp.WAKE_UP)
     errors = {vm: said for vm, said in woken.items() if isinstance(said, VmopsError)}
     return [o._replace(error=errors.get(o.vm, o.error)) for o in outcomes]
+
+
+def _let_go(route: Route, vms: Sequence[VM]) -> list[Outcome]:
+    over = Await("MIGRATION", _LETS_GO_S, ('"status": "cancelled"', '"status": "failed"'))
+    talk(route, [Talk(vm.name, (qmp.CANCEL, over)) for vm in vms])
+    outcomes = _turn(route, vms, (qmp.STATUS, qmp.RESUME), _resumed)
+    said = "its memory was being saved, or sent to another worker: that is cancelled"
+    return [
+        o if o.error else o._replace(action="resume", notes=(f"{o.vm}: {said}",)) for o in outcomes
+    ]
 
 
 def reset(route: Route, vms: Sequence[VM]) -> list[Outcome]:
