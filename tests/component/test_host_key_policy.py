@@ -82,6 +82,16 @@ def test_strict_refuses_an_unknown_key(start: Start, home: Path, config: fabric.
     assert fake.logins == []
 
 
+def test_the_file_that_hosts_toml_names_is_one_word_of_the_cure(
+    start: Start, home: Path, config: fabric.Config
+) -> None:
+    fake, file = start(), home / "x $(touch y);z"
+    with pytest.raises(HostKeyRefused) as caught:
+        connection(fake.worker(host_keys="strict", known_hosts=str(file)), config=config)
+    scan = f"ssh-keyscan -p {fake.port} 127.0.0.1 >> '{file}'"
+    assert caught.value.cure.endswith(scan)
+
+
 @pytest.mark.parametrize("policy", ["accept-new", "strict"])
 def test_a_changed_key_is_refused(
     start: Start, home: Path, config: fabric.Config, policy: str

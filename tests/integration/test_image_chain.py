@@ -173,12 +173,18 @@ def test_no_file_is_opened_that_the_user_may_not_open(folder: Path) -> None:
 
 
 def test_an_image_is_written_to_so_reading_it_does_not_suffice(folder: Path) -> None:
-    top = image(folder / "top.qcow2")
+    (folder / "vm_images").mkdir(mode=0o755)
+    shutil.chown(folder / "vm_images", USER)
+    top = image(folder / "vm_images" / "top.qcow2")
     shutil.chown(top, "root")
     (objection,) = image_chain.objections(read(top), user=USER)
     assert objection.what == f"{USER} cannot write to {top}: Permission denied"
     assert objection.cure.endswith(f"sudo chown {USER} {top}")
-    assert complaints(overlay(folder / "over.qcow2", top.name)) == []
+    elsewhere = image(folder / "top.qcow2")
+    shutil.chown(elsewhere, "root")
+    (objection,) = image_chain.objections(read(elsewhere), user=USER)
+    assert objection.cure == f"look: sudo ls -lL {elsewhere}", "as /dev/vda or /etc/shadow would be"
+    assert complaints(overlay(folder / "over.qcow2", str(top))) == []
 
 
 def test_a_folder_that_is_closed_to_the_user_closes_its_images(folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import fabric
 
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import Worker
 from vmops.core.script.render import PRIVATE
 from vmops.errors import CommandTimeout, UnexpectedOutput, WorkFailed
@@ -267,9 +268,13 @@ class RootShell:
                 " answer",
                 worker=self._session.worker,
                 cure="a start-up file, sudo or a tool there prints without end:"
-                f" see what ssh {self._endpoint.user}@{self._endpoint.host} sudo -n true prints",
+                f" see what {self._by_hand()} prints",
             )
         return more
+
+    def _by_hand(self) -> str:
+        where = f"{self._endpoint.user}@{self._endpoint.host}"
+        return typed("ssh", where, "sudo", "-n", "true")
 
     def _stage(self) -> Stage:
         """How far the way to a root shell has come."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from vmops.core.inventory.complaints import typed
 from vmops.errors import CommandTimeout, WorkFailed
 from vmops.remote.ssh.endpoint import Endpoint
 
@@ -87,7 +88,8 @@ def refusal(endpoint: Endpoint, stdout: bytes, stderr: bytes, exit_code: int | N
         if re.search(cause.said, said):
             return _failure(endpoint, cause.what, cause.cure)
     last = _last_line(stderr) or _last_line(stdout) or _ending(exit_code)
-    cure = f"try it by hand: ssh {endpoint.user}@{endpoint.host} sudo -n -u root true"
+    by_hand = typed("ssh", f"{endpoint.user}@{endpoint.host}", "sudo", "-n", "-u", "root", "true")
+    cure = f"try it by hand: {by_hand}"
     return WorkFailed(f"no root shell starts: {last}", worker=endpoint.label, cure=cure)
 
 

@@ -12,6 +12,7 @@ from vmops.core.facts.images import OWN_DISKS
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Question
 from vmops.core.facts.wiring import TAPS
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import VM, Nic, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED, Impaired
 from vmops.core.names import OVN_BRIDGE, tap_is_hashed
@@ -136,7 +137,8 @@ def check_forwarding(worker: Worker, vm: VM, observed: Observed) -> None:
 def silence_cure(worker: Worker, observed: Observed) -> str:
     """What brings a bridge to life that forwards nothing."""
     bridge = observed.switch.real(worker.bridge)
-    return f"start its controller, or there: sudo ovs-vsctl del-fail-mode {bridge}"
+    by_hand = typed("sudo", "ovs-vsctl", "del-fail-mode", bridge)
+    return f"start its controller, or there: {by_hand}"
 
 
 def check_tun(worker: Worker, vm: VM, observed: Observed) -> None:

@@ -18,7 +18,7 @@ from vmops.core.facts.observed import IMAGES, Asked, Observed, for_starting
 from vmops.core.facts.question import NO_PERL, PERL_CURE, Answers, Question, Unanswered
 from vmops.core.facts.wiring import DRAINED, TRAFFIC_CONTROL, VSWITCHD_VERSION
 from vmops.core.images.names import FOLDER
-from vmops.core.inventory.complaints import printable
+from vmops.core.inventory.complaints import printable, typed
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.inventory.networks.impairment import UNIMPAIRED
@@ -248,7 +248,7 @@ def _switch(worker: Worker, seen: Observed, answers: Answers) -> list[Check]:
             f"port {port.name}",
             False,
             f"{port.error} (owner {port.owner})",
-            f"there: sudo ovs-vsctl del-port {port.name}",
+            f"there: {typed('sudo', 'ovs-vsctl', 'del-port', port.name)}",
         )
         for port in broken
         if ovs.OWNER in port.external_ids
@@ -272,10 +272,12 @@ def _disk(folder: str, answers: Answers) -> Check:
         free_mb = answers[free_disk_mb(folder)]
     except Unanswered as reason:
         if not str(reason).endswith(": No such file or directory"):
-            return Check(name, False, str(reason), f"there: ls -ld {folder}")
+            return Check(name, False, str(reason), f"there: {typed('ls', '-ld', folder)}")
         if folder == FOLDER:
             return Check(name, True, "not there yet; the first image or disk makes it")
-        return Check(name, False, "there is no such folder", f"there: mkdir -p {folder}")
+        return Check(
+            name, False, "there is no such folder", f"there: {typed('mkdir', '-p', folder)}"
+        )
     return Check(name, free_mb >= LOW_DISK_MB, f"{free_mb} MiB free", "make room there")
 
 
@@ -342,9 +344,10 @@ def _image(vm: VM, seen: Observed) -> Check:
         made = f"{path}, to be made of the image {vm.image}"
         return Check(name, True, made if vm.worker else f"no {path}: {_ELSEWHERE}")
     if public := image_chain.readable_by_all(chain):
-        paths = " ".join(printable(each) for each in public)
         words = "warning: every user of the worker may read it"
-        return Check(name, True, f"{path}, {words}; keep them out: chmod o-r {paths}")
+        return Check(
+            name, True, f"{path}, {words}; keep them out: {typed('chmod', 'o-r', *public)}"
+        )
     return Check(name, True, path)
 
 
@@ -383,7 +386,8 @@ def _left(vms: Sequence[VM], seen: Observed) -> list[Check]:
     for name, owner in sorted(owners.items()):
         if seen.vm(owner).directory or name in broken:
             continue
-        by_hand = f"there: sudo ovs-vsctl --if-exists del-port {name}; sudo ip link del {name}"
+        port = typed("sudo", "ovs-vsctl", "--if-exists", "del-port", name)
+        by_hand = f"there: {port}; {typed('sudo', 'ip', 'link', 'del', name)}"
         cure = f"fab unplug --vm {owner}" if owner in known else by_hand
         found = f"plugged for {owner}, which is not booted"
         whole = name in seen.taps

@@ -11,6 +11,7 @@ and not everybody.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from stat import S_ISBLK
 from typing import NamedTuple
 
 from vmops.core.images.names import strays
@@ -204,8 +205,8 @@ def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
         yield Objection(
             f"root may not open {subject.rstrip(',')}, which {user} may: a FUSE mount or an NFS"
             " server keeps root out, and QEMU opens its disks as root",
-            f"keep it on a disk of the worker's own: see df {path}; or mount it there with"
-            " allow_root (FUSE), or export it with no_root_squash (NFS)",
+            f"keep it on a disk of the worker's own: see {typed('df', image.path)}; or mount it"
+            " there with allow_root (FUSE), or export it with no_root_squash (NFS)",
         )
     yield from _exposed(image, subject, user, writing=place == 0)
     yield from _misread(chain, place, subject)
@@ -213,41 +214,42 @@ def _against(chain: Chain, place: int, user: str) -> Iterator[Objection]:
         named = printable(image.data_file) if image.data_file else "a file"
         yield Objection(
             f"{subject} keeps its data in another file, {named}",
-            f"make one file of it: qemu-img convert -O qcow2 {path} NEW.qcow2",
+            f"make one file of it: {_converted(image)}",
         )
     if image.encrypted:
         yield Objection(
             f"{subject} is encrypted, and QEMU is given no secret",
-            f"decrypt it with qemu-img convert, or encrypt inside the guest: {path}",
+            "decrypt it with qemu-img convert, or encrypt inside the guest",
         )
     if place == 0 and image.features & _CORRUPT:
         yield Objection(
             f"{subject} is marked as corrupt, and QEMU does not write to such an image",
-            f"repair it: qemu-img check -r all {path}",
+            f"repair it: {typed('qemu-img', 'check', '-r', 'all', image.path)}",
         )
     if strays(image.path, image.backing):
         yield Objection(
             f"{subject} stands on {printable(image.backing)[:200]}, which is no image that vmops"
             " has brought: its guest may have written its header",
-            f"look at its guest; qemu-img rebase -u -F qcow2 -b base-SHA256.qcow2 {path} mends it",
+            f"look at its guest; {_rebased(image.path, 'base-SHA256.qcow2', 'qcow2')} mends it",
         )
     if protocol := _protocol(image.backing):
         yield Objection(
             f"{subject} names {printable(image.backing)[:200]} as its backing file:"
             f' QEMU would use its "{protocol}" driver and not open a file',
-            f"give it a plain path: qemu-img rebase -u -F FORMAT -b /PATH {path}",
+            f"give it a plain path: {_rebased(image.path, '/PATH', 'FORMAT')}",
         )
 
 
 def _fault(image: Image, subject: str, user: str, *, writing: bool) -> Objection | None:
     """What kept the worker from reading on at this image."""
-    path = printable(image.path)
     match image.fault:
         case "stat" | "open":
             wanted = "open" if not writing else "find" if image.fault == "stat" else "write to"
             what = f"{user} cannot {wanted} {subject.rstrip(',')}: {printable(image.why)}"
-            cure = f"give it to that user on the worker: sudo chown {user} {path}"
-            return Objection(what, cure if image.fault == "open" else f"look: sudo ls -lL {path}")
+            if image.fault == "open" and writing and _may_be_given(image, user):
+                give = typed("sudo", "chown", user, image.path)
+                return Objection(what, f"give it to that user on the worker: {give}")
+            return Objection(what, f"look: {typed('sudo', 'ls', '-lL', image.path)}")
         case "odd":
             return Objection(f"{subject} is neither a file nor a block device", "name another one")
         case "swapped":
@@ -255,7 +257,8 @@ def _fault(image: Image, subject: str, user: str, *, writing: bool) -> Objection
         case "loop":
             return Objection(
                 f"{subject} is in that chain already: it goes round in a circle",
-                f"see qemu-img info -U {path}, and give it another backing file",
+                f"see {typed('qemu-img', 'info', '-U', image.path)}, and give it another backing"
+                " file",
             )
         case "deep":
             return Objection(
@@ -265,9 +268,17 @@ def _fault(image: Image, subject: str, user: str, *, writing: bool) -> Objection
         case "header":
             return Objection(
                 f"{subject} has a qcow2 header that QEMU would not read",
-                f"see: qemu-img check {path}",
+                f"see: {typed('qemu-img', 'check', image.path)}",
             )
     return Objection(f"{subject} could not be read: {printable(image.fault)}", "")
+
+
+def _may_be_given(image: Image, user: str) -> bool:
+    """False for a disk of the worker, and for what is root's outside the images' folder and the
+    user's home: a mistake in hosts.toml should not have /dev/vda or /etc/shadow given away."""
+    folder = image.path.rpartition("/")[0]
+    is_at_home = "/vm_images" in folder or f"{folder}/".startswith(f"/home/{user}/")
+    return not S_ISBLK(image.mode) and (image.owner != 0 or (is_at_home and "/.." not in folder))
 
 
 def _exposed(image: Image, subject: str, user: str, *, writing: bool) -> Iterator[Objection]:
@@ -301,15 +312,14 @@ def _exposed(image: Image, subject: str, user: str, *, writing: bool) -> Iterato
 def _misread(chain: Chain, place: int, subject: str) -> Iterator[Objection]:
     """An image that is something else than what QEMU takes it for."""
     image = chain[place]
-    path = printable(image.path)
-    above = printable(chain[place - 1].path) if place else ""
+    above = chain[place - 1].path if place else ""
     if image.format == "qcow2" and image.looks == "other":
-        cure = f"say what it is: qemu-img rebase -u -F raw -b {path} {above}"
+        cure = f"say what it is: {_rebased(above, image.path, 'raw')}"
         if not place:
-            cure = f"convert it: qemu-img convert -O qcow2 {path} NEW.qcow2"
+            cure = f"convert it: {_converted(image)}"
         yield Objection(f"{subject} is not a qcow2 image", cure)
     elif image.format == "raw" and image.looks == "qcow2":
-        cure = f"say what it is: qemu-img rebase -u -F qcow2 -b {path} {above}"
+        cure = f"say what it is: {_rebased(above, image.path, 'qcow2')}"
         yield Objection(
             f"{subject} is taken for a raw image and is a qcow2 one",
             cure if place else "say so: format = qcow2",
@@ -317,14 +327,22 @@ def _misread(chain: Chain, place: int, subject: str) -> Iterator[Objection]:
     elif not image.format and image.looks != "qcow2":
         yield Objection(
             f"{subject} has no format given there, and QEMU would guess",
-            f"say what it is: qemu-img rebase -u -F raw -b {path} {above}",
+            f"say what it is: {_rebased(above, image.path, 'raw')}",
         )
     elif image.format not in ("qcow2", "raw", ""):
         yield Objection(
             f'{subject} would be opened by QEMU\'s "{printable(image.format)[:40]}" driver,'
             " which may open more files",
-            f"convert it: qemu-img convert -O qcow2 {path} NEW.qcow2",
+            f"convert it: {_converted(image)}",
         )
+
+
+def _converted(image: Image) -> str:
+    return typed("qemu-img", "convert", "-O", "qcow2", image.path, "NEW.qcow2")
+
+
+def _rebased(path: str, backing: str, format: str) -> str:
+    return typed("qemu-img", "rebase", "-u", "-F", format, "-b", backing, path)
 
 
 def _protocol(name: str) -> str:

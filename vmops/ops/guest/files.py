@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import VM
 from vmops.core.tools import agent
 from vmops.core.tools.agent import AgentHeard, AgentTalk, Line
@@ -72,7 +73,9 @@ def sides(source: str, target: str) -> Sides:
     assert found is not None, "one of them is"
     vm, path = found[1], found[2]
     if not path.startswith("/") or "\0" in path:
-        raise InventoryError(f"cp: {path!r} of {vm} must be an absolute path", cure=f"{vm}:/{path}")
+        raise InventoryError(
+            f"cp: {path!r} of {vm} must be an absolute path", cure=typed(f"{vm}:/{path}")
+        )
     if to:
         path += Path(source).name if path.endswith("/") else ""
         return Sides(vm, path, source, is_upload=True)
@@ -116,7 +119,7 @@ def upload(route: Route, vm: VM, source: Path, target: str) -> Copied:
     if failed is None and moved.ended is not None and moved.ended.exit_code:
         said = moved.ended.stderr.decode(errors="replace").strip()[:500]
         what = f"{target} could not be put in its place: {said}"
-        cure = f"of a folder name the file in it: {vm.name}:{target}/{source.name}"
+        cure = f"of a folder name the file in it: {typed(f'{vm.name}:{target}/{source.name}')}"
         failed = WorkFailed(what, worker=route.worker.name, vm=vm.name, cure=cure)
     return done._replace(size=size, error=failed)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import fabric
 
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import Worker
 from vmops.errors import InventoryError
 from vmops.nameless import local_user
@@ -78,7 +79,7 @@ def endpoint_of(worker: Worker, config: fabric.Config) -> Endpoint:
     except (ValueError, OSError, Unreadable) as error:
         raise InventoryError(
             f"{worker.name}: how to reach it cannot be read: {error}",
-            cure=f"see what ssh says: ssh -G {worker.address}",
+            cure=f"see what ssh says: {typed('ssh', '-G', worker.address)}",
         ) from error
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shlex
 import time
 from pathlib import Path
 from typing import cast
 
 import paramiko
 
+from vmops.core.inventory.complaints import typed
 from vmops.errors import HostKeyRefused
 from vmops.remote.ssh.endpoint import Endpoint
 from vmops.remote.ssh.keys.host_certificate import authority_of, holds
@@ -147,7 +147,7 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
             f"its host key has changed: {before.place} has {fingerprint(before.blob)}"
             f" ({before.type}), the worker shows {fingerprint(blob)} ({key.get_name()})",
             cure="if the worker was installed anew: "
-            + shlex.join(["ssh-keygen", "-f", before.file, "-R", self._endpoint.host_key_name])
+            + typed("ssh-keygen", "-f", before.file, "-R", self._endpoint.host_key_name)
             + "; if not, somebody may be between",
         )
 
@@ -175,10 +175,8 @@ class HostKeys(paramiko.MissingHostKeyPolicy):
             known_hosts.write((("\n" if open_line else "") + line).encode())
 
     def _keyscan(self) -> str:
-        return (
-            f"ssh-keyscan -p {self._endpoint.port} {self._endpoint.host}"
-            f" >> {(*self._endpoint.known_hosts, '~/.ssh/known_hosts')[0]}"
-        )
+        scan = typed("ssh-keyscan", "-p", self._endpoint.port, self._endpoint.host)
+        return f"{scan} >> {typed((*self._endpoint.known_hosts, '~/.ssh/known_hosts')[0])}"
 
     def _refusal(self, what: str, *, cure: str = "") -> HostKeyRefused:
         return HostKeyRefused(what, worker=self._endpoint.label, cure=cure)

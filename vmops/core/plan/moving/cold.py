@@ -15,6 +15,7 @@ from vmops.core.devices.storage.moving import Arriving, Mark, mark
 from vmops.core.facts.images import MOVES, OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import IMAGES, Observed
 from vmops.core.images.names import FOLDER, Base, base_of
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan import starting
 from vmops.core.plan.checks import check_boot, check_read, check_unused
@@ -64,7 +65,8 @@ def bases_of(worker: Worker, vm: VM, observed: Observed) -> tuple[Base, ...]:
                     f"its disk {path} stands on {image.path}, which vmops has not brought there",
                     worker=worker.name,
                     vm=vm.name,
-                    cure=f"there, with it stopped: qemu-img rebase -f qcow2 -b '' {path}",
+                    cure="there, with it stopped: "
+                    + typed("qemu-img", "rebase", "-f", "qcow2", "-b", "", path),
                 )
             found.append(base)
     return tuple(dict.fromkeys(found))

@@ -17,6 +17,7 @@ from vmops.core.devices.storage import boot, further, moving
 from vmops.core.devices.storage.moving import Mark, mark
 from vmops.core.facts.observed import Observed
 from vmops.core.images.names import FOLDER, base_of
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.machine.rules import UEFI
 from vmops.core.inventory.model import VM, Worker
 from vmops.core.plan.checks import check_unused
@@ -70,8 +71,8 @@ def check_leaves(worker: Worker, vm: VM, observed: Observed, *, to: str) -> None
             **where,
             cure=f"fab restart --vm {vm.name}, and move it then; or {stopped}"
             if vm.image is not None
-            else f"{stopped}; or let everybody read it there: chmod o+r {path}, and o+x for each"
-            " folder above it",
+            else f"{stopped}; or let everybody read it there: {typed('chmod', 'o+r', path)},"
+            " and o+x for each folder above it",
         )
 
 

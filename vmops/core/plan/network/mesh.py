@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vmops.core.devices.drift import Drift
 from vmops.core.devices.network.mesh import NAME, Mesh
 from vmops.core.facts.network.underlay import Underlay
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.normal_form import MAX_VLAN
 from vmops.core.plan.health import Check
@@ -158,7 +159,8 @@ def _limited(port: ovs.Port, vlans: Sequence[int]) -> str:
     free = next(vlan for vlan in range(MAX_VLAN, 0, -1) if vlan not in vlans)
     said = "there" if others else f"there, with the VLANs that it is to carry in place of {free}"
     which = ",".join(map(str, others or [free]))
-    return f"{said}: sudo ovs-vsctl set Port {port.name} trunks={which} vlan_mode=trunk"
+    words = ("sudo", "ovs-vsctl", "set", "Port", port.name, f"trunks={which}", "vlan_mode=trunk")
+    return f"{said}: {typed(*words)}"
 
 
 def _of_underlay(worker: Worker, wanted: Mesh, found: Underlay | None) -> WorkFailed | None:

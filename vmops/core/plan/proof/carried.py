@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from vmops.core.devices.network.logical import SWITCH
 from vmops.core.facts.network.central import Central
 from vmops.core.facts.proof.bindings import Bindings
+from vmops.core.inventory.complaints import typed
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.checks import OVN_CURE, ovn_cure
 from vmops.core.plan.network import logical as networks
@@ -173,7 +174,7 @@ def _of_ends(ends: Sequence[End], evidence: Evidence) -> Iterator[WorkFailed]:
                 end,
                 f"port {tap} of {worker} says that it is {end.port} as well: the two workers fight"
                 " for it",
-                f"on {worker}: sudo ovs-vsctl del-port {tap}",
+                f"on {worker}: {typed('sudo', 'ovs-vsctl', 'del-port', tap)}",
             )
         elif hearing.middle is not None and hearing.middle.north and hearing.middle.south:
             what = _unbound(end, hearing.middle.north, hearing.middle.south, evidence)

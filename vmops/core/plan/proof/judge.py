@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from vmops.core.facts.proof.probes import Site
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.network import mesh
 from vmops.core.plan.proof import logical
@@ -242,8 +243,8 @@ def _stranger(worker: str, port: ovs.Port, vlans: Sequence[int]) -> WorkFailed:
     return WorkFailed(
         f"port {port.name}{whose} is in {which}, and no VM that hosts.toml has here",
         worker=worker,
-        cure=f"see whose it is: sudo ovs-vsctl list Interface {port.name}; if it may be there:"
-        f" fab verify --known {port.name}",
+        cure=f"see whose it is: {typed('sudo', 'ovs-vsctl', 'list', 'Interface', port.name)};"
+        f" if it may be there: {typed('fab', 'verify', '--known', port.name)}",
     )
 
 

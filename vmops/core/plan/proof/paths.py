@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vmops.core.facts.proof.probes import Site
+from vmops.core.inventory.complaints import typed
 from vmops.core.inventory.model import Worker
 from vmops.core.plan.proof.ends import End
 from vmops.core.tools import ovs
@@ -171,13 +172,14 @@ def _why(
         if not out:
             return (
                 f"no port of {bridge} leads out of {name}",
-                f"on {name}: sudo ovs-vsctl add-port {bridge} NIC",
+                f"on {name}: {typed('sudo', 'ovs-vsctl', 'add-port', bridge, 'NIC')}",
             )
         if all(port.trunks and vlan not in port.trunks for port in out):
             port = out[0]
+            add = typed("sudo", "ovs-vsctl", "add", "Port", port.name, "trunks", vlan)
             return (
                 f"port {port.name} of {name} carries only {_listed(port.trunks)}",
-                f"on {name}: sudo ovs-vsctl add Port {port.name} trunks {vlan}",
+                f"on {name}: {add}",
             )
     names = " and ".join(sites)
     passing = [vlans for name in sites if (vlans := ways.crossing(name))]

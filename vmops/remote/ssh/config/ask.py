@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from vmops.core.inventory.complaints import typed
 from vmops.remote.ssh.config.reader import Answers, Query
 from vmops.remote.ssh.config.text import DEPTH, Block, Files, Unreadable, blocks_of, lines_of
 
@@ -75,7 +76,9 @@ class Asked:
             with suppress(OSError):
                 os.killpg(self._process.pid, 9)
             self._process.communicate()
-            return Unreadable(f"ssh -G {self._query.name} took longer than {LIMIT_S:g} s")
+            return Unreadable(
+                f"{typed('ssh', '-G', self._query.name)} took longer than {LIMIT_S:g} s"
+            )
         if self._process.returncode != 0:
             said = self._staged.original(err.decode(errors="replace")).strip()
             return Unreadable(said.splitlines()[0] if said else "ssh cannot read it")

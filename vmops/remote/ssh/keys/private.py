@@ -16,6 +16,8 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from vmops.core.inventory.complaints import typed
+
 LOCKED = (paramiko.PasswordRequiredException, TypeError)
 """What paramiko and the library below it raise for a key that needs a passphrase."""
 
@@ -44,7 +46,7 @@ def load_key(path: str, passphrase: str | None) -> paramiko.PKey:
         status = Path(path).stat()
         if status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) & 0o077:
             mode = stat.S_IMODE(status.st_mode)
-            raise OpenToOthers(f"others can read it, mode {mode:04o}: chmod 600 {path}")
+            raise OpenToOthers(f"others can read it, mode {mode:04o}: {typed('chmod', 600, path)}")
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
             raise paramiko.SSHException("it is no key file")
         wanted = (path, status.st_mtime_ns, passphrase)
