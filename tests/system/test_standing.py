@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vmops import load
 from vmops.core.plan.life import KILL, ending
 from vmops.core.script.command import Block
@@ -29,6 +31,8 @@ def test_plan_and_up_tell_of_guests_that_stand_still(operator: Operator) -> None
         cures = ["fab resume --vm vm1", f"sudo kill -CONT {pids['vm2']}"]
         for said in (planned, operator.ok("up"), operator.ok("launch", "--vm", "*")):
             assert [cure for cure in cures if cure in said.err] == cures
+        assert re.search(r"vm1 +worker1 +is paused +\d+", operator.ok("up").out)
+        assert "(left as it is)" in operator.ok("plan").out
         assert operator.qemus("worker1") == pids
     finally:
         operator.on("worker1", "kill", "-CONT", str(pids["vm2"]))

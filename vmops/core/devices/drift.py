@@ -21,8 +21,15 @@ class Drift(NamedTuple):
         return any(self.field == field or self.field.startswith(f"{field}.") for field in fields)
 
     @property
+    def is_state(self) -> bool:
+        """True for a guest that stands still, which nothing that starts VMs makes run on."""
+        return self.field == "state"
+
+    @property
     def how(self) -> str:
         """What it takes, in a word or two."""
+        if self.is_state:
+            return "left as it is"
         return "live" if self.live else "at its next start" if self.later else "restart"
 
     def __str__(self) -> str:

@@ -106,6 +106,15 @@ class Observed(NamedTuple):
         fault = self.faults.get(MONITORS, "")
         return ("", fault) if fault else status_of(self.monitors.get(vm))
 
+    def word_for(self, vm: str) -> str:
+        """The state that a VM is in, as it is said of it: what a signal, its monitor or the memory
+        that is kept of it tell beyond that it runs or does not."""
+        running = self.vm(vm)
+        if running.process is None:
+            return "suspended" if vm in self.suspended else running.state
+        status, _ = self.monitor_status(vm)
+        return "held by a signal" if running.process.stopped else status or running.state
+
     def nics(self, vm: str) -> tuple[RunningNic, ...]:
         """The interfaces that the VM's QEMU has by now: see `live.nics.has`."""
         return self._nics(vm)[0]

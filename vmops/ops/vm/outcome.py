@@ -28,7 +28,8 @@ class Outcome(NamedTuple):
 
     `action` is what was done: start, replug, change, grow, stop, restart, or nothing where all was
     as asked. `how` names what ended a VM: guest, quit, SIGTERM or SIGKILL; `asked` is how often its
-    guest was asked to power off. `pid` is 0 where none is known.
+    guest was asked to power off. `pid` is 0 where none is known. `standing` is the state of one
+    that was running already, and whose guest stands still.
     """
 
     vm: str
@@ -40,6 +41,7 @@ class Outcome(NamedTuple):
     how: str = ""
     asked: int = 0
     error: VmopsError | None = None
+    standing: str = ""
 
     @property
     def changed(self) -> bool:
@@ -153,6 +155,7 @@ def begun(done: Done) -> Outcome:
         skipped=plan.skips if plan else (),
         notes=plan.notes if plan else (),
         error=done.error,
+        standing=next((d.running for d in plan.drift if d.is_state), "") if plan else "",
     )
 
 

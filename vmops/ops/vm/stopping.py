@@ -6,6 +6,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
+from vmops.core.facts.monitors import statuses_of
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan import stopping
@@ -98,7 +99,7 @@ def reset_disk(route: Route, vms: Sequence[VM], *, name: str = "root") -> list[O
         route,
         vms,
         one_by_one(decide),
-        questions=facts.for_destroying,
+        questions=lambda waiting: (*facts.for_destroying(waiting), statuses_of(waiting)),
         suppose=supposed.blank,
     )
     return [outcome.stopped(item) for item in done]

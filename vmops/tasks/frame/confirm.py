@@ -58,10 +58,10 @@ def refuse_running(groups: Sequence[Group]) -> None:
     from vmops.ops.vm.status import status
     from vmops.tasks.frame.work import each
 
-    found = each(groups, lambda g: status(g.route, g.vms, monitors=False))
+    found = each(groups, lambda g: status(g.route, g.vms))
     running = [
         WorkFailed(
-            f"{one.vm} is running, with this disk",
+            f"{one.vm} is {one.state}, with this disk",
             worker=one.worker,
             vm=one.vm,
             cure=f"stop it first: fab stop --vm {one.vm}",

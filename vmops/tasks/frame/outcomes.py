@@ -32,6 +32,11 @@ def _each(outcomes: Sequence[Outcome], sentence: Sentence, speak: Callable[[str]
             speak(one_line(f"{outcome.vm} on {outcome.worker}: {sentence(outcome)}"))
 
 
+def standing(outcome: Outcome) -> str:
+    """What is said of a VM that was left alone and whose guest stands still; empty for others."""
+    return f"is {outcome.standing}" if outcome.standing and not outcome.changed else ""
+
+
 def ended_by(outcome: Outcome) -> str:
     """What ended a VM, in brackets: its guest, asked once or twice, or what it took instead."""
     if outcome.how == "guest":

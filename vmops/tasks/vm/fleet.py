@@ -8,7 +8,13 @@ from vmops.tasks.frame import options
 from vmops.tasks.frame.confirm import confirm
 from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.options import Option
-from vmops.tasks.frame.outcomes import ended_as_dict, ended_by, fields_as_dicts, started_as_dict
+from vmops.tasks.frame.outcomes import (
+    ended_as_dict,
+    ended_by,
+    fields_as_dicts,
+    standing,
+    started_as_dict,
+)
 from vmops.tasks.frame.output import say, table
 from vmops.tasks.frame.selection import fleet_to_start, groups_of_fleet
 from vmops.tasks.frame.task import task
@@ -28,6 +34,7 @@ from vmops.tasks.typed.program import as_typed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vmops.core.devices.drift import Drift
     from vmops.core.plan.elsewhere import Ran
     from vmops.ops.route import Group
     from vmops.ops.vm.changes import Change
@@ -250,7 +257,8 @@ def _came_up(outcome: Outcome) -> str:
         "restart": "restarted",
         "stop": "expired: stopped",
     }
-    return words.get(outcome.action, "already runs" if outcome.pid else "left stopped")
+    as_it_is = standing(outcome) or "already runs"
+    return words.get(outcome.action, as_it_is if outcome.pid else "left stopped")
 
 
 def _row_of_down(outcome: Outcome) -> list[str]:
@@ -314,12 +322,16 @@ def _differs(change: Change) -> str:
     if change.error is not None:
         return change.error.what
     if change.action == "restart":
-        told = (f"{d} ({'with it' if d.live or d.later else d.how})" for d in change.drift)
+        told = (f"{d} ({_with_restart(d)})" for d in change.drift)
     elif change.action == "nothing":
-        told = (f"{d} ({d.how})" if d.later else str(d) for d in change.drift)
+        told = (f"{d} ({d.how})" if d.later or d.is_state else str(d) for d in change.drift)
     else:
         told = (f"{d} ({d.how})" for d in change.drift)
     return "; ".join(told) or "-"
+
+
+def _with_restart(one: Drift) -> str:
+    return "with it" if one.live or one.later or one.is_state else one.how
 
 
 def _up_as_dict(outcome: Outcome) -> dict[str, Any]:

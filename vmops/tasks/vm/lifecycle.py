@@ -18,6 +18,7 @@ from vmops.tasks.frame.outcomes import (
     ended_as_dict,
     given,
     said,
+    standing,
     started_as_dict,
 )
 from vmops.tasks.frame.output import give
@@ -94,7 +95,7 @@ def launch(
 
 
 def _launched(outcome: Outcome) -> str:
-    what = "runs" if outcome.changed else "already runs"
+    what = "runs" if outcome.changed else standing(outcome) or "already runs"
     more = {
         "replug": "runs, replugged",
         "change": "runs, changed",
@@ -169,7 +170,7 @@ def boot(
         groups,
         lambda g: lifecycle.boot(g.route, g.vms, terms=terms),
         Report(
-            said(lambda o: f"{'runs' if o.changed else 'already runs'}{_pid(o)}"),
+            said(lambda o: f"{'runs' if o.changed else standing(o) or 'already runs'}{_pid(o)}"),
             started_as_dict,
             cure="to plug all of them and start it again: fab restart",
         ),

@@ -31,13 +31,14 @@ def found(worker: Worker, vm: VM, observed: Observed) -> Found:
 
 
 def _check_running(worker: Worker, vm: VM, observed: Observed, why: str) -> None:
-    running = observed.vm(vm.name)
-    if running.process is None:
+    if observed.vm(vm.name).process is None:
+        state = observed.word_for(vm.name)
+        cure = "resume" if state == "suspended" else "launch"
         raise NotRunning(
-            f"{vm.name} is {running.state}: {why}",
+            f"{vm.name} is {state}: {why}",
             worker=worker.name,
             vm=vm.name,
-            cure=f"fab launch --vm {vm.name}",
+            cure=f"fab {cure} --vm {vm.name}",
         )
 
 

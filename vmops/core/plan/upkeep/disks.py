@@ -28,7 +28,7 @@ def reset(worker: Worker, vm: VM, observed: Observed, *, name: str = disk.ROOT) 
         raise running.doubt(worker.name)
     if running.process is not None:
         raise WorkFailed(
-            f"{vm.name} is running, with this disk",
+            f"{vm.name} is {observed.word_for(vm.name)}, with this disk",
             worker=worker.name,
             vm=vm.name,
             cure=f"stop it first: fab stop --vm {vm.name}",

@@ -11,7 +11,7 @@ from vmops.core.facts import monitors as monitor_facts
 from vmops.core.facts import observed as facts
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
-from vmops.core.facts.images import OWN_DISKS
+from vmops.core.facts.images import OWN_DISKS, SUSPENDED
 from vmops.core.facts.observed import Observed
 from vmops.core.facts.vms import RUNNING
 from vmops.core.inventory.model import VM
@@ -102,7 +102,7 @@ def _listed(route: Route, vm: VM, seen: Observed) -> Listed:
 
 
 def _questions(vms: Sequence[VM]) -> tuple[facts.Asked, ...]:
-    return (HOST, OWN_DISKS, RUNNING, monitor_facts.asked_of(vms, *snapshot.LOOK))
+    return (HOST, OWN_DISKS, RUNNING, SUSPENDED, monitor_facts.asked_of(vms, *snapshot.LOOK))
 
 
 def _do(
