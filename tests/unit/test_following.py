@@ -13,13 +13,16 @@ from vmops.core.devices.storage import shared
 from vmops.core.devices.storage.moving import How, Mark, mark
 from vmops.core.facts.images import MOVES
 from vmops.core.facts.question import Answers, Question
+from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Settings, Worker
 from vmops.core.script.command import BlockResult, Step, StepResult
+from vmops.core.tools.ovs import Drained
 from vmops.errors import VmopsError, WorkerUnreachable
 from vmops.ops import act, following
 from vmops.ops.following import Moved, located, on_each_where_they_are
 from vmops.ops.route import Group, Route, Ways
+from vmops.tasks.frame import work as frame
 
 NAMES = ("w1", "w2", "w3")
 WORKERS = {name: Worker(name, address=f"127.0.0.{n}") for n, name in enumerate(NAMES, 1)}
@@ -275,3 +278,31 @@ def test_whatever_marks_say_it_ends_and_each_is_worked_on_once(world: World, kin
         # Where a worker says that it has gone, the next one does not say that it has come.
         if here is not None and here.how == "left" and here.peer in NAMES:
             assert world.get(here.peer, {}).get(name) is not None
+
+
+@pytest.mark.parametrize(
+    ("drained", "said"),
+    [
+        (Drained(("vm1", "vm2")), "are on other workers, as w1 is drained; back: fab undrain"),
+        (
+            Drained(("vm1", "vm2"), is_open=True),
+            "are on other workers, and have yet to come back to w1",
+        ),
+        (Drained(("vm1",)), "vm1: it is on w2, as w1 is drained; back: fab undrain --worker w1\n"),
+        (Drained(("vm1",), is_open=True), "vm1: it is on w2, and has yet to come back to w1"),
+        (Drained(("vm1",), is_open=True), "fab undrain --cold --worker w1"),
+        (None, "vm1: it was moved from w1 to w2"),
+    ],
+)
+def test_what_a_drain_took_is_told_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    drained: Drained | None,
+    said: str,
+) -> None:
+    monkeypatch.setattr(following, "ask", lambda route, *questions: {DRAINED: drained})
+    frame._SAID.clear()
+    world = {"w1": {"vm1": left("w2"), "vm2": left("w2")}}
+    _, told = followed(world, [vm("vm1"), vm("vm2")])
+    frame._say_moved(told)
+    assert said in capsys.readouterr().err

@@ -17,6 +17,7 @@ from vmops.core.facts.question import Unanswered
 from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.plan.moving import marks
+from vmops.core.tools.ovs import Drained
 from vmops.errors import VmopsError
 from vmops.ops.act import ask
 from vmops.ops.fleet import DEFAULT_PARALLEL, on_each
@@ -29,7 +30,8 @@ T = TypeVar("T")
 class Moved(NamedTuple):
     """A VM that hosts.toml has at `home`, and where it was found. With a `mark` it is in between,
     or that names no worker of the inventory. `what` is said of it, `cure` is what to do.
-    `drained` is that it was taken away as its home is drained."""
+    `drained` is that it was taken away as its home is drained, `is_open` that its home gets VMs
+    again."""
 
     vm: VM
     home: str
@@ -38,6 +40,7 @@ class Moved(NamedTuple):
     cure: str
     mark: Mark | None = None
     drained: bool = False
+    is_open: bool = False
 
 
 class _Round(NamedTuple):
@@ -117,7 +120,7 @@ class _Search:
         self._keeps = keeps
         self._trails: dict[str, tuple[str, ...]] = {}
         self._settled: dict[str, tuple[str, Mark]] = {}
-        self._drained: dict[str, frozenset[str]] = {}
+        self._drained: dict[str, Drained | None] = {}
         self._tell = tell
 
     def watched(self, group: Group) -> list[str]:
@@ -169,27 +172,28 @@ class _Search:
         if self._tell is None:
             return
         assert group.ways is not None, "only a group with ways has trails"
-        drained = mark is None and vm.name in self._taken_from(home, group.ways)
+        taken = self._taken_from(home, group.ways) if mark is None else None
+        drained = taken is not None and vm.name in taken.away
+        is_open = taken is not None and taken.is_open
         if mark is not None and group.ways.to(mark.peer) is None:
             said = marks.unknown(seen_at, mark)
         elif mark is not None:
             said = marks.said(vm.name, seen_at, mark)
         elif drained:
-            said = marks.away(vm.name, home, here)
+            said = marks.away(vm.name, home, here, is_open=is_open)
         else:
             own_line = group.ways.listed.has_own_worker(vm)
             said = marks.at_another(vm.name, home, here, own_line=own_line)
-        self._tell(Moved(vm, home, here, *said, mark=mark, drained=drained))
+        self._tell(Moved(vm, home, here, *said, mark=mark, drained=drained, is_open=is_open))
 
-    def _taken_from(self, home: str, ways: Ways) -> frozenset[str]:
-        """The VMs that a drain has taken from that worker."""
+    def _taken_from(self, home: str, ways: Ways) -> Drained | None:
+        """What is written down of a drain of that worker."""
         if home not in self._drained:
-            self._drained[home] = frozenset()
+            self._drained[home] = None
             route = ways.to(home)
             if route is not None:
                 with suppress(VmopsError, Unanswered):
-                    drained = ask(route, DRAINED)[DRAINED]
-                    self._drained[home] = frozenset(drained.away if drained is not None else ())
+                    self._drained[home] = ask(route, DRAINED)[DRAINED]
         return self._drained[home]
 
 

@@ -158,20 +158,21 @@ def where_they_are(c: Context, groups: Sequence[Group], *, empty: bool = False) 
 def _say_moved(found: Sequence[Moved]) -> None:
     """Say where VMs are that hosts.toml has on another worker: all that a drain has taken from one
     in one line."""
-    drained: dict[str, list[Moved]] = {}
+    drained: dict[tuple[str, bool], list[Moved]] = {}
     for one in found:
         if one.drained:
-            drained.setdefault(one.home, []).append(one)
+            drained.setdefault((one.home, one.is_open), []).append(one)
         else:
             _say_once(f"{one.vm.name}: {one.what}; {one.cure}")
-    for home, taken in drained.items():
+    for (home, is_open), taken in drained.items():
         (first, *more) = taken
         names = ", ".join(one.vm.name for one in taken[:_MOST_NAMES])
         if not more:
             _say_once(f"{names}: {first.what}; {first.cure}")
         else:
             rest = ", ..." if len(taken) > _MOST_NAMES else ""
-            what = f"{len(taken)} VMs ({names}{rest}) are on other workers, as {home} is drained"
+            why = f"and have yet to come back to {home}" if is_open else f"as {home} is drained"
+            what = f"{len(taken)} VMs ({names}{rest}) are on other workers, {why}"
             _say_once(f"{what}; {first.cure}")
 
 

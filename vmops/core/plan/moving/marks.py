@@ -96,9 +96,20 @@ def unknown(worker: str, mark: Mark) -> tuple[str, str]:
     )
 
 
-def away(vm: str, home: str, there: str) -> tuple[str, str]:
-    """The same of a VM that was taken away by a drain."""
+def away(vm: str, home: str, there: str, *, is_open: bool = False) -> tuple[str, str]:
+    """The same of a VM that was taken away by a drain; `is_open` that its home gets VMs again, and
+    has yet to get this one back."""
+    if is_open:
+        return f"it is on {there}, and has yet to come back to {home}", back_of_rest(home)
     return f"it is on {there}, as {home} is drained", back(vm, home, away=True)
+
+
+def back_of_rest(home: str) -> str:
+    """How those come back that an undrain has not brought: what kept one may keep it again."""
+    undrain = f"fab undrain --worker {home}"
+    return (
+        f"back: {undrain}; where one cannot move while it runs: fab undrain --cold --worker {home}"
+    )
 
 
 def coming(observed: Observed) -> tuple[str, ...]:

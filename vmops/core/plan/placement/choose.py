@@ -113,7 +113,7 @@ class _Placing:
         if home is None or seen is None or mark is None or not marks.is_gone(mark):
             return None
         if seen.drained is not None and vm.name in seen.drained.away:
-            return "; ".join(marks.away(vm.name, home, mark.peer))
+            return "; ".join(marks.away(vm.name, home, mark.peer, is_open=seen.drained.is_open))
         return "; ".join(marks.at_another(vm.name, home, mark.peer, own_line=True))
 
     def _leaving(self, vm: VM, there: list[str]) -> Choice | None:
