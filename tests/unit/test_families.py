@@ -74,6 +74,8 @@ def test_a_vm_takes_what_it_does_not_say_from_its_template_then_from_the_default
     assert {key: value for (_, vm, key), value in listed.origins.items() if vm == "r1"} == {
         "ram_mb": "[templates.router]",
         "interfaces": "[templates.router]",
+        "interfaces.0.model": "built in",
+        "interfaces.1.model": "built in",
     }
     assert listed.origins["vms", "plain", "cores"] == "[vm_defaults]"
 

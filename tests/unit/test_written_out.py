@@ -104,6 +104,40 @@ def test_each_value_says_where_it_came_from(line: str) -> None:
     assert re.search(f"^{re.escape(line)}$", printed, re.MULTILINE), printed
 
 
+@pytest.mark.parametrize("at", ["[vm_defaults]", "[templates.t]", "[vms.a]"])
+@pytest.mark.parametrize("count", ["", "count = 2"])
+@pytest.mark.parametrize("said", [True, False])
+def test_what_no_section_says_is_built_in(at: str, count: str, said: bool) -> None:
+    model, kind = (', model = "e1000"', ', format = "qcow2"') if said else ("", "")
+    rows = f"""interfaces = [{{ name = "eth1", vlan_id = 9{model} }}]
+disks = [{{ name = "data", size_gb = 2{kind} }}]"""
+    text = f"""[vm_defaults]
+ram_mb = 1
+cores = 1
+image = "i"
+{rows if at == "[vm_defaults]" else ""}
+[workers.w]
+address = "192.0.2.1"
+[images.i]
+file = "/i"
+[templates.t]
+{rows if at == "[templates.t]" else ""}
+[vms.a]
+template = "t"
+{count}
+{rows if at == "[vms.a]" else ""}
+"""
+    listed = parse(text, source="hosts.toml")
+    printed = as_toml(listed, list(listed.vms.values())[:1])
+    section = "" if at == "[vms.a]" and not count else f"    # {at}"
+    origin = section if said else "    # built in"
+    lines = printed.splitlines()
+    assert f'model = "e1000"{origin}' in lines
+    assert f'format = "qcow2"{origin}' in lines
+    assert f'name = "eth1"{section}' in lines
+    assert f"size_gb = 2{section}" in lines
+
+
 def test_for_programs_the_same() -> None:
     told = as_json(LISTED, [LISTED.vms["web1"]])
     assert [worker["worker"] for worker in told["workers"]] == ["worker1", "fe80::1%eth0"]

@@ -30,6 +30,7 @@ from vmops.core.names import derived_vm_id
 REQUIRED = ("ram_mb", "cores", "qcow_image")
 """What a VM has to get from somewhere. vm_id is derived where nothing gives it."""
 
+BUILT_IN = "built in"
 FROM_NAME = "derived from the name"
 NAME_IN_PATH = "{name}"
 """Stands for the VM's name in qcow_image, so that defaults and counts can give each its own."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import Fault, KeyPath, did_you_mean, key_path, show
 from vmops.core.inventory.conflicts import conflicts, unknown_images
-from vmops.core.inventory.families import FROM_NAME, read_family, read_layer
+from vmops.core.inventory.families import BUILT_IN, FROM_NAME, read_family, read_layer
 from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.engine import ovn_faults, tunnel_ip
 from vmops.core.inventory.normal_form import path_from
@@ -97,6 +97,7 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     _read_ovn(hosts, tree)
     _read_networks(hosts, tree, for_all, laid)
     _look_at_ovn(hosts)
+    _note_built_in(hosts)
     if hosts.mesh is not None:
         from vmops.core.inventory.networks.mesh import mesh_faults
 
@@ -108,6 +109,15 @@ def read_hosts_toml(tree: Mapping[str, object], *, folder: str = "") -> HostsTom
     hosts.faults += unknown_images(hosts.vms, hosts.images)
     hosts.faults += apart_faults(hosts.vms, hosts.unmade)
     return hosts
+
+
+def _note_built_in(hosts: HostsToml) -> None:
+    """Whatever laid an interface or a further disk has not laid what nobody says of it."""
+    for name, values in hosts.vms.items():
+        for key, unsaid in (("interfaces", "model"), ("disks", "format")):
+            for index, table in enumerate(values.get(key, ())):
+                if unsaid not in table:
+                    hosts.origins["vms", name, f"{key}.{index}.{unsaid}"] = BUILT_IN
 
 
 def _read_links(hosts: HostsToml, tree: Mapping[str, object], for_all: Values) -> dict[str, Values]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from vmops.core.inventory import rules
 from vmops.core.inventory.complaints import key_path
+from vmops.core.inventory.families import BUILT_IN
 from vmops.core.inventory.image import Image
 from vmops.core.inventory.inventory import Inventory
 from vmops.core.inventory.model import VM, Nic, Settings, Worker, impairing, told_to_the_guest
@@ -17,7 +18,6 @@ from vmops.core.inventory.networks import rules as network_rules
 from vmops.core.inventory.networks.model import Network
 from vmops.core.inventory.rules import OVN
 
-BUILT_IN = "built in"
 OWN = ""
 
 
@@ -134,9 +134,15 @@ def _vm_table(listed: Inventory, vm: VM) -> str:
     values = {value.key: value for value in of_vm(listed, vm)}
     interfaces, disks = values.pop("interfaces", None), values.pop("disks", None)
     tables = [_table(key_path(("vms", vm.name)), tuple(values.values()))]
-    for further in disks.value if disks else ():
+    for index, further in enumerate(disks.value if disks else ()):
+        assert disks is not None, "there is one"
         lines = [
-            Value(key, value, disks.origin if disks else OWN) for key, value in further.items()
+            Value(
+                key,
+                value,
+                listed.origins.get(("vms", vm.name, f"disks.{index}.{key}"), disks.origin),
+            )
+            for key, value in further.items()
         ]
         tables.append(_table(f"[{key_path(('vms', vm.name, 'disks'))}]", lines))
     for index, (nic, interface) in enumerate(
