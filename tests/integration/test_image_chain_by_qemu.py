@@ -89,6 +89,38 @@ def test_a_header_means_to_us_what_it_means_to_qemu(sample: Path, data: st.DataO
         assert same(chain[1].path, full)
 
 
+@pytest.mark.parametrize(
+    ("place", "kind", "value"),
+    [
+        (24, ">Q", 2**29),
+        (24, ">Q", 2**29 + 1),
+        (24, ">Q", 2**63 - 1),
+        (24, ">Q", 2**64 - 1),
+        (36, ">I", 0),
+        (36, ">I", 2**22),
+        (36, ">I", 2**22 + 1),
+        (36, ">I", 2**32 - 1),
+        (40, ">Q", 2**16 + 512),
+        (40, ">Q", 2**63),
+        (48, ">Q", 2**16 + 512),
+        (48, ">Q", 2**63),
+        (56, ">I", 0),
+        (56, ">I", 128),
+        (56, ">I", 129),
+        (60, ">I", 65537),
+    ],
+)
+def test_tables_that_qemu_would_refuse_are_refused_before(
+    folder: Path, place: int, kind: str, value: int
+) -> None:
+    path = image(folder / "top.qcow2")
+    head = bytearray(path.read_bytes())
+    struct.pack_into(kind, head, place, value)
+    path.write_bytes(head)
+    assert (read(path)[0].fault == "") is (info(path) is not None)
+    assert is_sound(path) is (info(path) is not None)
+
+
 def same(ours: str, theirs: str) -> bool:
     """qemu-img writes something else in JSON for bytes that are no UTF-8."""
     return ours == theirs or "\ufffd" in theirs

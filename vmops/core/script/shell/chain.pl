@@ -181,10 +181,22 @@ sub header {
   note($told, "features", sprintf "%x", $features);
   note($told, "data", hex_of($data)) if defined $data;
   $backing = until_nul($backing);
+  note($told, "backing", hex_of($backing), "format", hex_of($format)) if length $backing;
+  return note($told, "fault", "header") if !has_tables($head, $bits, $features & 16);
   return unless length $backing;
-  note($told, "backing", hex_of($backing), "format", hex_of($format));
   return if $backing =~ m{^[^:/]*:};
   $as = $format;
   return $backing if $backing =~ m{^/};
   return ($name =~ m{^(.*/)}s ? $1 : "") . $backing;
+}
+
+# Whether the tables of an image are of a size that QEMU reads, and large enough for the disk.
+sub has_tables {
+  my ($head, $bits, $has_long_entries) = @_;
+  my ($bytes, $entries, $counts) = (u64($head, 24), u32($head, 36), u32($head, 56));
+  my $by_entry = 2 * $bits - ($has_long_entries ? 4 : 3);
+  my $needed = ($bytes >> $by_entry) + !!($bytes & ((1 << $by_entry) - 1));
+  return if $needed > $entries || $entries > 1 << 22;
+  return if !$counts || $counts > (1 << 23) >> $bits || u32($head, 60) > 65536;
+  return !grep { $_ >> 63 || $_ & ((1 << $bits) - 1) } u64($head, 40), u64($head, 48);
 }
