@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from vmops.core.plan.proof.pings import Ping
     from vmops.core.plan.proof.services import Passage
 
-REACHES, APART, CUT, LEAK, UNKNOWN, SELF = "o", ".", "X", "!", "?", "-"
+REACHES, APART, CUT, LEAK, UNKNOWN, SELF, UNTRIED = "o", ".", "X", "!", "?", "-", "_"
 
 LEGEND = (
     f"{REACHES} reaches   {APART} is kept apart   {CUT} is to reach and does not"
     f"   {LEAK} reaches and is not to   {UNKNOWN} not known"
+    f"   {SELF} itself   {UNTRIED} not tried"
 )
 
 _ENDLESS = 1 << 20
@@ -34,6 +35,7 @@ _STYLES: Mapping[str, str] = {
     LEAK: "bold red",
     UNKNOWN: "yellow",
     SELF: "dim",
+    UNTRIED: "dim",
 }
 
 
@@ -79,7 +81,7 @@ def _where(end: End) -> str:
 
 
 def _cells(end: End, ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> list[str]:
-    return [SELF if end is other else marks.get((id(end), id(other)), " ") for other in ends]
+    return [SELF if end is other else marks.get((id(end), id(other)), UNTRIED) for other in ends]
 
 
 def _drawn(ends: Sequence[End], marks: Mapping[tuple[int, int], str]) -> Table:
@@ -130,11 +132,16 @@ def give_services(passages: Sequence[Passage]) -> None:
         by_row.setdefault(passage.network, {})[heading] = mark(passage)
     if by_row:
         rows = [
-            [one_line(name), *(by_row[name].get(column, "") for column in columns)]
+            [one_line(name), *(_service(name, column, by_row[name]) for column in columns)]
             for name in dict.fromkeys(passage.network for passage in passages)
         ]
         gap()
         give_table(("NETWORK", *columns), rows)
+
+
+def _service(network: str, column: str, row: Mapping[str, str]) -> str:
+    otherwise = SELF if column == f"TO {one_line(network)}" else UNTRIED
+    return row.get(column, otherwise)
 
 
 _ORDER = ("gateway", "dhcp", "dns", "internet", "reach", "node", "kept")
