@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
+import re
 import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import fabric
@@ -62,6 +66,79 @@ def test_an_empty_text_is_a_mistake(
     assert ended.value.code == 2
     dashed = text.option.rstrip("_").replace("_", "-")
     assert capsys.readouterr().err.startswith(f"error: --{dashed} '': the value is empty")
+
+
+INVENTORY = """
+[defaults]
+user = "ubuntu"
+[workers.w1]
+address = "127.0.0.1"
+port = 1
+[vm_defaults]
+ram_mb = 64
+cores = 1
+worker = "w1"
+qcow_image = "{name}.qcow2"
+interfaces = [{ name = "eth0", vlan_id = 101 }]
+[vms.a]
+vnc_port = 5901
+[vms.b]
+vnc_port = 5902
+"""
+VALUES = {"vms": "a", "workers": "w1", "interfaces": "a:eth0", "ends": "a:eth0", "": "x"}
+LACKING = re.compile(r"error: \S+: .*\?$|no key to press|nothing to type")
+"""How a task says that it has to be told more."""
+
+REFUSED = [
+    (name, option)
+    for name, task in TASKS.items()
+    for option, found in task.options.items()
+    if found.required and option not in needed(task)
+]
+
+
+def complaint(name: str, without: str | None, tmp_path: Path) -> str:
+    """What `--dry` says to all that the task requires, but for one option; with `None`, to all."""
+    (tmp_path / "hosts.toml").write_text(INVENTORY)
+    task = TASKS[name]
+    given = {
+        option: task.choices.get(option, [VALUES[found.names]])[0]
+        for option, found in task.options.items()
+        if found.required and option != without
+    }
+    err = io.StringIO()
+    dry = Context(config=fabric.Config(overrides={"run": {"dry": True}}))
+    with contextlib.redirect_stderr(err), contextlib.suppress(Exit):
+        task(dry, **given)
+    return err.getvalue().partition("\n")[0]
+
+
+@pytest.mark.parametrize(("name", "option"), REFUSED)
+def test_what_cannot_be_left_out_is_not_told_to_be(
+    name: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMOPS_HOSTS", str(tmp_path / "hosts.toml"))
+    with pytest.raises(InventoryError) as refused:
+        check(TASKS[name].options, {option: ""})
+    assert refused.value.cure == "give it a value"
+    if option != "worker" or name in ("drain", "undrain"):
+        assert LACKING.search(complaint(name, option, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in TASKS
+        if not name.startswith(("lab.", "exec", "net.impair", "image", "from-"))
+    ],
+)
+def test_no_option_is_required_that_is_not_said_to_be(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMOPS_HOSTS", str(tmp_path / "hosts.toml"))
+    said = complaint(name, None, tmp_path)
+    assert not LACKING.search(said), said
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -248,7 +248,7 @@ def test_python_m_vmops_is_vmops(tmp_path: Path) -> None:
         for program in ([sys.executable, "-m", "vmops"], [Path(sys.executable).parent / "vmops"])
     ]
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == 2 * [
-        (2, "", "error: --vm '': the value is empty\n  give it a value, or leave it out\n")
+        (2, "", "error: --vm '': the value is empty\n  give it a value\n")
     ]
 
 

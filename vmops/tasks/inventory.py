@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vmops.core.inventory.inventory import Inventory
 
 
-@task({"vm": options.VM, "format": options.FORMAT})
+@task({"vm": options.VMS, "format": options.FORMAT})
 def inventory(c: Context, vm: str | None = None, format: str = "text") -> Inventory:
     """
     Print hosts.toml as it is understood, everything written out, and where each value came from.

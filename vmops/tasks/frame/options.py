@@ -19,7 +19,8 @@ class Option(NamedTuple):
 
     `not_with` are other options of the task beside which it would be ignored, each with why;
     `only_with` is one without which it would be, empty where there is none. `names` is what its
-    value names in hosts.toml, for completion: one of `completer.NAMED`.
+    value names in hosts.toml, for completion: one of `completer.NAMED`. One that is `required`
+    is refused where it is left out, if by the body of the task.
     """
 
     help: str
@@ -27,6 +28,7 @@ class Option(NamedTuple):
     not_with: Mapping[str, str] = {}
     only_with: str = ""
     names: str = ""
+    required: bool = False
 
 
 def at_least(least: float, unit: str = "") -> Rule:
@@ -71,8 +73,9 @@ def a_port(port: int) -> str | None:
 
 JSON = "json"
 
-VM = Option("The VM's name; several separated by commas, or a glob such as 'web*'.", names="vms")
-ONE_VM = Option("The VM's name; one VM only.", names="vms")
+VMS = Option("The VM's name; several separated by commas, or a glob such as 'web*'.", names="vms")
+VM = VMS._replace(required=True)
+ONE_VM = Option("The VM's name; one VM only.", names="vms", required=True)
 FORMAT = Option("text (default) or json.", one_of("text", JSON))
 TIMEOUT = Option(
     "Seconds to give the guest to power off before QEMU is ended the hard way (default 30).",
@@ -102,7 +105,9 @@ WORKER = Option(
     "Workers by name, several, or a glob; not together with -H. Default: all.", names="workers"
 )
 ONE_WORKER = Option(
-    "Workers by name, several, or a glob; required unless -H names one.", names="workers"
+    "Workers by name, several, or a glob; required unless -H names one.",
+    names="workers",
+    required=True,
 )
 
 LETTERS: Mapping[str, str] = {
@@ -128,16 +133,15 @@ def check(options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text for text in texts):
-            raise InventoryError(f"--{as_option(name)} '': the value is empty", cure=_LEAVE_OUT)
+            needed = name in options and options[name].required
+            cure = "give it a value" if needed else "give it a value, or leave it out"
+            raise InventoryError(f"--{as_option(name)} '': the value is empty", cure=cure)
     for name, value in values.items():
         rule = options[name].rule if name in options else None
         wrong = rule(value) if rule and value is not None else None
         if wrong:
             shown = f"{value:g}" if isinstance(value, int | float) else repr(value)
             raise InventoryError(f"--{as_option(name)} {shown}: {wrong}")
-
-
-_LEAVE_OUT = "give it a value, or leave it out"
 
 
 def check_together(options: Mapping[str, Option], given: Container[str]) -> None:

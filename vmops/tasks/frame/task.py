@@ -88,9 +88,10 @@ def task(
     given several times. One that `asks_again` goes on with workers that were silent: it looks again
     and again, or makes good what it has begun.
     """
-    options = options or {}
+    described = options or {}
 
     def make(body: F) -> Any:
+        options = _with_required(body, described)
         made = tasks.task(
             name=name,
             help={option: found.help for option, found in options.items()},
@@ -108,6 +109,16 @@ def task(
         return made
 
     return make
+
+
+def _with_required(body: Callable[..., Any], options: Mapping[str, Option]) -> dict[str, Option]:
+    """The options, those required for which Python has no default."""
+    parameters = inspect.signature(body).parameters
+    empty = inspect.Parameter.empty
+    return {
+        name: option._replace(required=option.required or parameters[name].default is empty)
+        for name, option in options.items()
+    }
 
 
 def _framed(body: F, options: Mapping[str, Option], *, asks_again: bool) -> F:

@@ -29,7 +29,7 @@ _HOLD_RULE = between(1, LONGEST_HOLD_MS, "(milliseconds)")
 @task(
     {
         "vm": options.VM,
-        "keys": Option("Chords such as ctrl-alt-f2, separated by spaces or commas."),
+        "keys": Option("Chords such as ctrl-alt-f2, separated by spaces or commas.", required=True),
         "hold": Option(f"{_HOLD} Default 100.", _HOLD_RULE),
         "format": options.FORMAT,
     }
@@ -54,7 +54,9 @@ def sendkey(
 @task(
     {
         "vm": options.VM,
-        "text": Option(r"The text; \n, \t, \b, \e and \\ as in C. With - it is standard input."),
+        "text": Option(
+            r"The text; \n, \t, \b, \e and \\ as in C. With - it is standard input.", required=True
+        ),
         "enter": Option("Press Enter afterwards."),
         "hold": Option(f"{_HOLD} Default 20.", _HOLD_RULE),
         "format": options.FORMAT,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _MOVING = {
     "worker": Option(
-        "The worker, by its name in hosts.toml; -H names one as well.", names="workers"
+        "The worker, by its name in hosts.toml; -H names one as well.",
+        names="workers",
+        required=True,
     ),
     "cold": Option("Stop VMs that run, and start them there; without it, they go on running."),
     "force": options.FORCE_STOP._replace(only_with="cold"),

@@ -30,7 +30,9 @@ def _more_than_nothing(count: int) -> str | None:
 @task(
     {
         "vm": Option(
-            "VM and interface, such as web1:eth0; of a VM alone its first one.", names="ends"
+            "VM and interface, such as web1:eth0; of a VM alone its first one.",
+            names="ends",
+            required=True,
         ),
         "write": Option("Write the frames to this file; else, or for -, to standard output."),
         "filter": Option("Only these frames, in the words of tcpdump, such as 'port 80'."),

@@ -41,7 +41,7 @@ _CHUNK = 1 << 16
 
 @task(
     {
-        "vm": Option("VM, or VM and interface, such as web1:eth0.", names="ends"),
+        "vm": Option("VM, or VM and interface, such as web1:eth0.", names="ends", required=True),
         "user": Option(
             "The user in the guest; default: what ssh decides.",
             not_with={"stdio": "is for a login, and --stdio is the way alone"},
@@ -93,7 +93,7 @@ def ssh(
 ssh.takes_rest = True
 
 
-@task({"vm": options.VM, "user": Option("The user in the guests; default: what ssh decides.")})
+@task({"vm": options.VMS, "user": Option("The user in the guests; default: what ssh decides.")})
 def ssh_config(c: Context, vm: str | None = None, user: str | None = None) -> None:
     """
     Print a file for ssh, scp and rsync with which `ssh web1` leads to a VM's guest.
@@ -125,10 +125,14 @@ def ssh_config(c: Context, vm: str | None = None, user: str | None = None) -> No
 @task(
     {
         "vm": Option(
-            "VM and interface from whose place is asked, such as web1:eth0.", names="ends"
+            "VM and interface from whose place is asked, such as web1:eth0.",
+            names="ends",
+            required=True,
         ),
         "to": Option(
-            "VM and interface that is to answer; the interface may be left out.", names="ends"
+            "VM and interface that is to answer; the interface may be left out.",
+            names="ends",
+            required=True,
         ),
         "from_": Option("The same as --vm: what trace calls it.", names="ends"),
         "address": _ADDRESS,

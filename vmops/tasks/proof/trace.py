@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 @task(
     {
         "from_": Option(
-            "VM and interface, such as web1:eth0; the interface may be left out.", names="ends"
+            "VM and interface, such as web1:eth0; the interface may be left out.",
+            names="ends",
+            required=True,
         ),
         "to": Option(
-            "VM and interface that it is to reach; the interface may be left out.", names="ends"
+            "VM and interface that it is to reach; the interface may be left out.",
+            names="ends",
+            required=True,
         ),
         "vm": Option("The same as --from: what ping calls it.", names="ends"),
         "flow": Option(

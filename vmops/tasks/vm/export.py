@@ -43,7 +43,9 @@ def _absolute(path: str) -> str | None:
 @task(
     {
         "vm": options.VM,
-        "format": Option("libvirt, proxmox, incus, script or ovn.", options.one_of(*FORMATS)),
+        "format": Option(
+            "libvirt, proxmox, incus, script or ovn.", options.one_of(*FORMATS), required=True
+        ),
         "output": Option(
             "The file to write, or a folder; several VMs need a folder. - is standard output."
         ),

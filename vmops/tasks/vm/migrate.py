@@ -25,7 +25,9 @@ _RUNS_ON = {"cold": "is for a VM that goes on running, and --cold stops it"}
 @task(
     {
         "vm": options.VM,
-        "to": Option("The worker that it goes to, by its name in hosts.toml.", names="workers"),
+        "to": Option(
+            "The worker that it goes to, by its name in hosts.toml.", names="workers", required=True
+        ),
         "cold": Option("Stop a VM that runs, and start it there; without it, it goes on running."),
         "force": options.FORCE_STOP._replace(only_with="cold"),
         "timeout": options.TIMEOUT._replace(only_with="cold"),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from vmops.ops.vm.outcome import Outcome
 
 NIC = Option(
-    "VM and interface, as in web1:eth1; the VM may be a glob such as 'web*'.", names="interfaces"
+    "VM and interface, as in web1:eth1; the VM may be a glob such as 'web*'.",
+    names="interfaces",
+    required=True,
 )
 
 

@@ -31,7 +31,7 @@ def _name(value: str) -> str | None:
     return None if found == value else "must be a name: letters, digits, dots, - and _"
 
 
-NAME = Option("The snapshot's name.", _name)
+NAME = Option("The snapshot's name.", _name, required=True)
 
 
 @task(

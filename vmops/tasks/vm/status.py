@@ -30,7 +30,7 @@ Scope = Literal["named", "some", "all"]
 
 @task(
     {
-        "vm": options.VM,
+        "vm": options.VMS,
         "worker": options.WORKER,
         "parallel": options.PARALLEL,
         "format": options.FORMAT,
