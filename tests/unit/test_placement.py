@@ -91,6 +91,9 @@ def only(found: list[Choice]) -> Choice:
     return choice
 
 
+LESS = "fits, and has less left"
+
+
 def test_the_worker_with_the_most_memory_gets_it() -> None:
     choice = only(choose(asked(world(free_mb=1000), world(), world(free_mb=900)), wish(A)))
     assert (choice.worker, choice.error) == ("w2", None)
@@ -100,6 +103,51 @@ def test_the_worker_with_the_most_memory_gets_it() -> None:
         ("w2", 4000, True),
         ("w3", 900, True),
     ]
+
+
+def _with_cpus(seen: Observed, cpus: int) -> Observed:
+    return seen._replace(host=seen.host._replace(cpus=cpus))
+
+
+@pytest.mark.parametrize(
+    ("seen", "worker", "reason", "beside"),
+    [
+        (
+            (world(), world(free_mb=4001), world(free_mb=1000)),
+            "w1",
+            "about as much as on 1 other; it is the first of them in hosts.toml",
+            ["", "fits, has about as much left, and is further down in hosts.toml", LESS],
+        ),
+        (
+            (world(), world(), world()),
+            "w1",
+            "about as much as on 2 others; it is the first of them in hosts.toml",
+            ["", *["fits, has about as much left, and is further down in hosts.toml"] * 2],
+        ),
+        (
+            (world(), _with_cpus(world(), 64), world(free_mb=1000)),
+            "w2",
+            "about as much as on 1 other; it has the most CPUs for each core",
+            ["fits, has about as much left, and fewer CPUs for each core", "", LESS],
+        ),
+        ((world(), world(free_mb=1000)), "w1", "the most of 2 that fit", ["", LESS]),
+        (
+            (world(vm(8, ram_mb=HOST.memory_mb - 1000)), world(free_mb=3000)),
+            "w2",
+            "and the most are left when VMs that run take all of theirs, of 2 that fit",
+            [LESS, ""],
+        ),
+    ],
+    ids=["a tie", "all alike", "more CPUs", "the most", "promised"],
+)
+def test_why_it_is_that_worker_and_not_another(
+    seen: tuple[Observed, ...], worker: str, reason: str, beside: list[str]
+) -> None:
+    choice = only(choose(asked(*seen), wish(A)))
+    assert choice.worker == worker
+    assert choice.reason.endswith(reason), choice.reason
+    why = [one.beside for one in choice.judged if one.worker != worker]
+    assert why == [text for text in beside if text]
 
 
 def test_what_starts_first_is_counted_and_equal_workers_are_filled_in_turn() -> None:

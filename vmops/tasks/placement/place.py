@@ -108,7 +108,7 @@ def _rows(choice: Choice) -> list[list[str]]:
         is_it = one.worker == choice.worker
         free = "-" if one.free_mb is None else f"{one.free_mb} MiB"
         cores = "-" if one.cores is None else f"{one.cores} on {one.cpus}"
-        why = one.why or (choice.reason if is_it else "fits, and has less left")
+        why = one.why or (choice.reason if is_it else one.beside)
         rows.append([name, one.worker, "yes" if is_it else "no", free, cores, why])
     return rows
 

@@ -58,6 +58,7 @@ class Judged(NamedTuple):
 
     `free_mb` is the memory that is free for it, after what starts there with it. `cores` are those
     of VMs that run there or start with it, on `cpus`. None where the worker could not be asked.
+    `beside` is why the VM is placed on another one, where it fits: empty before that is known.
     """
 
     worker: str
@@ -65,6 +66,7 @@ class Judged(NamedTuple):
     free_mb: int | None = None
     cores: int | None = None
     cpus: int | None = None
+    beside: str = ""
 
     @property
     def fits(self) -> bool:

@@ -6,7 +6,7 @@ yet gets the worker with the most memory left, of those on which it could start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from vmops.core.facts import supposed
 from vmops.core.facts.observed import Observed
@@ -25,6 +25,9 @@ from vmops.errors import LaunchFailed, NotAsked, VmopsError, WorkFailed
 
 STEP_MB = 256
 """Memory is compared in steps of this: a worker's own programs make it go up and down."""
+
+Worth = tuple[int, float, int]
+"""What a worker is worth: steps of memory that are left, CPUs for each core, its place."""
 
 
 def choose(asked: Asked, wish: Wish) -> list[Choice]:
@@ -173,13 +176,16 @@ class _Placing:
             else:
                 error = LaunchFailed(full, vm=vm.name, cure=cure)
             return Choice(vm, reason=what, judged=judged, error=error)
-        best = max(fitting, key=lambda one: self._worth(vm, one))
+        worth = {one.worker: self._worth(vm, one) for one in fitting}
+        best = max(fitting, key=lambda one: worth[one.worker])
+        judged = tuple(
+            one._replace(beside=_less(worth[one.worker], worth[best.worker])) if one.fits else one
+            for one in judged
+        )
         if not self._stays_off(vm):
             seen = self.seen[best.worker]
             self.starting[best.worker].append(self._as_it_is_to_be(vm, best.worker, seen))
-        reason = f"{best.free_mb} MiB of memory are free, the most of {len(fitting)} that fit"
-        if len(fitting) == 1:
-            reason = "no other worker has a place for it"
+        reason = _most(best, fitting, worth)
         return self._given(vm, best.worker, reason)._replace(judged=judged)
 
     def _why_unasked(self) -> list[VmopsError]:
@@ -195,7 +201,7 @@ class _Placing:
         leaving = self.wish.leaving
         return leaving is not None and not is_there(vm.name, self.seen[leaving])
 
-    def _worth(self, vm: VM, one: Judged) -> tuple[int, float, int]:
+    def _worth(self, vm: VM, one: Judged) -> Worth:
         """More is better: memory, then CPUs for each core, then to be written further up."""
         seen, order = self.seen[one.worker], list(self.asked.workers)
         promised = sum(each.command_line.ram_mb for each in _running(seen))
@@ -262,6 +268,34 @@ class _Placing:
                 meets = bool(kept(other, seen))
             if meets:
                 yield f"{other} is there, and they are to be apart"
+
+
+def _less(worth: Worth, best: Worth) -> str:
+    """Why a worker on which the VM fits is not the one."""
+    if worth[0] < best[0]:
+        return "fits, and has less left"
+    if worth[1] < best[1]:
+        return "fits, has about as much left, and fewer CPUs for each core"
+    return "fits, has about as much left, and is further down in hosts.toml"
+
+
+def _most(best: Judged, fitting: Sequence[Judged], worth: Mapping[str, Worth]) -> str:
+    """Why the best worker is it."""
+    mine = worth[best.worker]
+    others = [worth[one.worker] for one in fitting if one.worker != best.worker]
+    if not others:
+        return "no other worker has a place for it"
+    free = f"{best.free_mb} MiB of memory are free"
+    equal = [one for one in others if one[0] == mine[0]]
+    if not equal and any((one.free_mb or 0) > (best.free_mb or 0) for one in fitting):
+        most = "the most are left when VMs that run take all of theirs"
+        return f"{free}, and {most}, of {len(fitting)} that fit"
+    if not equal:
+        return f"{free}, the most of {len(fitting)} that fit"
+    as_much = f"{free}, about as much as on {len(equal)} other{'s' if len(equal) > 1 else ''}"
+    if all(one[1] < mine[1] for one in equal):
+        return f"{as_much}; it has the most CPUs for each core"
+    return f"{as_much}; it is the first of them in hosts.toml"
 
 
 def _running(seen: Observed) -> list[RunningVM]:
