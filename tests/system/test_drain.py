@@ -71,7 +71,7 @@ def test_all_leave_none_comes_and_all_come_back(full: Operator) -> None:
     assert said.code == 1, "one that stands still is not stopped unasked"
     assert {one["vm"] for one in said.json if one["changed"]} == {"v1", "v2", "v3", "v4"}
     assert said.err.count("its guest stood still for") == 2
-    assert "fab migrate --cold --vm home" in said.err
+    assert "or move it with a stop: fab drain --cold --worker worker1" in said.err
     assert set(full.qemus("worker1")) == {"home"}
     full.ok("drain", "--cold", "--force", "--worker", "worker1")
     assert full.qemus("worker1") == {}

@@ -182,6 +182,12 @@ def test_snapshots_are_not_left_behind() -> None:
     with pytest.raises(WorkFailed, match="before-class") as found:
         live.check_snapshots(VM1, WORKER, here, to="worker9")
     assert "fab migrate --cold --vm vm1 --to worker9;" in found.value.cure
+    remove = "fab snapshot.delete --vm vm1 --name before-class"
+    assert found.value.cure.endswith(f"or remove them: {remove}")
+    two = here._replace(snapshots=("a", "b"))
+    with pytest.raises(WorkFailed) as found:
+        live.check_snapshots(VM1, WORKER, two, to="worker9")
+    assert found.value.cure.endswith("--name a snapshot.delete --vm vm1 --name b")
     with pytest.raises(MonitorError):
         live.check_leaves(WORKER, VM1, running(), to="worker9")
     paused = Heard("vm1", answers=({"status": "paused"},))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 from vmops.core.facts import supposed
@@ -43,7 +44,8 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
     """Take all VMs of the worker to where there is room, and give it none from now on.
 
     It is written down there first, with the names of those VMs; what was cut is gone on with by the
-    same call. One that cannot be moved is left where it is, with its error. Raises VmopsError where
+    same call. One that cannot be moved is left where it is, with its error, and so is one that
+    is on its way there. Raises VmopsError where
     the worker cannot be asked, or a disk there could not be looked at.
     """
     name = here.worker.name
@@ -62,6 +64,7 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
         return []
     known = {vm.name for vm in work.wish.vms}
     found = [_stranger(here, vm) for vm in sorted(seen.vms) if vm not in known and _runs(vm, seen)]
+    found += [_coming(here, vm, seen) for vm in marks.coming(seen) if vm in known]
     if not vms:
         return found
     wish = work.wish._replace(vms=told(vms), leaving=name)
@@ -69,7 +72,7 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
         if choice.error is not None:
             found.append(Outcome(choice.vm.name, name, "nothing", error=choice.error))
         else:
-            found += _move(work, choice.vm, choice.worker)
+            found += _move(work, choice.vm, choice.worker, f"fab drain --cold --worker {name}")
     return found
 
 
@@ -121,7 +124,7 @@ def _come_back(work: Draining, vm: VM | None, to: str, settled: str) -> list[Out
     if settled:
         work.how.tell(f"{vm.name}: {settled}")
         return []
-    return _move(work, vm, to)
+    return _move(work, vm, to, f"fab undrain --cold --worker {to}")
 
 
 def _settled(work: Draining, here: Route, seen: Observed) -> dict[str, str]:
@@ -158,11 +161,32 @@ def _how(work: Draining) -> str:
     return " --cold" * work.how.cold + " --direct" * work.how.direct
 
 
-def _move(work: Draining, vm: VM, to: str) -> list[Outcome]:
+def _move(work: Draining, vm: VM, to: str, all_of_it: str) -> list[Outcome]:
+    """Move the VM. `all_of_it` is the command that moves each VM which cannot move while it runs:
+    it stands where `migrate` would name its own for this one."""
     others = {name: route for name, route in work.routes.items() if name != to}
     move = work.how._replace(to=work.routes[to], others=others)
-    # What migrate says of hosts.toml is for a move that stays.
-    return [one._replace(notes=()) if not one.error else one for one in migrate(move, [vm])]
+    one_alone = f"fab migrate --cold --vm {vm.name} --to {to}"
+    came = []
+    for one in migrate(move, [vm]):
+        if one.error is None:
+            # What migrate says of hosts.toml is for a move that stays.
+            came.append(one._replace(notes=()))
+            continue
+        notes = tuple(note.replace(one_alone, all_of_it) for note in one.notes)
+        came.append(one._replace(notes=notes, error=_for_all(one.error, one_alone, all_of_it)))
+    return came
+
+
+def _for_all(error: VmopsError, one_alone: str, all_of_it: str) -> VmopsError:
+    """The error with the command for all VMs as the last of its cures: what follows that of one
+    alone is of that VM alone."""
+    head, found, _ = error.cure.partition(one_alone)
+    if not found:
+        return error
+    told = copy(error)
+    told.cure = head + all_of_it
+    return told
 
 
 def _seen(here: Route, vms: Sequence[VM]) -> Observed:
@@ -183,6 +207,17 @@ def _write(here: Route, commands: tuple[Command, ...]) -> None:
 
 def _runs(vm: str, seen: Observed) -> bool:
     return seen.vm(vm).process is not None
+
+
+def _coming(here: Route, vm: str, seen: Observed) -> Outcome:
+    name, peer = here.worker.name, seen.moves[vm].peer
+    error: VmopsError = WorkFailed(
+        f"it is on its way from {peer} to {name}, and that is not taken back unasked",
+        worker=name,
+        vm=vm,
+        cure=f"if nobody moves it now: fab migrate --vm {vm} --to {peer}",
+    )
+    return Outcome(vm, name, "nothing", error=error)
 
 
 def _stranger(here: Route, vm: str) -> Outcome:

@@ -11,7 +11,7 @@ from vmops.tasks.frame.context import Context
 from vmops.tasks.frame.harmless import one_line
 from vmops.tasks.frame.options import Option
 from vmops.tasks.frame.outcomes import changed_as_dict, said
-from vmops.tasks.frame.output import say
+from vmops.tasks.frame.output import complain, say
 from vmops.tasks.frame.places import bases_of_vms
 from vmops.tasks.frame.selection import groups_of_workers, host_of, inventory, other_routes
 from vmops.tasks.frame.task import task
@@ -66,7 +66,7 @@ def drain(
     return Work(
         [group],
         lambda g: draining.drain(work, g.route),
-        Report(_told(group, "moved"), changed_as_dict),
+        Report(_told(group, "moved", _is_drained), changed_as_dict),
     )
 
 
@@ -115,20 +115,39 @@ def undrain(
 
     def tell(outcomes: Sequence[Outcome]) -> None:
         if was_drained:
-            _told(group, "moved back")(outcomes)
+            _told(group, "moved back", _is_open)(outcomes)
         else:
             say(f"{group.route.worker.name} was not drained")
 
     return Work([group], bring_back, Report(tell, changed_as_dict))
 
 
-def _told(group: Group, words: str) -> Callable[[Sequence[Outcome]], None]:
+def _is_drained(worker: str) -> str:
+    """What is so after a drain that has failed in part."""
+    what = f"{worker} is drained all the same, and gets no VM"
+    return f"{what}; to let it have VMs again: fab undrain --worker {worker}"
+
+
+def _is_open(worker: str) -> str:
+    """The same after an undrain."""
+    what = f"{worker} gets VMs again"
+    return f"{what}; to go on with those that have yet to come back: fab undrain --worker {worker}"
+
+
+def _told(
+    group: Group, words: str, state: Callable[[str], str]
+) -> Callable[[Sequence[Outcome]], None]:
+    """What tells of each VM, and at the end how the worker is left, where one has failed."""
     each = said(lambda outcome: words if outcome.changed else "is there already")
 
     def told(outcomes: Sequence[Outcome]) -> None:
+        worker = group.route.worker.name
         if not outcomes:
-            say(f"{group.route.worker.name}: done, and no VM had to be {words}")
+            say(f"{worker}: done, and no VM had to be {words}")
         each(outcomes)
+        if errors := [one.error for one in outcomes if one.error is not None]:
+            complain(errors)
+            say(as_typed(state(worker)))
 
     return told
 

@@ -124,13 +124,15 @@ def check_snapshots(vm: VM, worker: Worker, here: mirror.Machine, *, to: str) ->
     """Raise where snapshots would be lost: they are inside its disks here, and stay behind when it
     goes `to` another worker."""
     if here.snapshots:
-        names = ", ".join(dict.fromkeys(here.snapshots))
+        found = dict.fromkeys(here.snapshots)
+        names = ", ".join(found)
+        each = [w for n in found for w in ("snapshot.delete", "--vm", vm.name, "--name", n)]
         raise WorkFailed(
             f"its disks hold snapshots ({names}), which a live move would not bring",
             worker=worker.name,
             vm=vm.name,
             cure=f"with them: fab migrate --cold --vm {vm.name} --to {to};"
-            f" or remove them: fab snapshot.delete --vm {vm.name} --name NAME",
+            f" or remove them: {typed('fab', *each)}",
         )
 
 

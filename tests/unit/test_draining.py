@@ -1,0 +1,95 @@
+"""How a drain and an undrain that fail in part are told: one cure for all, and what is so now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vmops.core.devices.storage.moving import How, mark
+from vmops.core.inventory.model import Worker
+from vmops.errors import NotRunning, VmopsError, WorkFailed
+from vmops.ops.route import Group, Route
+from vmops.ops.vm.moving.acts import Move
+from vmops.ops.vm.outcome import Outcome
+from vmops.ops.worker import draining
+from vmops.tasks.frame import output
+from vmops.tasks.placement import drain
+
+from .worlds import EMPTY, VM1
+
+ROUTES = {name: Route(Worker(name, address=name)) for name in ("w1", "w2")}
+ALL = "fab drain --cold --worker w1"
+ALONE = "fab migrate --cold --vm vm1 --to w2"
+
+
+@pytest.mark.parametrize(
+    ("cure", "told"),
+    [
+        (ALONE, ALL),
+        (f"with them: {ALONE}; or remove them: fab x --vm vm1", f"with them: {ALL}"),
+        (f"fab resume --vm vm1; or {ALONE}", f"fab resume --vm vm1; or {ALL}"),
+        ("make room there", "make room there"),
+        ("", ""),
+    ],
+)
+def test_the_cure_of_one_becomes_that_of_all(
+    monkeypatch: pytest.MonkeyPatch, cure: str, told: str
+) -> None:
+    error = NotRunning("it stands still", worker="w1", vm="vm1", cure=cure)
+    failed = Outcome("vm1", "w2", "nothing", notes=(f"or {ALONE}",), error=error)
+    monkeypatch.setattr(draining, "migrate", lambda move, vms: [failed])
+    work: Any = draining.Draining(Move(ROUTES["w1"], {}), ROUTES, wish=None)  # type: ignore[arg-type]
+    (came,) = draining._move(work, VM1, "w2", ALL)
+    assert came.error is not None
+    assert (type(came.error), came.error.cure) == (NotRunning, told)
+    assert came.error.sentence == error.sentence
+    assert came.notes == (f"or {ALL}",)
+    assert error.cure == cure
+
+
+@pytest.mark.parametrize("how", ["expected", "receiving"])
+def test_what_is_on_its_way_there_is_told(monkeypatch: pytest.MonkeyPatch, how: How) -> None:
+    seen = EMPTY._replace(moves={"vm1": mark(how, "w2", "t")})
+    monkeypatch.setattr(draining, "_seen", lambda here, vms: seen)
+    monkeypatch.setattr(draining, "_write", lambda here, commands: None)
+
+    class Wish:
+        vms = (VM1,)
+
+    work: Any = draining.Draining(Move(ROUTES["w1"], {}), ROUTES, wish=Wish)  # type: ignore[arg-type]
+    (came,) = draining.drain(work, ROUTES["w1"])
+    assert came.error is not None
+    assert "it is on its way from w2 to w1" in str(came.error)
+    assert came.error.cure.endswith("fab migrate --vm vm1 --to w2")
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (drain._is_drained, "gets no VM; to let it have VMs again: fab undrain --worker w1\n"),
+        (
+            drain._is_open,
+            "to go on with those that have yet to come back: fab undrain --worker w1\n",
+        ),
+    ],
+)
+def test_the_state_is_told_last_and_the_errors_once(
+    capsys: pytest.CaptureFixture[str], state: Callable[[str], str], end: str
+) -> None:
+    output.tell_anew()
+    group = Group(ROUTES["w1"])
+
+    def failed(vm: str) -> Outcome:
+        return Outcome(vm, "w2", "nothing", error=WorkFailed("it is paused", vm=vm, cure=ALL))
+
+    tell: Callable[[list[Outcome]], None] = drain._told(group, "moved", state)
+    tell([failed("vm1"), Outcome("vm2", "w2", "move"), failed("vm3")])
+    said = capsys.readouterr().err
+    assert said.endswith(end)
+    assert said.count(ALL) == 1
+    errors: list[VmopsError] = [WorkFailed("it is paused", vm="vm1", cure=ALL)]
+    assert output.untold(errors) == []
+    tell([Outcome("vm2", "w2", "move")])
+    assert "undrain" not in capsys.readouterr().err
