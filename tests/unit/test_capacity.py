@@ -11,7 +11,7 @@ from vmops.core.devices.disk import unobjectionable
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM
 from vmops.core.plan import group as together
-from vmops.core.plan.capacity import refusal
+from vmops.core.plan.capacity import lacking, refusal
 from vmops.core.plan.group import Terms
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import KILLED, Manner
@@ -253,3 +253,11 @@ def test_who_is_looked_at_again_is_so_with_those_refused_with_it(
     monkeypatch.setattr(act, "perform", perform)
     lifecycle.launch(Route(WORKER), [A, B], terms=Terms(bare=True))
     assert begun == (["a", "b"] if frees else [])
+
+
+def test_who_has_the_port_is_named() -> None:
+    mine = running(replace(VM1, vnc_port=5901))._replace(listening=frozenset([5901]))
+    (fault,) = lacking([replace(VM1, name="a", vm_id=9, vnc_port=5901)], mine, overcommit=True)
+    assert fault[0] == "TCP port 5901 is in use by vm1, which runs there, vnc_port needs it"
+    assert fault[1].endswith("fab stop --vm vm1")
+    assert list(lacking([replace(VM1, vnc_port=5901)], mine, overcommit=True)) == []

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from vmops.core.devices.storage.moving import How, mark
-from vmops.core.inventory.model import Worker
+from vmops.core.facts.observed import Observed
+from vmops.core.inventory.model import VM, Worker
 from vmops.errors import NotRunning, VmopsError, WorkFailed
 from vmops.ops.route import Group, Route
+from vmops.ops.vm.moving import migrate
 from vmops.ops.vm.moving.acts import Move
 from vmops.ops.vm.outcome import Outcome
 from vmops.ops.worker import draining
@@ -93,3 +95,40 @@ def test_the_state_is_told_last_and_the_errors_once(
     assert output.untold(errors) == []
     tell([Outcome("vm2", "w2", "move")])
     assert "undrain" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "begun"),
+    [
+        ((), (), False),
+        ((), ("left", "w1"), False),
+        ((), ("left", "w3"), False),
+        ((), ("expected", "w1"), True),
+        (("leaving", "w2"), (), True),
+    ],
+)
+def test_on_its_way_is_what_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+    source: tuple[How, str] | tuple[()],
+    destination: tuple[How, str] | tuple[()],
+    begun: bool,
+) -> None:
+    """What a VM has left once says nothing of the move that is refused now."""
+    marks = {"w1": source, "w2": destination}
+    image = EMPTY.images[VM1.qcow_image]
+    none = EMPTY._replace(images={})
+
+    def look_at(vm: VM, route: Route) -> Observed:
+        name = route.worker.name
+        seen = EMPTY._replace(images={VM1.qcow_image: image}) if name == "w1" else none
+        return seen._replace(moves={"vm1": mark(*found, "t")} if (found := marks[name]) else {})
+
+    def refuse(*_: object) -> bool:
+        raise WorkFailed("TCP port 5901 is in use", worker="w2", vm="vm1")
+
+    monkeypatch.setattr(migrate, "look_at", look_at)
+    monkeypatch.setattr(migrate, "_act", refuse)
+    move = Move(ROUTES["w2"], {"w1": ROUTES["w1"]}, cold=True)
+    came = migrate._moved(move, VM1, ROUTES["w1"])
+    assert came.error is not None
+    assert bool(came.notes) is begun

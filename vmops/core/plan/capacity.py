@@ -133,6 +133,14 @@ def _port_faults(vms: Sequence[VM], observed: Observed) -> Iterator[Fault]:
                 "give each a vnc_port of its own",
             )
         elif port in observed.listening and port not in given_back:
+            others = (o for o in observed.vms.values() if o.process and o.name != vm.name)
+            has = next((o.name for o in others if o.command_line.screen.port == port), None)
+            if has is not None:
+                yield (
+                    f"TCP port {port} is in use by {has}, which runs there, {whose} needs it",
+                    f"change the vnc_port of one of them; or end it: fab stop --vm {has}",
+                )
+                continue
             yield (
                 f"TCP port {port} is in use, {whose} needs it",
                 f"see who has it: sudo ss -ltnp 'sport = :{port}'; or change vnc_port",

@@ -223,7 +223,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             )
         if is_live and found.act == "expect":
             lives.check(move, vm, source, seen)
-        is_begun = is_begun or any(side.mark is not None for side in sides)
+        is_begun = is_begun or not course.is_new(*sides) or _is_handed_over(vm, seen)
         if found.act == "leave":
             was_paused = seen[0].monitor_status(vm.name)[0] == qmp.PAUSED
         try:
@@ -245,6 +245,12 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             if not looks:
                 raise outdated(vm.name, source.worker.name)
     raise outdated(vm.name, source.worker.name)
+
+
+def _is_handed_over(vm: VM, seen: tuple[Observed, Observed]) -> bool:
+    """True where the one mark in a folder that both share says so, and of no VM that stopped."""
+    found = (each.moves.get(vm.name) for each in seen)
+    return any(mark is not None and mark.how in ("at", "elsewhere") and mark.ran for mark in found)
 
 
 def _as_it_comes(move: Move, vm: VM, there: Observed) -> VM:
