@@ -232,3 +232,5 @@ def test_one_whose_qemu_cannot_let_go_of_its_disk_stays(operator: Operator) -> N
     operator.ok(*MOVE, "worker1")
     assert list(operator.qemus("worker1")) == ["web1"]
     operator.on("worker2", "rm", "-f", IMAGE)
+    # It has left worker2, whose mark of that is kept.
+    operator.clean_up(("worker2",))
