@@ -237,11 +237,11 @@ def test_a_vm_that_shares_its_line_of_hosts_toml_and_goes_paused(somebody: Opera
     somebody.ok("up")
     somebody.ok("pause", "--vm", "web1")
     said = somebody.ok(*MOVE, "--vm", "web1", "--to", "worker2")
-    assert "leave hosts.toml as it is" in said.err
+    assert "give web1 a table of its own in hosts.toml" in said.err
     (found,) = somebody.ok("status", "--vm", "web1", "--format", "json").json
     assert (found["state"], found["worker"], found["home"]) == ("paused", "worker2", "worker1")
     there = somebody.ok("-H", "worker1", "stop", "--vm", "web1")
-    assert "it was moved from worker1 to worker2; without -H its tasks find it" in there.err
+    assert "it was moved from worker1 to worker2; its tasks find it" in there.err
     refused = somebody.fab("-H", "worker1", "destroy", "--vm", "web1", "--yes")
     assert (refused.code, "web1: it was moved from worker1 to worker2" in refused.err) == (1, True)
     forgotten = somebody.ok("-H", "worker1", "destroy", "--vm", "web1", "--yes", "--here")

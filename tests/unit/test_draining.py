@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,3 +133,32 @@ def test_on_its_way_is_what_has_begun(
     came = migrate._moved(move, VM1, ROUTES["w1"])
     assert came.error is not None
     assert bool(came.notes) is begun
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_that_vnc_has_no_port_there_is_told_when_it_has_come(
+    monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    pinned = replace(VM1, worker="w1")
+    world = {"w1": EMPTY, "w2": EMPTY._replace(images={}, listening=frozenset([5901]))}
+    told: list[str] = []
+
+    def act(move: Move, vm: VM, *_: object) -> bool:
+        assert vm.vnc_port is None
+        if is_refused:
+            raise WorkFailed("no room", worker="w2", vm="vm1")
+        world["w1"] = EMPTY._replace(moves={"vm1": mark("left", "w2", "t")})
+        return True
+
+    monkeypatch.setattr(migrate, "look_at", lambda vm, route: world[route.worker.name])
+    monkeypatch.setattr(migrate, "_act", act)
+    move = Move(ROUTES["w2"], {"w1": ROUTES["w1"]}, cold=True, tell=told.append)
+    move = move._replace(own_line=lambda vm: False)
+    came = migrate._moved(move, pinned, ROUTES["w1"])
+    assert (came.error is not None) is is_refused
+    assert any("VNC has no TCP port there" in words for words in told) is not is_refused
+    if not is_refused:
+        (note,) = came.notes
+        assert (
+            'if it is to stay: give vm1 a table of its own in hosts.toml with worker = "w2"' in note
+        )

@@ -37,7 +37,8 @@ def said(vm: str, worker: str, mark: Mark, *, away: bool | None = None) -> tuple
     if mark.how == "left":
         return (
             f"it was moved from {worker} to {mark.peer}",
-            f"without -H its tasks find it where it is; or {back(vm, worker, away=away)}",
+            "its tasks find it where it is, unless -H names another worker;"
+            f" or {back(vm, worker, away=away)}",
         )
     if mark.how == "leaving":
         return (
@@ -75,7 +76,7 @@ def said(vm: str, worker: str, mark: Mark, *, away: bool | None = None) -> tuple
 
 def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, str]:
     """What is said of a VM that is at `there` while hosts.toml has it at `home`, and what to do.
-    Without an `own_line`, as several VMs share the one that says so, that stays as it is."""
+    Without an `own_line` several VMs share the one that says so, and it needs one."""
     home_again = back(vm, home, away=False)
     if own_line:
         return (
@@ -84,7 +85,7 @@ def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, 
         )
     return (
         f"it was moved from {home} to {there}",
-        f"leave hosts.toml as it is, where {home} is said for several VMs; or {home_again}",
+        f"if it is to stay: {own_table(vm, home, there)}; or {home_again}",
     )
 
 
@@ -93,6 +94,14 @@ def unknown(worker: str, mark: Mark) -> tuple[str, str]:
     return (
         f"a mark on {worker} says that it is at {mark.peer}, which hosts.toml does not have",
         f"add workers.{mark.peer} to hosts.toml",
+    )
+
+
+def own_table(vm: str, home: str, there: str) -> str:
+    """What makes a move last of a VM that has no line of its own in hosts.toml."""
+    return (
+        f'give {vm} a table of its own in hosts.toml with worker = "{there}", as one line'
+        f" there says {home} for several VMs"
     )
 
 

@@ -19,7 +19,7 @@ from vmops.core.facts.wiring import DRAINED
 from vmops.core.inventory.model import VM
 from vmops.core.plan import starting
 from vmops.core.plan.elsewhere import as_it_is_there
-from vmops.core.plan.moving import cold, course, live, together
+from vmops.core.plan.moving import cold, course, live, marks, together
 from vmops.core.plan.moving.behind import files_of
 from vmops.core.plan.moving.course import Ends, Next
 from vmops.core.plan.placement.home import is_drained
@@ -198,9 +198,10 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
     lives = shared if is_one_folder else going
     looks = LOOKS
     is_begun = was_paused = False
+    port = vm.vnc_port
     for _ in range(_MOST_ACTS):
         seen = look_at(vm, source), look_at(vm, move.to)
-        vm = _as_it_comes(move, vm, seen[1])
+        vm = as_it_is_there(move.to.worker, vm, seen[1])
         sides = side(source, vm, seen[0]), side(move.to, vm, seen[1])
         if is_one_folder:
             found = together.next_act(vm.name, ends, *seen)
@@ -208,6 +209,8 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
             found = course.next_act(vm.name, ends, *sides)
         if found.act == "done":
             let_in(move, vm, move.to.worker)
+            if vm.vnc_port != port:
+                _tell_of_port(move, vm, port)
             return Outcome(vm.name, ends.destination, "move", notes=(_noted(move, vm, ends),))
         if found.act == "blocked":
             raise WorkFailed(found.why, worker=ends.destination, vm=vm.name, cure=found.cure)
@@ -253,15 +256,12 @@ def _is_handed_over(vm: VM, seen: tuple[Observed, Observed]) -> bool:
     return any(mark is not None and mark.how in ("at", "elsewhere") and mark.ran for mark in found)
 
 
-def _as_it_comes(move: Move, vm: VM, there: Observed) -> VM:
-    """The VM as it is to be where it goes; said where that is another than it was."""
-    found = as_it_is_there(move.to.worker, vm, there)
-    if found.vnc_port != vm.vnc_port:
-        move.tell(
-            f"{vm.name}: port {vm.vnc_port}, its vnc_port, is another's on {move.to.worker.name}:"
-            " VNC has no TCP port there, and fab vnc shows it as before"
-        )
-    return found
+def _tell_of_port(move: Move, vm: VM, port: int | None) -> None:
+    """Said when it has come: a move that is refused takes nothing from it."""
+    move.tell(
+        f"{vm.name}: port {port}, its vnc_port, is another's on {move.to.worker.name}:"
+        " VNC has no TCP port there, and fab vnc shows it as before"
+    )
 
 
 def _pause(move: Move, vm: VM) -> None:
@@ -345,12 +345,12 @@ def _start(move: Move, vm: VM) -> None:
 
 
 def _noted(move: Move, vm: VM, ends: Ends) -> str:
-    if vm.worker in (None, ends.destination):
+    if vm.worker is None or vm.worker == ends.destination:
         return f"{vm.name} is on {ends.destination}"
     if not move.own_line(vm):
         return (
-            f"{vm.name} is on {ends.destination}, where its tasks find it: leave hosts.toml as it"
-            f" is, which has several VMs on {vm.worker} at once"
+            f"{vm.name} is on {ends.destination}, where its tasks find it; if it is to stay:"
+            f" {marks.own_table(vm.name, vm.worker, ends.destination)}"
         )
     return (
         f'{vm.name} is on {ends.destination}: now set worker = "{ends.destination}" in'
