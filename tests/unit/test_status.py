@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from vmops.core.devices.storage.moving import mark
 from vmops.core.facts.observed import Observed
@@ -295,11 +296,25 @@ def test_a_line_for_each_vm_in_a_pipe() -> None:
     assert {lines[2][name] for name in ("PID", "UPTIME", "CPU", "MEMORY", "VNC", "READ")} == {"-"}
 
 
+DIGEST = "0123456789ab" + "c" * 52
+
+
+@pytest.mark.parametrize("suffix", ["qcow2", "raw"])
+def test_an_image_is_called_as_image_list_does(suffix: str) -> None:
+    path = f"/home/ubuntu/vm_images/.vmops/base-{DIGEST}.{suffix}"
+    disk = DISK._replace(images=("/home/ubuntu/vm_images/.vmops/disk-vm1.qcow2", path))
+    found = [status.with_look(of(running()), Look("running", (disk,)))]
+    headings, (row,) = plain(found, detailed=True, before={})
+    assert row[headings.index("IMAGE")] == "disk-vm1.qcow2 <- base-0123456789ab"
+    written = io.StringIO()
+    Console(file=written, width=80).print(drawn(found, detailed=True, before={}, width=80))
+    assert "VM " in written.getvalue().splitlines()[1], "a table at 80 columns, and no paragraphs"
+    assert DIGEST in str(found[0]._asdict()), "JSON has it whole"
+
+
 @pytest.mark.parametrize("width", [200, 80, 60, 40, 30])
 @pytest.mark.parametrize("detailed", [True, False])
 def test_the_drawn_table_cuts_no_word_however_narrow(width: int, detailed: bool) -> None:
-    from rich.console import Console
-
     seen = with_port(running(), port(VM1, "tap_1001_eth1", 7))
     found = [*SEVERAL, status.with_look(of(seen), Look("running", (DISK,)))]
     written = io.StringIO()

@@ -12,6 +12,9 @@ FOLDER = "~/vm_images/.vmops"
 """Of the SSH user, closed to others. QEMU reads there as it opens its files: before it drops
 root."""
 
+SHORT = 12
+"""So many digits of a sha256 are shown."""
+
 _NAME = re.compile(r"base-([0-9a-f]{64})\.(qcow2|raw)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -34,6 +37,11 @@ class Base(NamedTuple):
         The digest is there whole: nothing else has to tell what a file there should hold.
         """
         return f"base-{self.digest}.{self.format}"
+
+    @property
+    def short(self) -> str:
+        """As people are told of it: enough of the digest for `--image`, and for a line."""
+        return f"base-{self.digest[:SHORT]}"
 
     @property
     def path(self) -> str:

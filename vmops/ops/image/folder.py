@@ -93,7 +93,7 @@ def _verified(route: Route, found: Found) -> Found:
     stand = f"; {_disks(found.kept)} on it" if found.kept and found.kept.disks else ""
     return found._replace(
         error=WorkFailed(
-            f"{base.name} is damaged: its sha256 is {printable(answer)[:64]}{stand}",
+            f"{base.short} is damaged: its sha256 is {printable(answer)[:64]}{stand}",
             worker=route.worker.name,
             cure="look for a failing disk there; remove it and send it again",
         )
@@ -152,7 +152,7 @@ def _removed(route: Route, found: Found, folder: Folder) -> Found:
             return found._replace(removed=True)
         why = result.failure.reason() if result.failure else "the answer is cut short"
         error = WorkFailed(
-            f"{found.base.name} is left: {why}", worker=route.worker.name, cure="try again"
+            f"{found.base.short} is left: {why}", worker=route.worker.name, cure="try again"
         )
     return found._replace(error=error)
 
@@ -168,13 +168,13 @@ def _objection(route: Route, kept: Kept, folder: Folder) -> WorkFailed | None:
             else f"PID {', '.join(map(str, kept.holders))} has it open"
         )
         return WorkFailed(
-            f"{kept.base.name} is in use: {who}",
+            f"{kept.base.short} is in use: {who}",
             worker=where,
             cure="it goes when the last disk that stands on it is gone",
         )
     if folder.unread:
         return WorkFailed(
-            f"{kept.base.name} is left: nobody can say what these stand on:"
+            f"{kept.base.short} is left: nobody can say what these stand on:"
             f" {'; '.join(map(printable, folder.unread[:_MOST_NAMED]))}",
             worker=where,
             cure=f"let the SSH user read them, or move them out of {WHERE.rpartition('/')[0]}",

@@ -79,7 +79,7 @@ def push(
             continue  # what lay there from before may have been bad
         if transfer.differs:
             raise WorkFailed(
-                f"{base.name} arrived as another one: its sha256 there is {transfer.differs}",
+                f"{base.short} arrived as another one: its sha256 there is {transfer.differs}",
                 worker=worker.name,
                 cure="was the image changed meanwhile, or is the sha256 another image's?",
             )

@@ -46,7 +46,6 @@ _BRINGING = {
 }
 
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
-_SHORT = 12
 
 
 @task({**_BRINGING, "fan_out": FAN_OUT})
@@ -316,18 +315,20 @@ def _meant(c: Context, pattern: str | None) -> tuple[Mapping[str, Base], Wanted]
 
 
 def _name(one: Found) -> str:
-    base = f"base-{one.base.digest[:_SHORT]}" if one.base else "-"
+    base = one.base.short if one.base else "-"
     return f"{', '.join(one.names)} ({base})" if one.names else base
 
 
 def _table(found: Sequence[Found]) -> None:
+    from vmops.core.images.names import SHORT
+
     if not found:
         say("no image is there")
     rows = [
         [
             one.worker,
             ", ".join(one.names) or "-",
-            one.base.digest[:_SHORT],
+            one.base.digest[:SHORT],
             one.base.format,
             _state_word(one),
             size(one.kept.size) if one.kept else "-",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import TYPE_CHECKING
 
+from vmops.core.images.names import base_of
 from vmops.core.inventory.networks.impairment import UNIMPAIRED
 from vmops.core.names import OVN_BRIDGE
 from vmops.core.plan.status import InterfaceStatus, VMStatus, cpu_since
@@ -206,9 +207,11 @@ def _interface(nic: InterfaceStatus, *, runs: bool) -> str:
 
 
 def _images(item: VMStatus) -> Cells:
-    """The file of the first disk, then its backing files; their whole paths are in the JSON."""
+    """The file of the first disk, then its backing files, an image's by 12 digits as image.list has
+    them; their whole paths are in the JSON."""
     images = item.disks[0].images if item.disks else (item.image,) if item.image else ()
-    return tuple(basename(path) for path in images)
+    bases = [base_of(path) for path in images]
+    return tuple(b.short if b else basename(p) for p, b in zip(images, bases, strict=True))
 
 
 def size(count: int) -> str:
