@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_ssh_way import typed
+from .test_ssh_way import HOSTS, free_port, typed
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,11 @@ def test_nothing_is_contacted(words: list[str], shown: str, tmp_path: Path) -> N
             ear.accept()
     assert not (tmp_path / "f.pcap").exists()
     assert not (tmp_path / "g.svg").exists()
+
+
+def test_networks_end_after_the_vms_as_they_do(tmp_path: Path) -> None:
+    subnet = 'subnet = "192.0.2.0/24"'
+    hosts = HOSTS.replace(subnet, f'{subnet}\ndhcp = true\nnetwork_node = "w1"')
+    done = typed("fab", "--dry", "down", folder=tmp_path, port=free_port(), hosts=hosts)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rindex("a2: run directory") < done.stdout.index("blue: remove blue")

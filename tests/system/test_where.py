@@ -237,7 +237,7 @@ def test_a_vm_that_shares_its_line_of_hosts_toml_and_goes_paused(somebody: Opera
     somebody.ok("up")
     somebody.ok("pause", "--vm", "web1")
     said = somebody.ok(*MOVE, "--vm", "web1", "--to", "worker2")
-    assert "give web1 a table of its own in hosts.toml" in said.err
+    assert "if it is to stay: take worker = " in said.err
     (found,) = somebody.ok("status", "--vm", "web1", "--format", "json").json
     assert (found["state"], found["worker"], found["home"]) == ("paused", "worker2", "worker1")
     there = somebody.ok("-H", "worker1", "stop", "--vm", "web1")

@@ -159,6 +159,4 @@ def test_that_vnc_has_no_port_there_is_told_when_it_has_come(
     assert any("VNC has no TCP port there" in words for words in told) is not is_refused
     if not is_refused:
         (note,) = came.notes
-        assert (
-            'if it is to stay: give vm1 a table of its own in hosts.toml with worker = "w2"' in note
-        )
+        assert 'if it is to stay: take worker = "w1" out of hosts.toml where it' in note

@@ -13,8 +13,12 @@ from vmops.core.devices.live import freezing, snapshot
 from vmops.core.devices.live.snapshot import Shape
 from vmops.core.facts.observed import Observed
 from vmops.core.plan.live import snapshots
+from vmops.core.script.command import Step, StepResult
+from vmops.core.tools import agent
+from vmops.core.tools.agent import AgentHeard
 from vmops.core.tools.monitor import Heard
 from vmops.errors import MonitorError, NotRunning, WorkFailed
+from vmops.ops.vm.live import snapshots as ops
 
 from .worlds import VM1, WORKER, commands, dead, running
 
@@ -203,3 +207,18 @@ def test_nothing_is_thawed_in_what_does_not_run() -> None:
     made = snapshots.thaw(WORKER, VM1, running())
     (talk,) = commands(made, freezing.THAW)
     assert "guest-fsfreeze-thaw" in talk
+
+
+@pytest.mark.parametrize(
+    ("label", "cure"),
+    [
+        (freezing.THAW, "fab reset --vm vm1"),
+        (freezing.ASK, "install qemu-guest-agent in"),
+    ],
+)
+def test_nothing_is_to_be_installed_in_a_guest_that_may_be_frozen(
+    monkeypatch: pytest.MonkeyPatch, label: str, cure: str
+) -> None:
+    heard = AgentHeard("vm1", ended="no agent")
+    monkeypatch.setattr(agent, "read_talk", lambda said: {"vm1": heard})
+    assert cure in ops._cure("vm1", StepResult(Step(label, ()), 1))

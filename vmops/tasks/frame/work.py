@@ -37,7 +37,8 @@ class Report(NamedTuple, Generic[T]):
     which the frame adds the `error`, or several that have it. `merged` looks at the results of all
     workers together. `line` is said of each result as it comes, where there is `progress` to be
     shown. `exit_code` is that of a task that has failed nowhere. `cure` is a task that brings in
-    interfaces which were left out. `last` says what there is to be said besides.
+    interfaces which were left out. `last` says what there is to be said besides, and `shown_last`
+    shows in a dry run what `merged` would do.
     """
 
     text: Callable[[Sequence[T]], None]
@@ -48,6 +49,7 @@ class Report(NamedTuple, Generic[T]):
     exit_code: Callable[[Sequence[T]], int] = lambda results: 0
     cure: str = ""
     last: Callable[[], None] = lambda: None
+    shown_last: Callable[[], None] = lambda: None
 
 
 class Work(NamedTuple, Generic[T]):
@@ -71,6 +73,7 @@ def carry_out(c: Context, work: Work[T], *, as_json: bool) -> Sequence[T]:
     Raises FleetFailed for what failed, after everything was told.
     """
     if show_dry(c, work.groups, work.do):
+        work.report.shown_last()
         return ()
     report = work.report
     results = report.merged(_done(work))

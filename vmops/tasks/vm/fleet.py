@@ -160,7 +160,6 @@ def down(
 
     confirm(c, groups, "stop", yes=yes)
     all_of_it = (vm, worker) == (None, None)
-    show_networks_last(c, all_of_it)
     manner = Manner(force=force, timeout_s=timeout)
     seen: dict[str, Ran] = {}
 
@@ -179,6 +178,7 @@ def down(
             ],
             line=_line_of_down,
             last=lambda: None if vm else say_lost(c, worker, seen),
+            shown_last=lambda: show_networks_last(c, all_of_it),
         ),
         parallel,
         name="down",

@@ -76,7 +76,7 @@ def said(vm: str, worker: str, mark: Mark, *, away: bool | None = None) -> tuple
 
 def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, str]:
     """What is said of a VM that is at `there` while hosts.toml has it at `home`, and what to do.
-    Without an `own_line` several VMs share the one that says so, and it needs one."""
+    Without an `own_line` several VMs share the one that says so, and it may have none."""
     home_again = back(vm, home, away=False)
     if own_line:
         return (
@@ -85,7 +85,7 @@ def at_another(vm: str, home: str, there: str, *, own_line: bool) -> tuple[str, 
         )
     return (
         f"it was moved from {home} to {there}",
-        f"if it is to stay: {own_table(vm, home, there)}; or {home_again}",
+        f"if it is to stay: {shared_line(home)}; or {home_again}",
     )
 
 
@@ -97,11 +97,12 @@ def unknown(worker: str, mark: Mark) -> tuple[str, str]:
     )
 
 
-def own_table(vm: str, home: str, there: str) -> str:
-    """What makes a move last of a VM that has no line of its own in hosts.toml."""
+def shared_line(home: str) -> str:
+    """What makes a move last of a VM that has no line of its own in hosts.toml: it may have been
+    counted up, and can have none then."""
     return (
-        f'give {vm} a table of its own in hosts.toml with worker = "{there}", as one line'
-        f" there says {home} for several VMs"
+        f'take worker = "{home}" out of hosts.toml where it stands for several VMs:'
+        " each is found where it is then"
     )
 
 

@@ -183,4 +183,7 @@ def _cure(vm: str, failure: StepResult) -> str:
         return ""
     if said.ended == "other":
         return f"fab snapshot.thaw --vm {vm}"
+    if said.ended == "no agent" and failure.step.label == freezing.THAW:
+        # In a guest that is frozen nothing can be installed.
+        return f"if its programs stand still when they write: fab reset --vm {vm}"
     return cure_of(vm, said)

@@ -350,7 +350,7 @@ def _noted(move: Move, vm: VM, ends: Ends) -> str:
     if not move.own_line(vm):
         return (
             f"{vm.name} is on {ends.destination}, where its tasks find it; if it is to stay:"
-            f" {marks.own_table(vm.name, vm.worker, ends.destination)}"
+            f" {marks.shared_line(vm.worker)}"
         )
     return (
         f'{vm.name} is on {ends.destination}: now set worker = "{ends.destination}" in'
