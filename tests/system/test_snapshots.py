@@ -71,6 +71,7 @@ def test_a_vm_is_not_taken_back_to_another_machine(operator: Operator) -> None:
     operator.write()
     operator.ok("restart", "--force", "--vm", "vm1")
     operator.ok("snapshot.save", "--vm", "vm1", "--name", "one")
+    assert ", with snapshots" in operator.ok("status").out
     operator.vms = [(replace(vm, interfaces=(eth1, eth2)), "worker1")]
     operator.write()
     operator.ok("launch", "--vm", "vm1")

@@ -28,7 +28,7 @@ OVERLAY = {
     },
 }
 EMPTY_CD = {"device": "ide1-cd0", "qdev": "/machine/unattached/device[23]", "tray_open": False}
-UNNAMED = {
+UNNAMED: dict[str, Any] = {
     "device": "",
     "qdev": "/machine/peripheral/data/virtio-backend",
     "inserted": {"image": {"filename": "/dev/vg/data", "virtual-size": 7}},
@@ -61,9 +61,20 @@ def counted(drive: dict[str, Any], read: int, written: int) -> dict[str, Any]:
             id="an overlay, its backing files in order, and its own counters",
         ),
         pytest.param(
+            [
+                {
+                    **UNNAMED,
+                    "inserted": {"image": {**UNNAMED["inserted"]["image"], "snapshots": [{}]}},
+                }
+            ],
+            [counted(UNNAMED, 1, 2)],
+            (Drive(UNNAMED["qdev"], ("/dev/vg/data",), 7, 0, 1, 2, has_snapshots=True),),
+            id="one with a snapshot",
+        ),
+        pytest.param(
             [UNNAMED],
             [counted(UNNAMED, 1, 2)],
-            (Drive(UNNAMED["qdev"], ("/dev/vg/data",), 7, 0, 1, 2),),  # type: ignore[arg-type]
+            (Drive(UNNAMED["qdev"], ("/dev/vg/data",), 7, 0, 1, 2),),
             id="a drive that has a place only",
         ),
     ],

@@ -312,6 +312,19 @@ def test_an_image_is_called_as_image_list_does(suffix: str) -> None:
     assert DIGEST in str(found[0]._asdict()), "JSON has it whole"
 
 
+@pytest.mark.parametrize("detailed", [True, False])
+def test_room_that_snapshots_take_is_told_as_theirs(detailed: bool) -> None:
+    disk = DISK._replace(virtual_size=16_800_000, used=71_300_000, has_snapshots=True)
+    found = [status.with_look(of(running()), Look("running", (disk,)))]
+    headings, (row,) = plain(found, detailed=detailed, before={})
+    assert row[headings.index("DISK")] == "71.3M of 16.8M, with snapshots"
+    written = io.StringIO()
+    table = drawn(found, detailed=detailed, before={}, width=80)
+    Console(file=written, width=80).print(table)
+    assert "VM " in written.getvalue().splitlines()[1]
+    assert "snapshots" in written.getvalue()
+
+
 @pytest.mark.parametrize("width", [200, 80, 60, 40, 30])
 @pytest.mark.parametrize("detailed", [True, False])
 def test_the_drawn_table_cuts_no_word_however_narrow(width: int, detailed: bool) -> None:

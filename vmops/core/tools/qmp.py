@@ -64,7 +64,7 @@ class Drive(NamedTuple):
     """A drive of the guest. `images` is the file it writes to, then its backing files, in order.
 
     Sizes and counters are in bytes, counted since QEMU was started: `virtual_size` is what the
-    guest sees, `used` what the first image takes on the worker.
+    guest sees, `used` what the first image takes on the worker, snapshots in it included.
     """
 
     device: str
@@ -73,6 +73,7 @@ class Drive(NamedTuple):
     used: int
     read_bytes: int
     written_bytes: int
+    has_snapshots: bool = False
 
     @property
     def name(self) -> str:
@@ -128,6 +129,7 @@ def _disks(drives: Any, counters: Any, names: Mapping[str, str]) -> tuple[Drive,
             used=int(drive["inserted"]["image"].get("actual-size", 0)),
             read_bytes=int(stats[_place(drive)]["rd_bytes"]),
             written_bytes=int(stats[_place(drive)]["wr_bytes"]),
+            has_snapshots=bool(drive["inserted"]["image"].get("snapshots")),
         )
         for drive in drives
         if drive.get("inserted")

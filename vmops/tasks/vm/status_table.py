@@ -25,6 +25,7 @@ Cells = tuple[str, ...]
 
 _UNITS = ["", "k", "M", "G", "T", "P"]
 _NOTHING = "-"
+_WITH = ", with snapshots"
 
 
 def key(item: VMStatus) -> tuple[str, str]:
@@ -122,11 +123,16 @@ def _folded(found: Sequence[VMStatus], before: Before) -> tuple[list[str], list[
 
 
 def _room(item: VMStatus) -> str:
-    """What the disks of a running VM take on the worker, and how large its guest finds them."""
+    """What the disks of a running VM take on the worker, and how large its guest finds them; with
+    snapshots they take more than that, and nothing is wrong."""
     if not item.disks:
         return ""
     used, whole = sum(d.used for d in item.disks), sum(d.virtual_size for d in item.disks)
-    return f"{size(used)} of {size(whole)}"
+    return f"{size(used)} of {size(whole)}" + (_WITH if _has_snapshots(item) else "")
+
+
+def _has_snapshots(item: VMStatus) -> bool:
+    return any(disk.has_snapshots for disk in item.disks)
 
 
 def _vnc(item: VMStatus) -> str:
@@ -135,7 +141,8 @@ def _vnc(item: VMStatus) -> str:
 
 
 def _disk_lines(item: VMStatus) -> Cells:
-    return (f"disk {_room(item)}",) if item.disks else ()
+    """A line for the room, and one for the snapshots that are in it."""
+    return tuple(f"disk {_room(item)}".split(", ")) if item.disks else ()
 
 
 def _drift(item: VMStatus) -> str:
