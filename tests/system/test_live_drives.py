@@ -120,7 +120,7 @@ def test_a_guest_that_does_not_let_go_keeps_its_disk_and_the_file_behind_it(
     vm = change(operator, vm, disks=(DATA,), balloon=True)
     assert planned(operator) == ("change", {"disks.data": "live", "balloon": "later"})
     said = operator.ok("launch", "--vm", "vm1")
-    assert "balloon: off -> on, from its next start on" in said.err
+    assert "vm1: balloon: off -> on, from its next start on" in said.err
     change(operator, vm, disks=())
     said = operator.fab("launch", "--vm", "vm1")
     assert said.code == 1

@@ -125,6 +125,8 @@ def test_another_seed_than_is_wanted_waits_for_the_next_start(
     assert all(one.how == "at its next start" for one in found)
     plan = starting.launch(WORKER, vm, seen)
     assert (plan.action, plan.drift) == ("nothing", found)
+    told = "vm1: its guest is told what cloud_init says now at its next start"
+    assert plan.notes == ((f"{told}; to restart it: fab restart --vm vm1",) if said else ())
     (asked,) = group.plans(WORKER, [vm], seen, terms=Terms(restart=KILLED))
     assert isinstance(asked, Plan)
     assert asked.action == ("restart" if said else "nothing")

@@ -184,8 +184,8 @@ def _of_running(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> 
     found = tuple(d for d in differs if not d.later)
     if later := tuple(d for d in differs if d.later):
         state = (*state, *later)
-        what = "; ".join(map(str, later))
-        note = (*note, f"{what}, from its next start on; to restart it: fab restart --vm {vm.name}")
+        what = "; ".join(map(_at_next_start, later))
+        note = (*note, f"{vm.name}: {what}; to restart it: fab restart --vm {vm.name}")
     if not found and not (strict and left_out):
         return Plan(vm, "nothing", drift=state, skips=left_out, notes=note)
     if not all(item.live for item in found):
@@ -225,6 +225,13 @@ def _changed(worker: Worker, vm: VM, observed: Observed, *, strict: bool) -> Pla
     block = block_of(vm, (*plugs, *changes), guards=guards, change="change")
     phase = Phase(worker.name, block, waits_s=len(too_many) * RELEASE_LIMIT_S)
     return Plan(vm, "change", (phase,), skips=(*skips, *foreign), notes=hashed_notes(vm))
+
+
+def _at_next_start(item: Drift) -> str:
+    """The instance-ids of two seeds say nothing to a person."""
+    if item.field == "cloud_init":
+        return "its guest is told what cloud_init says now at its next start"
+    return f"{item}, from its next start on"
 
 
 def standing(
