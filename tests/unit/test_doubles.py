@@ -37,7 +37,7 @@ def test_a_vm_that_runs_on_two_workers_is_told_once(pinned: str | None) -> None:
     assert fault.vm == "a"
     home, other = ("w2", "w1") if pinned == "w2" else ("w1", "w2")
     assert f"runs on {home} and on {other}" in fault.what
-    assert f"fab -H {other} stop --vm a" in fault.cure
+    assert fault.cure == f"to end one: fab -H {other} stop --vm a --elsewhere"
 
 
 def test_a_vm_that_runs_on_another_worker_than_its_own_is_told() -> None:

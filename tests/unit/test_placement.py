@@ -217,7 +217,7 @@ def test_one_that_runs_twice_is_not_touched() -> None:
     error = only(choose(asked(world(A), world(A)), wish(A))).error
     assert error is not None
     assert "runs on w1 and on w2" in error.what
-    assert error.cure == "end one: fab -H w2 stop --vm vm1"
+    assert error.cure == "to end one: fab -H w2 stop --vm vm1 --elsewhere"
 
 
 def test_one_that_may_run_where_nobody_could_ask_is_not_started() -> None:

@@ -263,6 +263,27 @@ def test_one_that_was_followed_to_where_it_was_seen_is_told_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ages", "homes", "said"),
+    [
+        ((9.0, 5.0), ("", ""), ", and started later on w2; to end one: fab -H w2"),
+        ((5.0, 9.0), ("", ""), ", and started later on w1; to end one: fab -H w1"),
+        ((5.0, 9.0), ("", "w1"), ", and started later on w1; to end one: fab -H w2"),
+        ((9.0, 5.0), ("w2", ""), ", and started later on w2; to end one: fab -H w1"),
+        ((None, 5.0), ("", ""), "; to end one: fab -H w2"),
+    ],
+)
+def test_one_that_runs_twice_is_ended_where_it_came_last_or_is_not_at_home(
+    ages: tuple[float | None, float], homes: tuple[str, str], said: str
+) -> None:
+    seen = [
+        Survey((item(worker=name, state="running", pid=7, uptime_s=age, home=home),))
+        for name, age, home in zip(("w1", "w2"), ages, homes, strict=True)
+    ]
+    (note,) = merged(seen).notes
+    assert note == f"vm1 runs on w1 and on w2{said} stop --vm vm1 --elsewhere"
+
+
 SEVERAL = [
     status.with_look(of(running()), Look("running", (DISK,)))._replace(cpu_s=9.5),
     item("vm2", "paused", pid=7, uptime_s=3700, monitor="guest-panicked", managed=False),

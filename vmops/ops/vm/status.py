@@ -159,10 +159,9 @@ def merged(surveys: Iterable[Survey], *, named: bool = True) -> Survey:
     notes = [note for one in all_ for note in one.notes]
     for same in found.values():
         told = _told(same, unasked)
-        running = [item.worker for item in told if item.pid is not None and not item.beside]
+        running = [item for item in told if item.pid is not None and not item.beside]
         if len(running) > 1 and told[0].managed:
-            end = f"fab -H {running[-1]} stop --vm {told[0].vm} --elsewhere"
-            notes.append(f"{told[0].vm} runs on {' and on '.join(running)}; to end one: {end}")
+            notes.append(_runs_twice(running))
         if not named and isinstance(told[0].error, Gone):
             notes += [
                 f"{item.vm}: {item.error.what}; {item.error.cure}" for item in told if item.error
@@ -173,6 +172,20 @@ def merged(surveys: Iterable[Survey], *, named: bool = True) -> Survey:
     errors = [error for one in all_ for error in one.errors]
     errors = [error for error in errors if not isinstance(error, Gone) or id(error) in shown]
     return Survey(tuple(kept), tuple(notes), tuple(errors), unasked)
+
+
+def _runs_twice(running: list[VMStatus]) -> str:
+    """That a VM does, where it came last, and how to end it there, or where it is not at home."""
+    from vmops.core.plan.placement.finding import end_one
+
+    last = min(running, key=lambda item: item.uptime_s or 0)
+    ages = {item.uptime_s for item in running}
+    known = len(ages) > 1 and None not in ages
+    away = [item for item in running if item.home]
+    to_end = away[-1] if 0 < len(away) < len(running) else last if known else running[-1]
+    later = f", and started later on {last.worker}" if known else ""
+    where = " and on ".join(item.worker for item in running)
+    return f"{last.vm} runs on {where}{later}; {end_one(last.vm, to_end.worker)}"
 
 
 def _told(same: Sequence[VMStatus], unasked: Mapping[str, VmopsError]) -> list[VMStatus]:

@@ -81,7 +81,8 @@ class _Placing:
             if name != self.wish.leaving and is_there(vm.name, seen)
         ]
         if len(there) > 1:
-            return twice(vm, there)
+            home = self.wish.pinned.get(vm.name)
+            return twice(vm, sorted(there, key=lambda name: name != home))
         if self.wish.leaving is not None:
             return self._leaving(vm, there)
         pinned = self.wish.pinned.get(vm.name)

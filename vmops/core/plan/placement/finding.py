@@ -50,10 +50,14 @@ def _has(vm: VM, seen: Observed) -> str:
 
 
 def twice(vm: VM, workers: list[str]) -> Choice:
-    """The choice for a VM that runs on several workers."""
+    """The choice for a VM that runs on several workers; it is to be ended on the last of them."""
     what = f"it runs on {' and on '.join(workers)}"
-    cure = f"end one: fab -H {workers[1]} stop --vm {vm.name}"
-    return Choice(vm, error=WorkFailed(what, vm=vm.name, cure=cure))
+    return Choice(vm, error=WorkFailed(what, vm=vm.name, cure=end_one(vm.name, workers[-1])))
+
+
+def end_one(vm: str, worker: str) -> str:
+    """The cure for a VM that runs twice, wherever hosts.toml has it."""
+    return f"to end one: fab -H {worker} stop --vm {vm} --elsewhere"
 
 
 def in_doubt(vm: VM, homes: dict[str, str]) -> WorkFailed:
