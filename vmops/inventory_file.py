@@ -43,7 +43,7 @@ def load(path: Path | str) -> Inventory:
         with _reading:
             text = _content(Path(path)).decode("utf-8-sig")
     except FileNotFoundError as error:
-        cure = "write one (docs/inventory.md), or point VMOPS_HOSTS at it"
+        cure = "write one (docs/inventory.md), or point VMOPS_HOSTS at it; fab lab.up makes one"
         raise InventoryError(f"{path}: there is no such file", cure=cure) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

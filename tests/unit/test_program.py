@@ -235,6 +235,24 @@ def test_a_reader_that_leaves_is_no_news(words: str, buffered: str, tmp_path: Pa
     assert done.stderr == b""
 
 
+def test_no_hosts_toml_leads_to_a_lab_and_no_lab_has_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import fabric
+    from invoke.context import Context
+
+    from vmops.errors import InventoryError
+    from vmops.inventory_file import load
+    from vmops.tasks import lab
+
+    with pytest.raises(InventoryError) as refused:
+        load(tmp_path / "hosts.toml")
+    assert "fab lab.up" in refused.value.cure
+    monkeypatch.setenv("VMOPS_LAB_DIR", str(tmp_path / "lab"))
+    lab.down(Context(config=fabric.Config()))
+    assert f"there is no lab in {tmp_path / 'lab'}" in capsys.readouterr().err
+
+
 def test_python_m_vmops_is_vmops(tmp_path: Path) -> None:
     done = [
         subprocess.run(

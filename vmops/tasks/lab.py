@@ -102,7 +102,8 @@ def down(c: Context) -> None:
     if _dry(c, "remove the lab"):
         return
     lab = _lab()
-    say(f"the lab in {lab.directory} is gone" if lab.down() else "there is no lab")
+    there = lab.directory
+    say(f"the lab in {there} is gone" if lab.down() else f"there is no lab in {there}")
 
 
 @task(
