@@ -86,12 +86,14 @@ def test_a_missing_image(operator: Operator) -> None:
 
 
 def test_an_image_that_only_qemu_finds_broken(operator: Operator) -> None:
-    """Its table of clusters begins where none can."""
+    """It is said to have bitmaps, and what would say where they are has no room for that."""
     vm = operator.add(small_vm("vm1", 1, 101))
-    write = f"printf '\\1' | dd conv=notrunc status=none bs=1 seek=47 of={vm.qcow_image}"
-    operator.on("worker1", "sh", "-c", write.replace("~", "/home/ubuntu"))
+    path = vm.qcow_image.replace("~", "/home/ubuntu")
+    for at, text in ((95, r"\1"), (112, r"\043\205\050\165\0\0\0\1")):
+        write = f"printf '{text}' | dd conv=notrunc status=none bs=1 seek={at} of={path}"
+        operator.on("worker1", "sh", "-c", write)
     said = operator.fab("launch", "--vm", "vm1")
-    assert_clear(said, 1, "QEMU failed", "L1 table offset", "undone")
+    assert_clear(said, 1, "QEMU failed", "bitmaps_ext", "undone")
     assert operator.taps("worker1") == set()
     assert operator.port("worker1", "tap_1_eth1") is None
     assert operator.on("worker1", "ls", "/run/vmops") == ""

@@ -110,8 +110,12 @@ def test_one_that_runs_goes_on_running_and_is_drained_back(site: Site) -> None:
     site.ok("-H", "worker2", "drain")
     assert places_of(site) == {HOME}
     assert qemus(site)[1] is None
-    site.ok("-H", "worker2", "undrain")
+    said = site.ok("-H", "worker2", "undrain")
+    assert "b1: left where it is, hosts.toml gives it worker1" in said.err
+    site.ok("-H", "worker1", "drain")
     assert places_of(site) == {THERE}
+    site.ok("-H", "worker1", "undrain")
+    assert places_of(site) == {HOME}
     site.ok("verify")
 
 

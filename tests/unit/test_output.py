@@ -65,6 +65,12 @@ def test_one_cure_of_several_errors_is_told_once(
     assert [line.removeprefix("error: ") for line in said] == told
 
 
+def test_a_cure_for_there_is_told_for_each_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(WorkFailed("e", worker=worker, cure="there: c") for worker in ("w1", "w1", "w2"))
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["error: w1: e", "error: w1: e", "  there: c", "error: w2: e", "  there: c"]
+
+
 def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding="latin-1"))

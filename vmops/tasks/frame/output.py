@@ -94,15 +94,20 @@ def say(text: str) -> None:
 
 def complain(errors: Iterable[VmopsError]) -> None:
     """Each error as what, where, why, and the cure as it can be typed; what cures several that
-    follow each other is told once, after the last of them."""
+    follow each other is told once, after the last of them. "There" is another place for each
+    worker."""
     found = list(errors)
     _told.update(map(str, found))
     for place, error in enumerate(found, start=1):
-        shared = place < len(found) and found[place].cure == error.cure
+        shared = place < len(found) and _cures(found[place]) == _cures(error)
         word, text = _red("error"), harmless(in_words(error, cured=not shared))
         if not isinstance(error, InventoryError):
             text = _BREAK.sub("\n  ", text)
         print(f"{word}: {text}", file=sys.stderr, flush=True)
+
+
+def _cures(error: VmopsError) -> tuple[str, str]:
+    return error.cure, error.worker if error.cure.startswith("there") else ""
 
 
 _told: set[str] = set()
