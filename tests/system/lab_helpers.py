@@ -20,6 +20,13 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+def wait_until_said(said: Callable[[], str], text: str, *, seconds: float = 10) -> None:
+    """Ask until the text is in what is said; an AssertionError with the last of it."""
+    deadline = time.monotonic() + seconds
+    while text not in (last := said()):
+        assert time.monotonic() < deadline, f"still not said after {seconds} s: {text}\n{last}"
+
+
 def ssh_argv(lab: Lab, worker: str, command: str, *options: str) -> list[str]:
     """OpenSSH's client with the lab's files alone, and strict about the host key."""
     found = next(w for w in lab.status().workers if w.name == worker)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .lab_helpers import wait_until
+from .lab_helpers import wait_until, wait_until_said
 from .ovn_site import Site, guests_of, lab_with_ovn
 
 FILE = """
@@ -105,10 +105,11 @@ def test_verify_knows_it_and_says_where_it_is_cut(site: Site) -> None:
         )
         try:
             between = "VLAN 30 does not pass between"
-            wait_until(lambda: between in site.fab("verify").err, seconds=60)
+            wait_until_said(lambda: site.fab("verify").err, between, seconds=60)
             # The first frame that is lost may be so while the controllers still change their flows.
             words = ("trace", "--from", "v1", "--to", "b2")
-            wait_until(lambda: "does not come out at" in site.fab(*words).out, seconds=60)
+            lost = "does not come out at"
+            wait_until_said(lambda: "".join(map(str, site.fab(*words))), lost, seconds=60)
         finally:
             site.ok("ovn.setup")
         # Without its line the network is OVN's alone again, and nothing joins the two.
