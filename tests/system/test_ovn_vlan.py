@@ -109,7 +109,7 @@ def test_verify_knows_it_and_says_where_it_is_cut(site: Site) -> None:
             # The first frame that is lost may be so while the controllers still change their flows.
             words = ("trace", "--from", "v1", "--to", "b2")
             lost = "does not come out at"
-            wait_until_said(lambda: "".join(map(str, site.fab(*words))), lost, seconds=60)
+            wait_until_said(lambda: str(site.fab(*words)), lost, seconds=60)
         finally:
             site.ok("ovn.setup")
         # Without its line the network is OVN's alone again, and nothing joins the two.
