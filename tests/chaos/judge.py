@@ -333,7 +333,8 @@ def read_status(said: Said) -> list[dict[str, Any]]:
 def before_our_code(text: str) -> bool:
     """An interrupted import of stock fab's own: no line of ours has run by then."""
     lines = text.rstrip().splitlines()
-    ours = [line for line in lines if "/vmops/" in line or "fabfile" in line]
+    own = [line for line in lines if "/site-packages/" not in line and "/bin/fab" not in line]
+    ours = [line for line in own if "/vmops/" in line or "fabfile" in line]
     return lines[-1] == "KeyboardInterrupt" and not ours
 
 

@@ -192,8 +192,9 @@ def test_a_full_folder_is_told_before_anything_is_done(operator: Operator, web: 
     """A file system of its own that holds less than is promised, and then next to nothing."""
     operator.on("worker1", "mkdir", "-p", FOLDER)
     script = (
-        f"mkdir /tmp/keep && mv {FOLDER}/* /tmp/keep && mount -t tmpfs -o size=600m small {FOLDER}"
-        f" && chown ubuntu {FOLDER} && chmod 700 {FOLDER} && mv /tmp/keep/* {FOLDER}"
+        f"mkdir /tmp/keep && cp -a {FOLDER}/* /tmp/keep"
+        f" && mount -t tmpfs -o size=600m small {FOLDER}"
+        f" && chown ubuntu {FOLDER} && chmod 700 {FOLDER} && cp -a /tmp/keep/* {FOLDER}"
     )
     operator.on("worker1", "sh", "-c", script)
     try:
@@ -208,3 +209,4 @@ def test_a_full_folder_is_told_before_anything_is_done(operator: Operator, web: 
         assert there(operator) == set()
     finally:
         operator.on("worker1", "umount", "-l", FOLDER)
+        operator.on("worker1", "rm", "-rf", "/tmp/keep")

@@ -58,7 +58,7 @@ def shared_terminal(lab: Lab) -> Iterator[None]:
     sudoers = "/etc/sudoers.d/use-pty"
     lab.run("worker1", ["sh", "-c", f"echo 'Defaults use_pty' >{sudoers}; chmod 440 {sudoers}"])
     yield
-    lab.run("worker1", ["rm", sudoers])
+    lab.run("worker1", ["rm", "-f", sudoers])
 
 
 def sleeping(lab: Lab, seconds: int) -> bool:

@@ -150,7 +150,7 @@ def test_doctor_knows_the_folder_and_whether_it_can_be_used(shared: Operator) ->
 
     shared.on("worker1", *SIGN)
     assert [told(worker)["ok"] for worker in WORKERS] == [True, True]
-    shared.on("worker1", "chown", "root:", FOLDER)
+    shared.on("worker1", "chown", "root:root", FOLDER)
     assert "where ubuntu may not write" in told("worker2")["found"]
     shared.on("worker1", "chown", "ubuntu:", FOLDER)
     shared.on("worker2", "mount", "-t", "tmpfs", "tmpfs", IMAGES)

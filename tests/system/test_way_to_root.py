@@ -40,7 +40,7 @@ def worker(lab: Lab) -> Iterator[Worker]:
 def file_there(lab: Lab, path: str, text: str, *, mode: str = "644") -> Iterator[None]:
     """A file of a worker, as it was afterwards."""
     script = f"cp -p {path} {path}.was 2>/dev/null; cat >{path}; chmod {mode} {path}"
-    back = f"if [ -e {path}.was ]; then mv {path}.was {path}; else rm {path}; fi"
+    back = f"if [ -e {path}.was ]; then mv -f {path}.was {path}; else rm -f {path}; fi"
     lab.run("worker1", ["sh", "-c", script], stdin=text.encode())
     try:
         yield

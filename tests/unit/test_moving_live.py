@@ -234,7 +234,10 @@ FAILED = {"status": "failed"}
     ("answers", "words"),
     [
         (({}, FAILED), "could not let go of its disks"),
-        (({}, {**FAILED, "error-desc": "Unable to write"}), "QEMU says: Unable to write"),
+        (
+            ({}, {**FAILED, "error-desc": "Unable to write"}),
+            "could not let go of its disks: Unable to write",
+        ),
         (({}, [{"id": "move-root", "error": "No space left"}]), "of a disk: No space left"),
         (({}, Refused("not now")), "QEMU refuses it: not now"),
     ],

@@ -88,7 +88,7 @@ make a log's file system which no other login sees."""
 
 _AHEAD = (
     "first=$1; shift; exec 3<&0; read -r up rest </proc/uptime; "
-    '{ printf %s "$first" | base64 -d; cat <&3 2>/dev/null & } '
+    '{ printf %s "$first" | base64 -d 2>/dev/null; cat <&3 2>/dev/null & } '
     '| { exec 3<&-; exec "$@" "$up"; }'
 )
 """Puts a first message, in base64, ahead of what comes on standard input.
@@ -97,6 +97,7 @@ sshd takes no input for a command before it has said that it runs: what goes wit
 that round trip. It does not become part of sudo's own command line, which sudo writes to the log,
 and which sudo 1.9.13 with `log_subcmds` kills when it is longer than 4 KB.
 
+Rust's base64 complains where nobody reads on, and that would be told in the place of sudo's words.
 The `cat` is in the background, so that sudo's own end is waited for and not that of the input.
 """
 

@@ -205,7 +205,7 @@ def why(heard: Heard) -> str:
     for answer in heard.answers:
         if isinstance(answer, Mapping) and answer.get("status") == "failed":
             said = answer.get("error-desc")
-            return f"QEMU says: {said}" if said else _FAILED
+            return f"{_FAILED}: {said}" if said else _FAILED
         for job in answer if isinstance(answer, list) else ():
             if isinstance(job, Mapping) and job.get("error"):
                 return f"QEMU says of a disk: {job['error']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from vmops.core.facts import observed as facts
@@ -23,8 +24,10 @@ from vmops.ops.vm import lifecycle, outcome, power
 from vmops.ops.vm.expiring import today
 from vmops.ops.vm.outcome import Outcome
 
-_LET_GO = '"return": {"status": "failed"}'
-"""What QEMU answers that can neither keep its disks nor give them up."""
+_LET_GO = re.compile(
+    r'"return": \{"status": "failed"(\}|, "error-desc": "Error in migration completion)'
+)
+"""What QEMU answers that can neither keep its disks nor give them up: 7.2, and 10.0."""
 
 _FAILED = "its QEMU has not written its memory, or could not let go of its disks"
 
@@ -96,13 +99,13 @@ def _do(route: Route, vms: Sequence[VM], decide: Callable[[VM, Observed], Plan])
         if failure is not None and item.result is not None:
             reason = outcome.reason_of(failure)
             error = WorkFailed(
-                _FAILED if _LET_GO in reason else f"{failure.step.label} failed: {reason}",
+                _FAILED if _LET_GO.search(reason) else f"{failure.step.label} failed: {reason}",
                 worker=route.worker.name,
                 vm=item.vm.name,
                 cure=outcome.undone(
                     item.result,
                     _opening(item.vm)
-                    if _LET_GO in reason
+                    if _LET_GO.search(reason)
                     else f"it is as it was: fab status --vm {item.vm.name}",
                 ),
             )
