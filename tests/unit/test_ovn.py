@@ -328,13 +328,13 @@ def test_a_worker_of_such_a_network_maps_the_bridge_of_vlans_beside_what_is_ther
         ("vmops-vlans:br-old,theirs:br-ex", "vlans", "theirs:br-ex,vmops-vlans:br-int"),
         ("vmops-vlans:br-int,theirs:br-ex", "vlans", "vmops-vlans:br-int,theirs:br-ex"),
     ):
-        found = Following(settings={"ovn-bridge-mappings": there}, vlans=True)
-        assert setting_up.wanted(W1, W1, found)[label] == {"ovn-bridge-mappings": mapped}
-    both = Following(outer=Outer("br-ex", is_bridge=True), vlans=True)
-    assert setting_up.wanted(W1, W1, both)["outside"] == {
+        found = Following(settings={"ovn-bridge-mappings": there})
+        assert setting_up.wanted(W1, part, found)[label] == {"ovn-bridge-mappings": mapped}
+    both = Following(outer=Outer("br-ex", is_bridge=True))
+    assert setting_up.wanted(W1, part, both)["outside"] == {
         "ovn-bridge-mappings": "vmops-outside:br-ex,vmops-vlans:br-int"
     }
-    assert "vlans" not in setting_up.wanted(W1, W1, Following())
+    assert "vlans" not in setting_up.wanted(W1, Part(W1), Following())
 
 
 def test_a_network_that_reaches_nobody_has_no_router_and_tells_of_none() -> None:
@@ -630,9 +630,9 @@ def test_one_that_was_told_nothing_is_set_up_and_any_other_restarted() -> None:
 
 def test_a_worker_is_set_up_by_three_commands_and_then_left_alone() -> None:
     found = Following(datapath="netdev", fault="ovn-controller has no connection to OVN's central")
-    setup = setting_up.set_up(W2, W1, found)
+    setup = setting_up.set_up(W2, Part(W1), found)
     assert setup.labels == ("bridge", "tunnels", "central", "connected")
-    groups = setting_up.wanted(W2, W1, found)
+    groups = setting_up.wanted(W2, Part(W1), found)
     assert groups["central"] == {"ovn-remote": "tcp:10.0.0.1:6642"}
     assert groups["bridge"] == {
         "ovn-bridge": "br-ovn",
@@ -641,16 +641,16 @@ def test_a_worker_is_set_up_by_three_commands_and_then_left_alone() -> None:
     }
     settings = {key: value for group in groups.values() for key, value in group.items()}
     ready = Following(settings={**settings, "system-id": "its own"}, datapath="netdev")
-    assert setting_up.set_up(W2, W1, ready).block is None
-    assert all(check.ok for check in setting_up.checks(W2, W1, ready))
+    assert setting_up.set_up(W2, Part(W1), ready).block is None
+    assert all(check.ok for check in setting_up.checks(W2, Part(W1), ready))
 
 
 def test_the_centrals_worker_listens_too() -> None:
-    assert setting_up.set_up(W1, W1, Following()).labels[0] == "listen"
+    assert setting_up.set_up(W1, Part(W1), Following()).labels[0] == "listen"
     elsewhere = Following(listens=("ptcp:6642:10.9.9.9", "pssl:6642:10.9.9.9"))
-    assert setting_up.set_up(W1, W1, elsewhere).labels[0] == "listen"
+    assert setting_up.set_up(W1, Part(W1), elsewhere).labels[0] == "listen"
     for where in ("ptcp:6642", "ptcp:6642:0.0.0.0", "ptcp:6642:10.0.0.1"):
-        assert setting_up.set_up(W1, W1, Following(listens=(where,))).labels[0] == "bridge"
+        assert setting_up.set_up(W1, Part(W1), Following(listens=(where,))).labels[0] == "bridge"
 
 
 @pytest.mark.parametrize(
@@ -673,7 +673,7 @@ def test_nothing_is_installed_and_nobodys_worker_taken(
     found: Following, what: str, cure: str
 ) -> None:
     with pytest.raises(WorkFailed) as caught:
-        setting_up.set_up(W1, W1, found)
+        setting_up.set_up(W1, Part(W1), found)
     assert what in caught.value.what
     assert cure in caught.value.cure
 
@@ -702,9 +702,6 @@ def test_what_a_worker_says_of_its_part() -> None:
         Outer("eth1", port_of="br-vmops", addresses=("10.9.0.1/24", "10.9.0.2/24")),
         keys=("switch", "central"),
     )
-    assert following(W1, Part(W1, "eth1", tls=True)).read(said) == found._replace(tls=True)
-    both = following(W1, Part(W1, "eth1", vlans=True, tls=True)).read(said)
-    assert both == found._replace(vlans=True, tls=True)
 
 
 def test_a_share_has_what_ovn_carries_and_what_it_no_longer_does() -> None:

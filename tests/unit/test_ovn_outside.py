@@ -11,7 +11,7 @@ from vmops.core.devices.network.logical import Logical
 from vmops.core.devices.network.outside import is_shared_part, shared_rows
 from vmops.core.facts.network.central import Central
 from vmops.core.facts.network.following import Following, Outer
-from vmops.core.inventory.inventory import parse
+from vmops.core.inventory.inventory import Part, parse
 from vmops.core.inventory.written_out import as_toml
 from vmops.core.plan.network import following as setting_up
 from vmops.core.plan.network import logical
@@ -204,9 +204,9 @@ def ready(outer: Outer, mapped: str) -> Following:
 def test_a_gateway_gets_its_bridge_and_others_keep_theirs(
     outer: Outer, mapped: str, labels: tuple[str, ...], said: str
 ) -> None:
-    setup = setting_up.set_up(W2, W1, ready(outer, mapped))
+    setup = setting_up.set_up(W2, Part(W1), ready(outer, mapped))
     assert setup.labels == labels
-    checks = {c.name: c.ok for c in setting_up.checks(W2, W1, ready(outer, mapped))}
+    checks = {c.name: c.ok for c in setting_up.checks(W2, Part(W1), ready(outer, mapped))}
     assert checks["OVN's settings"] is (not labels)
     if setup.block is not None:
         words = [w for s in setup.block.numbered() for c in s.commands for w in c.words()]
@@ -224,8 +224,8 @@ def test_a_gateway_gets_its_bridge_and_others_keep_theirs(
 )
 def test_what_is_no_way_out_is_not_taken(outer: Outer, why: str) -> None:
     with pytest.raises(WorkFailed, match=why):
-        setting_up.set_up(W2, W1, ready(outer, ""))
-    found = {c.name: c for c in setting_up.checks(W2, W1, ready(outer, ""))}
+        setting_up.set_up(W2, Part(W1), ready(outer, ""))
+    found = {c.name: c for c in setting_up.checks(W2, Part(W1), ready(outer, ""))}
     assert why in found["OVN's way out"].found
     assert not found["OVN's way out"].ok
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from vmops.core.facts.network.following import Following
-from vmops.core.inventory.inventory import Inventory, parse
+from vmops.core.inventory.inventory import Inventory, Part, parse
 from vmops.core.inventory.model import Worker
 from vmops.core.inventory.written_out import as_toml
 from vmops.core.plan.network import following as setting_up
@@ -17,6 +17,7 @@ from vmops.errors import InventoryError, WorkFailed
 W1 = Worker("w1", address="10.0.0.1")
 W2 = Worker("w2", address="10.0.0.2")
 KEYS = ("switch", "central")
+BY_TLS = Part(W1, tls=True)
 REMOTE = "ssl:10.0.0.1:6642"
 TEXT = """
 [ovn]
@@ -57,12 +58,10 @@ def test_the_key_reaches_every_part_and_outlives_copies() -> None:
 
 
 def test_a_worker_follows_by_tls_and_the_central_listens_by_nothing_else() -> None:
-    follower = Following(tls=True, keys=("switch",))
-    assert setting_up.wanted(W2, W1, follower)["central"] == {"ovn-remote": REMOTE}
-    openly = Following(
-        tls=True, keys=KEYS, listens=("ptcp:6642:10.0.0.1", "ptcp:6640", "ptcp:6642:10.9.9.9")
-    )
-    block = setting_up.set_up(W1, W1, openly).block
+    follower = Following(keys=("switch",))
+    assert setting_up.wanted(W2, BY_TLS, follower)["central"] == {"ovn-remote": REMOTE}
+    openly = Following(keys=KEYS, listens=("ptcp:6642:10.0.0.1", "ptcp:6640", "ptcp:6642:10.9.9.9"))
+    block = setting_up.set_up(W1, BY_TLS, openly).block
     assert block is not None
     (listen,) = next(iter(block.numbered())).commands
     assert listen.argv == ("listen_for_workers", "pssl:6642:10.0.0.1", "ptcp:6642:10.0.0.1")
@@ -85,9 +84,9 @@ def test_a_worker_follows_by_tls_and_the_central_listens_by_nothing_else() -> No
 def test_an_open_listener_beside_one_with_tls_is_none(
     listens: tuple[str, ...], tls: bool, good: bool
 ) -> None:
-    found = Following(tls=tls, keys=KEYS, listens=listens)
-    assert setting_up.listens(W1, found) == good
-    said = {check.name: check.ok for check in setting_up.checks(W1, W1, found)}
+    part, found = Part(W1, tls=tls), Following(keys=KEYS, listens=listens)
+    assert setting_up.listens(part, found) == good
+    said = {check.name: check.ok for check in setting_up.checks(W1, part, found)}
     assert said["OVN's central"] == good
 
 
@@ -103,11 +102,11 @@ def test_an_open_listener_beside_one_with_tls_is_none(
 def test_a_worker_without_keys_is_told_before_anything_changes(
     worker: Worker, keys: tuple[str, ...], lacks: str
 ) -> None:
-    found = Following(tls=True, keys=keys)
+    found = Following(keys=keys)
     with pytest.raises(WorkFailed) as caught:
-        setting_up.set_up(worker, W1, found)
+        setting_up.set_up(worker, BY_TLS, found)
     assert caught.value.what.endswith(f"no keys for TLS in {lacks}")
-    checks = {check.name: check for check in setting_up.checks(worker, W1, found)}
+    checks = {check.name: check for check in setting_up.checks(worker, BY_TLS, found)}
     assert not checks["OVN's keys"].ok
     assert lacks in checks["OVN's keys"].found
 
@@ -124,6 +123,6 @@ def test_a_file_that_knows_nothing_of_tls_takes_it_from_nobody(
     worker: Worker, found: Following
 ) -> None:
     with pytest.raises(WorkFailed) as caught:
-        setting_up.set_up(worker, W1, found)
+        setting_up.set_up(worker, Part(W1), found)
     assert "goes by TLS" in caught.value.what
     assert caught.value.cure == "write tls = true in [ovn]"

@@ -133,7 +133,7 @@ def _ovn(worker: Worker, part: Part, answers: Answers) -> list[Check]:
         found = answers[following(worker, part)]
     except Unanswered as reason:
         return [Check("OVN", False, str(reason), "try again")]
-    return checks(worker, part.central, found)
+    return checks(worker, part, found)
 
 
 def _logged_in(route: Route, where: str) -> tuple[Check, Check]:

@@ -30,9 +30,7 @@ def look(route: Route, part: Part) -> Following:
     question = following(route.worker, part)
     answers = ask(route, question)
     if route.transcript is not None:
-        return Following(
-            outer=Outer(part.device) if part.device else None, vlans=part.vlans, tls=part.tls
-        )
+        return Following(outer=Outer(part.device) if part.device else None)
     try:
         return answers[question]
     except Unanswered as error:
@@ -44,7 +42,7 @@ def set_up(route: Route, part: Part) -> Follower:
     VmopsError."""
     name = route.worker.name
     try:
-        setup = plan.set_up(route.worker, part.central, look(route, part))
+        setup = plan.set_up(route.worker, part, look(route, part))
         if setup.block is None:
             return Follower(name, connected=True)
         (result,) = perform(route, [setup.block], time_limit_s=ACT_LIMIT_S)

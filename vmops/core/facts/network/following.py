@@ -31,8 +31,7 @@ class Following(NamedTuple):
     """A worker's part in OVN: programs that are `missing`, its `settings` in Open vSwitch, the
     datapath of the bridge that carries VLANs, what is wrong with its controller (empty where
     nothing is), at which addresses its southbound database listens, and as a gateway its `outer`
-    side. `vlans` is whether OVN is to get into VLANs there, `tls` whether it is to follow by TLS;
-    `keys` says what has keys for that, "switch" and "central"."""
+    side. `keys` says what has keys for TLS, "switch" and "central"."""
 
     missing: tuple[str, ...] = ()
     settings: Mapping[str, str] = MappingProxyType({})
@@ -40,21 +39,7 @@ class Following(NamedTuple):
     fault: str = ""
     listens: tuple[str, ...] = ()
     outer: Outer | None = None
-    vlans: bool = False
-    tls: bool = False
     keys: tuple[str, ...] = ()
-
-
-def _following_into_vlans(said: StepResult) -> Following:
-    return _following(said)._replace(vlans=True)
-
-
-def _following_by_tls(said: StepResult) -> Following:
-    return _following(said)._replace(tls=True)
-
-
-def _following_into_vlans_by_tls(said: StepResult) -> Following:
-    return _following(said)._replace(vlans=True, tls=True)
 
 
 def _following(said: StepResult) -> Following:
@@ -91,8 +76,4 @@ def following(worker: Worker, part: Part) -> Question[Following]:
     """What is asked of a worker; of the central's, and of a gateway, more."""
     tools = (*TOOLS, *(TOOLS_OF_CENTRAL if worker == part.central else ()))
     ask = command("ovn_host_facts", worker.bridge, part.device, *tools)
-    if part.tls:
-        read = _following_into_vlans_by_tls if part.vlans else _following_by_tls
-    else:
-        read = _following_into_vlans if part.vlans else _following
-    return Question("OVN", (ask,), read)
+    return Question("OVN", (ask,), _following)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vmops.core.devices.network.logical import VLAN_WIRE
 from vmops.core.devices.network.outside import OUTER_WIRE
 from vmops.core.facts.network.following import TOOLS_OF_CENTRAL, Following, Outer
+from vmops.core.inventory.inventory import Part
 from vmops.core.inventory.model import Worker
 from vmops.core.names import NET_LOCK, OUTER_BRIDGE, OVN_BRIDGE
 from vmops.core.plan.checks import OVN_CURE
@@ -42,9 +43,9 @@ class Setup(NamedTuple):
         return tuple(step.label for step in self.block.numbered()) if self.block else ()
 
 
-def remote(central: Worker, *, tls: bool = False) -> str:
+def remote(part: Part) -> str:
     """Where controllers find the southbound database."""
-    return f"{'ssl' if tls else 'tcp'}:{_bracketed(central)}:{PORT}"
+    return f"{'ssl' if part.tls else 'tcp'}:{_bracketed(part.central)}:{PORT}"
 
 
 def _bracketed(worker: Worker) -> str:
@@ -52,7 +53,7 @@ def _bracketed(worker: Worker) -> str:
     return f"[{ip}]" if ":" in ip else ip
 
 
-def wanted(worker: Worker, central: Worker, found: Following) -> dict[str, dict[str, str]]:
+def wanted(worker: Worker, part: Part, found: Following) -> dict[str, dict[str, str]]:
     """The settings of a worker, those of each command together. Its name there stays what it is."""
     own = {"ovn-bridge": OVN_BRIDGE}
     if found.datapath == "netdev":
@@ -62,10 +63,10 @@ def wanted(worker: Worker, central: Worker, found: Following) -> dict[str, dict[
     groups = {
         OWN_BRIDGE: own,
         TUNNELS: {"ovn-encap-type": "geneve", "ovn-encap-ip": worker.tunnel_ip or ""},
-        REMOTE: {"ovn-remote": remote(central, tls=found.tls)},
+        REMOTE: {"ovn-remote": remote(part)},
     }
     wires = {OUTER_WIRE: _outer_bridge(found.outer)} if found.outer is not None else {}
-    if found.vlans:
+    if part.vlans:
         wires[VLAN_WIRE] = worker.bridge
     if wires:
         groups[OUTSIDE if found.outer is not None else VLANS] = {_MAPPINGS: _mapped(found, wires)}
@@ -85,9 +86,9 @@ def _mapped(found: Following, wires: Mapping[str, str]) -> str:
     return ",".join(pairs if set(mine) <= {*pairs} else [*theirs, *mine])
 
 
-def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict[str, str]]:
+def lacking(worker: Worker, part: Part, found: Following) -> dict[str, dict[str, str]]:
     """Those of them that are not so."""
-    groups = wanted(worker, central, found)
+    groups = wanted(worker, part, found)
     differs = {
         label: {key: value for key, value in group.items() if found.settings.get(key) != value}
         for label, group in groups.items()
@@ -95,44 +96,24 @@ def lacking(worker: Worker, central: Worker, found: Following) -> dict[str, dict
     return {label: group for label, group in differs.items() if group}
 
 
-def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
+def set_up(worker: Worker, part: Part, found: Following) -> Setup:
     """The commands that a worker lacks. Raises WorkFailed where it has no OVN, where that follows
     somebody else's central already, or this one by TLS which hosts.toml does not say, where it has
     no keys for TLS, and where a gateway's way out is none."""
     if found.missing:
         raise WorkFailed(_not_installed(found), worker=worker.name, cure=_install(found))
-    other = found.settings.get("ovn-remote", "")
-    by_tls = other == remote(central, tls=True) or (
-        worker == central and any(each.startswith("pssl:") for each in _here(central, found))
-    )
-    if by_tls and not found.tls:
-        raise WorkFailed(
-            "its OVN goes by TLS, and hosts.toml does not say so",
-            worker=worker.name,
-            cure="write tls = true in [ovn]",
-        )
-    if lacks := _without_keys(worker, central, found):
-        raise WorkFailed(
-            f"no keys for TLS in {lacks}", worker=worker.name, cure="docs/networks.md says how"
-        )
-    if other not in ("", remote(central), remote(central, tls=True)):
-        raise WorkFailed(
-            f"its OVN follows another central, {other}",
-            worker=worker.name,
-            cure="if that is nobody's any more, there:"
-            " sudo ovs-vsctl remove Open_vSwitch . external_ids ovn-remote",
-        )
+    _check_central(worker, part, found)
     if why := unfit(found.outer):
         cure = "name a device of its own, or a bridge of Open vSwitch, in [ovn] gateways"
         raise WorkFailed(f"OVN's way out: {why}", worker=worker.name, cure=cure)
     steps = [
-        Step(label, (_setting(group),)) for label, group in lacking(worker, central, found).items()
+        Step(label, (_setting(group),)) for label, group in lacking(worker, part, found).items()
     ]
-    if worker == central and not listens(central, found):
-        passive = "pssl" if found.tls else "ptcp"
+    if worker == part.central and not listens(part, found):
+        passive = "pssl" if part.tls else "ptcp"
         # Without TLS there is none here, or it would listen.
-        open_ones = [each for each in _here(central, found) if each.startswith("ptcp:")]
-        where = f"{passive}:{PORT}:{_bracketed(central)}"
+        open_ones = [each for each in _here(part.central, found) if each.startswith("ptcp:")]
+        where = f"{passive}:{PORT}:{_bracketed(part.central)}"
         listen = command("listen_for_workers", where, *open_ones)
         steps.insert(0, Step(LISTEN, (listen,)))
     if (outer := found.outer) is not None and not _is_plugged(outer):
@@ -141,6 +122,32 @@ def set_up(worker: Worker, central: Worker, found: Following) -> Setup:
         return Setup()
     steps.append(Step(CONNECTED, (command("await_central"),), may_fail=True))
     return Setup(Block("ovn", tuple(steps), lock=NET_LOCK, change="ovn.setup"))
+
+
+def _check_central(worker: Worker, part: Part, found: Following) -> None:
+    """Raise WorkFailed where the worker follows another one, or this one otherwise, or cannot."""
+    followed = found.settings.get("ovn-remote", "")
+    openly, by_tls = (remote(part._replace(tls=tls)) for tls in (False, True))
+    speaks_tls = worker == part.central and any(
+        each.startswith("pssl:") for each in _here(part.central, found)
+    )
+    if not part.tls and (followed == by_tls or speaks_tls):
+        raise WorkFailed(
+            "its OVN goes by TLS, and hosts.toml does not say so",
+            worker=worker.name,
+            cure="write tls = true in [ovn]",
+        )
+    if lacks := _without_keys(worker, part, found):
+        raise WorkFailed(
+            f"no keys for TLS in {lacks}", worker=worker.name, cure="docs/networks.md says how"
+        )
+    if followed not in ("", openly, by_tls):
+        raise WorkFailed(
+            f"its OVN follows another central, {followed}",
+            worker=worker.name,
+            cure="if that is nobody's any more, there:"
+            " sudo ovs-vsctl remove Open_vSwitch . external_ids ovn-remote",
+        )
 
 
 def _setting(values: Mapping[str, str]) -> Command:
@@ -175,11 +182,11 @@ def _plugging(outer: Outer, datapath: str) -> tuple[Command, ...]:
     )
 
 
-def listens(central: Worker, found: Following) -> bool:
+def listens(part: Part, found: Following) -> bool:
     """True where the southbound database can be reached at the central's address; where workers
     are to follow by TLS, by that alone."""
-    here = {each.partition(":")[0] for each in _here(central, found)}
-    return here == {"pssl"} if found.tls else "ptcp" in here
+    here = {each.partition(":")[0] for each in _here(part.central, found)}
+    return here == {"pssl"} if part.tls else "ptcp" in here
 
 
 def _here(central: Worker, found: Following) -> list[str]:
@@ -189,35 +196,34 @@ def _here(central: Worker, found: Following) -> list[str]:
     return [each for each in found.listens if each.partition(":")[2] in places]
 
 
-def _without_keys(worker: Worker, central: Worker, found: Following) -> str:
+def _without_keys(worker: Worker, part: Part, found: Following) -> str:
     """What has no keys for TLS and needs them, in words; empty where nothing is lacking."""
-    needed = {"switch": "Open vSwitch"}
-    if worker == central:
+    needed = {"switch": "Open vSwitch"} if part.tls else {}
+    if part.tls and worker == part.central:
         needed["central"] = "OVN's southbound database"
-    lacks = [name for key, name in needed.items() if found.tls and key not in found.keys]
-    return " and ".join(lacks)
+    return " and ".join(name for key, name in needed.items() if key not in found.keys)
 
 
-def checks(worker: Worker, central: Worker, found: Following) -> list[Check]:
+def checks(worker: Worker, part: Part, found: Following) -> list[Check]:
     """What `doctor` says of a worker's part in OVN."""
     if found.missing:
         return [Check("OVN", False, _not_installed(found), _install(found))]
     setup = f"fab -H {worker.name} ovn.setup"
     result = [Check("OVN", True, "installed")]
-    lacks = {k: v for group in lacking(worker, central, found).values() for k, v in group.items()}
+    lacks = {k: v for group in lacking(worker, part, found).values() for k, v in group.items()}
     said = ", ".join(
         f"{key} is {found.settings.get(key) or 'not set'}, not {value}"
         for key, value in lacks.items()
     )
-    follows = f"tunnels at {worker.tunnel_ip}, central {remote(central, tls=found.tls)}"
+    follows = f"tunnels at {worker.tunnel_ip}, central {remote(part)}"
     result.append(Check("OVN's settings", not lacks, said or follows, setup))
-    if found.tls:
-        keyless = _without_keys(worker, central, found)
+    if part.tls:
+        keyless = _without_keys(worker, part, found)
         said = f"not in {keyless}" if keyless else "there"
         result.append(Check("OVN's keys", not keyless, said, "docs/networks.md says how"))
-    if worker == central:
+    if worker == part.central:
         where = f"listens at {' '.join(found.listens)}" if found.listens else "listens nowhere"
-        result.append(Check("OVN's central", listens(central, found), where, setup))
+        result.append(Check("OVN's central", listens(part, found), where, setup))
     if found.outer is not None:
         result.append(_of_outer(found.outer, setup))
     cure = setup if lacks else OVN_CURE
