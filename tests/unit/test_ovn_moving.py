@@ -14,7 +14,7 @@ from vmops.core.plan.network.rebinding import Rebinding, check, rebind
 from vmops.core.tools.ovn import Found, Key
 from vmops.errors import WorkFailed
 
-from .test_ovn import BLUE, CHASSIS, W1, W2, WEB, central, changes, read, wanted
+from .ovn_networks import BLUE, CHASSIS, W1, W2, WEB, central, changes, read, wanted
 
 W3 = Worker("w3", address="10.0.0.3")
 THREE = {**CHASSIS, "10.0.0.3": "uuid-of-w3"}

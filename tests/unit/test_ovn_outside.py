@@ -18,7 +18,7 @@ from vmops.core.plan.network import logical
 from vmops.core.tools.ovn import EVERYBODY, Key
 from vmops.errors import WorkFailed
 
-from .test_ovn import (
+from .ovn_networks import (
     BLUE,
     CHASSIS,
     GREEN,
@@ -32,7 +32,7 @@ from .test_ovn import (
     there,
     words,
 )
-from .test_ovn import wanted as wanted_of
+from .ovn_networks import wanted as wanted_of
 
 HEAD = """
 [ovn]
