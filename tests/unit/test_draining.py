@@ -11,7 +11,8 @@ import pytest
 from vmops.core.devices.storage.moving import How, mark
 from vmops.core.facts.observed import Observed
 from vmops.core.inventory.model import VM, Worker
-from vmops.errors import NotRunning, VmopsError, WorkFailed
+from vmops.core.plan.moving.live import Stopped
+from vmops.errors import VmopsError, WorkFailed
 from vmops.ops.route import Group, Route
 from vmops.ops.vm.moving import migrate
 from vmops.ops.vm.moving.acts import Move
@@ -24,32 +25,26 @@ from .worlds import EMPTY, VM1
 
 ROUTES = {name: Route(Worker(name, address=name)) for name in ("w1", "w2")}
 ALL = "fab drain --cold --worker w1"
-ALONE = "fab migrate --cold --vm vm1 --to w2"
 
 
-@pytest.mark.parametrize(
-    ("cure", "told"),
-    [
-        (ALONE, ALL),
-        (f"with them: {ALONE}; or remove them: fab x --vm vm1", f"with them: {ALL}"),
-        (f"fab resume --vm vm1; or {ALONE}", f"fab resume --vm vm1; or {ALL}"),
-        ("make room there", "make room there"),
-        ("", ""),
-    ],
-)
-def test_the_cure_of_one_becomes_that_of_all(
-    monkeypatch: pytest.MonkeyPatch, cure: str, told: str
-) -> None:
-    error = NotRunning("it stands still", worker="w1", vm="vm1", cure=cure)
-    failed = Outcome("vm1", "w2", "nothing", notes=(f"or {ALONE}",), error=error)
-    monkeypatch.setattr(draining, "migrate", lambda move, vms: [failed])
+def test_what_one_vm_cannot_is_done_for_all_by_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Move] = []
+
+    def note(move: Move, vms: object) -> list[Outcome]:
+        asked.append(move)
+        return []
+
+    monkeypatch.setattr(draining, "migrate", note)
     work: Any = draining.Draining(Move(ROUTES["w1"], {}), ROUTES, wish=None)  # type: ignore[arg-type]
-    (came,) = draining._move(work, VM1, "w2", ALL)
-    assert came.error is not None
-    assert (type(came.error), came.error.cure) == (NotRunning, told)
-    assert came.error.sentence == error.sentence
-    assert came.notes == (f"or {ALL}",)
-    assert error.cure == cure
+    draining._move(work, VM1, "w2", ALL)
+    (move,) = asked
+    assert move.stopped(VM1) == Stopped(ALL, for_all=True)
+    alone = Move(ROUTES["w2"], {}).stopped(VM1)
+    assert alone == Stopped("fab migrate --cold --vm vm1 --to w2")
+    assert [each.or_else("that") for each in (alone, move.stopped(VM1))] == [
+        f"{alone.command}; or that",
+        ALL,
+    ]
 
 
 @pytest.mark.parametrize("how", ["expected", "receiving"])

@@ -18,12 +18,14 @@ from vmops.core.facts.observed import Observed
 from vmops.core.plan.life import KILL, QEMU
 from vmops.core.plan.moving import cold, live
 from vmops.core.plan.moving.course import Ends, Side, next_act, source_of, way_back
+from vmops.core.plan.moving.live import Stopped
 from vmops.core.plan.phase import Plan
 from vmops.core.tools.monitor import Heard, Refused
 from vmops.errors import MonitorError, WorkFailed
 
 from .worlds import EMPTY, VM1, WORKER, running
 
+COLD = Stopped("fab migrate --cold --vm vm1 --to worker9")
 COMES = mark("expected", "worker1", "t", ran=True)
 WAITS = mark("receiving", "worker1", "u", ran=True)
 LEAVES = mark("leaving", "worker2", "u", ran=True)
@@ -168,32 +170,35 @@ DRIVE = {"inserted": {"image": {"snapshots": [{"name": "before-class pc/1"}]}}}
 def test_machines_are_compared() -> None:
     here = mirror.read_machine([[{}], [], "pc-i440fx-7.2-machine", WORDS])
     assert here == Machine("pc-i440fx-7.2", {"1.0.ecx": 5})
-    live.check_machines(VM1, WORKER, here, here)
+    live.check_machines(VM1, WORKER, here, here, stopped=COLD)
     with pytest.raises(WorkFailed, match=r"pc-i440fx-8\.0"):
-        live.check_machines(VM1, WORKER, here, here._replace(type="pc-i440fx-8.0"))
+        live.check_machines(VM1, WORKER, here, here._replace(type="pc-i440fx-8.0"), stopped=COLD)
     less = here._replace(features={"1.0.ecx": 1})
-    live.check_machines(VM1, WORKER, less, here)
+    live.check_machines(VM1, WORKER, less, here, stopped=COLD)
     with pytest.raises(WorkFailed, match=r"CPUID 1\.0\.ecx bit 2"):
-        live.check_machines(VM1, WORKER, here, less)
+        live.check_machines(VM1, WORKER, here, less, stopped=COLD)
 
 
 def test_snapshots_are_not_left_behind() -> None:
     here = mirror.read_machine([[DRIVE], [], "pc-machine", WORDS])
     with pytest.raises(WorkFailed, match="before-class") as found:
-        live.check_snapshots(VM1, WORKER, here, to="worker9")
+        live.check_snapshots(VM1, WORKER, here, stopped=COLD)
     assert "fab migrate --cold --vm vm1 --to worker9;" in found.value.cure
     remove = "fab snapshot.delete --vm vm1 --name before-class"
     assert found.value.cure.endswith(f"or remove them: {remove}")
     two = here._replace(snapshots=("a", "b"))
     with pytest.raises(WorkFailed) as found:
-        live.check_snapshots(VM1, WORKER, two, to="worker9")
+        live.check_snapshots(VM1, WORKER, two, stopped=COLD)
     assert found.value.cure.endswith("--name a snapshot.delete --vm vm1 --name b")
+    with pytest.raises(WorkFailed) as found:
+        live.check_snapshots(VM1, WORKER, two, stopped=Stopped("fab x", for_all=True))
+    assert found.value.cure == "with them: fab x", "the same for all that have snapshots"
     with pytest.raises(MonitorError):
-        live.check_leaves(WORKER, VM1, running(), to="worker9")
+        live.check_leaves(WORKER, VM1, running(), stopped=COLD)
     paused = Heard("vm1", answers=({"status": "paused"},))
     seen = running()._replace(monitors={"vm1": paused})
     with pytest.raises(WorkFailed, match="only a guest that runs") as found:
-        live.check_leaves(WORKER, VM1, seen, to="worker9")
+        live.check_leaves(WORKER, VM1, seen, stopped=COLD)
     assert found.value.cure.endswith("fab migrate --cold --vm vm1 --to worker9")
 
 
@@ -215,16 +220,16 @@ def test_a_disk_that_its_qemu_cannot_let_go_of_is_told_before(model: str) -> Non
     vm = replace(VM1, disk_model=model)
     seen = running(vm)
     with pytest.raises(WorkFailed, match=r"it opens /home/ubuntu/vm1\.qcow2 once more") as found:
-        live.check_leaves(WORKER, vm, with_image(seen), to="worker9")
+        live.check_leaves(WORKER, vm, with_image(seen), stopped=COLD)
     assert "fab migrate --cold --vm vm1 --to worker9; or" in found.value.cure
     assert "chmod o+r /home/ubuntu/vm1.qcow2" in found.value.cure
-    live.check_leaves(WORKER, vm, with_image(seen, public=True), to="worker9")
+    live.check_leaves(WORKER, vm, with_image(seen, public=True), stopped=COLD)
     # What nobody could look at may be as it has to be.
-    live.check_leaves(WORKER, vm, with_image(seen, fault="stat"), to="worker9")
+    live.check_leaves(WORKER, vm, with_image(seen, fault="stat"), stopped=COLD)
     process = seen.vm("vm1").process
     assert process is not None
     words = [f"{w},auto-read-only=off" if "vm1.qcow2" in w else w for w in process.argv]
-    live.check_leaves(WORKER, vm, with_image(seen, tuple(words)), to="worker9")
+    live.check_leaves(WORKER, vm, with_image(seen, tuple(words)), stopped=COLD)
 
 
 FAILED = {"status": "failed"}

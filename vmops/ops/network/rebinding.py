@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vmops.core.facts.network.central import TWO_PLACES, Central
 from vmops.core.facts.question import Unanswered
+from vmops.core.plan.moving.live import Stopped
 from vmops.core.plan.network import rebinding as plan
 from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import ACT_LIMIT_S
@@ -22,7 +23,7 @@ def check(central: Route, wanted: Rebinding) -> None:
         plan.check(wanted, central.worker, look(central))
 
 
-def check_live(central: Route, wanted: Rebinding) -> None:
+def check_live(central: Route, wanted: Rebinding, *, stopped: Stopped) -> None:
     """Raise WorkFailed where its ports cannot be for two workers while it goes from one to the
     other, and what is raised where the central cannot be asked."""
     try:
@@ -30,12 +31,11 @@ def check_live(central: Route, wanted: Rebinding) -> None:
     except Unanswered as error:
         raise unreadable(central, error) from error
     if not can:
-        vm, to = wanted.vm.name, wanted.to.name
         raise WorkFailed(
             "OVN there is older than 22.09, and cannot have a port at two workers at once",
             worker=central.worker.name,
-            vm=vm,
-            cure=f"move it with a stop: fab migrate --cold --vm {vm} --to {to}",
+            vm=wanted.vm.name,
+            cure=f"move it with a stop: {stopped.command}",
         )
 
 

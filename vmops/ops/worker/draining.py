@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from typing import NamedTuple
 
 from vmops.core.facts import supposed
@@ -44,9 +43,9 @@ def drain(work: Draining, here: Route) -> list[Outcome]:
     """Take all VMs of the worker to where there is room, and give it none from now on.
 
     It is written down there first, with the names of those VMs; what was cut is gone on with by the
-    same call. One that cannot be moved is left where it is, with its error, and so is one that
-    is on its way there. Raises VmopsError where
-    the worker cannot be asked, or a disk there could not be looked at.
+    same call. One that cannot be moved is left where it is, with its error, and so is one that is
+    on its way there. Raises VmopsError where the worker cannot be asked, or a disk there could not
+    be looked at.
     """
     name = here.worker.name
     seen = _seen(here, work.wish.vms)
@@ -161,32 +160,11 @@ def _how(work: Draining) -> str:
     return " --cold" * work.how.cold + " --direct" * work.how.direct
 
 
-def _move(work: Draining, vm: VM, to: str, all_of_it: str) -> list[Outcome]:
-    """Move the VM. `all_of_it` is the command that moves each VM which cannot move while it runs:
-    it stands where `migrate` would name its own for this one."""
+def _move(work: Draining, vm: VM, to: str, all_stopped: str) -> list[Outcome]:
     others = {name: route for name, route in work.routes.items() if name != to}
-    move = work.how._replace(to=work.routes[to], others=others)
-    one_alone = f"fab migrate --cold --vm {vm.name} --to {to}"
-    came = []
-    for one in migrate(move, [vm]):
-        if one.error is None:
-            # What migrate says of hosts.toml is for a move that stays.
-            came.append(one._replace(notes=()))
-            continue
-        notes = tuple(note.replace(one_alone, all_of_it) for note in one.notes)
-        came.append(one._replace(notes=notes, error=_for_all(one.error, one_alone, all_of_it)))
-    return came
-
-
-def _for_all(error: VmopsError, one_alone: str, all_of_it: str) -> VmopsError:
-    """The error with the command for all VMs as the last of its cures: what follows that of one
-    alone is of that VM alone."""
-    head, found, _ = error.cure.partition(one_alone)
-    if not found:
-        return error
-    told = copy(error)
-    told.cure = head + all_of_it
-    return told
+    move = work.how._replace(to=work.routes[to], others=others, all_stopped=all_stopped)
+    # What migrate says of hosts.toml is for a move that stays.
+    return [one._replace(notes=()) if not one.error else one for one in migrate(move, [vm])]
 
 
 def _seen(here: Route, vms: Sequence[VM]) -> Observed:

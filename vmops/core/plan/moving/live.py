@@ -8,6 +8,7 @@ mark (course.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vmops.core.devices import disk, machine, nic
 from vmops.core.devices.live import memory, mirror
@@ -44,35 +45,51 @@ def disks_of(vm: VM, running: Process) -> tuple[Mirrored, ...]:
     return (first, *(Mirrored(name, node, node) for name, node in nodes))
 
 
-def check_leaves(worker: Worker, vm: VM, observed: Observed, *, to: str) -> None:
-    """Raise for what keeps a VM that runs from leaving for `to` without being stopped."""
+class Stopped(NamedTuple):
+    """How a VM is moved that cannot move while it runs: the command, which may be `for_all` that
+    are to leave a worker."""
+
+    command: str
+    for_all: bool = False
+
+    def or_else(self, what: str) -> str:
+        """The command, or what helps this VM alone. Beside one for all that is not said: what is to
+        be done for several VMs is told once."""
+        return self.command if self.for_all else f"{self.command}; or {what}"
+
+
+def check_leaves(worker: Worker, vm: VM, observed: Observed, *, stopped: Stopped) -> None:
+    """Raise for what keeps a VM that runs from leaving without being stopped."""
     running = observed.vm(vm.name)
     assert running.process is not None, "only what runs is moved live"
     where = {"worker": worker.name, "vm": vm.name}
-    stopped = f"move it with a stop: fab migrate --cold --vm {vm.name} --to {to}"
+    with_a_stop = f"move it with a stop: {stopped.command}"
     status, why = observed.monitor_status(vm.name)
     if running.adopted:
-        raise WorkFailed("somebody else has started it", **where, cure=stopped)
+        raise WorkFailed("somebody else has started it", **where, cure=with_a_stop)
     if not status:
         raise MonitorError(why or "it has no monitor that vmops knows", **where)
     if status != qmp.RUNNING:
-        cure = f"fab resume --vm {vm.name}; or {stopped}"
+        cure = f"fab resume --vm {vm.name}; or {with_a_stop}"
         raise WorkFailed(
             f"it is {status}, and only a guest that runs is moved live", **where, cure=cure
         )
     if changed := changed_since_start(vm, observed):
         what = f"{changed} changed while it ran, so no other QEMU that is started would be the same"
-        raise WorkFailed(what, **where, cure=f"fab restart --vm {vm.name}; or {stopped}")
+        raise WorkFailed(what, **where, cure=f"fab restart --vm {vm.name}; or {with_a_stop}")
     path = _out_of_reach(vm, observed, running.process)
     if path:
         raise WorkFailed(
             f"its QEMU could not let go of its disk: for that it opens {path} once more, as a user"
             " of its own, and may not read it",
             **where,
-            cure=f"fab restart --vm {vm.name}, and move it then; or {stopped}"
+            cure=f"fab restart --vm {vm.name}, and move it then; or {with_a_stop}"
             if vm.image is not None
-            else f"{stopped}; or let everybody read it there: {typed('chmod', 'o+r', path)},"
-            " and o+x for each folder above it",
+            else "move it with a stop: "
+            + stopped.or_else(
+                f"let everybody read it there: {typed('chmod', 'o+r', path)},"
+                " and o+x for each folder above it"
+            ),
         )
 
 
@@ -85,7 +102,9 @@ def _out_of_reach(vm: VM, observed: Observed, running: Process) -> str:
     return chain[0].path
 
 
-def check_same(worker: Worker, vm: VM, observed: Observed, running: Process) -> None:
+def check_same(
+    worker: Worker, vm: VM, observed: Observed, running: Process, *, stopped: Stopped
+) -> None:
     """Raise where this worker would start another machine than the one that runs elsewhere."""
     values = launch_values(worker, vm, observed)
     differs = tuple(memory.differences(Memory(running.argv), vm, values))
@@ -94,14 +113,15 @@ def check_same(worker: Worker, vm: VM, observed: Observed, running: Process) -> 
             f"it would be another machine there than the one that runs: {'; '.join(differs)}",
             worker=worker.name,
             vm=vm.name,
-            cure=f"make hosts.toml say what runs, or move it with a stop: fab migrate --cold"
-            f" --vm {vm.name} --to {worker.name}",
+            cure=f"make hosts.toml say what runs, or move it with a stop: {stopped.command}",
         )
 
 
-def check_machines(vm: VM, worker: Worker, here: mirror.Machine, there: mirror.Machine) -> None:
+def check_machines(
+    vm: VM, worker: Worker, here: mirror.Machine, there: mirror.Machine, *, stopped: Stopped
+) -> None:
     """Raise where what was started on the worker, there, is not the machine that it is here."""
-    cold = f"move it with a stop: fab migrate --cold --vm {vm.name} --to {worker.name}"
+    cold = f"move it with a stop: {stopped.command}"
     if here.type != there.type:
         raise WorkFailed(
             f"the machine that runs is a {here.type}, and QEMU there makes a {there.type}",
@@ -120,19 +140,18 @@ def check_machines(vm: VM, worker: Worker, here: mirror.Machine, there: mirror.M
         )
 
 
-def check_snapshots(vm: VM, worker: Worker, here: mirror.Machine, *, to: str) -> None:
-    """Raise where snapshots would be lost: they are inside its disks here, and stay behind when it
-    goes `to` another worker."""
+def check_snapshots(vm: VM, worker: Worker, here: mirror.Machine, *, stopped: Stopped) -> None:
+    """Raise where snapshots would be lost: they are inside its disks here, and stay behind."""
     if here.snapshots:
         found = dict.fromkeys(here.snapshots)
         names = ", ".join(found)
         each = [w for n in found for w in ("snapshot.delete", "--vm", vm.name, "--name", n)]
+        remove = typed("fab", *each)
         raise WorkFailed(
             f"its disks hold snapshots ({names}), which a live move would not bring",
             worker=worker.name,
             vm=vm.name,
-            cure=f"with them: fab migrate --cold --vm {vm.name} --to {to};"
-            f" or remove them: {typed('fab', *each)}",
+            cure=f"with them: {stopped.or_else(f'remove them: {remove}')}",
         )
 
 

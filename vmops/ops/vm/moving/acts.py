@@ -21,6 +21,7 @@ from vmops.core.plan.group import Terms
 from vmops.core.plan.life import EXIT, KILL, TERM
 from vmops.core.plan.moving import behind, cold
 from vmops.core.plan.moving.course import Next, Side
+from vmops.core.plan.moving.live import Stopped
 from vmops.core.plan.network.rebinding import Rebinding
 from vmops.core.plan.phase import Plan
 from vmops.core.plan.stopping import GENTLY, Manner
@@ -42,7 +43,8 @@ class Move(NamedTuple):
     that, not at all. With `direct` it is sent from worker to worker where these two can do it.
     `northbound` is the worker that has OVN's central, None without one.
     `own_line` tells of a VM whether the line of hosts.toml that says where it is is its own; `vms`
-    are all that are in there."""
+    are all that are in there. `all_stopped` is the command that moves all of several VMs with a
+    stop, where it is one of these that is moved."""
 
     to: Route
     others: Mapping[str, Route]
@@ -54,8 +56,15 @@ class Move(NamedTuple):
     northbound: str | None = None
     own_line: Callable[[VM], bool] = lambda vm: True
     vms: Mapping[str, VM] = MappingProxyType({})
+    all_stopped: str = ""
     tell: Tell = lambda words: None
     progress: Callable[[str, str, Progress | None], None] = lambda file, worker, progress: None
+
+    def stopped(self, vm: VM) -> Stopped:
+        """How the VM is moved with a stop."""
+        if self.all_stopped:
+            return Stopped(self.all_stopped, for_all=True)
+        return Stopped(f"fab migrate --cold --vm {vm.name} --to {self.to.worker.name}")
 
 
 def do(route: Route, vm: VM, plan: Plan, seen: Observed) -> Done | None:

@@ -60,12 +60,12 @@ def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
     """Raise for what keeps a VM that runs from moving live, before anything is begun."""
     running = seen[0].vm(vm.name).process
     assert running is not None, "only what runs is moved live"
-    to = move.to.worker.name
-    live.check_leaves(source.worker, vm, seen[0], to=to)
-    live.check_same(move.to.worker, vm, seen[1], running)
-    live.check_snapshots(vm, source.worker, machine_of(source, vm), to=to)
+    stopped = move.stopped(vm)
+    live.check_leaves(source.worker, vm, seen[0], stopped=stopped)
+    live.check_same(move.to.worker, vm, seen[1], running, stopped=stopped)
+    live.check_snapshots(vm, source.worker, machine_of(source, vm), stopped=stopped)
     if in_ovn := carried(move, vm, move.to.worker):
-        rebinding.check_live(*in_ovn)
+        rebinding.check_live(*in_ovn, stopped=stopped)
 
 
 def go(move: Move, vm: VM, source: Route, seen: Both) -> bool:
@@ -102,7 +102,8 @@ def both_running(move: Move, vm: VM, source: Route) -> Both:
 def _go(move: Move, vm: VM, source: Route) -> None:
     here, there = source.worker, move.to.worker
     seen = both_running(move, vm, source)
-    live.check_machines(vm, there, machine_of(source, vm), machine_of(move.to, vm))
+    machines = (machine_of(route, vm) for route in (source, move.to))
+    live.check_machines(vm, there, *machines, stopped=move.stopped(vm))
     wanted = mark("leaving", there.name, seen[1].moves[vm.name].token, ran=True)
     with way(move, vm, source, seen[0]):
         must(source, vm, live.mirrors(here, vm, seen[0], tuning=move.tuning or Tuning()), seen[0])

@@ -222,7 +222,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
                 "it runs, and would have to be stopped to be moved",
                 worker=ends.source,
                 vm=vm.name,
-                cure=f"fab migrate --cold --vm {vm.name} --to {ends.destination}",
+                cure=move.stopped(vm).command,
             )
         if is_live and found.act == "expect":
             lives.check(move, vm, source, seen)
@@ -236,7 +236,7 @@ def _moved(move: Move, vm: VM, source: Route) -> Outcome:
                 is_done = _act(move, vm, source, found, seen)
         except going.StayedError as stayed:
             note = f"{vm.name} goes on running on {ends.source}; nothing of the move is left"
-            note += f"; with a stop: fab migrate --cold --vm {vm.name} --to {ends.destination}"
+            note += f"; with a stop: {move.stopped(vm).command}"
             return Outcome(vm.name, ends.destination, "nothing", notes=(note,), error=stayed.why)
         except VmopsError as error:
             notes = (_going_on(vm, ends),) if is_begun or found.act != "expect" else ()

@@ -26,8 +26,9 @@ def check(move: Move, vm: VM, source: Route, seen: Both) -> None:
     """Raise for what keeps a VM that runs from moving live, before anything is begun."""
     running = seen[0].vm(vm.name).process
     assert running is not None, "only what runs is moved live"
-    live.check_leaves(source.worker, vm, seen[0], to=move.to.worker.name)
-    live.check_same(move.to.worker, vm, seen[1], running)
+    stopped = move.stopped(vm)
+    live.check_leaves(source.worker, vm, seen[0], stopped=stopped)
+    live.check_same(move.to.worker, vm, seen[1], running, stopped=stopped)
     together.check_comes(move.to.worker, vm, seen[1], seen[0], starts=True)
 
 
@@ -53,7 +54,7 @@ def _go(move: Move, vm: VM, source: Route) -> None:
     here, there = source.worker, move.to.worker
     seen = going.both_running(move, vm, source)
     machines = (going.machine_of(route, vm) for route in (source, move.to))
-    live.check_machines(vm, there, *machines)
+    live.check_machines(vm, there, *machines, stopped=move.stopped(vm))
     tuning = move.tuning or Tuning()
     with going.way(move, vm, source, seen[0]):
         plan = together.hand_over_live(here, vm, seen[0], to=there.name, tuning=tuning)
