@@ -58,13 +58,16 @@ def prune(route: Route, *, remove: bool = False, listed: Inventory | None = None
     if TAPS.name in seen.faults:
         return [Pruned(worker.name, error=unreadable(route, Unanswered(seen.faults[TAPS.name])))]
     found = (*pruning.leftovers(seen, left, _ends(worker, listed)), *pruning.old_disks(paths, vms))
-    of_ovn = [*_marked(route, seen, listed, remove=remove), *_carried(route, listed, remove=remove)]
+    more = [
+        *_marked(route, seen, listed, remove=remove),
+        *_carried(route, listed, remove=remove),
+    ]
     if not remove:
-        return [*(Pruned(worker.name, each) for each in found), *of_ovn]
+        return [*(Pruned(worker.name, each) for each in found), *more]
     begun = [Done(plan.vm, worker, plan) for plan in pruning.plans(worker, found, seen)]
     done = {item.vm.name: item for item in execute({worker.name: route}, begun)}
     cleared = _cleared(route, found)
-    return [*(_pruned(worker.name, each, done, cleared) for each in found), *of_ovn]
+    return [*(_pruned(worker.name, each, done, cleared) for each in found), *more]
 
 
 def _marked(
@@ -83,19 +86,19 @@ def _marked(
 
     others = [Route(one, route.config) for one in listed.workers.values() if one.name != here]
     try:
-        found = [vm for vm, at, _ in forgetting.found([route, *others], vms) if at is route]
-        came = forgetting.forget([route, *others], found, only=here) if remove and found else []
+        found = [one for one in forgetting.found([route, *others], vms) if one.route is route]
+        came = forgetting.forget(found) if remove else []
     except VmopsError as error:
         return [Pruned(here, error=error)]
     errors = {one.vm: one.error for one in came}
     return [
         Pruned(
             here,
-            pruning.mark_of(vm.name),
-            removed=vm.name in errors and errors[vm.name] is None,
-            error=errors.get(vm.name),
+            pruning.mark_of(one.vm.name),
+            removed=one.vm.name in errors and errors[one.vm.name] is None,
+            error=errors.get(one.vm.name),
         )
-        for vm in found
+        for one in found
     ]
 
 

@@ -23,7 +23,7 @@ def also_forgotten(
     With -H one worker is meant. Of a VM that hosts.toml gives a worker, that one says where the
     next launch is.
     """
-    from vmops.ops.vm.moving.forgetting import forget
+    from vmops.ops.vm.moving.forgetting import forget, found
 
     listed = inventory(c)
     if is_host(c) or len(listed.workers) < 2:
@@ -33,7 +33,7 @@ def also_forgotten(
     if not gone:
         return outcomes
     try:
-        came = forget(other_routes(c, ()), gone)
+        came = forget(found(other_routes(c, ()), gone))
     except VmopsError as error:
         # What was asked for is done; prune finds such marks as well.
         complain([error])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vmops.core.facts import supposed
 from vmops.core.facts.host import HOST
@@ -19,8 +20,16 @@ from vmops.ops.vm import outcome
 from vmops.ops.vm.outcome import Outcome
 
 
-def found(routes: Sequence[Route], vms: Sequence[VM]) -> list[tuple[VM, Route, Observed]]:
-    """The marks of these VMs that lead nowhere, each with its worker and what was seen there.
+class Found(NamedTuple):
+    """A mark that leads nowhere: its VM, the way to the worker that has it, and what was seen."""
+
+    vm: VM
+    route: Route
+    seen: Observed
+
+
+def found(routes: Sequence[Route], vms: Sequence[VM]) -> list[Found]:
+    """The marks of these VMs that lead nowhere.
 
     `routes` lead to all workers of the inventory. Raises VmopsError where one cannot be asked: the
     VM may be there.
@@ -44,17 +53,16 @@ def found(routes: Sequence[Route], vms: Sequence[VM]) -> list[tuple[VM, Route, O
         seen[group.route.worker.name] = said
     ways = {route.worker.name: route for route in routes}
     return [
-        (vm, ways[name], seen[name]) for vm in vms for name in forgetting.leading_nowhere(vm, seen)
+        Found(vm, ways[name], seen[name])
+        for vm in vms
+        for name in forgetting.leading_nowhere(vm, seen)
     ]
 
 
-def forget(routes: Sequence[Route], vms: Sequence[VM], *, only: str = "") -> list[Outcome]:
-    """Remove the marks of these VMs that lead nowhere, or `only` those of one worker: what came of
-    each. Raises as `found`."""
+def forget(marks: Sequence[Found]) -> list[Outcome]:
+    """Remove these marks, each if it is still the one that was seen: what came of each."""
     came = []
-    for vm, route, seen in found(routes, vms):
-        if only not in ("", route.worker.name):
-            continue
+    for vm, route, seen in marks:
         plan = forgetting.forget(route.worker, vm, seen)
         (done,) = execute({route.worker.name: route}, [Done(vm, route.worker, plan=plan)])
         came.append(outcome.stopped(done))
