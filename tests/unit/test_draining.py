@@ -47,6 +47,28 @@ def test_what_one_vm_cannot_is_done_for_all_by_one_command(monkeypatch: pytest.M
     ]
 
 
+@pytest.mark.parametrize(
+    ("worker", "settled", "told"),
+    [
+        ("w2", "", "vm1: left where it is, hosts.toml gives it w2"),
+        (None, "left where it is, as it was moved since", "vm1: left where it is, as it was"),
+        ("w1", "", ""),
+        (None, "", ""),
+    ],
+)
+def test_what_is_at_home_elsewhere_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch, worker: str | None, settled: str, told: str
+) -> None:
+    came = Outcome("vm1", "w1", "move")
+    monkeypatch.setattr(draining, "migrate", lambda move, vms: [came])
+    said: list[str] = []
+    how = Move(ROUTES["w1"], {}, tell=said.append)
+    work: Any = draining.Draining(how, ROUTES, wish=None)  # type: ignore[arg-type]
+    moved = draining._come_back(work, replace(VM1, worker=worker), "w1", settled)
+    assert (moved == []) is bool(told)
+    assert "".join(said).startswith(told)
+
+
 @pytest.mark.parametrize("how", ["expected", "receiving"])
 def test_what_is_on_its_way_there_is_told(monkeypatch: pytest.MonkeyPatch, how: How) -> None:
     seen = EMPTY._replace(moves={"vm1": mark(how, "w2", "t")})
